@@ -1,0 +1,67 @@
+"""What there is: every task, architecture and data set, found by looking into their folders."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+
+from bigmodel.core.contracts import Architecture, Dataset, Task, fits
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+
+
+def _find(package: str, kind: type) -> Mapping[str, object]:
+    """One object of each subclass of `kind` that a module of `package` defines under a `name`."""
+    home = importlib.import_module(package)
+    found = {}
+    for place in sorted(pkgutil.iter_modules(home.__path__), key=lambda module: module.name):
+        module = importlib.import_module(f"{package}.{place.name}")
+        for thing in vars(module).values():
+            own = isinstance(thing, type) and issubclass(thing, kind) and thing.__module__ == module.__name__
+            if own and "name" in vars(thing):
+                found[thing.name] = thing()
+    return dict(sorted(found.items(), key=lambda item: getattr(item[1], "order", 50)))
+
+
+@cache
+def tasks() -> Mapping[str, Task]:
+    return _find("bigmodel.tasks", Task)
+
+
+@cache
+def architectures() -> Mapping[str, Architecture]:
+    return _find("bigmodel.architectures", Architecture)
+
+
+@cache
+def datasets() -> Mapping[str, Dataset]:
+    return _find("bigmodel.datasets", Dataset)
+
+
+def task(name: str) -> Task:
+    return _one(tasks(), name, "task")
+
+
+def architecture(name: str) -> Architecture:
+    return _one(architectures(), name, "architecture")
+
+
+def dataset(name: str) -> Dataset:
+    return _one(datasets(), name, "dataset")
+
+
+def _one(things: Mapping, name: object, kind: str):
+    if isinstance(name, str) and name in things:
+        return things[name]
+    what = _("There is no {kind} named {name}.", kind=kind, name=str(name)[:60])
+    raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(things)), field=kind)
+
+
+def architectures_for(task: Task) -> Mapping[str, Architecture]:
+    return {name: one for name, one in architectures().items() if fits(task, architecture=one)}
+
+
+def datasets_for(task: Task) -> Mapping[str, Dataset]:
+    return {name: one for name, one in datasets().items() if fits(task, dataset=one)}

@@ -1,0 +1,221 @@
+"""What a task, an architecture and a data set promise each other.
+
+What fits is computed, never listed: a task fits a data set that has the columns it needs, and an
+architecture that can carry its head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bigmodel.core.blocks import Block
+from bigmodel.core.fields import Field
+from bigmodel.core.words import Words, _
+
+if TYPE_CHECKING:
+    import datasets
+    import numpy as np
+    import torch
+    import transformers
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a model of this kind is called and how its answers are compared.
+
+    inputs: keyword arguments of `forward`.  logits: shape of what comes back as `.logits`.
+    labels: shape of the labels in a batch. Labels are already aligned with the logits (a language
+    model's are shifted when the batch is made) and -100 marks a position that does not count.
+    """
+
+    inputs: tuple[str, ...]
+    logits: str
+    labels: str
+
+
+HEADS: Mapping[str, Head] = {
+    "causal-lm": Head(("input_ids",), "batch, tokens, vocabulary", "batch, tokens"),
+    "seq2seq-lm": Head(
+        ("input_ids", "attention_mask", "decoder_input_ids"), "batch, target tokens, vocabulary", "batch, target tokens"
+    ),
+    "image-classification": Head(("pixel_values",), "batch, classes", "batch"),
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how well a model does, with the words that explain it."""
+
+    name: str
+    label: Words
+    help: Words
+    higher_is_better: bool = True
+    percent: bool = False
+
+
+LOSS = Metric("loss", _("Loss"), _("What training makes small: how far the model's answers are from the data."), False)
+
+
+class Task:
+    """What is learnt and how a person tries it.
+
+    A leaf fills the class attributes and overrides what differs. Methods that take rows or models run
+    in a worker; everything else must work without torch.
+    """
+
+    name: str
+    title: Words
+    about: Words
+    icon: str  # of Streamlit's Material set, ':material/...:'
+    needs: frozenset[str]
+    head: str
+    losses: tuple[str, ...] = ("cross-entropy",)
+    metrics: tuple[Metric, ...] = (LOSS,)  # the first decides which checkpoint is the best
+    unit: Words = _("examples")  # what the speed counts
+    fields: tuple[Field, ...] = ()  # settings of training that only this task has
+    inputs: tuple[Field, ...] = ()  # what 'Try it' asks for
+
+    # -- from rows to batches ---------------------------------------------------------------------
+    def processor(self, rows: datasets.DatasetDict, settings: Mapping) -> Any:
+        """Tokenizer or image processor, made from the training rows."""
+        raise NotImplementedError
+
+    def facts(self, rows: datasets.DatasetDict, processor: Any, settings: Mapping) -> dict:
+        """What an architecture must know to build the model: vocabulary size, classes, picture size ..."""
+        return {}
+
+    def encode(self, rows: datasets.Dataset, processor: Any, settings: Mapping) -> dict[str, np.ndarray]:
+        """One split as arrays, ready to be gathered into batches; cached by content."""
+        raise NotImplementedError
+
+    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence[np.ndarray]:
+        """Which examples make which batch: an index array for each batch of an epoch.
+
+        Depends only on its arguments, so that a run can go on in the middle. `epoch` None means
+        validation: in order, every example once.
+        """
+        raise NotImplementedError
+
+    def batch(self, arrays: Mapping, indices: np.ndarray, settings: Mapping, epoch: int | None) -> dict[str, torch.Tensor]:
+        """The examples as the head's inputs and `labels`, on the CPU."""
+        raise NotImplementedError
+
+    def size(self, batch: Mapping[str, torch.Tensor]) -> int:
+        """How many units of work a batch holds, for the speed."""
+        return len(batch["labels"])
+
+    # -- how good -----------------------------------------------------------------------------------
+    def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
+        """Metric name -> value over a whole split. `final` asks for the slow ones too."""
+        raise NotImplementedError
+
+    # -- trying it ----------------------------------------------------------------------------------
+    def examples(self, rows: Any, settings: Mapping) -> list[dict]:
+        """A few filled-in inputs from rows the model has not been trained on. `rows`: list of dicts."""
+        return []
+
+    def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
+        """The inputs asked at each validation, so that a person sees the model learn."""
+        return self.examples(rows, settings)[:3]
+
+    def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
+        """Blocks, as they come. Closing the generator stops the work."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One box of a network's diagram."""
+
+    label: Words
+    detail: str = ""
+    times: int = 1
+    column: int = 0  # encoder 0, decoder 1
+
+
+class Architecture:
+    """A network: the heads it can carry, its knobs, and how it is built from scratch."""
+
+    name: str
+    title: Words
+    about: Words
+    paper: str = ""  # where it comes from
+    heads: frozenset[str]
+    knobs: tuple[Field, ...] = ()
+    recipe: Mapping[str, object] = {}  # training settings that suit it better than the general defaults
+
+    def processor(self, task: Task, rows: datasets.DatasetDict, settings: Mapping) -> Any:
+        """From scratch a network takes the task's own; a pretrained one brings its processor along."""
+        return task.processor(rows, settings)
+
+    def model(self, facts: Mapping, settings: Mapping) -> transformers.PreTrainedModel:
+        """The network with random weights, seeded by the caller. Must also build on the meta device."""
+        raise NotImplementedError
+
+    def diagram(self, settings: Mapping) -> list[Layer]:
+        """The network from input to output."""
+        return []
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Where a data set comes from and what may be done with it."""
+
+    licence: str
+    source: str
+    citation: str = ""
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as a person reads it: text in a language, a picture, a class."""
+
+    kind: str  # 'text', 'image', 'class'
+    label: Words
+    names: tuple[Words | str, ...] = ()  # of the classes
+
+
+class Dataset:
+    """Rows with named columns in three fixed splits: train, validation, test."""
+
+    name: str
+    title: Words
+    about: Words
+    facts: Facts
+    columns: Mapping[str, Column]
+    recipe: Mapping[str, object] = {}  # training settings that suit this data better
+
+    def path(self) -> Path:
+        """A Parquet file with these columns and one named `split`."""
+        return Path(__file__).parent.parent / "datasets" / "bundle" / f"{self.name}.parquet"
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the rows; what is cached about them is cached under it."""
+        import hashlib
+
+        with self.path().open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def rows(self) -> datasets.DatasetDict:
+        """All rows, by split. Needs `datasets`: for workers."""
+        import datasets
+
+        return datasets.DatasetDict(
+            {
+                split: datasets.Dataset.from_parquet(
+                    str(self.path()), filters=[("split", "==", split)], keep_in_memory=True
+                )
+                for split in ("train", "validation", "test")
+            }
+        )
+
+
+def fits(task: Task, architecture: Architecture | None = None, dataset: Dataset | None = None) -> bool:
+    """Whether they can be put together."""
+    if architecture is not None and task.head not in architecture.heads:
+        return False
+    return dataset is None or task.needs <= set(dataset.columns)

@@ -1,0 +1,1 @@
+"""Runs: their folders, the index over them, the worker process and the supervisor that starts it."""
