@@ -65,6 +65,16 @@ def from_json(data: Mapping) -> Block:
     return kind(**{name: _unpack(value) for name, value in data.items() if name != "kind"})
 
 
+def pack(inputs: Mapping) -> dict:
+    """Inputs of a task as JSON: pictures become base64."""
+    return {name: _pack(value) for name, value in inputs.items()}
+
+
+def unpack(data: Mapping) -> dict:
+    """The inputs that `pack` wrote."""
+    return {name: _unpack(value) for name, value in data.items()}
+
+
 def _pack(value: object) -> object:
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}

@@ -76,6 +76,7 @@ class Task:
     metrics: tuple[Metric, ...] = (LOSS,)  # the first decides which checkpoint is the best
     unit: Words = _("examples")  # what the speed counts
     fields: tuple[Field, ...] = ()  # settings of training that only this task has
+    encoding: tuple[str, ...] = ()  # names of the settings that `processor` and `encode` depend on
     inputs: tuple[Field, ...] = ()  # what 'Try it' asks for
 
     # -- from rows to batches ---------------------------------------------------------------------
@@ -154,6 +155,9 @@ class Architecture:
     def model(self, facts: Mapping, settings: Mapping) -> transformers.PreTrainedModel:
         """The network with random weights, seeded by the caller. Must also build on the meta device."""
         raise NotImplementedError
+
+    def register(self) -> None:
+        """Make transformers' Auto classes know a network of our own; nothing to do for the library's."""
 
     def diagram(self, settings: Mapping) -> list[Layer]:
         """The network from input to output."""

@@ -1,0 +1,155 @@
+"""LSTM text generator: embedding, one long short-term memory, softmax over the vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from bigmodel.core.contracts import Architecture, Layer
+from bigmodel.core.fields import Number
+from bigmodel.core.words import _
+
+
+class Lstm(Architecture):
+    name = "lstm"
+    order = 20
+    title = _("LSTM")
+    about = _("Reads a text token by token and keeps what matters in a memory. The classic text generator: embedding, LSTM, softmax.")
+    paper = "Hochreiter, Schmidhuber 1997, Long Short-Term Memory"
+    heads = frozenset({"causal-lm"})
+    knobs = (
+        Number(
+            name="embedding", label=_("Embedding size"), integer=True, default=128, minimum=4, maximum=8192,
+            help=_("Numbers that describe one token."),
+        ),
+        Number(
+            name="units", label=_("LSTM units"), integer=True, default=128, minimum=4, maximum=8192,
+            help=_("Size of the memory."),
+        ),
+        Number(
+            name="layers", label=_("Layers"), integer=True, default=1, minimum=1, maximum=16,
+            help=_("LSTMs on top of each other."),
+        ),
+        Number(
+            name="dropout", label=_("Dropout"), default=0.0, minimum=0, maximum=0.9, step=0.05, advanced=True,
+            help=_("Part of the signals switched off at random while training, against learning by heart."),
+        ),
+    )
+    recipe = {
+        "vocabulary": 10_000, "epochs": 10, "optimizer": "adam", "learning_rate": 2e-3,
+        "schedule": "constant", "warmup": 0.0, "weight_decay": 0.0, "batch_size": 32, "block_size": 64,
+    }
+
+    def model(self, facts: Mapping, settings: Mapping) -> Any:
+        """Embedding (vocabulary x embedding), LSTM, Dense to the vocabulary. The vocabulary has the size that
+        was asked for, as in Keras, even where the data fills less of it."""
+        config_class, model_class = classes()
+        return model_class(
+            config_class(
+                vocab_size=max(settings["vocabulary"], facts["vocabulary"]),
+                embedding_size=settings["embedding"],
+                hidden_size=settings["units"],
+                num_hidden_layers=settings["layers"],
+                dropout=settings["dropout"],
+                bos_token_id=facts["end"],
+                eos_token_id=facts["end"],
+                pad_token_id=facts["pad"],
+            )
+        )
+
+    def register(self) -> None:
+        classes()
+
+    def diagram(self, settings: Mapping) -> list[Layer]:
+        return [
+            Layer(_("Tokens"), f"{settings['block_size']}"),
+            Layer(_("Embedding"), f"{settings['vocabulary']} x {settings['embedding']}"),
+            Layer(_("LSTM"), f"{settings['units']}", settings["layers"]),
+            Layer(_("Softmax over the vocabulary"), f"{settings['vocabulary']}"),
+        ]
+
+
+@cache
+def classes() -> tuple[type, type]:
+    """The config and the model, registered with transformers' Auto classes in this process."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PretrainedConfig, PreTrainedModel
+    from transformers.modeling_outputs import CausalLMOutputWithPast
+
+    class LstmConfig(PretrainedConfig):
+        model_type = "bigmodel-lstm"
+        vocab_size: int = 10_000
+        embedding_size: int = 128
+        hidden_size: int = 128
+        num_hidden_layers: int = 1
+        dropout: float = 0.0
+        initializer_range: float = 0.05
+        bos_token_id: int | None = None
+        eos_token_id: int | None = None
+        pad_token_id: int | None = None
+
+    class LstmForCausalLM(PreTrainedModel, GenerationMixin):
+        """input_ids (batch, tokens) -> logits (batch, tokens, vocabulary); the state (h, c) travels as
+        `past_key_values`, each (layers, batch, units)."""
+
+        config_class = LstmConfig
+        _is_stateful = True  # the state cannot be cut back, so assisted decoding is out
+
+        def __init__(self, config: LstmConfig):
+            super().__init__(config)
+            self.embedding = torch.nn.Embedding(config.vocab_size, config.embedding_size)
+            self.dropout = torch.nn.Dropout(config.dropout)
+            self.lstm = torch.nn.LSTM(
+                config.embedding_size,
+                config.hidden_size,
+                config.num_hidden_layers,
+                batch_first=True,
+                dropout=config.dropout if config.num_hidden_layers > 1 else 0.0,
+            )
+            self.dense = torch.nn.Linear(config.hidden_size, config.vocab_size)
+            self.post_init()
+
+        def _init_weights(self, module):
+            """As Keras begins: uniform embedding, Glorot for the rest, and a forget gate that remembers."""
+            if isinstance(module, torch.nn.Embedding):
+                torch.nn.init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
+            elif isinstance(module, torch.nn.Linear):
+                torch.nn.init.xavier_uniform_(module.weight)
+                torch.nn.init.zeros_(module.bias)
+            elif isinstance(module, torch.nn.LSTM):
+                for name, weight in module.named_parameters():
+                    if name.startswith("weight_ih"):
+                        torch.nn.init.xavier_uniform_(weight)
+                    elif name.startswith("weight_hh"):
+                        torch.nn.init.orthogonal_(weight)
+                    else:
+                        torch.nn.init.zeros_(weight)
+                        if name.startswith("bias_ih"):
+                            units = self.config.hidden_size
+                            torch.nn.init.ones_(weight[units : 2 * units])
+
+        def get_input_embeddings(self):
+            return self.embedding
+
+        def set_input_embeddings(self, value):
+            self.embedding = value
+
+        def forward(self, input_ids, past_key_values=None, use_cache=None, labels=None, **ignored):
+            state = past_key_values if isinstance(past_key_values, tuple) else None
+            hidden, state = self.lstm(self.dropout(self.embedding(input_ids)), state)
+            logits = self.dense(self.dropout(hidden))
+            loss = None
+            if labels is not None:  # transformers' own convention: labels are the input, shifted here
+                loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+            return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=state)
+
+        def prepare_inputs_for_generation(self, input_ids, past_key_values=None, **ignored):
+            if isinstance(past_key_values, tuple):
+                input_ids = input_ids[:, -1:]
+            return {"input_ids": input_ids, "past_key_values": past_key_values, "use_cache": True}
+
+    AutoConfig.register(LstmConfig.model_type, LstmConfig, exist_ok=True)
+    AutoModelForCausalLM.register(LstmConfig, LstmForCausalLM, exist_ok=True)
+    return LstmConfig, LstmForCausalLM
+

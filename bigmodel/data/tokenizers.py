@@ -1,0 +1,68 @@
+"""Tokenizers trained on the data itself: characters for Chinese, byte-level BPE for everything else."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PAD, UNKNOWN, END = "<pad>", "<unk>", "<eos>"
+CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+def is_chinese(texts: Iterable[str]) -> bool:
+    """Whether Chinese characters make up more than a third of the first 200 texts."""
+    sample = "".join(islice(texts, 200))
+    return len(CHINESE.findall(sample)) > len(sample) / 3
+
+
+def train_tokenizer(texts: Sequence[str], kind: str, vocabulary: int) -> PreTrainedTokenizerFast:
+    """A fast tokenizer of at most `vocabulary` entries. kind: 'auto', 'characters' or 'bpe'."""
+    if kind == "auto":
+        kind = "characters" if is_chinese(texts) else "bpe"
+    tokenizer = (_characters if kind == "characters" else _byte_pairs)(texts, vocabulary)
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        eos_token=END,
+        bos_token=END,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _characters(texts: Sequence[str], vocabulary: int):
+    """Every character is a token; those that are too rare for the vocabulary are unknown."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    counts = Counter(character for text in texts for character in text)
+    common = sorted(counts, key=lambda character: (-counts[character], character))
+    entries = [PAD, UNKNOWN, END, *common[: vocabulary - 3]]
+    tokenizer = Tokenizer(models.WordLevel({entry: index for index, entry in enumerate(entries)}, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return tokenizer
+
+
+def _byte_pairs(texts: Sequence[str], vocabulary: int):
+    """Byte-level BPE (Radford et al. 2019): nothing is unknown, and decoding gives back the very text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[PAD, UNKNOWN, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer

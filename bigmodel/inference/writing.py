@@ -1,0 +1,84 @@
+"""Writing text token by token with a causal language model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bigmodel.core.blocks import Prose
+
+SHOWN_EVERY = 0.05  # seconds between two looks at a growing text; an eye sees no more
+
+
+def write(model: Any, processor: Any, inputs: Mapping) -> Iterator[Prose]:
+    """The text as it grows, at most 20 times a second; the last Prose has `done`.
+
+    Sampling uses a generator of its own, so that neither training nor another request is disturbed.
+    """
+    prompt, stop = inputs["prompt"], inputs["stop"]
+    ids = [processor.eos_token_id, *processor(prompt, add_special_tokens=False)["input_ids"]]
+    new: list[int] = []
+    started = shown = time.monotonic()
+    for token in tokens(model, processor, ids, inputs):
+        new.append(token)
+        now = time.monotonic()
+        if not stop and now - shown < SHOWN_EVERY:
+            continue
+        text = processor.decode(new)
+        if stop and stop in text:
+            yield Prose(text[: text.index(stop) + len(stop)], prompt, True, len(new), now - started)
+            return
+        if now - shown >= SHOWN_EVERY:
+            shown = now
+            yield Prose(text.rstrip("\ufffd"), prompt, False, len(new), now - started)
+    yield Prose(processor.decode(new), prompt, True, len(new), time.monotonic() - started)
+
+
+def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Iterator[int]:
+    """New tokens until the end token or the asked length. Keeps the keys and values of what was read;
+    where the model's context is full, goes on from its second half."""
+    import torch
+
+    context = getattr(model.config, "max_position_embeddings", None) or 10**9
+    device = next(model.parameters()).device
+    random = torch.Generator(device=device).manual_seed(inputs["seed"])
+    never = [token for token in (processor.pad_token_id, processor.unk_token_id) if token is not None]
+    seen, past, unread = list(ids), None, list(ids)
+    length = 0  # tokens in the cache
+    training = model.training
+    model.eval()
+    try:
+        for _step in range(inputs["max_new_tokens"]):
+            if length + len(unread) > context:
+                unread, past, length = seen[-max(context // 2, 1) :], None, 0
+            with torch.inference_mode():
+                output = model(input_ids=torch.tensor([unread], device=device), past_key_values=past, use_cache=True)
+            past, length = output.past_key_values, length + len(unread)
+            logits = output.logits[0, -1].float()
+            logits[never] = -torch.inf
+            token = draw(logits, inputs, random)
+            if token == processor.eos_token_id:
+                return
+            seen.append(token)
+            unread = [token]
+            yield token
+    finally:
+        model.train(training)
+
+
+def draw(logits: Any, inputs: Mapping, random: Any) -> int:
+    """One token: the most likely one at temperature 0, else drawn after top-k and top-p (Holtzman et al. 2019)."""
+    import torch
+
+    if inputs["temperature"] == 0:
+        return int(logits.argmax())
+    logits = logits / max(inputs["temperature"], 1e-3)
+    if inputs["top_k"]:
+        bound = logits.topk(min(inputs["top_k"], len(logits))).values[-1]
+        logits = logits.masked_fill(logits < bound, -torch.inf)
+    if inputs["top_p"] < 1:
+        ordered, places = logits.softmax(-1).sort(descending=True)
+        outside = ordered.cumsum(-1) - ordered >= inputs["top_p"]
+        logits = logits.index_fill(0, places[outside], -torch.inf)
+    return int(torch.multinomial(logits.softmax(-1), 1, generator=random))

@@ -1,0 +1,234 @@
+"""Image classification: a model says which class a picture belongs to."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bigmodel.core.blocks import Block, Note, Picture, Scores
+from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.fields import Choice, Image
+from bigmodel.core.words import _
+
+
+class ImageClassification(Task):
+    name = "image-classification"
+    order = 30
+    title = _("Image classification")
+    about = _("The model learns which class a picture belongs to, and says how sure it is.")
+    icon = ":material/image_search:"
+    needs = frozenset({"image", "label"})
+    head = "image-classification"
+    losses = ("cross-entropy", "mse")
+    unit = _("pictures")
+    metrics = (
+        Metric("accuracy", _("Accuracy"), percent=True, help=_("The part of the pictures whose class is found.")),
+        LOSS,
+        Metric(
+            "recall", _("Recall"), percent=True,
+            help=_("Of the pictures of a class, how many are found; the mean over the classes."),
+        ),
+        Metric(
+            "f1", _("F1"), percent=True,
+            help=_("The harmonic mean of precision and recall; the mean over the classes."),
+        ),
+    )
+    fields = (
+        Choice(
+            name="augment", label=_("Augmentation"), default="shift", advanced=True,
+            help=_("Shows the pictures a little changed each time, so that the model learns what matters. Mirroring does not suit digits and letters."),
+            options={"none": _("None"), "shift": _("Shift"), "shift-flip": _("Shift and mirror")},
+        ),
+    )
+    inputs = (
+        Image(name="image", label=_("Picture"), help=_("A picture like those the model was trained on.")),
+    )
+
+    # -- from rows to batches ---------------------------------------------------------------------
+    def processor(self, rows: Any, settings: Mapping) -> Any:
+        from transformers import ViTImageProcessorPil
+
+        width, height = _open(rows["train"][0]["image"]).size
+        return ViTImageProcessorPil(
+            size={"height": height, "width": width}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True
+        )
+
+    def facts(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        """names of the classes; whether the pictures are grey, and whether they stand on a dark ground."""
+        import numpy as np
+
+        pixels = self.encode(rows["train"].select(range(min(len(rows["train"]), 200))), processor, settings)["pixels"]
+        border = np.concatenate([pixels[:, 0].ravel(), pixels[:, -1].ravel(), pixels[:, :, 0].ravel(), pixels[:, :, -1].ravel()])
+        label = rows["train"].features["label"]
+        names = getattr(label, "names", None) or [str(one) for one in sorted(set(rows["train"]["label"]))]
+        return {
+            "classes": list(names),
+            "height": pixels.shape[1],
+            "width": pixels.shape[2],
+            "grey": pixels.ndim == 3,
+            "dark_ground": bool(border.mean() < 96),
+        }
+
+    def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        """pixels: uint8 (pictures, height, width[, 3]), decoded once; labels: (pictures,)."""
+        import numpy as np
+
+        size = (processor.size["width"], processor.size["height"])
+        pictures = [_open(image) for image in rows["image"]]
+        grey = all(picture.mode in ("L", "1") for picture in pictures)
+        pixels = [np.asarray(picture.convert("L" if grey else "RGB").resize(size)) for picture in pictures]
+        return {"pixels": np.stack(pixels), "labels": np.asarray(rows["label"], dtype=np.int64)}
+
+    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+        import numpy as np
+
+        size, count = settings["batch_size"], len(arrays["labels"])
+        if epoch is None:
+            order, last = np.arange(count), count
+        else:
+            order = np.random.default_rng([settings["seed"], epoch]).permutation(count)
+            last = max(count // size * size, min(count, size))
+        return [order[i : min(i + size, last)] for i in range(0, last, size)]
+
+    def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
+        import numpy as np
+        import torch
+
+        pixels = arrays["pixels"][np.sort(indices)]  # in the file's order: what is memory-mapped is read forward
+        labels = arrays["labels"][np.sort(indices)]
+        if epoch is not None and settings["augment"] != "none":
+            random = np.random.default_rng([settings["seed"], epoch, int(indices[0])])
+            pixels = augment(pixels, settings["augment"], random)
+        return {"pixel_values": tensor(pixels), "labels": torch.from_numpy(np.ascontiguousarray(labels))}
+
+    # -- how good -----------------------------------------------------------------------------------
+    def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
+        import numpy as np
+        import torch
+
+        from bigmodel.training.losses import LOSSES
+
+        device = next(model.parameters()).device
+        loss, guesses = 0.0, []
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            for indices in self.plan(arrays, settings, None):
+                batch = self.batch(arrays, indices, settings, None)
+                logits = model(pixel_values=batch["pixel_values"].to(device)).logits.float()
+                labels = batch["labels"].to(device)
+                loss += LOSSES[settings["loss"]](logits, labels).item() * len(labels)
+                guesses.append(logits.argmax(-1).cpu().numpy())
+        model.train(training)
+        truth, guesses = np.asarray(arrays["labels"]), np.concatenate(guesses)
+        values = {"accuracy": float((guesses == truth).mean()), "loss": loss / len(truth)}
+        if final:
+            from sklearn.metrics import f1_score, recall_score
+
+            values["recall"] = float(recall_score(truth, guesses, average="macro", zero_division=0))
+            values["f1"] = float(f1_score(truth, guesses, average="macro", zero_division=0))
+        return values
+
+    # -- trying it ----------------------------------------------------------------------------------
+    def examples(self, rows: Any, settings: Mapping) -> list[dict]:
+        return [{"image": row["image"]["bytes"]} for row in rows[:12]]
+
+    def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
+        import torch
+        from PIL import Image as Pictures
+
+        picture = Pictures.open(io.BytesIO(inputs["image"]))
+        fitted, changed = fit(picture, processor.size, getattr(model.config, "grey", False), getattr(model.config, "dark_ground", False))
+        device = next(model.parameters()).device
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            pixels = processor(images=fitted.convert("RGB"), return_tensors="pt")["pixel_values"].to(device)
+            chances = model(pixel_values=pixels).logits[0].float().softmax(-1)
+        model.train(training)
+        best = chances.argsort(descending=True)[:10].tolist()
+        yield Scores(tuple(model.config.id2label[i] for i in best), tuple(float(chances[i]) for i in best))
+        if changed:
+            yield Picture(_png(fitted), "")
+            yield Note(_("This is the picture as the model sees it: cut out, made grey and brought to {width} x {height} pixels.", width=fitted.width, height=fitted.height))
+
+
+def _open(image: Any) -> Any:
+    """A picture from a row: a PIL picture already, or the bytes of its file."""
+    from PIL import Image as Pictures
+
+    return Pictures.open(io.BytesIO(image["bytes"])) if isinstance(image, Mapping) else image
+
+
+def _png(picture: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def tensor(pixels: Any) -> Any:
+    """uint8 (n, height, width[, 3]) -> float32 (n, 3, height, width) in [-1, 1], as the processor does it."""
+    import torch
+
+    values = torch.from_numpy(pixels)
+    values = values[:, None].expand(-1, 3, -1, -1) if values.ndim == 3 else values.permute(0, 3, 1, 2)
+    return values.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def augment(pixels: Any, kind: str, random: Any) -> Any:
+    """Each picture moved by up to a twelfth of its size (at least a pixel), every second one mirrored if asked."""
+    import numpy as np
+
+    count, height, width = pixels.shape[:3]
+    reach = max(round(height / 12), 1)
+    padding = [(0, 0), (reach, reach), (reach, reach), *[(0, 0)] * (pixels.ndim - 3)]
+    padded = np.pad(pixels, padding, mode="edge")
+    rows = random.integers(0, 2 * reach + 1, count)[:, None] + np.arange(height)
+    columns = random.integers(0, 2 * reach + 1, count)[:, None] + np.arange(width)
+    moved = padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    if kind == "shift-flip":
+        mirrored = random.random(count) < 0.5
+        moved[mirrored] = moved[mirrored, :, ::-1]
+    return moved
+
+
+def fit(picture: Any, size: Mapping, grey: bool, dark_ground: bool) -> tuple[Any, bool]:
+    """The picture as the model's training pictures looked, and whether anything was done to it.
+
+    A drawing or a photo on white, for a model of grey pictures on black: inverted, cut to what is on it,
+    made square and scaled down.
+    """
+    from PIL import Image as Pictures
+    from PIL import ImageOps
+
+    width, height = size["width"], size["height"]
+    if picture.size == (width, height):
+        return (picture.convert("L") if grey else picture.convert("RGB")), False
+    picture = ImageOps.exif_transpose(picture).convert("RGBA")
+    ground = Pictures.new("RGBA", picture.size, "black" if dark_ground else "white")
+    picture = Pictures.alpha_composite(ground, picture).convert("L" if grey else "RGB")
+    if grey and dark_ground:
+        picture = _cut_out(picture)
+    return picture.resize((width, height), Pictures.Resampling.BOX if picture.width > width else Pictures.Resampling.BICUBIC), True
+
+
+def _cut_out(picture: Any) -> Any:
+    """Bright on dark, cropped to what stands out from the ground, padded to a square."""
+    import numpy as np
+    from PIL import Image as Pictures
+    from PIL import ImageOps
+
+    values = np.asarray(picture)
+    border = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+    if np.median(border) > 127:
+        picture = ImageOps.invert(picture)
+    picture = ImageOps.autocontrast(picture, cutoff=(1, 0))
+    box = picture.point(lambda value: 255 if value > 40 else 0).getbbox()
+    if box is None:
+        return picture
+    picture = picture.crop(box)
+    side = max(picture.size)
+    square = Pictures.new("L", (side, side), 0)
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square

@@ -1,0 +1,191 @@
+"""Text generation: a model learns which token comes next, and writes by drawing one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import exp, log
+from typing import Any
+
+from bigmodel.core import limits
+from bigmodel.core.blocks import Block
+from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.fields import Choice, Number, Text
+from bigmodel.core.words import _
+
+
+class TextGeneration(Task):
+    name = "text-generation"
+    order = 10
+    title = _("Text generation")
+    about = _("The model learns to guess the next token of a text, and writes new text token by token.")
+    icon = ":material/edit_note:"
+    needs = frozenset({"text"})
+    head = "causal-lm"
+    unit = _("tokens")
+    metrics = (
+        LOSS,
+        Metric(
+            "perplexity", _("Perplexity"), higher_is_better=False,
+            help=_("Between how many tokens the model hesitates on average. Depends on the tokenizer."),
+        ),
+        Metric(
+            "accuracy", _("Token accuracy"), percent=True,
+            help=_("How often the most likely token is the right one."),
+        ),
+        Metric(
+            "bits_per_character", _("Bits per character"), higher_is_better=False,
+            help=_("How many bits the model needs for one character of new text. The same measure for every tokenizer."),
+        ),
+    )
+    fields = (
+        Number(
+            name="block_size", label=_("Context length"), integer=True, default=128, minimum=8, maximum=4096,
+            help=_("How many tokens the model sees at a time. Longer remembers more and costs more."),
+        ),
+        Choice(
+            name="tokenizer", label=_("Tokenizer"), default="auto", advanced=True,
+            help=_("How text is cut into tokens: characters suit Chinese, byte-level BPE everything else."),
+            options={"auto": _("Automatic"), "characters": _("Characters"), "bpe": _("Byte-level BPE")},
+        ),
+        Number(
+            name="vocabulary", label=_("Vocabulary size"), integer=True, default=8192, minimum=300, maximum=100_000,
+            advanced=True, help=_("At most this many different tokens."),
+        ),
+    )
+    encoding = ("tokenizer", "vocabulary")
+    inputs = (
+        Text(
+            name="prompt", label=_("Beginning"), lines=3, default="",
+            help=_("The model goes on from here. Leave it empty to let it begin by itself."),
+        ),
+        Number(
+            name="max_new_tokens", label=_("Length"), integer=True, default=120, minimum=1, maximum=limits.NEW_TOKENS,
+            help=_("At most this many new tokens."),
+        ),
+        Number(
+            name="temperature", label=_("Temperature"), default=0.8, minimum=0, maximum=3, step=0.05,
+            help=_("0 always takes the most likely token; higher is more surprising."),
+        ),
+        Number(
+            name="top_p", label=_("Top-p"), default=0.95, minimum=0.01, maximum=1, step=0.01, advanced=True,
+            help=_("Draws only from the most likely tokens that together have this probability. 1: from all."),
+        ),
+        Number(
+            name="top_k", label=_("Top-k"), integer=True, default=0, minimum=0, maximum=100_000, advanced=True,
+            help=_("Draws only from this many of the most likely tokens. 0: from all."),
+        ),
+        Text(
+            name="stop", label=_("Stop at"), default="", maximum=100, advanced=True,
+            help=_("Ends when the new text contains this."),
+        ),
+        Number(
+            name="seed", label=_("Seed"), integer=True, default=0, minimum=0, maximum=2**31 - 1, advanced=True,
+            help=_("The same seed gives the same text."),
+        ),
+    )
+
+    # -- from rows to batches ---------------------------------------------------------------------
+    def processor(self, rows: Any, settings: Mapping) -> Any:
+        from bigmodel.data.tokenizers import train_tokenizer
+
+        return train_tokenizer(list(rows["train"]["text"]), settings["tokenizer"], settings["vocabulary"])
+
+    def facts(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        return {"vocabulary": len(processor), "pad": processor.pad_token_id, "end": processor.eos_token_id}
+
+    def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        """All texts as one stream, an end token before each and after the last.
+
+        symbols: the number of characters and text ends, what bits per character divides by.
+        """
+        import numpy as np
+
+        end = processor.eos_token_id
+        texts = list(rows["text"])
+        stream = [end]
+        for ids in processor(texts, add_special_tokens=False)["input_ids"]:
+            stream.extend(ids)
+            stream.append(end)
+        kind = np.uint16 if len(processor) <= 2**16 else np.uint32
+        return {
+            "tokens": np.asarray(stream, dtype=kind),
+            "symbols": np.asarray([sum(len(text) + 1 for text in texts)]),
+        }
+
+    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+        """Windows of `block_size` tokens; each epoch cuts the stream at other places."""
+        import numpy as np
+
+        block, size = settings["block_size"], settings["batch_size"]
+        last = len(arrays["tokens"]) - 1  # every token but the first is predicted once
+        if epoch is None:
+            starts = np.arange(0, last, block)
+            return [starts[i : i + size] for i in range(0, len(starts), size)]
+        random = np.random.default_rng([settings["seed"], epoch])
+        shift = random.integers(0, block) if last > 2 * block else 0
+        starts = np.arange(shift, max(last - block, 0) + 1, block)
+        starts = random.permutation(starts)
+        whole = max(len(starts) // size * size, min(len(starts), size))
+        return [starts[i : i + size] for i in range(0, whole, size)]
+
+    def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
+        return window(arrays["tokens"], indices, settings["block_size"])
+
+    def size(self, batch: Mapping) -> int:
+        return batch["labels"].numel()
+
+    # -- how good -----------------------------------------------------------------------------------
+    def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
+        """Token by token over the whole split. The final figures give every token at least half a context."""
+        from bigmodel.evaluation.language import UNSEEN_CHARACTERS, score_stream
+
+        nats, hits, count, unknown = score_stream(
+            model,
+            arrays["tokens"],
+            block=settings["block_size"],
+            batch=settings["batch_size"],
+            overlap=settings["block_size"] // 2 if final else 0,
+            unknown=processor.unk_token_id,
+        )
+        # An unknown token stands for one of many characters; naming which one costs bits too.
+        spelled = nats + unknown * log(UNSEEN_CHARACTERS)
+        loss = nats / count
+        return {
+            "loss": loss,
+            "perplexity": exp(min(loss, 700)),
+            "accuracy": hits / count,
+            "bits_per_character": spelled / log(2) / int(arrays["symbols"][0]),
+        }
+
+    # -- trying it ----------------------------------------------------------------------------------
+    def examples(self, rows: Any, settings: Mapping) -> list[dict]:
+        return [{"prompt": opening(row["text"])} for row in rows[:6]]
+
+    def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
+        return [example | {"max_new_tokens": 60, "seed": 1} for example in self.examples(rows, settings)[:3]]
+
+    def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
+        from bigmodel.inference.writing import write
+
+        yield from write(model, processor, inputs)
+
+
+def window(tokens: Any, starts: Any, block: int) -> dict:
+    """input_ids and labels, each (windows, block): labels are the tokens one further on, -100 past the end."""
+    import numpy as np
+    import torch
+
+    places = np.asarray(starts)[:, None] + np.arange(block + 1)
+    inside = places < len(tokens)
+    cut = tokens[np.minimum(places, len(tokens) - 1)].astype(np.int64)
+    labels = np.where(inside, cut, -100)[:, 1:]
+    return {"input_ids": torch.from_numpy(cut[:, :-1]), "labels": torch.from_numpy(np.ascontiguousarray(labels))}
+
+
+def opening(text: str) -> str:
+    """The first words of a text, enough to go on from: a verse's first half or a few words."""
+    first = text.strip().split("\n")[0]
+    for mark in "，。？！；":
+        if mark in first[:12]:
+            return first[: first.index(mark) + 1]
+    return first[:8] if not first.isascii() and " " not in first[:12] else " ".join(first.split()[:6])

@@ -1,0 +1,71 @@
+"""Checkpoints that are whole or not there: staged, hashed, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+
+
+def save(folder: Path, write: Callable[[Path], None]) -> Path:
+    """What `write(staging folder)` writes, under the name `folder`, all or nothing.
+
+    The manifest with size and SHA-256 of each file is written last; then all is flushed and renamed.
+    """
+    staging = folder.with_name(f".{folder.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    write(staging)
+    files = sorted(path for path in staging.rglob("*") if path.is_file())
+    manifest = {str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": _hash(path)} for path in files}
+    (staging / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+    for path in [*files, staging / MANIFEST]:
+        _flush(path)
+    _flush(staging)
+    remove(folder)
+    staging.rename(folder)
+    _flush(folder.parent)
+    return folder
+
+
+def complete(folder: Path) -> bool:
+    """Whether every file of the manifest is there with its size and hash."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return all(
+            (folder / name).stat().st_size == entry["bytes"] and _hash(folder / name) == entry["sha256"]
+            for name, entry in manifest.items()
+        )
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def remove(folder: Path) -> None:
+    """Renamed away first, so that nothing half deleted ever bears the name."""
+    if not folder.exists():
+        return
+    away = folder.with_name(f".{folder.name}.removed")
+    shutil.rmtree(away, ignore_errors=True)
+    folder.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file or a folder's entries are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open folders; its rename is journalled
+    handle = os.open(path, os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

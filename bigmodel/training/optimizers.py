@@ -1,0 +1,43 @@
+"""Optimizers and learning rate schedules, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MOMENTUM = 0.9  # of SGD: plain gradient descent with inertia, the form that is used in practice
+
+
+def optimizer(model: Any, settings: Mapping) -> Any:
+    """The optimizer over the model's weights. Biases and norms (vectors) are never decayed."""
+    import torch
+
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    groups = [
+        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": settings["weight_decay"]},
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate, fused = settings["learning_rate"], weights[0].device.type in ("cpu", "cuda")
+    if settings["optimizer"] == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM, fused=fused)
+    if settings["optimizer"] == "adam":
+        return torch.optim.Adam(groups, lr=rate, fused=fused)
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=fused)
+
+
+def rate_factor(settings: Mapping, step: int, steps: int) -> float:
+    """What the learning rate is multiplied by at `step` (from 0) of `steps`.
+
+    cosine: Loshchilov and Hutter 2017, down to a hundredth. inverse-sqrt: Vaswani et al. 2017, section 5.3,
+    scaled so that its peak is the learning rate.
+    """
+    warmup = round(settings["warmup"] * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if settings["schedule"] == "cosine":
+        done = (step - warmup) / max(steps - warmup, 1)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    if settings["schedule"] == "inverse-sqrt":
+        return math.sqrt(max(warmup, 1) / (step + 1))
+    return 1.0
