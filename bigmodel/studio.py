@@ -9,36 +9,12 @@ from pathlib import Path
 
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
+from bigmodel.core.errors import Refusal
 from bigmodel.core.events import Event
 from bigmodel.core.spec import RunSpec
-from bigmodel.core.words import Words
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as a fold over its events (bigmodel/runs/run.py folds)."""
-
-    id: str
-    spec: RunSpec
-    state: str
-    reason: Words | None = None  # why it is in this state
-    error: Mapping | None = None  # a Refusal's JSON when failed
-    created: float = 0.0  # wall clock
-    started: float = 0.0
-    ended: float = 0.0
-    step: int = 0
-    steps: int = 0  # planned, 0 before the plan is known
-    epoch: float = 0.0
-    eta: float | None = None  # seconds left
-    loss: float | None = None  # newest training loss
-    validation: Mapping[str, float] = field(default_factory=dict)  # newest
-    best: Mapping[str, float] = field(default_factory=dict)  # of the best checkpoint
-    best_step: int = 0
-    result: Mapping[str, float] = field(default_factory=dict)  # on the test split
-    plan: Mapping[str, object] = field(default_factory=dict)
-    phase: Words | None = None  # what it is doing before the first step
-    position: int = 0  # in the queue, 1 is next; 0 when not waiting
-    has_model: bool = False
+from bigmodel.core.words import Words, _
+from bigmodel.runs.run import Run
+from bigmodel.runs.store import Store
 
 
 @dataclass(frozen=True)
@@ -92,7 +68,8 @@ class Studio:
     """One object for one home folder. All methods raise Refusal for what cannot be done."""
 
     def __init__(self, home_folder: Path | None = None):
-        self.home = home_folder or home()
+        self.home = (home_folder or home()).absolute()
+        self.store = Store(self.home)
 
     # -- runs: written and read ------------------------------------------------------------------
     read_only: bool = False  # another server works on this home
@@ -100,19 +77,34 @@ class Studio:
     def launch(self, spec: Mapping | RunSpec, token: str = "") -> str:
         """Check the spec, write the run folder with its first event, wake the supervisor; the run's id.
         The same token twice is one run."""
-        raise NotImplementedError
+        self._refuse_read_only()
+        checked = RunSpec.check(spec.to_json() if isinstance(spec, RunSpec) else spec)
+        return self.store.launch(checked, token)
 
-    def stop(self, run: str) -> None: ...
-    def delete(self, run: str) -> None: ...
+    def stop(self, run: str) -> None:
+        """A waiting run is cancelled; one that is trained saves its weights and ends."""
+        self._refuse_read_only()
+        self.store.stop(run, _("Cancelled before it began."))
+
+    def delete(self, run: str) -> None:
+        """The run with its model; refused while it is trained."""
+        self._refuse_read_only()
+        self.store.delete(run)
+
     def runs(self, states: Sequence[str] = (), limit: int = 200) -> list[Run]:
         """Newest first."""
+        return self.store.runs(states, limit)
 
-    def run(self, run: str) -> Run: ...
+    def run(self, run: str) -> Run:
+        return self.store.run(run)
+
     def events(self, run: str, after: int = 0, kinds: Sequence[str] = ()) -> tuple[int, list[Event]]:
         """(cursor, events after the cursor): what a live page polls."""
+        return self.store.events(run, after, kinds)
 
     def log(self, run: str) -> str:
         """The tail of the worker's log."""
+        return self.store.folder(run).log()
 
     # -- models: tried --------------------------------------------------------------------------
     def models(self, task: str = "") -> list[Model]: ...
@@ -134,6 +126,12 @@ class Studio:
         """rows {split: n}, lengths {column: [histogram]}, classes {name: count}, bytes."""
 
     def device(self) -> Device: ...
+
+    def _refuse_read_only(self) -> None:
+        if self.read_only:
+            what = _("Another bigmodel server works on {home}.", home=str(self.home))
+            why = _("This one may look, but not start, stop or delete anything.")
+            raise Refusal(what, why=why, do=_("Use the other one, or stop it and try again."))
 
 
 __all__ = ["Device", "Forecast", "Model", "Run", "Studio", "catalog", "home"]

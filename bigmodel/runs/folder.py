@@ -1,0 +1,125 @@
+"""One run's folder: the truth about it, whoever works on it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bigmodel.core import events, limits
+from bigmodel.core.errors import Refusal
+from bigmodel.core.events import Event
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import _
+from bigmodel.runs.lock import Lock, is_held
+from bigmodel.runs.run import Facts, grow, nothing
+
+
+class Folder:
+    """Names what lies where. Nothing is kept in memory: several processes read and write the same folder."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.id = path.name
+        self.spec_file = path / "spec.json"
+        self.events_file = path / "events.jsonl"
+        self.lock_file = path / "lock"
+        self.log_file = path / "log.txt"
+        self.stop_file = path / "stop"
+        self.model = path / "model"
+
+    @property
+    def home(self) -> Path:
+        return self.path.parent.parent
+
+    # -- what it is --------------------------------------------------------------------------------
+    def spec(self) -> RunSpec:
+        """As it was written, unchecked: a run whose data set is gone can still be looked at."""
+        try:
+            return spec_of(json.loads(self.spec_file.read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise unreadable(self.id, error) from error
+
+    def facts(self) -> Facts:
+        """What all its events say."""
+        facts = nothing()
+        for _offset, event in self.events():
+            grow(facts, event)
+        return facts
+
+    def size(self) -> int:
+        """Bytes of its events so far."""
+        return os.stat(self.events_file).st_size
+
+    def events(self, after: int = 0) -> Iterator[tuple[int, Event]]:
+        return events.read(self.events_file, after)
+
+    def has_model(self) -> bool:
+        return (self.model / "bigmodel.json").exists()
+
+    def log(self) -> str:
+        """The tail of what the worker has written."""
+        try:
+            with self.log_file.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - limits.LOG_TAIL_BYTES, 0))
+                text = file.read().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return text.split("\n", 1)[-1] if size > limits.LOG_TAIL_BYTES else text
+
+    # -- what happens to it ------------------------------------------------------------------------
+    def append(self, event: Event) -> None:
+        events.append(self.events_file, [event])
+
+    def lock(self) -> Lock:
+        """The lease of whoever works on it."""
+        return Lock(self.lock_file)
+
+    def alive(self) -> bool:
+        return is_held(self.lock_file)
+
+    def ask_to_stop(self) -> None:
+        self.stop_file.touch()
+
+    def asked_to_stop(self) -> bool:
+        return self.stop_file.exists()
+
+
+def write(path: Path, spec: RunSpec, first: Event) -> None:
+    """A new run's folder, whole or not at all, on disk when this returns."""
+    staging = path.parent.parent / "staging" / path.name
+    staging.mkdir(parents=True)
+    _write(staging / "spec.json", json.dumps(spec.to_json(), ensure_ascii=False, indent=1).encode())
+    _write(staging / "events.jsonl", first.line())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(staging, path)
+    _sync(path.parent)
+
+
+def spec_of(data: dict) -> RunSpec:
+    return RunSpec(**{name: data[name] for name in ("task", "architecture", "dataset", "settings", "name", "version")})
+
+
+def unreadable(id: str, error: Exception) -> Refusal:
+    what = _("The run {run} cannot be read.", run=id)
+    return Refusal(what, why=_("The system says: {reason}.", reason=str(error)[:200]), field="run")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """The folder's own entry; Windows has no such thing."""
+    if os.name == "nt":
+        return
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,211 @@
+"""A SQLite index over the run folders. It holds nothing that the folders do not: delete it and it is built again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from bigmodel.core.events import Event, parse
+from bigmodel.runs.folder import Folder
+from bigmodel.runs.run import Facts, grow, nothing
+
+T = TypeVar("T")
+VERSION = 1
+BATCH = 5_000  # events in one transaction, so that a long run's first reading does not hold up the others
+
+SCHEMA = f"""
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+CREATE TABLE IF NOT EXISTS runs (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    offset INTEGER NOT NULL,  -- bytes of events.jsonl that are in the index
+    state TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    spec TEXT NOT NULL,
+    facts TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS events (
+    run INTEGER NOT NULL,
+    offset INTEGER NOT NULL,  -- of the first byte after the event
+    kind TEXT NOT NULL,
+    line TEXT NOT NULL,
+    PRIMARY KEY (run, offset)
+) WITHOUT ROWID;
+PRAGMA user_version = {VERSION};
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run's summary, with the place in its events up to which it is true."""
+
+    id: str
+    offset: int
+    state: str
+    number: int
+    spec: str
+    facts: str
+
+    def grown(self) -> Facts:
+        return json.loads(self.facts)
+
+
+class Mark(NamedTuple):
+    """How far the index has read a run, and what decides what is to be done with it."""
+
+    offset: int
+    state: str
+    number: int
+
+
+COLUMNS = "id, offset, state, number, spec, facts"
+
+
+class Reader:
+    """Looks things up; any number of threads and processes may. An index that is missing or broken reads as empty:
+    whoever reads goes on in the folders from where the index ends, and the supervisor mends it."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def rows(self) -> dict[str, Row]:
+        query = f"SELECT {COLUMNS} FROM runs"
+        return self._ask(lambda file: {row[0]: Row(*row) for row in file.execute(query)}, {})
+
+    def row(self, id: str) -> Row | None:
+        query = f"SELECT {COLUMNS} FROM runs WHERE id = ?"
+        found = self._ask(lambda file: file.execute(query, (id,)).fetchone(), None)
+        return Row(*found) if found else None
+
+    def events(self, id: str, after: int, kinds: Sequence[str]) -> tuple[int, list[Event]]:
+        """(place up to which the index knows the run's events, those of them after `after`)."""
+        chosen = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+        query = f"SELECT line FROM events WHERE run = ? AND offset > ? {chosen} ORDER BY offset"
+
+        def look(file: sqlite3.Connection) -> tuple[int, list[Event]]:
+            found = file.execute("SELECT key, offset FROM runs WHERE id = ?", (id,)).fetchone()
+            if found is None:
+                return 0, []
+            return found[1], [parse(line) for (line,) in file.execute(query, (found[0], after, *kinds))]
+
+        return self._ask(look, (0, []))
+
+    def _ask(self, look: Callable[[sqlite3.Connection], T], empty: T) -> T:
+        """What `look` sees, all of one moment."""
+        try:
+            with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as file:
+                file.execute("BEGIN")
+                known = file.execute("PRAGMA user_version").fetchone()[0] == VERSION
+                return look(file) if known else empty
+        except sqlite3.DatabaseError:
+            return empty
+
+
+class Index:
+    """The writing side. There is one at a time: whoever holds the supervisor's lock."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def marks(self) -> dict[str, Mark]:
+        query = "SELECT id, offset, state, number FROM runs"
+        return {id: Mark(*mark) for id, *mark in self._ready().execute(query)}
+
+    def facts(self, id: str) -> Facts:
+        (facts,) = self._ready().execute("SELECT facts FROM runs WHERE id = ?", (id,)).fetchone()
+        return json.loads(facts)
+
+    def take_in(self, folder: Folder) -> bool:
+        """Copy what is new in a run's events; whether anything was. Offset, rows and summary in one transaction."""
+        file = self._ready()
+        found = file.execute("SELECT key, offset, facts, spec FROM runs WHERE id = ?", (folder.id,)).fetchone()
+        size = folder.size()
+        if found and found[1] == size:
+            return False
+        if found and found[1] > size:  # an older state of the folder was put back
+            self.forget(folder.id)
+            found = None
+        key, offset, facts, spec = found or (None, 0, None, None)
+        facts = json.loads(facts) if facts else nothing()
+        spec = spec or json.dumps(folder.spec().to_json(), ensure_ascii=False)
+        fresh = list(islice(folder.events(offset), BATCH))
+        if not fresh and key is not None:
+            return False
+        for _offset, event in fresh:
+            grow(facts, event)
+        end = fresh[-1][0] if fresh else offset
+        summary = (end, facts["state"], facts["number"], spec, json.dumps(facts, ensure_ascii=False))
+        with file:
+            file.execute("BEGIN IMMEDIATE")
+            if key is None:
+                query = "INSERT INTO runs (offset, state, number, spec, facts, id) VALUES (?, ?, ?, ?, ?, ?)"
+                key = file.execute(query, (*summary, folder.id)).lastrowid
+            else:
+                query = "UPDATE runs SET offset = ?, state = ?, number = ?, spec = ?, facts = ? WHERE key = ?"
+                file.execute(query, (*summary, key))
+            lines = ((key, place, event.kind, event.line().decode().rstrip("\n")) for place, event in fresh)
+            file.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", lines)
+        return True
+
+    def forget(self, id: str) -> None:
+        file = self._ready()
+        with file:
+            file.execute("BEGIN IMMEDIATE")
+            file.execute("DELETE FROM events WHERE run = (SELECT key FROM runs WHERE id = ?)", (id,))
+            file.execute("DELETE FROM runs WHERE id = ?", (id,))
+
+    def rebuild(self) -> None:
+        """Throw the file away; the next reading starts from nothing."""
+        self.close()
+        for end in ("", "-wal", "-shm"):
+            Path(f"{self.path}{end}").unlink(missing_ok=True)
+
+    def _ready(self) -> sqlite3.Connection:
+        """The open file; anew if somebody deleted it, from nothing if it cannot be used."""
+        inode = _inode(self.path)
+        if self._file is not None and inode == self._inode:
+            return self._file
+        if self._file is not None or not inode:
+            self.rebuild()  # takes a left write-ahead log along, which would be played back into the new file
+        try:
+            self._file = _create(self.path)
+        except sqlite3.DatabaseError:
+            self.rebuild()
+            self._file = _create(self.path)
+        self._inode = _inode(self.path)
+        return self._file
+
+
+def _create(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    try:
+        if file.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):
+            raise sqlite3.DatabaseError("an index of another version")
+        file.executescript(SCHEMA)
+    except sqlite3.DatabaseError:
+        file.close()
+        raise
+    return file
+
+
+def _inode(path: Path) -> int:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,195 @@
+"""A run as a fold over its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from bigmodel.core.events import ENDED, LIVE, QUEUED, RUNNING, TRANSITIONS, Event
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import Words
+
+RECENT = 30  # step events that the speed is measured over
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a person knows of a run. Times are wall clock and never run backwards."""
+
+    id: str
+    spec: RunSpec
+    state: str
+    reason: Words | None = None  # why it is in this state
+    error: Mapping | None = None  # a Refusal's JSON when failed
+    created: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+    step: int = 0
+    steps: int = 0  # planned, 0 before the plan is known
+    epoch: float = 0.0
+    eta: float | None = None  # seconds left
+    loss: float | None = None  # newest training loss
+    validation: Mapping[str, float] = field(default_factory=dict)  # newest
+    best: Mapping[str, float] = field(default_factory=dict)  # of the best checkpoint
+    best_step: int = 0
+    result: Mapping[str, float] = field(default_factory=dict)  # on the test split
+    plan: Mapping[str, object] = field(default_factory=dict)
+    phase: Words | None = None  # what it is doing before the first step
+    position: int = 0  # in the queue, 1 is next; 0 when not waiting
+    has_model: bool = False
+    number: int = 0  # in order of launch
+
+    @property
+    def live(self) -> bool:
+        """Whether a worker has it."""
+        return self.state in LIVE
+
+    @property
+    def over(self) -> bool:
+        return self.state in ENDED
+
+
+Facts = dict  # what the events so far say, as JSON: kept in the index, so that only new events are folded
+
+
+def fold(id: str, spec: RunSpec, events: Iterable[Event], position: int = 0, has_model: bool = False) -> Run:
+    """The run that these events tell of."""
+    facts = nothing()
+    for event in events:
+        grow(facts, event)
+    return run_of(id, spec, facts, position, has_model)
+
+
+def nothing() -> Facts:
+    """The facts before the first event."""
+    return {
+        "state": "", "reason": None, "error": None, "created": 0.0, "started": 0.0, "ended": 0.0, "clock": 0.0,
+        "step": 0, "epoch": 0.0, "loss": None, "recent": [], "plan": {}, "phase": None,
+        "validation": {}, "validated": -1, "best": {}, "best_step": 0, "result": {},
+        "number": 0, "token": "", "device": "",
+    }  # fmt: skip
+
+
+def grow(facts: Facts, event: Event) -> None:
+    """Add one event. What makes no sense (an illegal transition, a line without its numbers) changes nothing."""
+    handler = HANDLERS.get(event.kind)
+    if handler is None:
+        return
+    facts["clock"] = max(facts["clock"], event.time)
+    try:
+        handler(facts, event.data)
+    except (KeyError, TypeError, ValueError, AttributeError):  # not written by us: passed over as a torn line is
+        return
+
+
+def run_of(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: bool = False) -> Run:
+    plain = (
+        "state",
+        "error",
+        "created",
+        "started",
+        "ended",
+        "step",
+        "epoch",
+        "loss",
+        "validation",
+        "best",
+        "best_step",
+    )
+    return Run(
+        id=id,
+        spec=spec,
+        **{name: facts[name] for name in plain},
+        result=facts["result"],
+        plan=facts["plan"],
+        steps=_planned(facts),
+        reason=Words.from_json(facts["reason"]) if facts["reason"] else None,
+        phase=Words.from_json(facts["phase"]) if facts["phase"] else None,
+        eta=eta(facts),
+        position=position,
+        has_model=has_model,
+        number=facts["number"],
+    )
+
+
+def eta(facts: Facts) -> float | None:
+    """Seconds left, from the speed over the last steps; None where that is not known.
+
+    Measured between two step events by the worker's own stopwatch: neither the slow first step nor a wall
+    clock that jumps is in it.
+    """
+    recent, steps = facts["recent"], _planned(facts)
+    if facts["state"] != RUNNING or len(recent) < 2 or not steps:
+        return None
+    (first, since), (last, until) = recent[0], recent[-1]
+    return max(steps - last, 0) * (until - since) / (last - first)
+
+
+def _planned(facts: Facts) -> int:
+    steps = facts["plan"].get("steps", 0)
+    return steps if isinstance(steps, int) else 0
+
+
+def _state(facts: Facts, data: Mapping) -> None:
+    state = data["state"]
+    if state not in TRANSITIONS[facts["state"]]:
+        return
+    if state == QUEUED:
+        facts |= {"started": 0.0, "ended": 0.0, "recent": [], "phase": None, "device": ""}
+        facts["created"] = facts["created"] or facts["clock"]
+        facts["number"] = data.get("number", facts["number"])
+        facts["token"] = data.get("token", facts["token"])
+    if state == RUNNING:
+        facts["started"] = facts["clock"]
+    if state in ENDED:
+        facts |= {"ended": facts["clock"], "phase": None}
+    facts["device"] = data.get("device", facts["device"])
+    facts |= {"state": state, "reason": data.get("reason"), "error": data.get("error")}
+
+
+def _plan(facts: Facts, data: Mapping) -> None:
+    facts["plan"] = dict(data)
+
+
+def _phase(facts: Facts, data: Mapping) -> None:
+    facts["phase"] = _words(data["words"])
+
+
+def _step(facts: Facts, data: Mapping) -> None:
+    step, seconds, recent = int(data["step"]), float(data["seconds"]), facts["recent"]
+    if recent and (step <= recent[-1][0] or seconds < recent[-1][1]):
+        recent.clear()  # it has gone back to a checkpoint, or goes on in another process
+    recent.append([step, seconds])
+    del recent[:-RECENT]
+    facts |= {"step": step, "epoch": float(data.get("epoch", 0.0)), "loss": float(data["loss"]), "phase": None}
+
+
+def _validation(facts: Facts, data: Mapping) -> None:
+    facts |= {"validation": dict(data["metrics"]), "validated": int(data["step"])}
+
+
+def _checkpoint(facts: Facts, data: Mapping) -> None:
+    if not data.get("best"):
+        return
+    facts["best_step"] = int(data["step"])
+    if facts["validated"] == facts["best_step"]:
+        facts["best"] = facts["validation"]
+
+
+def _result(facts: Facts, data: Mapping) -> None:
+    facts["result"] = dict(data["metrics"])
+
+
+def _words(data: Mapping | str) -> dict:
+    return {"text": data} if isinstance(data, str) else dict(data)
+
+
+HANDLERS: Mapping[str, Callable[[Facts, Mapping], None]] = {
+    "state": _state,
+    "plan": _plan,
+    "phase": _phase,
+    "step": _step,
+    "validation": _validation,
+    "checkpoint": _checkpoint,
+    "result": _result,
+}

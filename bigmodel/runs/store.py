@@ -1,0 +1,177 @@
+"""All runs of a home folder: launched, listed, read, deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bigmodel.core import limits
+from bigmodel.core.errors import Refusal
+from bigmodel.core.events import CANCELLED, LIVE, QUEUED, Event
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import Words, _
+from bigmodel.runs.folder import Folder, spec_of, unreadable, write
+from bigmodel.runs.index import Reader, Row
+from bigmodel.runs.lock import Lock
+from bigmodel.runs.run import Facts, Run, grow, nothing, run_of
+
+
+class Store:
+    """Reads what is true now: the index as far as it goes, the folders from there on."""
+
+    def __init__(self, home: Path):
+        self.home = home.absolute()
+        self.folders = self.home / "runs"
+        self.cache = self.home / "cache"
+        self.index_file = self.home / "index.sqlite"
+        self.supervisor_lock = self.home / "supervisor.lock"
+        self.server_lock = self.home / "server.lock"
+        self.trash = self.home / "trash"
+        self.index = Reader(self.index_file)
+
+    # -- written -----------------------------------------------------------------------------------
+    def launch(self, spec: RunSpec, token: str = "") -> str:
+        """A run folder with its first event; the run's id. The same token gives the same run, from whatever process."""
+        key = hashlib.sha256(token.encode()).hexdigest() if token else secrets.token_hex(32)
+        with Lock(self.home / "launch.lock"):
+            facts = dict(self._facts())
+            for id in facts:
+                if id.endswith(key[:4]) and facts[id]["token"] == key:
+                    return id
+            if sum(one["state"] == QUEUED for one in facts.values()) >= limits.QUEUE_LENGTH:
+                what = _("{count} runs are waiting already.", count=limits.QUEUE_LENGTH)
+                raise Refusal(what, do=_("Wait until some have finished, or cancel some."))
+            number = max((one["number"] for one in facts.values()), default=0) + 1
+            id = self._new_id(spec, key)
+            write(self.folders / id, spec, Event("state", {"state": QUEUED, "number": number, "token": key}))
+        return id
+
+    def stop(self, id: str, reason: Words) -> None:
+        """A waiting run is cancelled at once; a worker reads the message, saves and leaves."""
+        folder = self.folder(id)
+        state = folder.facts()["state"]
+        if state == QUEUED:
+            folder.ask_to_stop()  # first, for the worker that may be starting at this moment
+            folder.append(Event("state", {"state": CANCELLED, "reason": reason.to_json()}))
+        elif state in LIVE:
+            folder.ask_to_stop()
+        else:
+            what = _("The run {run} is not running.", run=id)
+            raise Refusal(what, why=_("It has ended already."), field="run")
+
+    def delete(self, id: str) -> None:
+        folder = self.folder(id)
+        if folder.facts()["state"] == QUEUED:
+            self.stop(id, _("It was deleted."))
+        if folder.alive() or folder.facts()["state"] in LIVE:
+            what = _("The run {run} is still being trained.", run=id)
+            raise Refusal(what, do=_("Stop it first."), field="run")
+        self.trash.mkdir(parents=True, exist_ok=True)
+        gone = self.trash / f"{id}-{secrets.token_hex(4)}"
+        os.rename(folder.path, gone)
+        shutil.rmtree(gone, ignore_errors=True)  # what stays is emptied by the supervisor
+
+    # -- read --------------------------------------------------------------------------------------
+    def folder(self, id: str) -> Folder:
+        """The folder of a run that exists."""
+        if id not in self.ids():
+            raise Refusal(_("There is no run {run}.", run=id[:100]), do=_("Look at the list of runs."), field="run")
+        return Folder(self.folders / id)
+
+    def ids(self) -> set[str]:
+        try:
+            return {entry.name for entry in os.scandir(self.folders) if entry.is_dir()}
+        except FileNotFoundError:
+            return set()
+
+    def runs(self, states: Sequence[str] = (), limit: int = 200) -> list[Run]:
+        """Newest first, by order of launch. A folder that cannot be read is left out (`run` says why)."""
+        rows = self.index.rows()
+        known = sorted(self._facts_or_rows(rows), key=lambda item: (item[2], item[0]), reverse=True)
+        waiting = sorted(number for _id, state, number, _facts in known if state == QUEUED)
+        chosen = (item for item in known if not states or item[1] in states)
+        found: list[Run] = []
+        for id, state, number, facts in chosen:
+            if len(found) == limit:
+                break
+            position = waiting.index(number) + 1 if state == QUEUED else 0
+            try:
+                found.append(self._run(id, rows.get(id), facts or rows[id].grown(), position))
+            except Refusal:
+                continue
+        return found
+
+    def run(self, id: str) -> Run:
+        folder = self.folder(id)
+        row = self.index.row(id)
+        try:
+            facts = _fresh(folder, row) or row.grown()
+        except OSError as error:
+            raise unreadable(id, error) from error
+        if not facts["state"]:
+            raise unreadable(id, ValueError("no first event"))
+        position = self._position(facts["number"]) if facts["state"] == QUEUED else 0
+        return self._run(id, row, facts, position)
+
+    def events(self, id: str, after: int = 0, kinds: Sequence[str] = ()) -> tuple[int, list[Event]]:
+        """(cursor, events after the cursor). Only what is new is read."""
+        folder = self.folder(id)
+        indexed, found = self.index.events(id, after, kinds)
+        start = max(indexed, after)
+        tail = list(folder.events(start))
+        found += [event for _offset, event in tail if not kinds or event.kind in kinds]
+        return (tail[-1][0] if tail else start), found
+
+    # -- how ---------------------------------------------------------------------------------------
+    def _facts_or_rows(self, rows: dict[str, Row]) -> Iterator[tuple[str, str, int, Facts | None]]:
+        """(id, state, number, facts where they are newer than the row) of every run that can be read."""
+        for id in self.ids():
+            row = rows.get(id)
+            try:
+                facts = _fresh(Folder(self.folders / id), row)
+                state, number = (facts["state"], facts["number"]) if facts else (row.state, row.number)
+                if state:
+                    yield id, state, number, facts
+            except OSError:  # deleted while we look, or not a run's folder
+                continue
+
+    def _facts(self) -> Iterator[tuple[str, Facts]]:
+        rows = self.index.rows()
+        for id, _state, _number, facts in self._facts_or_rows(rows):
+            yield id, facts or rows[id].grown()
+
+    def _position(self, number: int) -> int:
+        known = self._facts_or_rows(self.index.rows())
+        return 1 + sum(state == QUEUED and other < number for _id, state, other, _facts in known)
+
+    def _run(self, id: str, row: Row | None, facts: Facts, position: int) -> Run:
+        folder = Folder(self.folders / id)
+        spec = spec_of(json.loads(row.spec)) if row else folder.spec()
+        return run_of(id, spec, facts, position, folder.has_model())
+
+    def _new_id(self, spec: RunSpec, key: str) -> str:
+        """Sorts by time, says what it is, and ends in four characters of the token's hash."""
+        seconds = int(time.time())
+        while True:
+            moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(seconds))
+            id = f"{moment}-{spec.architecture}-{spec.dataset}-{key[:4]}"
+            if not (self.folders / id).exists():
+                return id
+            seconds += 1
+
+
+def _fresh(folder: Folder, row: Row | None) -> Facts | None:
+    """The facts with what the index does not know yet, None where it knows all."""
+    size = folder.size()
+    if row and row.offset == size:
+        return None
+    facts, offset = (row.grown(), row.offset) if row and row.offset < size else (nothing(), 0)
+    for _offset, event in folder.events(offset):
+        grow(facts, event)
+    return facts
