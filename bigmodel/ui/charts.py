@@ -1,0 +1,135 @@
+"""The figures: traces and layouts for `live_plot`, in the theme's colours and the session's language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bigmodel.ui import amounts
+from bigmodel.ui.curves import Line, smooth, thin
+from bigmodel.ui.language import _
+from bigmodel.ui.live_plot import live_plot
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+
+
+@dataclass(frozen=True)
+class View:
+    """How a person wants to see the curves."""
+
+    by_time: bool = False
+    logarithmic: bool = False
+    smoothing: float = 0.0
+
+    def x(self, line: Line) -> np.ndarray:
+        return np.asarray(line.seconds if self.by_time else line.step, dtype=float)
+
+    def x_axis(self) -> dict:
+        return {"title": _("Training time (s)") if self.by_time else _("Step"), "rangemode": "tozero"}
+
+
+def curve_chart(
+    lines: Mapping[str, Line],
+    view: View,
+    *,
+    key: str,
+    alt: str,
+    height: int = 240,
+    measured_rarely: Sequence[str] = (),
+    marks: Mapping[str, float] | None = None,
+    percent: bool = False,
+    logarithmic: bool | None = None,
+) -> None:
+    """Lines over step or time. Those measured at every step are smoothed, with the raw one behind them;
+    `measured_rarely` ones get a mark at each point. `marks`: a label at a value of x."""
+    as_log = view.logarithmic if logarithmic is None else logarithmic
+    traces = []
+    for number, (label, line) in enumerate(lines.items()):
+        if not len(line):
+            continue
+        x, y = view.x(line), np.asarray(line.value, dtype=float)
+        if as_log:
+            x, y = x[y > 0], y[y > 0]
+        rare = label in measured_rarely
+        if view.smoothing and not rare:
+            traces.append(_trace(label, *thin(x, y), number, faint=True))
+            y = smooth(y, view.smoothing)
+        traces.append(_trace(label, *thin(x, y), number, marked=rare or len(y) == 1))
+    layout = {
+        "xaxis": view.x_axis(),
+        "yaxis": {"type": "log" if as_log else "linear"} | ({"tickformat": ".0%"} if percent else {}),
+        "showlegend": len(lines) > 1,
+    }
+    if marks:
+        layout |= _marks(marks)
+    live_plot(traces, layout, key=key, alt=alt, height=height, view=f"{view.by_time} {as_log}")
+
+
+def _trace(
+    label: str, x: np.ndarray, y: np.ndarray, number: int, faint: bool = False, marked: bool = False
+) -> dict:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if marked else "lines",
+        "name": label,
+        "x": x.tolist(),
+        "y": [float(f"{value:.6g}") for value in y],
+        "line": {"width": 1 if faint else 2, "dash": DASHES[number % len(DASHES)] if not faint else "solid"},
+        "marker": {"size": 6},
+        "showlegend": not faint,
+        "hoverinfo": "skip" if faint else "x+y+name",
+        "meta": {"colour": number, "opacity": 0.28 if faint else 1.0},
+    }
+
+
+def _marks(marks: Mapping[str, float]) -> dict:
+    shapes = [
+        {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 1, "dash": "dot", "color": "#8a94a0"}}
+        for x in marks.values()
+    ]
+    texts = [
+        {"x": x, "yref": "paper", "y": 1, "text": label, "showarrow": False, "xanchor": "left", "font": {"size": 11}}
+        for label, x in marks.items()
+    ]
+    return {"shapes": shapes, "annotations": texts}
+
+
+def histogram(counts: Sequence[int], edges: Sequence[float], *, key: str, alt: str, title: str, height: int = 220) -> None:
+    """Bars over bins that have already been counted."""
+    edges = np.asarray(edges, dtype=float)
+    trace = {
+        "type": "bar",
+        "x": ((edges[:-1] + edges[1:]) / 2).tolist(),
+        "width": np.diff(edges).tolist(),
+        "y": list(counts),
+        "customdata": [f"{low:.0f}-{high:.0f}" for low, high in zip(edges[:-1], edges[1:], strict=True)],
+        "hovertemplate": "%{customdata}: %{y:,}<extra></extra>",
+        "meta": {"colour": 0},
+    }
+    layout = {"xaxis": {"title": title}, "bargap": 0.03, "hovermode": "closest"}
+    live_plot([trace], layout, key=key, alt=alt, height=height)
+
+
+def bars(names: Sequence[str], values: Sequence[float], *, key: str, alt: str, percent: bool = False, first: bool = False) -> None:
+    """Names with values, lying, the first on top. `first` gives the first a colour of its own."""
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "x": list(values),
+        "y": [str(name) for name in names],
+        "text": [amounts.percent(value) if percent else amounts.count(value) for value in values],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+        "meta": {"colour": 0},
+    }
+    top = max(values, default=0) or 1
+    layout = {
+        "xaxis": {"range": [0, 1.18 if percent else top * 1.18], "visible": False, "fixedrange": True},
+        "yaxis": {"autorange": "reversed", "type": "category", "fixedrange": True},
+        "bargap": 0.35,
+        "hovermode": False,
+    }
+    live_plot([trace], layout, key=key, alt=alt, height=30 * len(names) + 30)

@@ -1,0 +1,155 @@
+"""The curves of a run: its events read once by the server, however many tabs look, and thinned to what a screen shows."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import streamlit as st
+
+from bigmodel.core import limits
+from bigmodel.core.events import Event
+from bigmodel.studio import Studio
+
+LINES = ("loss", "learning_rate", "gradient_norm", "rate")
+
+
+@dataclass
+class Line:
+    """One curve: where each point stands in steps and in seconds of training, and its value."""
+
+    step: array = field(default_factory=lambda: array("d"))
+    seconds: array = field(default_factory=lambda: array("d"))
+    value: array = field(default_factory=lambda: array("d"))
+
+    def add(self, step: float, seconds: float, value: object) -> None:
+        if not isinstance(value, int | float):
+            return
+        self.step.append(step)
+        self.seconds.append(seconds)
+        self.value.append(value)
+
+    def cut(self, step: float) -> None:
+        """Forget what came at or after a step: a run that goes on from a checkpoint does those again."""
+        keep = bisect_left(self.step, step)
+        for part in (self.step, self.seconds, self.value):
+            del part[keep:]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the model answered to a pinned input at one step."""
+
+    step: int
+    inputs: Mapping
+    blocks: Sequence[Mapping]
+
+
+class Curves:
+    """All lines of one run so far. `read` takes in what has happened since."""
+
+    def __init__(self, run: str):
+        self.run = run
+        self.cursor = 0
+        self.lines: dict[str, Line] = {name: Line() for name in LINES}
+        self.validation: dict[str, Line] = {}
+        self.device: dict[str, Line] = {}
+        self.samples: list[Sample] = []
+        self.notes: list[Event] = []
+        self.phases: list[Event] = []
+        self.states: list[Event] = []
+        self.checkpoints: list[Event] = []
+        self._lock = threading.Lock()
+
+    def read(self, studio: Studio) -> Curves:
+        with self._lock:
+            self.cursor, new = studio.events(self.run, after=self.cursor)
+            for event in new:
+                taker = getattr(self, f"_{event.kind}", None)
+                if taker:
+                    taker(event)
+        return self
+
+    def now(self) -> tuple[float, float]:
+        """(step, seconds of training) of the newest point."""
+        loss = self.lines["loss"]
+        return (loss.step[-1], loss.seconds[-1]) if len(loss) else (0.0, 0.0)
+
+    def _step(self, event: Event) -> None:
+        step, seconds = float(event["step"]), float(event.data.get("seconds", 0.0))
+        if len(self.lines["loss"]) and step <= self.lines["loss"].step[-1]:
+            self._back_to(step)
+        for name in LINES:
+            self.lines[name].add(step, seconds, event.data.get(name))
+
+    def _back_to(self, step: float) -> None:
+        for line in (*self.lines.values(), *self.validation.values(), *self.device.values()):
+            line.cut(step)
+        self.samples = [sample for sample in self.samples if sample.step < step]
+
+    def _validation(self, event: Event) -> None:
+        seconds = self.now()[1]
+        for name, value in event["metrics"].items():
+            self.validation.setdefault(name, Line()).add(float(event["step"]), seconds, value)
+
+    def _device(self, event: Event) -> None:
+        for name, value in event["used"].items():
+            self.device.setdefault(name, Line()).add(*self.now(), value)
+
+    def _sample(self, event: Event) -> None:
+        self.samples.append(Sample(int(event["step"]), event["inputs"], event["blocks"]))
+
+    def _note(self, event: Event) -> None:
+        self.notes.append(event)
+
+    def _phase(self, event: Event) -> None:
+        self.phases.append(event)
+
+    def _state(self, event: Event) -> None:
+        self.states.append(event)
+
+    def _checkpoint(self, event: Event) -> None:
+        self.checkpoints.append(event)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def curves(home: str, run: str) -> Curves:
+    """The curves of a run, shared by all sessions. `home` is part of the name: two homes may know the same run."""
+    return Curves(run)
+
+
+def smooth(values: Sequence[float], weight: float) -> np.ndarray:
+    """Exponential moving average, without the pull of its start towards zero (Adam's correction).
+
+    Values that are not finite are passed over and stay as they are.
+    """
+    result = np.array(values, dtype=float)
+    if not 0 < weight < 1:
+        return result
+    average, seen = 0.0, 0.0
+    for i, value in enumerate(result):
+        if np.isfinite(value):
+            average = weight * average + (1 - weight) * value
+            seen = weight * seen + (1 - weight)
+            result[i] = average / seen
+    return result
+
+
+def thin(x: Sequence[float], y: Sequence[float], points: int = limits.CURVE_POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """At most `points` of the line, chosen so that its peaks stay."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    finite = np.isfinite(y)
+    x, y = x[finite], y[finite]
+    if len(y) <= points:
+        return x, y
+    from tsdownsample import MinMaxLTTBDownsampler
+
+    kept = MinMaxLTTBDownsampler().downsample(x, y, n_out=points)
+    return x[kept], y[kept]

@@ -1,0 +1,20 @@
+"""The frame round every page: its title, the language, the way to the other pages, what is going on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from bigmodel.ui import frame, language, places
+
+ASSETS = Path(__file__).parent / "assets"
+
+st.set_page_config(page_title="bigmodel", page_icon=str(ASSETS / "icon.png"), layout="wide")
+language.settle()
+page = st.navigation(places.pages(), position="hidden")
+st.set_page_config(page_title=f"{page.title} · bigmodel")
+st.logo(str(ASSETS / "logo.png"), icon_image=str(ASSETS / "icon.png"), size="large")
+frame.sidebar()
+frame.notices()
+page.run()

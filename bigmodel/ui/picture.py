@@ -1,0 +1,66 @@
+"""Pictures from a person: chosen among examples, drawn, or uploaded."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from bigmodel.core import limits
+from bigmodel.ui.language import _
+
+HERE = Path(__file__).parent
+PEN = 22  # of 280 pixels: at 28 x 28 a line a little over two pixels wide, as the digits have
+
+_board = st.components.v2.component(
+    "bigmodel_draw",
+    html='<div class="board"><canvas width="280" height="280" role="img" tabindex="0"></canvas>'
+    '<button type="button"></button></div>',
+    css=(HERE / "draw.css").read_text(encoding="utf-8"),
+    js=(HERE / "draw.js").read_text(encoding="utf-8"),
+)
+_gallery = st.components.v2.component(
+    "bigmodel_gallery",
+    html='<div class="gallery" role="group"></div>',
+    css=(HERE / "gallery.css").read_text(encoding="utf-8"),
+    js=(HERE / "gallery.js").read_text(encoding="utf-8"),
+)
+
+
+def draw(key: str) -> bytes | None:
+    """A board to draw on; the PNG of what is on it, None while it is empty."""
+    drawn = st.session_state.get(key, {}).get("drawn", "")
+    result = _board(
+        key=key,
+        data={"alt": _("A black board to draw on in white"), "clear": _("Wipe the board"), "pen": PEN, "drawn": drawn},
+        width="content",
+        on_drawn_change=lambda: None,
+    )
+    return _png(result.drawn or "")
+
+
+def _png(address: str) -> bytes | None:
+    """The bytes of a data address; what is none of ours is taken as an empty board."""
+    head, comma, body = address.partition(",")
+    if head != "data:image/png;base64" or not comma or len(body) > limits.UPLOAD_BYTES * 4 / 3:
+        return None
+    try:
+        return base64.b64decode(body, validate=True)
+    except ValueError:
+        return None
+
+
+def gallery(pictures: Sequence[bytes], names: Sequence[str], *, key: str, label: str, chosen: int | None = None) -> int | None:
+    """The number of the picture that was clicked just now."""
+    shown = [
+        {"src": "data:image/png;base64," + base64.b64encode(picture).decode(), "alt": name}
+        for picture, name in zip(pictures, names, strict=True)
+    ]
+    result = _gallery(
+        key=key,
+        data={"pictures": shown, "label": label, "chosen": -1 if chosen is None else chosen},
+        on_picked_change=lambda: None,
+    )
+    return result.picked
