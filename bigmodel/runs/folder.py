@@ -71,7 +71,15 @@ class Folder:
 
     # -- what happens to it ------------------------------------------------------------------------
     def append(self, event: Event) -> None:
-        events.append(self.events_file, [event])
+        """One write. A line that was torn by a full disk is ended first, so that this one can be read."""
+        file = os.open(self.events_file, os.O_RDWR | os.O_APPEND)
+        try:
+            size = os.lseek(file, 0, os.SEEK_END)
+            os.lseek(file, max(size - 1, 0), os.SEEK_SET)
+            whole = os.read(file, 1) in (b"\n", b"")
+            os.write(file, event.line() if whole else b"\n" + event.line())
+        finally:
+            os.close(file)
 
     def lock(self) -> Lock:
         """The lease of whoever works on it."""

@@ -126,9 +126,13 @@ class Index:
         query = "SELECT id, offset, state, number FROM runs"
         return {id: Mark(*mark) for id, *mark in self._ready().execute(query)}
 
+    def mark(self, id: str) -> Mark:
+        query = "SELECT offset, state, number FROM runs WHERE id = ?"
+        return Mark(*self._ready().execute(query, (id,)).fetchone())
+
     def facts(self, id: str) -> Facts:
-        (facts,) = self._ready().execute("SELECT facts FROM runs WHERE id = ?", (id,)).fetchone()
-        return json.loads(facts)
+        found = self._ready().execute("SELECT facts FROM runs WHERE id = ?", (id,)).fetchone()
+        return json.loads(found[0]) if found else nothing()
 
     def take_in(self, folder: Folder) -> bool:
         """Copy what is new in a run's events; whether anything was. Offset, rows and summary in one transaction."""

@@ -43,10 +43,9 @@ class Lock:
         return self._file is not None
 
     def take(self, wait: float = 0.0) -> bool:
-        """Whether it could be had within `wait` seconds."""
+        """Whether it could be had within `wait` seconds. FileNotFoundError when its folder is gone."""
         if self.held:
             return True
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         until = time.monotonic() + wait
         while not _try(file, shared=False):

@@ -31,15 +31,17 @@ class Store:
         self.cache = self.home / "cache"
         self.index_file = self.home / "index.sqlite"
         self.supervisor_lock = self.home / "supervisor.lock"
+        self.launch_lock = self.home / "launch.lock"
         self.server_lock = self.home / "server.lock"
         self.trash = self.home / "trash"
         self.index = Reader(self.index_file)
+        self.home.mkdir(parents=True, exist_ok=True)
 
     # -- written -----------------------------------------------------------------------------------
     def launch(self, spec: RunSpec, token: str = "") -> str:
         """A run folder with its first event; the run's id. The same token gives the same run, from whatever process."""
         key = hashlib.sha256(token.encode()).hexdigest() if token else secrets.token_hex(32)
-        with Lock(self.home / "launch.lock"):
+        with Lock(self.launch_lock):
             facts = dict(self._facts())
             for id in facts:
                 if id.endswith(key[:4]) and facts[id]["token"] == key:

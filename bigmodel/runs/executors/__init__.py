@@ -1,1 +1,28 @@
-"""Where a worker runs."""
+"""Where a worker runs. The supervisor knows nothing but what stands here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from bigmodel.core.words import Words
+
+
+class Handle(Protocol):
+    """A worker that was started."""
+
+    def ended(self) -> Words | None:
+        """None while it works; then how it came to an end, in words."""
+
+
+class Executor(Protocol):
+    """Starts workers. A worker holds the lock of its run's folder for as long as it lives."""
+
+    def start(self, folder: Path) -> Handle:
+        """Give the run in `folder` to a worker."""
+
+    def prepare(self) -> None:
+        """Have a worker ready for the next run, if there is none; called now and then."""
+
+    def close(self) -> None:
+        """Let go of what was prepared. Workers that have a run go on."""

@@ -1,0 +1,251 @@
+"""The one thread that starts workers, keeps the queue and the index, and finds again what runs after a restart.
+
+As a process of its own (`python -m bigmodel.runs.supervisor HOME`) it works the queue off where no server does.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, LIVE, QUEUED, STARTING, Event
+from bigmodel.core.words import Words, _
+from bigmodel.runs import device
+from bigmodel.runs.executors import Executor, Handle
+from bigmodel.runs.executors.local import Local, spawn
+from bigmodel.runs.folder import Folder
+from bigmodel.runs.index import Index, Mark
+from bigmodel.runs.lock import Lock, is_held
+from bigmodel.runs.store import Store
+
+TICK_SECONDS = 0.2
+SWEEP_SECONDS = 5.0  # between two looks at the runs that have ended
+GRACE_SECONDS = 15.0  # within which a worker that another supervisor has started takes its lock
+FIRST_SPARE_SECONDS = 1.0  # after the server has begun
+SPARE_SECONDS = 10.0  # after a run has begun: loading libraries beside its first steps would slow them
+
+GONE = _("The training process is gone: it was killed, or the machine was restarted.")
+NEVER_BEGUN = _("The server ended before the training had begun.")
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Works while it holds the home's supervisor lock; until then it waits for it to be free."""
+
+    def __init__(self, store: Store, executor: Executor | None = None, spare: bool = True):
+        self.store = store
+        self.executor = executor or Local(store.home)
+        self.spare = spare
+        self.index = Index(store.index_file)
+        self._lock = Lock(store.supervisor_lock)
+        self._handles: dict[str, Handle] = {}  # of the workers that this supervisor has started
+        self._missed: dict[str, float] = {}  # starting run without worker -> since when, by the monotonic clock
+        self._devices: dict[str, str] = {}  # waiting run -> device it waits for
+        self._noted: set[tuple[str, str]] = set()
+        self._next_sweep = self._next_spare = 0.0
+        self._awake, self._leave = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._live, name="bigmodel-supervisor", daemon=True)
+
+    # -- as a thread -------------------------------------------------------------------------------
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave. What is being trained goes on."""
+        self._leave.set()
+        self._awake.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """There may be something to do at once."""
+        self._awake.set()
+
+    def _live(self) -> None:
+        while not self._leave.is_set():
+            self._awake.clear()
+            try:
+                self.tick()
+            except Exception:  # one bad round must not end the thread that all runs depend on
+                logger.exception("a round of the supervisor failed")
+                self._leave.wait(1.0)
+            self._awake.wait(TICK_SECONDS)
+        self.close()
+
+    def close(self) -> None:
+        self.executor.close()
+        self.index.close()
+        self._lock.release()
+
+    # -- a round -----------------------------------------------------------------------------------
+    def tick(self) -> bool:
+        """Whether anything waits or runs here. False also where another supervisor works."""
+        if not self._lock.held:
+            if not self._lock.take():
+                return False
+            self._begin()
+        try:
+            return self._round()
+        except (
+            sqlite3.OperationalError
+        ) as error:  # the disk is full, or somebody looks into the index: it will do later
+            self._note("index", error)
+        except sqlite3.DatabaseError:
+            logger.exception("the index is broken and is built again")
+            self.index.rebuild()
+        return True
+
+    def _round(self) -> bool:
+        marks = self._take_in()
+        busy = self._look_after(marks)
+        waiting = sorted((mark.number, id) for id, mark in marks.items() if mark.state == QUEUED)
+        for _number, id in waiting:
+            with self._noting(id):
+                self._start_if_free(Folder(self.store.folders / id), busy)
+        if self.spare and time.monotonic() >= self._next_spare:
+            with self._noting("spare"):
+                self.executor.prepare()
+        return bool(waiting or busy or self._missed)
+
+    def _begin(self) -> None:
+        """Clear away what a process that was killed has left half written or half deleted."""
+        with Lock(self.store.launch_lock):  # nobody is writing there at this moment
+            shutil.rmtree(self.store.home / "staging", ignore_errors=True)
+        shutil.rmtree(self.store.trash, ignore_errors=True)
+        self._next_spare = time.monotonic() + FIRST_SPARE_SECONDS
+
+    def _take_in(self) -> Mapping[str, Mark]:
+        """Copy what is new in the folders into the index; how far each run is."""
+        marks, ids = self.index.marks(), self.store.ids()
+        for id in marks.keys() - ids:
+            self.index.forget(id)
+        sweep = time.monotonic() >= self._next_sweep
+        for id in sorted(ids):
+            if not sweep and id in marks and marks[id].state in ENDED:
+                continue
+            with self._noting(id):
+                folder = Folder(self.store.folders / id)
+                while (id not in marks or marks[id].offset != folder.size()) and self.index.take_in(folder):
+                    marks[id] = self.index.mark(id)
+        if sweep:
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
+        return {id: mark for id, mark in marks.items() if id in ids}
+
+    # -- what runs ---------------------------------------------------------------------------------
+    def _look_after(self, marks: Mapping[str, Mark]) -> set[str]:
+        """The devices in use. A run that says it is trained while nobody has it is declared interrupted."""
+        live = {id for id, mark in marks.items() if mark.state in LIVE}
+        self._missed = {id: since for id, since in self._missed.items() if id in live}
+        busy = set()
+        for id in sorted(live | self._handles.keys()):
+            with self._noting(id):
+                if self._has_worker(Folder(self.store.folders / id), id in live):
+                    busy.add(self.index.facts(id)["device"])
+        return busy
+
+    def _has_worker(self, folder: Folder, live: bool) -> bool:
+        handle = self._handles.get(folder.id)
+        ended = handle.ended() if handle else None
+        if handle is not None and ended is None:
+            return True
+        if live and folder.alive():
+            return True
+        if live and handle is None and self._may_still_come(folder):
+            return True
+        if live and not self._bury(folder, ended):
+            return True
+        self._handles.pop(folder.id, None)
+        return False
+
+    def _may_still_come(self, folder: Folder) -> bool:
+        """Another supervisor may have been killed between starting a worker and the worker's taking its lock."""
+        if folder.facts()["state"] != STARTING:
+            return False
+        return time.monotonic() < self._missed.setdefault(folder.id, time.monotonic()) + GRACE_SECONDS
+
+    def _bury(self, folder: Folder, reason: Words | None) -> bool:
+        """Declare a run interrupted, holding its lock so that no worker can take it up meanwhile."""
+        lock = folder.lock()
+        if not lock.take():
+            return False
+        try:
+            state = folder.facts()["state"]
+            if state in LIVE:
+                words = reason or (NEVER_BEGUN if state == STARTING else GONE)
+                folder.append(Event("state", {"state": INTERRUPTED, "reason": words.to_json()}))
+        finally:
+            lock.release()
+        return True
+
+    # -- what waits --------------------------------------------------------------------------------
+    def _start_if_free(self, folder: Folder, busy: set[str]) -> None:
+        try:
+            where = self._device(folder)
+        except Refusal as refusal:
+            folder.append(Event("state", {"state": FAILED, "error": refusal.to_json()}))
+            return
+        if where in busy:
+            return
+        folder.append(Event("state", {"state": STARTING, "device": where}))
+        if folder.facts()["state"] != STARTING:  # it was cancelled at this very moment
+            return
+        busy.add(where)
+        try:
+            self._handles[folder.id] = self.executor.start(folder.path)
+        except OSError as error:
+            what = _("The training process could not be started: {reason}.", reason=error.strerror or str(error))
+            folder.append(Event("state", {"state": FAILED, "error": Refusal(what).to_json()}))
+        self._next_spare = time.monotonic() + SPARE_SECONDS
+
+    def _device(self, folder: Folder) -> str:
+        if folder.id not in self._devices:
+            self._devices[folder.id] = device.key(str(folder.spec().settings.get("device", "auto")))
+        return self._devices[folder.id]
+
+    @contextmanager
+    def _noting(self, id: str) -> Iterator[None]:
+        """A folder that cannot be read or written stops nobody else; each complaint is logged once."""
+        try:
+            yield
+        except (OSError, Refusal) as error:
+            self._note(id, error)
+
+    def _note(self, what: str, error: Exception) -> None:
+        if (what, str(error)) not in self._noted:
+            self._noted.add((what, str(error)))
+            logger.warning("%s: %s", what, error)
+
+
+def summon(store: Store) -> None:
+    """See to it that somebody works on the queue: start a process for it unless a supervisor is there."""
+    if is_held(store.supervisor_lock):
+        return
+    with (store.home / "supervisor.log").open("ab") as log:
+        spawn("bigmodel.runs.supervisor", str(store.home), output=log)
+
+
+def main(arguments: list[str]) -> int:
+    """Work the queue off, then leave. Looks once more after letting go of the lock: a run that was launched while
+    this process was about to leave saw the lock held and called nobody else."""
+    (home,) = arguments
+    store = Store(Path(home))
+    while True:
+        supervisor = Supervisor(store, spare=False)
+        while supervisor.tick():
+            time.sleep(TICK_SECONDS)
+        supervisor.close()
+        if is_held(store.supervisor_lock) or not store.runs(states=(QUEUED,), limit=1):
+            return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    sys.exit(main(sys.argv[1:]))

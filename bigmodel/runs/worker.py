@@ -1,0 +1,188 @@
+"""The process that trains one run: `python -m bigmodel.runs.worker FOLDER`, or `--spare` to wait for a folder.
+
+It holds the lock of the run's folder for as long as it lives, which is how everybody knows that it does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.events import ENDED, FAILED, RUNNING, STARTING, STOPPED, Event
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import Words, _
+from bigmodel.runs.folder import Folder
+from bigmodel.runs.lock import Lock
+
+LOCK_SECONDS = 30.0  # whoever else has the lock only looks at it
+LOOK_SECONDS = 0.05  # between two looks for the stop message
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--spare"]:
+        return _spare()
+    (path,) = arguments
+    folder = Folder(Path(path))
+    return _work(folder, _lease(folder))
+
+
+def _spare() -> int:
+    """Load the libraries, then wait for a run. Ends when the server does, unless it has been given one."""
+    given: list[tuple[Folder, Lock | None]] = []
+
+    def listen() -> None:
+        path = sys.stdin.buffer.readline().decode().rstrip("\n")
+        if not path:
+            os._exit(0)  # the server is gone; nothing is held that would have to be put away
+        folder = Folder(Path(path))
+        given.append((folder, _lease(folder)))  # at once, even while libraries load: now it counts as alive
+        _write_to(folder.log_file)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    _load_libraries()
+    listener.join()
+    return _work(*given[0])
+
+
+def _load_libraries() -> None:
+    """All that a run imports sooner or later; transformers brings its parts only when they are asked for."""
+    import datasets  # noqa: F401
+    import sklearn.metrics  # noqa: F401
+    import torch
+    from transformers import AutoImageProcessor, GenerationMixin, PreTrainedModel, PreTrainedTokenizerFast  # noqa: F401
+
+    import bigmodel.training.loop  # noqa: F401
+    from bigmodel.core import catalog
+
+    catalog.tasks(), catalog.architectures(), catalog.datasets()
+    torch.zeros(8, 8).matmul(torch.zeros(8, 8))  # the first one starts torch's threads
+
+
+def _lease(folder: Folder) -> Lock | None:
+    """The run's lock, kept until the process ends; None when the run is another's or was deleted meanwhile."""
+    lock = folder.lock()
+    try:
+        return lock if lock.take(wait=LOCK_SECONDS) else None
+    except FileNotFoundError:
+        return None
+
+
+def _write_to(path: Path) -> None:
+    """From now on all output, that of libraries in C too, goes to this file."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except FileNotFoundError:  # the run was deleted meanwhile
+        return
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+
+def _work(folder: Folder, lock: Lock | None) -> int:
+    facts = folder.facts()
+    if lock is None or facts["state"] != STARTING:
+        return 0  # it was cancelled, declared dead or given to another worker before we had it
+    if folder.asked_to_stop():
+        folder.append(_state(STOPPED, _("Stopped before it began.")))
+        return 0
+    with _stop_asked(folder) as stopped, _ledger(folder) as write:
+        write(_state(RUNNING))
+        return 1 if _train(folder, facts["device"] or "auto", stopped, write) == FAILED else 0
+
+
+def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Callable[[Event], None]) -> str:
+    """Write down every event; the state it ended in."""
+    state = RUNNING
+    try:
+        write(Event("phase", {"words": _("Loading the libraries").to_json()}))
+        from bigmodel.training.loop import train
+
+        spec = RunSpec.check(folder.spec().to_json())
+        for event in train(spec, folder.path, stopped, folder.home / "cache", device):
+            write(event)
+            state = event["state"] if event.kind == "state" else state
+        if state not in ENDED:
+            raise RuntimeError(f"training ended in state {state!r}")
+        return state
+    except Refusal as refusal:
+        error = refusal.to_json()
+    except Exception as bug:
+        error = _explain(bug)
+    write(Event("state", {"state": FAILED, "error": error}))
+    return FAILED
+
+
+def _explain(bug: Exception) -> dict:
+    """A friendly word for the person; the traceback goes to the log, found by the same id."""
+    id = secrets.token_hex(3)
+    print(f"\n[error {id}]", file=sys.stderr)
+    traceback.print_exception(bug)
+    return _in_words(bug, id).to_json() | {"id": id}
+
+
+def _in_words(bug: Exception, id: str) -> Refusal:
+    log = _("The log has the details under {id}.", id=id)
+    text = str(bug).lower()
+    if isinstance(bug, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return Refusal(_("The memory was used up."), why=log, do=_("Lower the batch size or the size of the network."))
+    if isinstance(bug, OSError) and bug.errno in NO_SPACE:
+        return Refusal(_("The disk is full."), why=log, do=_("Free some space and start the run again."))
+    what = _("Something went wrong in bigmodel itself ({kind}).", kind=type(bug).__name__)
+    return Refusal(what, do=log)
+
+
+@contextmanager
+def _ledger(folder: Folder) -> Iterator[Callable[[Event], None]]:
+    """One write for each event. After a line that a full disk has torn, the next begins on a line of its own."""
+    file = os.open(folder.events_file, os.O_WRONLY | os.O_APPEND)
+    torn = False
+
+    def write(event: Event) -> None:
+        nonlocal torn
+        line = b"\n" + event.line() if torn else event.line()
+        torn = os.write(file, line) != len(line)
+        if torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    try:
+        yield write
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _stop_asked(folder: Folder) -> Iterator[Callable[[], bool]]:
+    """A function that says whether to stop: by the message in the folder, or by SIGTERM."""
+    asked = threading.Event()
+    looked = [-LOOK_SECONDS]
+
+    def stopped() -> bool:
+        now = time.monotonic()
+        if not asked.is_set() and now - looked[0] >= LOOK_SECONDS:
+            looked[0] = now
+            if folder.asked_to_stop():
+                asked.set()
+        return asked.is_set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    yield stopped
+
+
+def _state(state: str, reason: Words | None = None) -> Event:
+    return Event("state", {"state": state, "reason": reason.to_json() if reason else None})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
