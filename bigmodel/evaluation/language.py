@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-# A character that training never saw is one of the rest of the CJK ideographs (20,992 in the basic
-# block); a model that only says 'unknown' has still to name it. The n-gram baseline pays the same.
-UNSEEN_CHARACTERS = 20_992
+# A model that says 'unknown' has still to name the character: any code point of Unicode, all equally
+# likely. The n-gram baseline pays the same.
+UNSEEN_CHARACTERS = sys.maxunicode + 1
 
 
 def score_stream(

@@ -55,7 +55,7 @@ def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Itera
             with torch.inference_mode():
                 output = model(input_ids=torch.tensor([unread], device=device), past_key_values=past, use_cache=True)
             past, length = output.past_key_values, length + len(unread)
-            logits = output.logits[0, -1].float()
+            logits = output.logits[0, -1].float().clone()  # what inference mode made cannot be changed
             logits[never] = -torch.inf
             token = draw(logits, inputs, random)
             if token == processor.eos_token_id:

@@ -1,0 +1,90 @@
+"""Transformer: the encoder-decoder of 'Attention Is All You Need' (transformers' Marian)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bigmodel.architectures.gpt import divide
+from bigmodel.core.contracts import Architecture, Layer
+from bigmodel.core.fields import Number
+from bigmodel.core.words import _
+
+
+class Transformer(Architecture):
+    name = "transformer"
+    order = 10
+    title = _("Transformer")
+    about = _("The encoder-decoder of 'Attention Is All You Need': one half reads, the other writes and looks back at what was read.")
+    paper = "Vaswani et al. 2017, Attention Is All You Need"
+    heads = frozenset({"seq2seq-lm"})
+    knobs = (
+        Number(
+            name="layers", label=_("Layers"), integer=True, default=3, minimum=1, maximum=24,
+            help=_("Transformer blocks in the encoder, and as many in the decoder."),
+        ),
+        Number(
+            name="width", label=_("Width"), integer=True, default=256, minimum=8, maximum=4096,
+            help=_("Numbers that describe one token inside the network."),
+        ),
+        Number(
+            name="attention_heads", label=_("Attention heads"), integer=True, default=4, minimum=1, maximum=64, advanced=True,
+            help=_("Ways in which a token looks at others at the same time. Divides the width."),
+        ),
+        Number(
+            name="dropout", label=_("Dropout"), default=0.1, minimum=0, maximum=0.9, step=0.05, advanced=True,
+            help=_("Part of the signals switched off at random while training, against learning by heart."),
+        ),
+    )
+    recipe = {
+        "batch_size": 64, "epochs": 6, "learning_rate": 1e-3, "optimizer": "adam", "schedule": "inverse-sqrt",
+        "warmup": 0.1, "label_smoothing": 0.1, "weight_decay": 0.0,
+    }
+
+    def model(self, facts: Mapping, settings: Mapping) -> Any:
+        from transformers import GenerationConfig, MarianConfig, MarianMTModel
+
+        divide(settings["width"], settings["attention_heads"])
+        model = MarianMTModel(
+            MarianConfig(
+                vocab_size=facts["vocabulary"],
+                d_model=settings["width"],
+                encoder_layers=settings["layers"],
+                decoder_layers=settings["layers"],
+                encoder_attention_heads=settings["attention_heads"],
+                decoder_attention_heads=settings["attention_heads"],
+                encoder_ffn_dim=4 * settings["width"],
+                decoder_ffn_dim=4 * settings["width"],
+                max_position_embeddings=facts["longest"],
+                dropout=settings["dropout"],
+                attention_dropout=settings["dropout"],
+                activation_function="relu",
+                scale_embedding=True,
+                init_std=settings["width"] ** -0.5,
+                pad_token_id=facts["pad"],
+                eos_token_id=facts["end"],
+                bos_token_id=facts["end"],
+                decoder_start_token_id=facts["pad"],
+                forced_eos_token_id=None,
+            )
+        )
+        model.generation_config = GenerationConfig(
+            pad_token_id=facts["pad"],
+            eos_token_id=facts["end"],
+            decoder_start_token_id=facts["pad"],
+            bad_words_ids=[[facts["pad"]]],
+            max_length=facts["longest"],
+        )
+        return model
+
+    def diagram(self, settings: Mapping) -> list[Layer]:
+        heads, width = settings["attention_heads"], settings["width"]
+        return [
+            Layer(_("Source tokens")),
+            Layer(_("Embedding and sinusoidal positions"), f"{width}"),
+            Layer(_("Self-attention, feed-forward"), f"{heads} x {width}", settings["layers"]),
+            Layer(_("Target tokens so far"), column=1),
+            Layer(_("Embedding and sinusoidal positions"), f"{width}", column=1),
+            Layer(_("Masked self-attention, attention to the source, feed-forward"), f"{heads} x {width}", settings["layers"], 1),
+            Layer(_("Softmax over the vocabulary"), f"{settings['vocabulary']}", column=1),
+        ]

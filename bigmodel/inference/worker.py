@@ -1,0 +1,113 @@
+"""The model worker: a process that holds models and answers requests, one JSON line each way.
+
+Requests  {"id", "do": "ask", "folder", "inputs"} | {"id", "do": "forecast", "spec", "cache"} | {"id", "do": "cancel"}
+Replies   {"id", "block"} ... {"id", "done"} | {"id", "figures"} | {"id", "error"}
+Requests take turns, a block each, so that a long text does not keep the next person waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from bigmodel.core import blocks
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+
+
+def main() -> None:
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no reply
+    requests: queue.Queue = queue.Queue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
+    from bigmodel.training.loop import warm
+
+    warm()
+    serve(requests, replies)
+
+
+def _listen(source: IO[bytes], requests: queue.Queue) -> None:
+    for line in source:
+        requests.put(json.loads(line))
+    requests.put(None)  # the server is gone
+
+
+def serve(requests: queue.Queue, replies: IO[bytes]) -> None:
+    """Until the requests end: take what has come, then give each open answer a turn."""
+    from bigmodel.inference.engine import Engines
+
+    engines = Engines()
+    open_answers: dict[str, Iterator[dict]] = {}
+
+    def reply(request: str, **what: object) -> None:
+        replies.write(json.dumps({"id": request} | what, ensure_ascii=False).encode() + b"\n")
+        replies.flush()
+
+    while True:
+        for request in _waiting(requests, wait=not open_answers):
+            if request is None:
+                return
+            if request["do"] == "cancel":
+                answer = open_answers.pop(request["id"], None)
+                if answer is not None:
+                    answer.close()
+                continue
+            open_answers[request["id"]] = _answer(request, engines)
+        for name, answer in list(open_answers.items()):
+            _turn(name, answer, open_answers, reply)
+
+
+def _waiting(requests: queue.Queue, wait: bool) -> Iterator[dict | None]:
+    """What has come; waits for the first where there is nothing else to do."""
+    if wait:
+        yield requests.get()
+    while True:
+        try:
+            yield requests.get_nowait()
+        except queue.Empty:
+            return
+
+
+def _answer(request: dict, engines: object) -> Iterator[dict]:
+    if request["do"] == "forecast":
+        from bigmodel.core.spec import RunSpec
+        from bigmodel.training.forecast import forecast
+
+        for figures in forecast(RunSpec.check(request["spec"]), Path(request["cache"])):
+            yield {"figures": figures} if figures else {}
+        return
+    engine = engines.get(Path(request["folder"]))
+    for block in engine.answer(blocks.unpack(request["inputs"])):
+        yield {"block": blocks.to_json(block)}
+
+
+def _turn(name: str, answer: Iterator[dict], open_answers: dict, reply: Callable) -> None:
+    try:
+        part = next(answer)
+        if part:
+            reply(name, **part)
+    except StopIteration:
+        open_answers.pop(name)
+        reply(name, done=True)
+    except Refusal as refusal:
+        open_answers.pop(name)
+        reply(name, error=refusal.to_json())
+    except Exception:  # one request's bug must not end the others' answers
+        open_answers.pop(name)
+        mark = uuid.uuid4().hex[:8]
+        print(f"[{mark}] {traceback.format_exc()}", file=sys.stderr, flush=True)
+        what = _("The model could not answer.")
+        why = _("Something went wrong inside; the log has it under {mark}.", mark=mark)
+        reply(name, error=Refusal(what, why, _("Try other inputs.")).to_json())
+
+
+if __name__ == "__main__":
+    main()

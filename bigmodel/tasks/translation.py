@@ -1,0 +1,234 @@
+"""Translation: an encoder reads a sentence, a decoder writes it in the other language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import exp
+from typing import Any
+
+from bigmodel.core.blocks import Block, Prose
+from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.fields import Choice, Number, Text
+from bigmodel.core.words import _
+
+SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
+MEGABATCH = 50  # batches whose sentences are sorted by length together
+
+
+class Translation(Task):
+    name = "translation"
+    order = 20
+    title = _("Translation")
+    about = _("The model reads a sentence in one language and writes it in another.")
+    icon = ":material/translate:"
+    needs = frozenset({"source", "target"})
+    head = "seq2seq-lm"
+    unit = _("tokens")
+    metrics = (
+        LOSS,
+        Metric("chrf", _("chrF"), help=_("How many character sequences the translation shares with the reference, 0 to 100.")),
+        Metric("bleu", _("BLEU"), help=_("How many word sequences the translation shares with the reference, 0 to 100.")),
+        Metric("accuracy", _("Token accuracy"), percent=True, help=_("How often the most likely token is the right one.")),
+        Metric(
+            "perplexity", _("Perplexity"), higher_is_better=False,
+            help=_("Between how many tokens the model hesitates on average. Depends on the tokenizer."),
+        ),
+    )
+    fields = (
+        Choice(
+            name="direction", label=_("Direction"), default="forward",
+            help=_("From which language into which."),
+            options={"forward": _("As the data set is named"), "reverse": _("The other way round")},
+        ),
+        Number(
+            name="vocabulary", label=_("Vocabulary size"), integer=True, default=8000, minimum=300, maximum=100_000,
+            advanced=True, help=_("At most this many different tokens."),
+        ),
+        Number(
+            name="sentence_length", label=_("Longest sentence"), integer=True, default=96, minimum=8, maximum=512,
+            advanced=True, help=_("Longer sentences are left out of the training; in tokens."),
+        ),
+    )
+    encoding = ("direction", "vocabulary", "sentence_length")
+    inputs = (
+        Text(name="text", label=_("Text to translate"), lines=3, required=True, maximum=2000, help=_("A sentence, or several lines.")),
+        Number(
+            name="beams", label=_("Beams"), integer=True, default=4, minimum=1, maximum=12,
+            help=_("How many translations are followed at the same time. 1 is greedy: always the most likely token."),
+        ),
+        Number(
+            name="max_new_tokens", label=_("Length"), integer=True, default=120, minimum=1, maximum=500, advanced=True,
+            help=_("At most this many new tokens."),
+        ),
+    )
+
+    # -- from rows to batches ---------------------------------------------------------------------
+    def processor(self, rows: Any, settings: Mapping) -> Any:
+        """One vocabulary for both languages, so that names and numbers can be copied."""
+        from bigmodel.data.tokenizers import train_tokenizer
+
+        texts = [*rows["train"]["source"], *rows["train"]["target"]]
+        return train_tokenizer(texts, "bpe", settings["vocabulary"])
+
+    def facts(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        return {
+            "vocabulary": len(processor),
+            "pad": processor.pad_token_id,
+            "end": processor.eos_token_id,
+            "longest": settings["sentence_length"] + 32,
+        }
+
+    def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        """Sentences of both sides as one stream each with offsets, every sentence closed by the end token."""
+        import numpy as np
+
+        sides = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
+        ids = [processor(list(rows[side]), add_special_tokens=False)["input_ids"] for side in sides]
+        longest = settings["sentence_length"] - 1
+        kept = [pair for pair in zip(*ids, strict=True) if max(map(len, pair)) <= longest and min(map(len, pair))]
+        arrays = {}
+        for side, sentences in zip(("source", "target"), zip(*kept, strict=True), strict=True):
+            closed = [[*sentence, processor.eos_token_id] for sentence in sentences]
+            arrays[side] = np.concatenate([np.asarray(one, dtype=np.int32) for one in closed])
+            arrays[f"{side}_offsets"] = np.cumsum([0, *map(len, closed)])
+        return arrays
+
+    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+        """Sentences of like length together, so that little is padded; the batches in random order."""
+        import numpy as np
+
+        size = settings["batch_size"]
+        lengths = np.diff(arrays["source_offsets"]) + np.diff(arrays["target_offsets"])
+        if epoch is None:
+            order = np.argsort(lengths, kind="stable")
+            return [order[i : i + size] for i in range(0, len(order), size)]
+        random = np.random.default_rng([settings["seed"], epoch])
+        order = random.permutation(len(lengths))
+        span = size * MEGABATCH
+        chunks = [order[i : i + span] for i in range(0, len(order), span)]
+        chunks = [chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks]
+        batches = [chunk[i : i + size] for chunk in chunks for i in range(0, len(chunk), size)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
+        """input_ids and attention_mask (batch, source tokens), decoder_input_ids and labels (batch, target
+        tokens); the decoder begins with the padding token, as Marian does. 0 is the padding token's id."""
+        import torch
+
+        source, mask = _gather(arrays, "source", indices)
+        target, real = _gather(arrays, "target", indices)
+        before = torch.roll(target, 1, dims=1)
+        before[:, 0] = 0
+        return {
+            "input_ids": source,
+            "attention_mask": mask.long(),
+            "decoder_input_ids": before,
+            "labels": target.masked_fill(~real, -100),
+        }
+
+    def size(self, batch: Mapping) -> int:
+        return int((batch["labels"] != -100).sum() + batch["attention_mask"].sum())
+
+    # -- how good -----------------------------------------------------------------------------------
+    def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
+        """Loss and accuracy over the whole split; BLEU and chrF over a fixed sample, at the end over all of it."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        device = next(model.parameters()).device
+        nats, hits, count = 0.0, 0, 0
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            for indices in self.plan(arrays, settings, None):
+                batch = {name: value.to(device) for name, value in self.batch(arrays, indices, settings, None).items()}
+                labels = batch.pop("labels")
+                logits = model(**batch).logits.float()
+                nats += cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum").item()
+                hits += (logits.argmax(-1) == labels).sum().item()
+                count += (labels != -100).sum().item()
+        loss = nats / count
+        values = {"loss": loss, "accuracy": hits / count, "perplexity": exp(min(loss, 700))}
+        values |= self._translated(model, processor, arrays, None if final else SAMPLE)
+        model.train(training)
+        return values
+
+    def _translated(self, model: Any, processor: Any, arrays: Mapping, count: int | None) -> dict:
+        import numpy as np
+        import torch
+
+        from bigmodel.evaluation.translation import bleu_and_chrf
+
+        device = next(model.parameters()).device
+        total = len(arrays["source_offsets"]) - 1
+        chosen = np.arange(total) if count is None else np.random.default_rng(0).permutation(total)[:count]
+        chosen = chosen[np.argsort(np.diff(arrays["source_offsets"])[chosen], kind="stable")]
+        answers, references = [], []
+        for start in range(0, len(chosen), 64):
+            part = chosen[start : start + 64]
+            source, mask = _gather(arrays, "source", part)
+            with torch.inference_mode():
+                ids = model.generate(
+                    input_ids=source.to(device),
+                    attention_mask=mask.long().to(device),
+                    num_beams=1,
+                    do_sample=False,
+                    max_length=min(2 * source.shape[1] + 16, model.config.max_position_embeddings),
+                )
+            answers += processor.batch_decode(ids, skip_special_tokens=True)
+            references += processor.batch_decode(_gather(arrays, "target", part)[0], skip_special_tokens=True)
+        return bleu_and_chrf(answers, references)
+
+    # -- trying it ----------------------------------------------------------------------------------
+    def examples(self, rows: Any, settings: Mapping) -> list[dict]:
+        side = "source" if settings["direction"] == "forward" else "target"
+        good = [row[side] for row in rows if 12 <= len(row[side]) <= 90 or (side == "target" and 6 <= len(row[side]) <= 40)]
+        return [{"text": text} for text in good[:6]]
+
+    def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
+        return [example | {"beams": 1} for example in self.examples(rows, settings)[:3]]
+
+    def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
+        """Line by line, as lines are how people separate sentences."""
+        import time
+
+        started, done, tokens = time.monotonic(), [], 0
+        lines = inputs["text"].strip().split("\n")
+        training = model.training
+        model.eval()
+        try:
+            for line in lines:
+                text, count = _translate(model, processor, line.strip(), inputs) if line.strip() else ("", 0)
+                done.append(text)
+                tokens += count
+                yield Prose("\n".join(done), done=len(done) == len(lines), tokens=tokens, seconds=time.monotonic() - started)
+        finally:
+            model.train(training)
+
+
+def _translate(model: Any, processor: Any, line: str, inputs: Mapping) -> tuple[str, int]:
+    import torch
+
+    device = next(model.parameters()).device
+    longest = model.config.max_position_embeddings
+    ids = processor(line, add_special_tokens=False)["input_ids"][: longest - 1] + [processor.eos_token_id]
+    with torch.inference_mode():
+        out = model.generate(
+            input_ids=torch.tensor([ids], device=device),
+            num_beams=inputs["beams"],
+            do_sample=False,
+            max_length=min(inputs["max_new_tokens"] + 1, longest),
+        )[0]
+    return processor.decode(out, skip_special_tokens=True), len(out) - 1
+
+
+def _gather(arrays: Mapping, side: str, indices: Any) -> tuple[Any, Any]:
+    """(ids, real): sentences padded with 0 to the longest of them, and where they are not padding."""
+    import numpy as np
+    import torch
+
+    starts, ends = arrays[f"{side}_offsets"][indices], arrays[f"{side}_offsets"][np.asarray(indices) + 1]
+    places = np.arange((ends - starts).max())[None] + starts[:, None]
+    real = places < ends[:, None]
+    ids = np.where(real, arrays[side][np.minimum(places, len(arrays[side]) - 1)], 0).astype(np.int64)
+    return torch.from_numpy(ids), torch.from_numpy(real)
