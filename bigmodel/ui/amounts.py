@@ -46,8 +46,10 @@ def duration(seconds: float) -> str:
         return _("{seconds} s", seconds=round(seconds))
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return _("{minutes} min {seconds} s", minutes=minutes, seconds=rest) if minutes < 10 and rest else _(
-            "{minutes} min", minutes=minutes + (rest >= 30)
+        return (
+            _("{minutes} min {seconds} s", minutes=minutes, seconds=rest)
+            if minutes < 10 and rest
+            else _("{minutes} min", minutes=minutes + (rest >= 30))
         )
     hours, minutes = divmod(minutes, 60)
     return _("{hours} h {minutes} min", hours=hours, minutes=minutes)

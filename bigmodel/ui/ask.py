@@ -3,45 +3,82 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as default_field
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Image, Number, Switch, Text
-from bigmodel.ui.language import _, current, say
+from bigmodel.ui.language import _, current, plain, say
 from bigmodel.ui.picture import draw
 
 NARROW = 34  # letters of all options together that still fit beside each other
 SLIDER_STEPS = 400  # more cannot be hit with a finger
 
 
-def ask(fields: Iterable[Field], key: str, values: Mapping[str, object], sliders: bool = False) -> dict[str, object]:
-    """A widget for each field, beside each other where there is room; the values as they stand, checked or not.
+@dataclass
+class Form:
+    """Fields as widgets. `values` holds what stands in them, checked or not; `key` keeps what a person has changed.
 
-    `values` are what the widgets begin with. The same key keeps what a person has changed.
+    start: what the widgets begin with, by field name.  sliders: for short ranges, where exactness matters less.
     """
-    fields = list(fields)
-    wide = [field for field in fields if isinstance(field, Image) or (isinstance(field, Text) and field.lines > 1)]
-    narrow = [field for field in fields if field not in wide]
-    given = {field.name: ask_one(field, key, values.get(field.name, field.default), sliders) for field in wide}
-    if narrow:
-        grid = st.grid(3, min_column_width=200, gap=("medium", "medium"))
-        for field in narrow:
-            with grid.cell():
-                given[field.name] = ask_one(field, key, values.get(field.name, field.default), sliders)
-    return given
 
+    key: str
+    start: Mapping[str, object]
+    sliders: bool = False
+    columns: int = 3
+    values: dict[str, object] = default_field(default_factory=dict)
+    places: dict[str, DeltaGenerator] = default_field(default_factory=dict)
 
-def ask_one(field: Field, key: str, value: object, sliders: bool = False) -> object:
-    """The widget of one field, and under it what is wrong with its value."""
-    name = f"{key}.{field.name}"
-    given = WIDGETS[type(field)](field, name, value, sliders)
-    problem = refused(field, given)
-    if problem and not (isinstance(field, Image | Text) and not given):
-        st.markdown(f":red[:material/error: {problem}]")
-    return given
+    def ask(self, fields: Iterable[Field]) -> None:
+        """Beside each other where there is room."""
+        fields = list(fields)
+        wide = [field for field in fields if isinstance(field, Image) or (isinstance(field, Text) and field.lines > 1)]
+        for field in wide:
+            self.one(field)
+        grid = (
+            st.grid(self.columns, min_column_width=180, gap=("medium", "medium")) if len(fields) > len(wide) else None
+        )
+        for field in fields:
+            if field not in wide:
+                with grid.cell():
+                    self.one(field)
+
+    def ask_advanced(self, fields: Iterable[Field], label: str) -> None:
+        """Folded away, each with its sentence in full."""
+        fields = list(fields)
+        if not fields:
+            return
+        with st.expander(label, icon=":material/tune:"):
+            grid = st.grid(self.columns, min_column_width=220, gap=("medium", "medium"))
+            for field in fields:
+                with grid.cell():
+                    self.one(field, explained=True)
+
+    def one(self, field: Field, explained: bool = False) -> None:
+        """The widget of one field, and under it what is wrong with its value."""
+        widget = WIDGETS[type(field)]
+        help = None if explained else say(field.help)
+        value = widget(field, f"{self.key}.{field.name}", self.start.get(field.name, field.default), help, self.sliders)
+        self.values[field.name] = value
+        self.places[field.name] = st.container()
+        untouched = isinstance(field, Image | Text) and not value
+        problem = "" if untouched else refused(field, value)
+        if problem:
+            self.complain(field.name, problem)
+        if explained:
+            st.caption(say(field.help))
+
+    def complain(self, name: str, problem: str) -> bool:
+        """Say at the field what is wrong with it; False when there is no such field here."""
+        if name not in self.places:
+            return False
+        self.places[name].markdown(f":red[:material/error: {plain(problem)}]")
+        return True
 
 
 def refused(field: Field, value: object) -> str:
@@ -60,28 +97,16 @@ def checked(fields: Iterable[Field], values: Mapping[str, object]) -> dict[str, 
     return {field.name: field.check(values[field.name]) for field in fields if field.name in values}
 
 
-def advanced(fields: Sequence[Field], key: str, values: Mapping[str, object], label: str) -> dict[str, object]:
-    """Fields folded away, each with its sentence in full."""
-    given = {}
-    with st.expander(label, icon=":material/tune:"):
-        grid = st.grid(3, min_column_width=220, gap=("large", "medium"))
-        for field in fields:
-            with grid.cell():
-                given[field.name] = ask_one(field, key, values.get(field.name, field.default))
-                st.caption(say(field.help))
-    return given
-
-
 def begin(key: str, value: object) -> None:
     """A widget's first value; one that a person has changed stays."""
     if key not in st.session_state:
         st.session_state[key] = value
 
 
-def _number(field: Number, key: str, value: object, sliders: bool) -> object:
+def _number(field: Number, key: str, value: object, help: str | None, sliders: bool) -> object:
     kind = int if field.integer else float
     begin(key, kind(value))
-    label, help = _label(field), say(field.help)
+    label = _label(field)
     if sliders and field.step and (field.maximum - field.minimum) / field.step <= SLIDER_STEPS:
         bounds = {"min_value": kind(field.minimum), "max_value": kind(field.maximum), "step": kind(field.step)}
         return st.slider(label, key=key, help=help, persist_state="session", **bounds)
@@ -101,29 +126,29 @@ def _label(field: Field) -> str:
     return f"{say(field.label)} ({say(unit)})" if unit else say(field.label)
 
 
-def _choice(field: Choice, key: str, value: object, sliders: bool) -> object:
+def _choice(field: Choice, key: str, value: object, help: str | None, sliders: bool) -> object:
     begin(key, value if value in field.options else field.default)
     named: Callable[[str], str] = lambda option: say(field.options[option])  # noqa: E731
-    parts = {"format_func": named, "key": key, "help": say(field.help), "persist_state": "session"}
+    parts = {"format_func": named, "key": key, "help": help, "persist_state": "session"}
     if sum(len(named(option)) * (2 if current() == "zh" else 1) + 3 for option in field.options) <= NARROW:
         return st.segmented_control(_label(field), list(field.options), required=True, width="stretch", **parts)
     return st.selectbox(_label(field), list(field.options), **parts)
 
 
-def _switch(field: Switch, key: str, value: object, sliders: bool) -> object:
+def _switch(field: Switch, key: str, value: object, help: str | None, sliders: bool) -> object:
     begin(key, bool(value))
-    return st.toggle(_label(field), key=key, help=say(field.help), persist_state="session")
+    return st.toggle(_label(field), key=key, help=help, persist_state="session")
 
 
-def _text(field: Text, key: str, value: object, sliders: bool) -> object:
+def _text(field: Text, key: str, value: object, help: str | None, sliders: bool) -> object:
     begin(key, str(value))
-    parts = {"key": key, "help": say(field.help), "max_chars": field.maximum, "persist_state": "session"}
+    parts = {"key": key, "help": help, "max_chars": field.maximum, "persist_state": "session"}
     if field.lines > 1:
         return st.text_area(_label(field), height=28 * field.lines + 24, **parts)
     return st.text_input(_label(field), **parts)
 
 
-def _image(field: Image, key: str, value: object, sliders: bool) -> object:
+def _image(field: Image, key: str, value: object, help: str | None, sliders: bool) -> object:
     """Uploaded or drawn; a picture that was given (an example) stays until there is another."""
     begin(f"{key}.way", "upload")
     way = st.segmented_control(
@@ -132,7 +157,7 @@ def _image(field: Image, key: str, value: object, sliders: bool) -> object:
         format_func={"upload": _("Upload"), "draw": _("Draw")}.__getitem__,
         key=f"{key}.way",
         required=True,
-        help=say(field.help),
+        help=help,
         persist_state="session",
     )
     if way == "draw":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -67,9 +68,7 @@ def curve_chart(
     live_plot(traces, layout, key=key, alt=alt, height=height, view=f"{view.by_time} {as_log}")
 
 
-def _trace(
-    label: str, x: np.ndarray, y: np.ndarray, number: int, faint: bool = False, marked: bool = False
-) -> dict:
+def _trace(label: str, x: np.ndarray, y: np.ndarray, number: int, faint: bool = False, marked: bool = False) -> dict:
     return {
         "type": "scatter",
         "mode": "lines+markers" if marked else "lines",
@@ -86,7 +85,15 @@ def _trace(
 
 def _marks(marks: Mapping[str, float]) -> dict:
     shapes = [
-        {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 1, "dash": "dot", "color": "#8a94a0"}}
+        {
+            "type": "line",
+            "x0": x,
+            "x1": x,
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "line": {"width": 1, "dash": "dot", "color": "#8a94a0"},
+        }
         for x in marks.values()
     ]
     texts = [
@@ -96,7 +103,9 @@ def _marks(marks: Mapping[str, float]) -> dict:
     return {"shapes": shapes, "annotations": texts}
 
 
-def histogram(counts: Sequence[int], edges: Sequence[float], *, key: str, alt: str, title: str, height: int = 220) -> None:
+def histogram(
+    counts: Sequence[int], edges: Sequence[float], *, key: str, alt: str, title: str, height: int = 220
+) -> None:
     """Bars over bins that have already been counted."""
     edges = np.asarray(edges, dtype=float)
     trace = {
@@ -104,7 +113,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, key: str, alt: s
         "x": ((edges[:-1] + edges[1:]) / 2).tolist(),
         "width": np.diff(edges).tolist(),
         "y": list(counts),
-        "customdata": [f"{low:.0f}-{high:.0f}" for low, high in zip(edges[:-1], edges[1:], strict=True)],
+        "customdata": [f"{low:.0f}-{high:.0f}" for low, high in pairwise(edges)],
         "hovertemplate": "%{customdata}: %{y:,}<extra></extra>",
         "meta": {"colour": 0},
     }
@@ -112,7 +121,9 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, key: str, alt: s
     live_plot([trace], layout, key=key, alt=alt, height=height)
 
 
-def bars(names: Sequence[str], values: Sequence[float], *, key: str, alt: str, percent: bool = False, first: bool = False) -> None:
+def bars(
+    names: Sequence[str], values: Sequence[float], *, key: str, alt: str, percent: bool = False, first: bool = False
+) -> None:
     """Names with values, lying, the first on top. `first` gives the first a colour of its own."""
     trace = {
         "type": "bar",

@@ -100,8 +100,9 @@ class Curves:
             self.validation.setdefault(name, Line()).add(float(event["step"]), seconds, value)
 
     def _device(self, event: Event) -> None:
+        step, seconds = self.now()
         for name, value in event["used"].items():
-            self.device.setdefault(name, Line()).add(*self.now(), value)
+            self.device.setdefault(name, Line()).add(step, float(event.data.get("seconds", seconds)), value)
 
     def _sample(self, event: Event) -> None:
         self.samples.append(Sample(int(event["step"]), event["inputs"], event["blocks"]))

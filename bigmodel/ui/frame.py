@@ -28,7 +28,9 @@ def sidebar() -> None:
 def notices() -> None:
     if studio().read_only:
         st.warning(
-            _("Stop the other one, or look on: runs can be watched and models tried, but nothing can be started or changed."),
+            _(
+                "Stop the other one, or look on: runs can be watched and models tried, but nothing can be started or changed."
+            ),
             title=_("Another bigmodel works on this folder"),
             icon=":material/visibility:",
         )
@@ -53,7 +55,11 @@ def _now(was_busy: bool) -> None:
 
 def _run_chip(run: Run, waiting: int) -> None:
     with st.container(border=True, gap="xsmall"):
-        title = say(catalog.datasets()[run.spec.dataset].title) if run.spec.dataset in catalog.datasets() else run.spec.dataset
+        title = (
+            say(catalog.datasets()[run.spec.dataset].title)
+            if run.spec.dataset in catalog.datasets()
+            else run.spec.dataset
+        )
         places.link("runs", run.spec.name or title, icon="spinner", width="stretch", run=run.id)
         share = run.step / run.steps if run.steps else 0.0
         st.progress(min(1.0, share))

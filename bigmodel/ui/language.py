@@ -69,3 +69,8 @@ def say(text: Words | str) -> str:
 def _(text: str, **values: object) -> str:
     """A page's own sentence, in the session's language. The name is the one gettext tools look for."""
     return say(Words(text, tuple(values.items())))
+
+
+def plain(text: str) -> str:
+    """Text for a place that obeys Markdown, with every sign as itself: names, inputs and errors are not markup."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|~$:" else sign for sign in text)

@@ -75,11 +75,12 @@ function layoutOf(data, theme, touch) {
   return layout
 }
 
-function configOf(data) {
+function configOf(data, touch) {
   return {
     displaylogo: false,
     responsive: false, // the observer below also sees the sidebar open and close
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+    displayModeBar: touch ? false : "hover",
+    modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     locale: data.language,
     locales: { [data.language]: { dictionary: data.words, format: {} } },
   }
@@ -109,7 +110,7 @@ export default function (component) {
       if (chart.newest !== data || chart.gone) return // a later one is waiting
       const theme = themeOf(element)
       const touch = window.matchMedia("(pointer: coarse)").matches
-      return Plotly.react(element, data.traces.map(trace => coloured(trace, theme)), layoutOf(data, theme, touch), configOf(data))
+      return Plotly.react(element, data.traces.map(trace => coloured(trace, theme)), layoutOf(data, theme, touch), configOf(data, touch))
     })
     .catch(error => console.error(error))
 

@@ -10,7 +10,11 @@ from bigmodel.ui import frame, language, places
 
 ASSETS = Path(__file__).parent / "assets"
 
-st.set_page_config(page_title="bigmodel", page_icon=str(ASSETS / "icon.png"), layout="wide")
+SIDEBAR = 240  # pixels; hidden at first on a phone
+
+st.set_page_config(
+    page_title="bigmodel", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=SIDEBAR
+)
 language.settle()
 page = st.navigation(places.pages(), position="hidden")
 st.set_page_config(page_title=f"{page.title} · bigmodel")

@@ -52,7 +52,9 @@ def _png(address: str) -> bytes | None:
         return None
 
 
-def gallery(pictures: Sequence[bytes], names: Sequence[str], *, key: str, label: str, chosen: int | None = None) -> int | None:
+def gallery(
+    pictures: Sequence[bytes], names: Sequence[str], *, key: str, label: str, chosen: int | None = None
+) -> int | None:
     """The number of the picture that was clicked just now."""
     shown = [
         {"src": "data:image/png;base64," + base64.b64encode(picture).decode(), "alt": name}

@@ -71,7 +71,9 @@ def pages() -> list[st.Page]:
     return [page(name) for name in PLACES]
 
 
-def link(name: str, label: str | None = None, icon: str | None = None, width: str = "content", **parameters: str) -> None:
+def link(
+    name: str, label: str | None = None, icon: str | None = None, width: str = "content", **parameters: str
+) -> None:
     """A link that can also be opened in a new tab."""
     st.page_link(
         page(name), label=label, icon=icon, help="", width=width, query_params={**parameters, **language.chosen()}

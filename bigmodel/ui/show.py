@@ -8,7 +8,7 @@ import streamlit as st
 
 from bigmodel.core.blocks import Block, Note, Picture, Prose, Scores, Table
 from bigmodel.ui import charts
-from bigmodel.ui.language import _, say
+from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.prose import prose
 
 SHOWN_SCORES = 10
@@ -37,7 +37,12 @@ def _scores(block: Scores, key: str, done: bool) -> None:
     names, values = [say(name) for name in block.names[:SHOWN_SCORES]], block.values[:SHOWN_SCORES]
     if not names:
         return
-    alt = _("Probabilities: {name} {share} %, then {others} more", name=names[0], share=round(100 * values[0]), others=len(names) - 1)
+    alt = _(
+        "Probabilities: {name} {share} %, then {others} more",
+        name=names[0],
+        share=round(100 * values[0]),
+        others=len(names) - 1,
+    )
     charts.bars(names, values, key=key, alt=alt, percent=True)
 
 
@@ -53,12 +58,7 @@ def _table(block: Table, key: str, done: bool) -> None:
 
 
 def _note(block: Note, key: str, done: bool) -> None:
-    st.caption(f":material/info: {_plain(say(block.words))}")
-
-
-def _plain(text: str) -> str:
-    """Markdown's signs as themselves."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-!|~$:" else sign for sign in text)
+    st.caption(f":material/info: {plain(say(block.words))}")
 
 
 SHOWERS = {Prose: _prose, Scores: _scores, Picture: _picture, Table: _table, Note: _note}

@@ -42,7 +42,10 @@ def show_trouble(error: Exception) -> bool:
     number = secrets.token_hex(4)
     log.error("trouble %s", number, exc_info=error)
     st.error(
-        _("The details are in the server's log under {number}. Reload the page; your runs are not affected.", number=number),
+        _(
+            "The details are in the server's log under {number}. Reload the page; your runs are not affected.",
+            number=number,
+        ),
         title=_("This page met an error of its own"),
         icon=":material/bug_report:",
     )

@@ -1,0 +1,55 @@
+"""Answers that go on being written while the person looks elsewhere, and keep what they have when they are stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+
+from bigmodel.core.blocks import Block, Prose
+from bigmodel.core.errors import Refusal
+
+log = logging.getLogger("bigmodel.ui")
+
+RUNNING, DONE, STOPPED, REFUSED, FAILED = "running", "done", "stopped", "refused", "failed"
+
+
+class Answer:
+    """What a model says to some inputs, read by a thread of its own. Pages look at `blocks` and `state`."""
+
+    def __init__(self, model: str, inputs: Mapping, ask: Callable[[str, Mapping], Iterator[Block]]):
+        self.model, self.inputs = model, dict(inputs)
+        self.blocks: list[Block] = []
+        self.state = RUNNING
+        self.error: Exception | None = None
+        self.asked = time.time()
+        self._stop = threading.Event()
+        threading.Thread(target=self._read, args=(ask,), name="bigmodel-answer", daemon=True).start()
+
+    def stop(self) -> None:
+        """Closes the stream after the next block; what is there stays."""
+        self._stop.set()
+
+    def _read(self, ask: Callable[[str, Mapping], Iterator[Block]]) -> None:
+        try:
+            with closing(ask(self.model, self.inputs)) as stream:
+                for block in stream:
+                    self._take(block)
+                    if self._stop.is_set():
+                        self.state = STOPPED
+                        return
+            self.state = DONE
+        except Refusal as refusal:
+            self.error, self.state = refusal, REFUSED
+        except Exception as error:  # a thread has nobody above it: the page shows it, the log has the traceback
+            log.exception("an answer of %s", self.model)
+            self.error, self.state = error, FAILED
+
+    def _take(self, block: Block) -> None:
+        """Each Prose replaces the one before it, so that a long text is kept once."""
+        if isinstance(block, Prose):
+            self.blocks = [one for one in self.blocks if not isinstance(one, Prose)] + [block]
+        else:
+            self.blocks = [*self.blocks, block]

@@ -1,0 +1,150 @@
+"""Task, data and network as a person picks them on the Train page, kept in the URL and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+
+from bigmodel.core import catalog
+from bigmodel.core.contracts import Architecture, Dataset, Task
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
+from bigmodel.ui.ask import begin
+from bigmodel.ui.language import _, say
+from bigmodel.ui.state import remember, remembered, studio
+from bigmodel.ui.trouble import refusals
+
+NAMES = ("task", "dataset", "architecture")
+BESIDE = 5  # more options than these go into a list
+
+
+@dataclass(frozen=True)
+class Combination:
+    task: Task
+    dataset: Dataset
+    architecture: Architecture
+
+    @property
+    def key(self) -> str:
+        """The widgets of this combination: each keeps its own settings."""
+        return f"train.{self.task.name}.{self.dataset.name}.{self.architecture.name}"
+
+    def names(self) -> dict[str, str]:
+        return {"task": self.task.name, "dataset": self.dataset.name, "architecture": self.architecture.name}
+
+
+def combination() -> Combination:
+    """Three choices, each among what fits the ones before it."""
+    _arrive()
+    task = catalog.task(_pick(_("What should the model learn?"), "train.task", catalog.tasks()))
+    datasets = catalog.datasets_for(task)
+    dataset = catalog.dataset(_pick(_("From which data?"), f"train.dataset.{task.name}", datasets))
+    networks = catalog.architectures_for(task)
+    network = catalog.architecture(_pick(_("With which network?"), f"train.architecture.{task.name}", networks))
+    chosen = Combination(task, dataset, network)
+    _leave(chosen)
+    return chosen
+
+
+def _pick(label: str, key: str, things: Mapping[str, Task | Dataset | Architecture]) -> str:
+    begin(key, next(iter(things)))
+    if st.session_state[key] not in things:
+        st.session_state[key] = next(iter(things))
+    named = {name: _titled(thing) for name, thing in things.items()}
+    parts = {"format_func": named.__getitem__, "key": key, "persist_state": "session"}
+    if len(things) <= BESIDE:
+        name = st.segmented_control(label, list(things), required=True, wrap=True, **parts)
+    else:
+        name = st.selectbox(label, list(things), **parts)
+    st.caption(say(things[name].about))
+    return name
+
+
+def _titled(thing: Task | Dataset | Architecture) -> str:
+    icon = getattr(thing, "icon", "")
+    return f"{icon} {say(thing.title)}" if icon else say(thing.title)
+
+
+def _arrive() -> None:
+    """Take over what the URL asks for, else what was chosen last, in this session or by the newest run."""
+    asked = {name: st.query_params[name] for name in NAMES if name in st.query_params}
+    again = st.query_params.get("from", "")
+    if again:
+        _take_run(again)
+    elif asked and asked != st.session_state.get("train.written"):
+        with refusals():
+            _check(asked)
+        _take(asked)
+    elif "train.task" not in st.session_state:
+        _take(remembered("train") or _newest())
+
+
+def _check(asked: Mapping[str, str]) -> None:
+    if len(asked) == len(NAMES):
+        RunSpec.check(asked)
+    for name, value in asked.items():
+        getattr(catalog, name)(value)
+
+
+def _take(names: Mapping[str, str]) -> None:
+    task = catalog.tasks().get(names.get("task", "")) or _task_for(names)
+    if task is None:
+        return
+    st.session_state["train.task"] = task.name
+    for name, fitting in (("dataset", catalog.datasets_for(task)), ("architecture", catalog.architectures_for(task))):
+        if names.get(name) in fitting:
+            st.session_state[f"train.{name}.{task.name}"] = names[name]
+
+
+def _task_for(names: Mapping[str, str]) -> Task | None:
+    """The first task that fits the data set or the network when only these are given."""
+    for task in catalog.tasks().values():
+        if names.get("dataset") in catalog.datasets_for(task) or names.get("architecture") in catalog.architectures_for(
+            task
+        ):
+            return task
+    return None
+
+
+def _take_run(run: str) -> None:
+    """The choices and settings of an earlier run, to be trained again."""
+    with refusals():
+        spec = studio().run(run).spec
+        names = {"task": spec.task, "dataset": spec.dataset, "architecture": spec.architecture}
+        _check(names)
+        _take(names)
+        key = Combination(
+            catalog.task(spec.task), catalog.dataset(spec.dataset), catalog.architecture(spec.architecture)
+        ).key
+        for name, value in spec.settings.items():
+            st.session_state[f"{key}.{name}"] = value
+    del st.query_params["from"]
+
+
+def _newest() -> dict[str, str]:
+    runs = studio().runs(limit=1)
+    if not runs:
+        return {}
+    spec = runs[0].spec
+    return {"task": spec.task, "dataset": spec.dataset, "architecture": spec.architecture}
+
+
+def _leave(chosen: Combination) -> None:
+    """Write the choice where it is found again."""
+    names = chosen.names()
+    remember("train", names)
+    if names != st.session_state.get("train.written") or any(
+        st.query_params.get(key) != value for key, value in names.items()
+    ):
+        st.query_params.update(names)
+        st.session_state["train.written"] = names
+
+
+def title_of(kind: str, name: str) -> str:
+    """A task's, data set's or network's title; the bare name of one that is no longer there."""
+    try:
+        return say(getattr(catalog, kind)(name).title)
+    except Refusal:
+        return name

@@ -1,0 +1,83 @@
+"""What a run will take, measured in another process while the form stays usable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
+from bigmodel.studio import Forecast
+from bigmodel.ui import amounts
+from bigmodel.ui.ask import Form
+from bigmodel.ui.forecasts import forecasts
+from bigmodel.ui.language import _, current
+from bigmodel.ui.state import studio, token
+from bigmodel.ui.trouble import show_refusal, show_trouble
+
+LOOK_SECONDS = 0.7
+SHORT_SECONDS = 120  # what 'make it short' aims at
+
+
+def forecast_card(spec: RunSpec, form: Form) -> None:
+    """Parameters, memory and time; while they are measured, where they will stand."""
+    spec = replace(spec, name="")
+    future = forecasts(studio().forecast).of(spec, token("session"))
+    if not future.done():
+        st.fragment(_waiting, run_every=LOOK_SECONDS)(spec)
+        return
+    if future.cancelled():
+        st.rerun()
+    problem = future.exception()
+    if problem is None:
+        _measured(future.result(), form)
+    elif isinstance(problem, Refusal):
+        if not form.complain(problem.field, problem.say(current())):
+            show_refusal(problem)
+    else:
+        show_trouble(problem)
+
+
+def _waiting(spec: RunSpec) -> None:
+    if forecasts(studio().forecast).of(spec, token("session")).done():
+        st.rerun()
+    _numbers("…", "…", "…", "…")
+    st.caption(_(":shimmer[Measuring a few steps on the real data]"))
+
+
+def _measured(forecast: Forecast, form: Form) -> None:
+    _numbers(
+        amounts.rough(forecast.parameters),
+        amounts.size(forecast.memory),
+        amounts.duration(forecast.seconds),
+        amounts.count(forecast.steps),
+    )
+    st.caption(
+        _(
+            "Measured on {device}: {milliseconds} ms a step. Training goes on when the browser is closed.",
+            device=forecast.device,
+            milliseconds=amounts.number(forecast.step_seconds * 1000),
+        )
+    )
+    steps = int(SHORT_SECONDS / forecast.step_seconds) if forecast.step_seconds > 0 else 0
+    if "max_steps" in form.values and 0 < steps < forecast.steps / 2:
+        st.button(
+            _("Only try it out: {time}", time=amounts.duration(SHORT_SECONDS)),
+            icon=":material/timer:",
+            on_click=_shorten,
+            args=(f"{form.key}.max_steps", steps),
+            help=_("Stops after {steps} steps; the model is kept.", steps=amounts.count(steps)),
+        )
+
+
+def _shorten(key: str, steps: int) -> None:
+    st.session_state[key] = steps
+
+
+def _numbers(parameters: str, memory: str, time: str, steps: str) -> None:
+    with st.grid(2, min_column_width=110, gap=("small", "small")):
+        st.metric(_("Time"), time)
+        st.metric(_("Parameters"), parameters)
+        st.metric(_("Memory"), memory)
+        st.metric(_("Steps"), steps)

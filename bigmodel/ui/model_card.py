@@ -1,0 +1,103 @@
+"""A model as a card: what it is, how good, how large, where it lies, and how plain transformers opens it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from bigmodel.core import catalog
+from bigmodel.core.contracts import Task
+from bigmodel.studio import Model
+from bigmodel.ui import amounts, model_facts, places
+from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.state import studio
+from bigmodel.ui.trouble import refusals
+
+AUTO_CLASSES = {  # head -> the class of transformers that opens it
+    "causal-lm": "AutoModelForCausalLM",
+    "seq2seq-lm": "AutoModelForSeq2SeqLM",
+    "image-classification": "AutoModelForImageClassification",
+}
+
+
+def model_card(model: Model) -> None:
+    task = model_facts.task_of(model)
+    with st.container(border=True, height="stretch"):
+        st.markdown(
+            f"{task.icon} **{model_facts.title(model)}**"
+            + (f" :blue-badge[{_('comes along')}]" if model.starter else "")
+        )
+        if say(model.about):
+            st.caption(plain(say(model.about)))
+        st.caption(model_facts.makings(model))
+        _metrics(model, task)
+        with st.expander(_("Recipe and files"), icon=":material/receipt_long:"):
+            _details(model, task)
+        st.space("stretch")
+        with st.container(horizontal=True):
+            if st.button(_("Try it"), type="primary", icon=":material/play_circle:", key=f"try.{model.id}"):
+                places.go("try", model=model.id)
+            if not model.starter:
+                if st.button(_("Its run"), icon=":material/monitoring:", key=f"run.{model.id}"):
+                    places.go("runs", run=model.id)
+                gone = st.button(
+                    _("Delete"), icon=":material/delete:", key=f"delete.{model.id}", disabled=studio().read_only
+                )
+                if gone:
+                    confirm_delete(model)
+
+
+def _metrics(model: Model, task: Task) -> None:
+    shown = [metric for metric in task.metrics if metric.name in model.metrics][:3]
+    if not shown:
+        st.caption(_("Not measured on the test split: its training was stopped."))
+        return
+    with st.grid(3, min_column_width=90, gap="small"):
+        for metric in shown:
+            st.metric(say(metric.label), amounts.measured(metric, model.metrics[metric.name]), help=say(metric.help))
+
+
+def _details(model: Model, task: Task) -> None:
+    rows = {
+        _("Task"): say(task.title),
+        _("Size on disk"): amounts.size(model.bytes),
+        _("Made"): amounts.ago(model.created) if model.created else "",
+    }
+    network = catalog.architectures().get(model.architecture)
+    if network and network.paper:
+        rows[_("Paper")] = plain(network.paper)
+    st.table(
+        {name: value for name, value in rows.items() if value}, border="horizontal", alt=_("Facts about this model")
+    )
+    changed = ", ".join(f"{name}={value}" for name, value in model.settings.items())
+    st.caption(plain(_("Settings: {settings}", settings=changed)))
+    st.markdown(_("It opens in plain transformers, without bigmodel:"))
+    st.code(opening(model, task), language="python", wrap_lines=True)
+
+
+def opening(model: Model, task: Task) -> str:
+    """The three lines of plain transformers that open the model's folder."""
+    auto = AUTO_CLASSES.get(task.head, "AutoModel")
+    processor = "AutoImageProcessor" if task.head == "image-classification" else "AutoTokenizer"
+    folder = str(model.folder)
+    return (
+        f"from transformers import {auto}, {processor}\n"
+        f"model = {auto}.from_pretrained({folder!r})\n"
+        f"processor = {processor}.from_pretrained({folder!r})"
+    )
+
+
+def confirm_delete(model: Model) -> None:
+    @st.dialog(_("Delete this model?"))
+    def ask() -> None:
+        st.markdown(
+            _(
+                "{name}: the model, its curves and its log are removed from the disk. This cannot be undone.",
+                name=model_facts.title(model),
+            )
+        )
+        if st.button(_("Delete for good"), type="primary", key="confirm.delete"):
+            with refusals():
+                studio().delete(model.id)
+                st.rerun()
+
+    ask()

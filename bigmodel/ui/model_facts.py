@@ -1,0 +1,43 @@
+"""What is said of a model wherever it appears: its title, what it is made of, how good it is."""
+
+from __future__ import annotations
+
+from bigmodel.core import catalog
+from bigmodel.core.contracts import Task
+from bigmodel.studio import Model
+from bigmodel.ui import amounts
+from bigmodel.ui.choice import title_of
+from bigmodel.ui.language import _, plain, say
+
+
+def title(model: Model) -> str:
+    return plain(say(model.title) or title_of("dataset", model.dataset))
+
+
+def task_of(model: Model) -> Task:
+    """Refusal for a model of a task that is not installed."""
+    return catalog.task(model.task)
+
+
+def makings(model: Model) -> str:
+    """Its network, its data and its size in a line."""
+    parts = [
+        title_of("architecture", model.architecture),
+        title_of("dataset", model.dataset),
+        _("{count} parameters", count=amounts.rough(model.parameters)),
+    ]
+    return " · ".join(plain(part) for part in parts)
+
+
+def merit(model: Model) -> str:
+    """Its most important metric on the test split, in a line; '' for one that was never measured."""
+    said = amounts.headline(task_of(model), model.metrics)
+    return plain(_("{metric} on unseen data: {value}", metric=said[0], value=said[1])) if said else ""
+
+
+def choices() -> list[Model]:
+    """What can be tried: own models first, the newest on top, then those that come along."""
+    from bigmodel.ui.state import studio
+
+    known = [model for model in studio().models() if model.task in catalog.tasks()]
+    return sorted(known, key=lambda model: (model.starter, -model.created if not model.starter else 0))

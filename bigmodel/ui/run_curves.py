@@ -1,0 +1,144 @@
+"""The curves of a run on the screen, with how a person wants to see them: log scale, smoothing, step or time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+
+from bigmodel.core import events
+from bigmodel.core.contracts import LOSS, Task
+from bigmodel.core.words import Words
+from bigmodel.core.words import _ as words
+from bigmodel.studio import Run
+from bigmodel.ui import amounts
+from bigmodel.ui.charts import View, curve_chart
+from bigmodel.ui.curves import Curves, Line
+from bigmodel.ui.language import _, say
+
+# what the worker measures of its device: chart -> (lines by name, what a value is multiplied with)
+DEVICE: Mapping[str, tuple[Words, Mapping[str, Words], float]] = {
+    "use": (words("Use of the device (%)"), {"cpu": words("Processor"), "gpu": words("GPU")}, 1.0),
+    "memory": (
+        words("Memory (GB)"),
+        {"memory": words("Main memory"), "gpu_memory": words("GPU memory"), "gpu_peak": words("GPU memory, peak")},
+        1e-9,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart: its lines by label, and how they want to be drawn."""
+
+    name: str
+    title: str
+    lines: Mapping[str, Line]
+    help: str = ""
+    rare: tuple[str, ...] = ()  # labels of lines with few points
+    percent: bool = False
+    plain: bool = False  # neither smoothed nor on a log scale
+
+
+def draw(run: Run, past: Curves, task: Task) -> None:
+    if not len(past.lines["loss"]):
+        _nothing_yet(run)
+        return
+    view = _view()
+    loss = Chart(
+        "loss",
+        _("Loss"),
+        {_("Training"): past.lines["loss"], _("Validation"): past.validation.get("loss", Line())},
+        say(LOSS.help),
+        rare=(_("Validation"),),
+    )
+    _draw(loss, view, height=320)
+    grid = st.grid(2, min_column_width=320, gap="medium")
+    for chart in _others(past, task):
+        with grid.cell():
+            _draw(chart, view)
+
+
+def _nothing_yet(run: Run) -> None:
+    if run.state in events.ENDED:
+        st.caption(_("This run ended before its first step."))
+        return
+    st.caption(_("The first curve appears with the first step."))
+    st.skeleton(height=280)
+
+
+def _others(past: Curves, task: Task) -> Iterator[Chart]:
+    for metric in task.metrics:
+        line = past.validation.get(metric.name)
+        if line and metric.name != LOSS.name:
+            label = say(metric.label)
+            yield Chart(
+                metric.name,
+                _("Validation: {metric}", metric=label),
+                {label: line},
+                say(metric.help),
+                (label,),
+                metric.percent,
+            )
+    speed = _("Speed ({unit} a second)", unit=say(task.unit))
+    for name, title, plain in (
+        ("learning_rate", _("Learning rate"), True),
+        ("gradient_norm", _("Gradient norm"), False),
+        ("rate", speed, True),
+    ):
+        if len(past.lines[name]):
+            yield Chart(name, title, {title: past.lines[name]}, plain=plain)
+    for name, (title, named, scale) in DEVICE.items():
+        lines = {say(label): _scaled(past.device[key], scale) for key, label in named.items() if key in past.device}
+        if lines:
+            yield Chart(name, say(title), lines, plain=True)
+
+
+def _draw(chart: Chart, view: View, height: int = 230) -> None:
+    st.markdown(f"**{chart.title}**", help=chart.help or None)
+    newest = next((line.value[-1] for line in chart.lines.values() if len(line)), None)
+    said = amounts.percent(newest) if chart.percent and newest is not None else amounts.number(newest or 0.0)
+    curve_chart(
+        chart.lines,
+        View(
+            view.by_time,
+            view.logarithmic and not chart.plain and not chart.percent,
+            0.0 if chart.plain else view.smoothing,
+        ),
+        key=f"chart.{chart.name}",
+        alt=_("{title} over the course of training, now {value}", title=chart.title, value=said),
+        height=height,
+        measured_rarely=chart.rare,
+        percent=chart.percent,
+    )
+
+
+def _view() -> View:
+    st.session_state.setdefault("run.axis", "step")
+    st.session_state.setdefault("run.smoothing", 0.6)
+    axes = {"step": _("By step"), "time": _("By time")}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        axis = st.segmented_control(
+            _("Axis"), list(axes), format_func=axes.__getitem__, key="run.axis", required=True, persist_state="session"
+        )
+        smoothing = st.slider(
+            _("Smoothing"),
+            0.0,
+            0.99,
+            step=0.01,
+            key="run.smoothing",
+            width=200,
+            persist_state="session",
+            help=_("An exponential moving average; the faint line behind it is what was measured."),
+        )
+        logarithmic = st.toggle(_("Log scale"), key="run.log", persist_state="session")
+    return View(by_time=axis == "time", logarithmic=logarithmic, smoothing=smoothing)
+
+
+def _scaled(line: Line, scale: float) -> Line:
+    if scale == 1.0:
+        return line
+    result = Line(line.step, line.seconds)
+    result.value.extend(value * scale for value in line.value)
+    return result

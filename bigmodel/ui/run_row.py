@@ -1,0 +1,90 @@
+"""A run in a line, and the questions asked before it is stopped or deleted."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from bigmodel.core import catalog, events
+from bigmodel.studio import Run
+from bigmodel.ui import amounts, places
+from bigmodel.ui.choice import title_of
+from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.state import studio
+from bigmodel.ui.states import badge
+from bigmodel.ui.trouble import refusals
+
+
+def run_title(run: Run) -> str:
+    return plain(run.spec.name or title_of("dataset", run.spec.dataset))
+
+
+def run_row(run: Run) -> None:
+    """What it is, how it stands, how good it is, and the way to it."""
+    with st.container(border=True):
+        what, state, number, way = st.columns([4, 2, 2, 1], vertical_alignment="center")
+        with what:
+            st.markdown(f"**{run_title(run)}**")
+            parts = (
+                title_of("task", run.spec.task),
+                title_of("architecture", run.spec.architecture),
+                amounts.ago(run.created),
+            )
+            st.caption(" · ".join(plain(part) for part in parts))
+        with state:
+            badge(run)
+        with number:
+            _number(run)
+        with way:
+            places.link("runs", _("Open"), icon=":material/arrow_forward:", run=run.id)
+
+
+def _number(run: Run) -> None:
+    if run.state in events.LIVE and run.steps:
+        left = _("{time} left", time=amounts.duration(run.eta)) if run.eta is not None else ""
+        st.progress(min(1.0, run.step / run.steps), text=left or None)
+        return
+    metrics = run.result or run.best or run.validation
+    task = catalog.tasks().get(run.spec.task)
+    said = amounts.headline(task, metrics) if task else None
+    if said:
+        st.markdown(f"{plain(said[1])}  \n:small[:gray[{said[0]}]]")
+    elif run.reason:
+        st.caption(plain(say(run.reason)))
+
+
+def confirm_stop(run: Run) -> None:
+    waiting = run.state == events.QUEUED
+    title = _("Take this run out of the queue?") if waiting else _("Stop this run?")
+
+    @st.dialog(title)
+    def ask() -> None:
+        st.markdown(
+            _("It has not begun; nothing is lost.")
+            if waiting
+            else _(
+                "The worker saves the weights it has and ends. The model can be tried; the run does not go on by itself."
+            )
+        )
+        if st.button(title.rstrip("?？"), type="primary", key="confirm.stop"):
+            with refusals():
+                studio().stop(run.id)
+                st.rerun()
+
+    ask()
+
+
+def confirm_delete(run: Run) -> None:
+    @st.dialog(_("Delete this run?"))
+    def ask() -> None:
+        st.markdown(
+            _(
+                "{name}: its curves, its log and its model are removed from the disk. This cannot be undone.",
+                name=run_title(run),
+            )
+        )
+        if st.button(_("Delete for good"), type="primary", key="confirm.delete"):
+            with refusals():
+                studio().delete(run.id)
+                places.go("runs")
+
+    ask()

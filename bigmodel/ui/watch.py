@@ -1,0 +1,116 @@
+"""One run as it goes: its state in words, its numbers, its curves, its samples, its log. Redrawn in place each second."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from bigmodel.core import catalog, events
+from bigmodel.core.contracts import LOSS, Task
+from bigmodel.core.errors import Refusal
+from bigmodel.studio import Run
+from bigmodel.ui import amounts
+from bigmodel.ui.curves import Curves, curves
+from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.run_curves import draw
+from bigmodel.ui.run_details import log, samples, settings
+from bigmodel.ui.state import studio
+from bigmodel.ui.states import badge
+from bigmodel.ui.trouble import show_refusal
+
+LOOK_SECONDS = 1.0
+
+
+def watch(run: Run) -> None:
+    """The live part of the page: looked at each second until the run is over, then no more."""
+    over = run.state in events.ENDED
+    st.fragment(_look, run_every=None if over else LOOK_SECONDS)(run.id, run.state)
+
+
+def _look(id: str, drawn: str) -> None:
+    """Redraw. A new state also changes what can be done with the run, so that the whole page is drawn again."""
+    run = studio().run(id)
+    if run.state != drawn:
+        st.rerun()
+    past = curves(str(studio().home), id).read(studio())
+    task = catalog.task(run.spec.task)
+    _state(run)
+    _progress(run)
+    _numbers(run, past, task)
+    views = {"curves": _("Curves"), "samples": _("Samples"), "log": _("Log"), "settings": _("Settings")}
+    st.session_state.setdefault("run.view", "curves")
+    view = st.segmented_control(
+        _("View"),
+        list(views),
+        format_func=views.__getitem__,
+        key="run.view",
+        required=True,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    if view == "samples":
+        samples(run, past, task)
+    elif view == "log":
+        log(run, past)
+    elif view == "settings":
+        settings(run, past)
+    else:
+        draw(run, past, task)
+
+
+# -- state in words ---------------------------------------------------------------------------------
+def _state(run: Run) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        badge(run)
+        words = run.reason or run.phase
+        if run.error is None and words is not None:
+            st.markdown(plain(say(words)))
+        elif run.state == events.QUEUED:
+            st.markdown(_("It begins when the runs before it are done."))
+        elif run.state == events.STARTING:
+            st.markdown(_("A worker is getting ready."))
+    if run.error is not None:
+        show_refusal(Refusal.from_json(run.error))
+        number = run.error.get("id")
+        if number:
+            st.caption(_("The details are in the log below under {number}.", number=number))
+
+
+def _progress(run: Run) -> None:
+    if run.state not in events.LIVE or not run.steps:
+        return
+    parts = [_("Step {step} of {steps}", step=amounts.count(run.step), steps=amounts.count(run.steps))]
+    if run.epoch:
+        parts.append(_("epoch {epoch}", epoch=f"{run.epoch:.1f}"))
+    if run.eta is not None:
+        parts.append(_("{time} left", time=amounts.duration(run.eta)))
+    st.progress(min(1.0, run.step / run.steps), text=" · ".join(parts))
+
+
+def _numbers(run: Run, past: Curves, task: Task) -> None:
+    """The few numbers that say how it goes."""
+    if run.loss is None:
+        return
+    tiles: list[tuple[str, str, str]] = [(_("Training loss"), amounts.number(run.loss), say(LOSS.help))]
+    first = task.metrics[0]
+    for title, metrics in (
+        (_("Validation: {metric}"), run.validation),
+        (_("Best: {metric}"), run.best),
+        (_("Test: {metric}"), run.result),
+    ):
+        if first.name in metrics:
+            label = title.replace("{metric}", say(first.label))
+            tiles.append((label, amounts.measured(first, metrics[first.name]), say(first.help)))
+    rate = past.lines["rate"]
+    if len(rate) and run.state in events.LIVE:
+        tiles.append((_("{unit} a second").replace("{unit}", say(task.unit)), amounts.rough(rate.value[-1]), ""))
+    tiles.append((_("Time"), amounts.duration(_taken(run)), ""))
+    with st.grid(6, min_column_width=130, gap="small"):
+        for label, value, help in tiles:
+            st.metric(label, value, help=help or None, border=True)
+
+
+def _taken(run: Run) -> float:
+    end = run.ended or time.time()
+    return max(0.0, end - (run.started or end))

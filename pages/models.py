@@ -1,0 +1,29 @@
+"""What can be used: the models trained here and those that come along, each with its card."""
+
+import streamlit as st
+
+from bigmodel.ui import model_facts, places
+from bigmodel.ui.language import _
+from bigmodel.ui.model_card import model_card
+from bigmodel.ui.state import studio
+
+st.title(_("Models"))
+models = model_facts.choices()
+own, starters = [model for model in models if not model.starter], [model for model in models if model.starter]
+
+st.subheader(_("Trained here"))
+if own:
+    st.caption(_("They lie in {folder}.", folder=f"`{studio().home / 'runs'}`"))
+    with st.grid(2, min_column_width=340, gap="medium"):
+        for model in own:
+            model_card(model)
+else:
+    st.markdown(_("Nothing yet. A first model takes about a minute."))
+    if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
+        places.go("train")
+
+if starters:
+    st.subheader(_("Come along with bigmodel"))
+    with st.grid(3, min_column_width=300, gap="medium"):
+        for model in starters:
+            model_card(model)

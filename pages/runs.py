@@ -1,0 +1,75 @@
+"""All runs, newest first; with ?run=ID one of them, live."""
+
+import streamlit as st
+
+from bigmodel.core import events
+from bigmodel.studio import Run
+from bigmodel.ui import amounts, places
+from bigmodel.ui.choice import title_of
+from bigmodel.ui.language import _, plain
+from bigmodel.ui.run_row import confirm_delete, confirm_stop, run_row, run_title
+from bigmodel.ui.state import studio
+from bigmodel.ui.trouble import refusals
+from bigmodel.ui.watch import watch
+
+SHOWN = 20  # runs on one screen
+
+
+def actions(run: Run) -> None:
+    """What can be done with a run in its state."""
+    with st.container(horizontal=True, gap="small"):
+        if run.state in (*events.LIVE, events.QUEUED) and run.state != events.STOPPING:
+            waiting = run.state == events.QUEUED
+            label = _("Take out of the queue") if waiting else _("Stop")
+            if st.button(label, icon=":material/stop_circle:", disabled=studio().read_only, key="run.stop"):
+                confirm_stop(run)
+        if run.has_model and st.button(_("Try it"), icon=":material/play_circle:", type="primary", key="run.try"):
+            places.go("try", model=run.id)
+        if st.button(_("Train again with these settings"), icon=":material/replay:", key="run.again"):
+            places.go("train", **{"from": run.id})
+        over = run.state in events.ENDED
+        if over and st.button(_("Delete"), icon=":material/delete:", disabled=studio().read_only, key="run.delete"):
+            confirm_delete(run)
+
+
+def one(id: str) -> None:
+    places.link("runs", _("All runs"), icon=":material/arrow_back:")
+    run = None
+    with refusals():
+        run = studio().run(id)
+    if run is None:
+        return
+    st.title(run_title(run))
+    parts = [
+        title_of("task", run.spec.task),
+        title_of("architecture", run.spec.architecture),
+        title_of("dataset", run.spec.dataset),
+    ]
+    st.caption(" · ".join(plain(part) for part in (*parts, amounts.ago(run.created))))
+    actions(run)
+    watch(run)
+
+
+def all_of_them() -> None:
+    st.title(_("Runs"))
+    runs = studio().runs()
+    if not runs:
+        st.markdown(_("Nothing has been trained here yet. A first run takes about a minute."))
+        if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
+            places.go("train")
+        return
+    pages = -(-len(runs) // SHOWN)
+    page = st.session_state.get("runs.page", 1)
+    begin = (min(page, pages) - 1) * SHOWN
+    for run in runs[begin : begin + SHOWN]:
+        run_row(run)
+    if pages > 1:
+        st.pagination(pages, key="runs.page")
+
+
+id = st.query_params.get("run", "")
+if id:
+    one(id)
+else:
+    busy = bool(studio().runs(states=(*events.LIVE, events.QUEUED), limit=1))
+    st.fragment(all_of_them, run_every=2.0 if busy else None)()

@@ -1,0 +1,115 @@
+"""Choose what to learn, from which data, with which network; see what it will take; start."""
+
+import shlex
+
+import streamlit as st
+
+from bigmodel.core import limits
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec, defaults, fields_for
+from bigmodel.ui import places
+from bigmodel.ui.ask import Form
+from bigmodel.ui.choice import Combination, combination
+from bigmodel.ui.diagram import diagram
+from bigmodel.ui.forecast_card import forecast_card
+from bigmodel.ui.language import _, current, say
+from bigmodel.ui.state import spend, studio, token
+from bigmodel.ui.trouble import show_refusal
+
+
+def settings_form(chosen: Combination) -> Form:
+    """The settings of this combination, the basic ones open, the others folded away."""
+    fields = fields_for(chosen.task, chosen.architecture)
+    form = Form(chosen.key, defaults(chosen.task, chosen.architecture, chosen.dataset))
+    network = {field.name for field in chosen.architecture.knobs}
+    for title, group in (
+        (_("Training"), [field for field in fields if field.name not in network]),
+        (_("Network"), [field for field in fields if field.name in network]),
+    ):
+        st.subheader(title)
+        form.ask([field for field in group if not field.advanced])
+        form.ask_advanced([field for field in group if field.advanced], _("Advanced settings"))
+    return form
+
+
+def checked(chosen: Combination, form: Form, name: str) -> RunSpec | None:
+    """The spec, or None when a field has said what is wrong with it."""
+    try:
+        return RunSpec.check({**chosen.names(), "name": name, "settings": form.values})
+    except Refusal as refusal:
+        if refusal.field not in form.places:
+            show_refusal(refusal)
+        return None
+
+
+def command_line(spec: RunSpec, chosen: Combination) -> str:
+    """The same run, said to a terminal: only what differs from the defaults."""
+    usual = defaults(chosen.task, chosen.architecture, chosen.dataset)
+    words = ["python", "-m", "bigmodel", "train"]
+    for name, value in chosen.names().items():
+        words += [f"--{name}", value]
+    for name, value in spec.settings.items():
+        if value != usual[name]:
+            words += ["--set", f"{name}={('on' if value else 'off') if isinstance(value, bool) else value}"]
+    if spec.name:
+        words += ["--name", spec.name]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def reset(key: str) -> None:
+    for name in [name for name in st.session_state if str(name).startswith(f"{key}.")]:
+        del st.session_state[name]
+
+
+if st.session_state.pop("train.launched", False):
+    spend("train")  # the person has come back: the next start is another run
+
+st.title(_("Train"))
+left, right = st.columns([3, 2], gap="large")
+with left:
+    chosen = combination()
+    form = settings_form(chosen)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input(
+            _("Name of the run"),
+            max_chars=limits.RUN_NAME_CHARACTERS,
+            placeholder=say(chosen.dataset.title),
+            key="train.name",
+            persist_state="session",
+        )
+        st.button(_("Recommended settings"), icon=":material/restart_alt:", on_click=reset, args=(chosen.key,))
+    spec = checked(chosen, form, name)
+
+with right:
+    with st.container(border=True):
+        ready = spec is not None and not studio().read_only
+        start = st.button(
+            _("Start training"),
+            type="primary",
+            icon=":material/play_arrow:",
+            width="stretch",
+            disabled=not ready,
+            key="train.start",
+        )
+        if spec is None:
+            st.caption(_("A setting on this page needs your attention first."))
+        else:
+            forecast_card(spec, form)
+    if spec is not None:
+        with st.container(border=True):
+            st.markdown(f"**{say(chosen.architecture.title)}**")
+            if chosen.architecture.paper:
+                st.caption(chosen.architecture.paper)
+            diagram(chosen.architecture.diagram(spec.settings), "train.diagram")
+        with st.expander(_("The same on the command line"), icon=":material/terminal:"):
+            st.code(command_line(spec, chosen), language="bash", wrap_lines=True)
+
+if start and spec is not None:
+    try:
+        run = studio().launch(spec, token=token("train"))
+    except Refusal as refusal:
+        if not form.complain(refusal.field, refusal.say(current())):
+            show_refusal(refusal)
+        st.stop()
+    st.session_state["train.launched"] = True
+    places.go("runs", run=run)
