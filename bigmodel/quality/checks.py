@@ -1,0 +1,74 @@
+"""The table of checks: what is trained on what, how, and how well it must do on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bigmodel.core import catalog
+from bigmodel.core.contracts import Metric
+from bigmodel.core.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table. `settings` are those that differ from the defaults of task, network and data."""
+
+    name: str
+    task: str
+    architecture: str
+    dataset: str
+    metric: str  # the one that the goal is about
+    settings: Mapping[str, object] = field(default_factory=dict)
+    at_least: float | None = None
+    beats_baselines: bool = False
+    seconds: float | None = None  # from starting the process to the model on disk
+
+    def spec(self) -> RunSpec:
+        """Seed 0 and the CPU, so that everybody can repeat it."""
+        settings = {"seed": 0, "device": "cpu"} | dict(self.settings)
+        return RunSpec.check(
+            {
+                "task": self.task,
+                "architecture": self.architecture,
+                "dataset": self.dataset,
+                "settings": settings,
+                "name": self.name,
+            }
+        )
+
+    def measured(self) -> Metric:
+        return next(metric for metric in catalog.task(self.task).metrics if metric.name == self.metric)
+
+
+def _text(name: str, architecture: str, dataset: str, **more: object) -> Check:
+    return Check(name, "text-generation", architecture, dataset, "bits_per_character", **more)
+
+
+def _translation(name: str, dataset: str, **settings: object) -> Check:
+    return Check(name, "translation", "transformer", dataset, "chrf", settings, beats_baselines=True)
+
+
+def _pictures(name: str, architecture: str, dataset: str, at_least: float, **more: object) -> Check:
+    return Check(name, "image-classification", architecture, dataset, "accuracy", at_least=at_least, **more)
+
+
+HALF_AN_HOUR = 1800.0
+
+CHECKS: Mapping[str, Check] = {
+    check.name: check
+    for check in (
+        _pictures("digits-cnn", "cnn", "digits", 0.98, seconds=60.0),
+        _pictures("fashion-cnn", "cnn", "fashion_mnist", 0.90),
+        _pictures("fashion-vit", "vit", "fashion_mnist", 0.84),
+        _pictures("fashion-full-cnn", "cnn", "fashion_mnist_full", 0.925),
+        _text("classics-gpt", "gpt", "classics_en", beats_baselines=True, seconds=HALF_AN_HOUR),
+        _text("poetry-gpt", "gpt", "poetry_zh", beats_baselines=True, seconds=HALF_AN_HOUR),
+        _text("classics-lstm", "lstm", "classics_en"),  # the article's sizes are the defaults
+        _text("poetry-lstm", "lstm", "poetry_zh"),
+        _translation("en-zh", "en_zh"),
+        _translation("zh-en", "en_zh", direction="reverse"),
+        _translation("en-de", "en_de"),
+        _translation("de-en", "en_de", direction="reverse"),
+    )
+}

@@ -1,0 +1,87 @@
+"""The quality checks train for real, and BENCHMARKS.md says what they found."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from bigmodel.core.contracts import fits
+from bigmodel.quality import baselines, command, fetched, figures, measure
+from bigmodel.quality.checks import CHECKS
+from bigmodel.studio import catalog
+
+QUICK = replace(CHECKS["digits-cnn"], settings={"epochs": 2, "channels": 8})
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIGMODEL_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_can_be_trained_and_compared(name):
+    fetched.register()
+    check = CHECKS[name]
+    spec = check.spec()
+    assert fits(catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset))
+    assert spec.settings["seed"] == 0
+    assert check.measured() in catalog.task(check.task).metrics
+    assert check.task in baselines.MEASURES
+
+
+def test_a_check_is_trained_measured_and_written_down(home, tmp_path):
+    page, file = tmp_path / "BENCHMARKS.md", tmp_path / "figures.json"
+    page.write_text("# Benchmarks\n\nWords that stay.\n")
+    found = measure.measure(QUICK, home, threads=1)
+    assert 0.3 < found["result"]["accuracy"] < found["baselines"]["nearest picture"]["accuracy"]
+    assert found["reached"] is False and found["wall_seconds"] > found["training_seconds"] > 0
+    figures.keep("digits-cnn", found, file, page)
+    figures.keep("digits-cnn", found | {"reached": True}, file, page)
+    assert "Words that stay." in page.read_text() and page.read_text().count("`digits-cnn`") == 2
+    assert json.loads(file.read_text())["digits-cnn"]["reached"] is True
+
+
+def test_a_training_that_fails_says_why(home):
+    absurd = replace(CHECKS["fashion-vit"], settings={"width": 100, "attention_heads": 3})
+    with pytest.raises(measure.Failed, match="A width of 100 cannot be shared by 3 attention heads"):
+        measure.measure(absurd, home, threads=1)
+
+
+def test_a_goal_is_reached_only_above_every_baseline_and_in_time():
+    check = replace(CHECKS["classics-gpt"], seconds=60.0)
+    compared = {"3-gram": {"bits_per_character": 2.8}, "7-gram": {"bits_per_character": 1.8}}
+    assert measure.reached(check, 1.7, compared, wall=59)
+    assert not measure.reached(check, 1.7, compared, wall=61)
+    assert not measure.reached(check, 1.9, compared, wall=59)
+    assert measure.goal(check, compared) == "Bits per character below 1.800, within 60 s"
+    assert measure.reached(CHECKS["classics-lstm"], 3.0, compared, wall=59) is None
+
+
+def test_the_page_says_what_the_figures_say():
+    text = figures.PAGE.read_text("utf-8")
+    assert figures.with_section(text, figures.section(figures.read())) == text
+
+
+@pytest.mark.parametrize("name", figures.read())
+def test_the_figures_are_of_the_recipe_in_the_table_and_of_the_data_in_the_bundle(name):
+    fetched.register()
+    found, check, again = figures.read()[name], CHECKS[name], f"run: python -m bigmodel quality {name}"
+    assert found["settings"] == dict(check.settings), again
+    if catalog.dataset(check.dataset).path().exists():
+        assert found["data"] == catalog.dataset(check.dataset).fingerprint(), again
+
+
+def test_commands_are_printed_and_unknown_names_refused(capsys):
+    assert command.main(["--print", "digits-cnn"]) == 0
+    assert "train --task image-classification --architecture cnn --dataset digits" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as leaving:
+        command.main(["no-such-check"])
+    assert leaving.value.code == 2 and "Choose from: digits-cnn" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_none_is_refused_with_what_would_do(capsys):
+    assert command.main(["digits-cnn", "--set", "chanels=3"]) == 2
+    assert "channels" in capsys.readouterr().err
+    assert command.main(["digits-cnn", "--set", "epochs=many"]) == 2
+    assert "whole number" in capsys.readouterr().err
