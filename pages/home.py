@@ -1,3 +1,41 @@
+"""What this is, shown in ten seconds: models that answer at once, and the way to one of your own."""
+
 import streamlit as st
 
-st.title("Home")
+from bigmodel.core import catalog, events
+from bigmodel.ui import places
+from bigmodel.ui.language import _
+from bigmodel.ui.run_row import run_row
+from bigmodel.ui.state import studio
+from bigmodel.ui.welcome import starter_cards, steps, task_card
+
+LAST = 3  # runs shown
+
+st.title(_("Train a model of your own, and see how it learns"))
+st.markdown(
+    _(
+        "On real data, on this machine, without a line of code. Watch the loss fall while it happens, then try what has come out."
+    )
+)
+
+live = studio().runs(states=tuple(events.LIVE), limit=1)
+if live:
+    run_row(live[0])
+
+starter_cards()
+
+st.subheader(_("Train your own"))
+st.caption(_("Three clicks: choose one, start it, try it. The settings are chosen so that a first run works."))
+with st.grid(3, min_column_width=260, gap="medium"):
+    for task in catalog.tasks().values():
+        task_card(task)
+
+last = [run for run in studio().runs(limit=LAST + 1) if run.state not in events.LIVE][:LAST]
+if last:
+    st.subheader(_("Last runs"))
+    for run in last:
+        run_row(run)
+    places.link("runs", _("All runs"), icon=":material/arrow_forward:")
+
+st.subheader(_("How it works"))
+steps()

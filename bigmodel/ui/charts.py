@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -103,17 +102,14 @@ def _marks(marks: Mapping[str, float]) -> dict:
     return {"shapes": shapes, "annotations": texts}
 
 
-def histogram(
-    counts: Sequence[int], edges: Sequence[float], *, key: str, alt: str, title: str, height: int = 220
-) -> None:
-    """Bars over bins that have already been counted."""
-    edges = np.asarray(edges, dtype=float)
+def histogram(bins: Sequence[tuple[int, int, int]], *, key: str, alt: str, title: str, height: int = 220) -> None:
+    """Bars over (from, to, count) bins, both ends inclusive."""
     trace = {
         "type": "bar",
-        "x": ((edges[:-1] + edges[1:]) / 2).tolist(),
-        "width": np.diff(edges).tolist(),
-        "y": list(counts),
-        "customdata": [f"{low:.0f}-{high:.0f}" for low, high in pairwise(edges)],
+        "x": [(low + high) / 2 for low, high, _count in bins],
+        "width": [high - low + 1 for low, high, _count in bins],
+        "y": [count for _low, _high, count in bins],
+        "customdata": [f"{low}-{high}" if high > low else str(low) for low, high, _count in bins],
         "hovertemplate": "%{customdata}: %{y:,}<extra></extra>",
         "meta": {"colour": 0},
     }
@@ -121,10 +117,8 @@ def histogram(
     live_plot([trace], layout, key=key, alt=alt, height=height)
 
 
-def bars(
-    names: Sequence[str], values: Sequence[float], *, key: str, alt: str, percent: bool = False, first: bool = False
-) -> None:
-    """Names with values, lying, the first on top. `first` gives the first a colour of its own."""
+def bars(names: Sequence[str], values: Sequence[float], *, key: str, alt: str, percent: bool = False) -> None:
+    """Names with values, lying, the first on top."""
     trace = {
         "type": "bar",
         "orientation": "h",
