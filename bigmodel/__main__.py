@@ -1,0 +1,7 @@
+"""`python -m bigmodel`: the command line."""
+
+import sys
+
+from bigmodel.cli import main
+
+sys.exit(main(sys.argv[1:]))
