@@ -5,7 +5,6 @@ python3 start.py test [options of pytest]                               the whol
 """
 
 import argparse
-import hashlib
 import os
 import signal
 import socket
@@ -38,18 +37,19 @@ def words(key, value=""):
 
 def set_up(*names):
     """Make .venv hold what these files ask for; nothing is to do when they are as they were the last time."""
-    state = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in names) + sys.version.encode()).hexdigest()
-    marker, pip = VENV / f"installed-{names[-1]}", [PYTHON, "-m", "pip"]
-    if PYTHON.exists() and marker.exists() and marker.read_text() == state:
+    wanted = {VENV / f"installed-{name}": f"{sys.version}\n{(ROOT / name).read_text('utf-8')}" for name in names}
+    if PYTHON.exists() and all(file.exists() and file.read_text("utf-8") == text for file, text in wanted.items()):
         return
     print(words("installing", ", ".join(names)), flush=True)
+    pip = [PYTHON, "-m", "pip"]
     whole = PYTHON.exists() and not subprocess.run([*pip, "--version"], capture_output=True).returncode
     if not whole and subprocess.run([sys.executable, "-m", "venv", "--clear", VENV]).returncode:
         sys.exit(words("no venv"))
     files = [part for name in names for part in ("-r", ROOT / name)]
     if subprocess.run([*pip, "install", "--disable-pip-version-check", *files]).returncode:
         sys.exit(words("failed"))
-    marker.write_text(state)
+    for file, text in wanted.items():
+        file.write_text(text, "utf-8")
 
 
 def free_port(host, first):

@@ -107,6 +107,13 @@ def test_the_second_start_installs_nothing(project):
     assert "installing" not in (project / "output.txt").read_text()
 
 
+def test_the_app_installs_nothing_after_the_tests_have(project):
+    (project / "requirements.txt").write_text((project / "requirements.txt").read_text() + "# new\n")
+    start(project, "test", "--version")
+    with running(project, f"--server.port={unused_port()}"):
+        assert "installing" not in (project / "output.txt").read_text()
+
+
 def test_changed_requirements_are_installed(project):
     start(project, "test", "--version")
     with (project / "requirements-dev.txt").open("a") as file:
