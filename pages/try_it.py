@@ -35,7 +35,7 @@ def chosen(models: list[Model]) -> Model:
     id = st.selectbox(
         _("Model"),
         list(ids),
-        format_func=lambda id: f"{model_facts.title(ids[id])} · {model_facts.makings(ids[id])}",
+        format_func=lambda id: model_facts.line(ids[id]),
         key="try.model",
         persist_state="session",
     )
@@ -124,9 +124,7 @@ if not models:
 
 model = chosen(models)
 task = model_facts.task_of(model)
-merit = model_facts.merit(model)
-if merit:
-    st.caption(merit)
+st.caption(" · ".join(part for part in (model_facts.makings(model), model_facts.merit(model)) if part))
 
 left, right = st.columns([1, 1], gap="large")
 with left:

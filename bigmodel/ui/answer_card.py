@@ -12,6 +12,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Image, Text
 from bigmodel.ui.answers import FAILED, REFUSED, RUNNING, STOPPED, Answer
 from bigmodel.ui.language import _
+from bigmodel.ui.picture import enlarged
 from bigmodel.ui.prose import prose
 from bigmodel.ui.show import show
 from bigmodel.ui.trouble import show_refusal
@@ -53,6 +54,6 @@ def question(task: Task, inputs: Mapping, key: str) -> None:
     for field in task.inputs:
         value = inputs.get(field.name)
         if isinstance(field, Image) and isinstance(value, bytes) and value:
-            st.image(value, width=96, alt=_("The picture that was asked about"))
+            st.image(enlarged(value), width=96, alt=_("The picture that was asked about"))
         elif isinstance(field, Text) and not isinstance(field, Choice) and not field.advanced and value:
             prose("", prompt=str(value), key=f"{key}.asked.{field.name}")

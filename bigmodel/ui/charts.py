@@ -133,7 +133,7 @@ def bars(names: Sequence[str], values: Sequence[float], *, key: str, alt: str, p
     top = max(values, default=0) or 1
     layout = {
         "xaxis": {"range": [0, 1.18 if percent else top * 1.18], "visible": False, "fixedrange": True},
-        "yaxis": {"autorange": "reversed", "type": "category", "fixedrange": True},
+        "yaxis": {"autorange": "reversed", "type": "category", "fixedrange": True, "showgrid": False},
         "bargap": 0.35,
         "hovermode": False,
     }

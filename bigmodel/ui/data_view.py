@@ -9,6 +9,7 @@ from bigmodel.core.contracts import Dataset, fits
 from bigmodel.core.errors import Refusal
 from bigmodel.ui import amounts, charts, places
 from bigmodel.ui.language import _, current, plain, say
+from bigmodel.ui.picture import enlarged
 from bigmodel.ui.state import studio
 
 SPLITS = ("train", "validation", "test")
@@ -176,7 +177,9 @@ def _pictures(dataset: Dataset, found: list[dict]) -> None:
     with st.grid("auto", min_column_width=84, gap="small"):
         for row in found:
             name = say(row[label]) if label else ""
-            st.image(row[picture], caption=name or None, width=76, alt=name or _("A picture of this data set"))
+            st.image(
+                enlarged(row[picture]), caption=name or None, width=76, alt=name or _("A picture of this data set")
+            )
 
 
 def _table(dataset: Dataset, found: list[dict], key: str) -> None:

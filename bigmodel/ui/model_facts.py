@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
+from bigmodel.core.words import Words
 from bigmodel.studio import Model
 from bigmodel.ui import amounts
 from bigmodel.ui.choice import title_of
 from bigmodel.ui.language import _, plain, say
 
 
+def name(model: Model) -> str:
+    """The name a person gave it; that of its data for a model without one."""
+    given = say(model.title) if model.starter or not isinstance(model.title, Words) else ""
+    return given or title_of("dataset", model.dataset)
+
+
 def title(model: Model) -> str:
-    return plain(say(model.title) or title_of("dataset", model.dataset))
+    """The name, for a place that obeys Markdown."""
+    return plain(name(model))
+
+
+def line(model: Model) -> str:
+    """One line that tells it from the others in a list."""
+    said = amounts.headline(task_of(model), model.metrics)
+    parts = [
+        name(model),
+        title_of("architecture", model.architecture),
+        said[1] if said else "",
+        amounts.ago(model.created),
+    ]
+    return " · ".join(part for part in parts[: 2 if model.starter else None] if part)
 
 
 def task_of(model: Model) -> Task:

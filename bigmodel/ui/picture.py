@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
+from PIL import Image
 
 from bigmodel.core import limits
 from bigmodel.ui.language import _
@@ -27,6 +29,17 @@ _gallery = st.components.v2.component(
     css=(HERE / "gallery.css").read_text(encoding="utf-8"),
     js=(HERE / "gallery.js").read_text(encoding="utf-8"),
 )
+
+
+def enlarged(picture: bytes, pixels: int = 96) -> bytes:
+    """A small picture with every pixel as a square, as a browser's smoothing hides what the model sees."""
+    with Image.open(io.BytesIO(picture)) as small:
+        times = pixels // max(small.size)
+        if times < 2:
+            return picture
+        buffer = io.BytesIO()
+        small.resize((small.width * times, small.height * times), Image.Resampling.NEAREST).save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 def draw(key: str) -> bytes | None:

@@ -34,8 +34,9 @@ def samples(run: Run, past: Curves, task: Task) -> None:
         )
         return
     step = _step(run.id, steps)
+    grid = st.grid(3, min_column_width=280, gap="medium")
     for number, sample in enumerate(sample for sample in past.samples if sample.step == step):
-        with st.container(border=True):
+        with grid.cell(), st.container(border=True, height="stretch"):
             shown = [blocks.from_json(block) for block in sample.blocks]
             if not any(isinstance(block, blocks.Prose) and block.prompt for block in shown):
                 question(task, blocks.unpack(sample.inputs), f"sample.{number}")

@@ -22,7 +22,7 @@ def run_row(run: Run) -> None:
     """What it is, how it stands, how good it is, and the way to it."""
     with st.container(border=True):
         what, state, number, way = st.columns([4, 2, 2, 1], vertical_alignment="center")
-        with what:
+        with what, st.container(gap="xxsmall"):
             st.markdown(f"**{run_title(run)}**")
             parts = (
                 title_of("task", run.spec.task),

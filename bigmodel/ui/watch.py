@@ -39,12 +39,12 @@ def _look(id: str, drawn: str) -> None:
     _progress(run)
     _numbers(run, past, task)
     views = {"curves": _("Curves"), "samples": _("Samples"), "log": _("Log"), "settings": _("Settings")}
-    st.session_state.setdefault("run.view", "curves")
+    st.session_state.setdefault(f"run.view.{id}", "curves")
     view = st.segmented_control(
         _("View"),
         list(views),
         format_func=views.__getitem__,
-        key="run.view",
+        key=f"run.view.{id}",
         required=True,
         label_visibility="collapsed",
         persist_state="session",
@@ -89,26 +89,30 @@ def _progress(run: Run) -> None:
 
 
 def _numbers(run: Run, past: Curves, task: Task) -> None:
-    """The few numbers that say how it goes."""
+    """The few numbers that say how it goes: where, how much, of what."""
     if run.loss is None:
         return
-    tiles: list[tuple[str, str, str]] = [(_("Training loss"), amounts.number(run.loss), say(LOSS.help))]
     first = task.metrics[0]
-    for title, metrics in (
-        (_("Validation: {metric}"), run.validation),
-        (_("Best: {metric}"), run.best),
-        (_("Test: {metric}"), run.result),
-    ):
-        if first.name in metrics:
-            label = title.replace("{metric}", say(first.label))
-            tiles.append((label, amounts.measured(first, metrics[first.name]), say(first.help)))
+    name = say(first.label)
+    tiles = [(_("Training"), amounts.number(run.loss), say(LOSS.label))]
+    if first.name in run.validation:
+        best = (
+            f" · {_('best {value}', value=amounts.measured(first, run.best[first.name]))}"
+            if first.name in run.best
+            else ""
+        )
+        tiles.append((_("Validation"), amounts.measured(first, run.validation[first.name]), name + best))
+    if first.name in run.result:
+        tiles.append((_("Test"), amounts.measured(first, run.result[first.name]), name))
     rate = past.lines["rate"]
     if len(rate) and run.state in events.LIVE:
-        tiles.append((_("{unit} a second").replace("{unit}", say(task.unit)), amounts.rough(rate.value[-1]), ""))
-    tiles.append((_("Time"), amounts.duration(_taken(run)), ""))
-    with st.grid(6, min_column_width=130, gap="small"):
-        for label, value, help in tiles:
-            st.metric(label, value, help=help or None, border=True)
+        tiles.append((_("Speed"), amounts.rough(rate.value[-1]), _("{unit} a second", unit=say(task.unit))))
+    tiles.append(
+        (_("Time"), amounts.duration(_taken(run)), _("since the start") if run.state in events.LIVE else _("in all"))
+    )
+    with st.grid(len(tiles), min_column_width=150, gap="small"):
+        for place, value, what in tiles:
+            st.metric(place, value, delta=what, delta_color="off", delta_arrow="off", border=True)
 
 
 def _taken(run: Run) -> float:

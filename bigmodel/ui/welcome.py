@@ -102,7 +102,7 @@ def task_card(task: Task) -> None:
 
 
 def steps() -> None:
-    with st.grid(5, min_column_width=170, gap="medium"):
+    with st.grid(5, min_column_width=140, gap="medium"):
         for number, (title, sentence) in enumerate(STEPS, start=1):
             with st.container():
                 st.markdown(f":blue-badge[{number}] **{say(title)}**")
