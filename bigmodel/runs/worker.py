@@ -185,4 +185,7 @@ def _state(state: str, reason: Words | None = None) -> Event:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is written; taking torch apart would hold the device for seconds more
