@@ -13,12 +13,6 @@ from bigmodel.studio import catalog
 QUICK = replace(CHECKS["digits-cnn"], settings={"epochs": 2, "channels": 8})
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("BIGMODEL_HOME", str(tmp_path))
-    return tmp_path
-
-
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_check_can_be_trained_and_compared(name):
     fetched.register()

@@ -19,7 +19,7 @@ from bigmodel.studio import catalog, home
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: every goal was reached. 1: one was not. 2: something was asked for that cannot be."""
+    """0: every goal was reached. 1: one was not. 2: something was asked for that cannot be. 130: Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m bigmodel quality",
         description="Train the named checks (all, where none is named), measure them on the test split beside "
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refusal as refusal:
         print(f"bigmodel: {refusal}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _carry_out(check: Check, threads: int, dry: bool) -> bool:

@@ -17,20 +17,19 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "build_bundle.py"
 
 class FashionMnistFull(FashionMnist):
     name = "fashion_mnist_full"
-    title = _("Fashion-MNIST, all pictures")
-    about = _("70,000 grey pictures of clothing, 28 x 28 pixels, ten classes of the same size.")
 
     def path(self) -> Path:
         return home() / "data" / f"{self.name}.parquet"
 
     def fetch(self) -> None:
-        """Write the file if it is not there; Refusal where it cannot be had."""
+        """Write the file if it is not there; Refusal where it cannot be had: the script has said why."""
         if self.path().exists():
             return
         command = [sys.executable, str(SCRIPT), "--full-fashion-mnist", str(self.path().parent)]
         if subprocess.run(command, check=False).returncode or not self.path().exists():
-            what = _("{name} could not be fetched.", name=self.name)
-            raise Refusal(what, do=_("The script says why above: {command}", command=" ".join(command)))
+            raise Refusal(
+                _("The file of the data set {name} is missing: {path}.", name=self.name, path=str(self.path()))
+            )
 
 
 def register() -> None:
