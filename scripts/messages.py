@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -20,17 +21,18 @@ LOCALES = ROOT / "bigmodel" / "locale"
 FOLDERS = ("bigmodel", "pages")
 KEYWORDS = {"_": None, "words": None}
 PLACEHOLDER = re.compile(r"{(\w*)[^{}]*}")
-ENGLISH = re.compile(r"[A-Za-z][A-Za-z'-]*")
+ENGLISH = re.compile(r"[A-Za-z][A-Za-z0-9'-]*")
 # What a Chinese engineer writes in Latin letters too.
-TERMS = set(
-    """
-    AdamW Adam SGD GPT LSTM ViT ResNet CNN BPE BLEU chrF F1 MSE Top-p Top-k Softmax softmax JSON CSV PNG JPEG WebP GIF ZIP
-    CPU GPU CUDA MPS Apple fp32 bf16 bigmodel transformers python pip start py app sh Transformer MB GB kB ms s h min
-    Fashion-MNIST MNIST IMDB MIT BSD CC0 Tatoeba Python Streamlit Attention Is All You Need on off name value starters build
-    m id NaN ID token tokens Token spec Unicode UTF-8 ReLU GELU git cpu cuda mps auto x SHA-256 Adam-W Multi30k Zalando HTML URL
-    Vaswani Radford logits lr ctrl BERT MLP WordNet Markdown Windows Linux macOS http https English Deutsch
-    """.split()
+TERMS = frozenset(
+    re.split(
+        r"\s+",
+        "AdamW Adam SGD GPT LSTM ViT ResNet CNN BPE BLEU chrF F1 MSE Top-p Top-k Softmax softmax JSON CSV PNG JPEG WebP GIF "
+        "CPU GPU CUDA MPS Apple fp32 bf16 bigmodel transformers Python Transformer MB GB kB ms Attention Is All You Need "
+        "Fashion-MNIST ID NaN ReLU English HTTP URL",
+    )
 )
+HEADER = "# What bigmodel says, in another language. Kept complete by scripts/messages.py."
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)  # the catalogue's own dates would change at each update and say nothing
 
 
 def from_code() -> Catalog:
@@ -64,6 +66,14 @@ def load(language: str) -> Catalog:
         return read_po(file, locale=language)
 
 
+def save(language: str, catalog: Catalog) -> None:
+    catalog.header_comment = HEADER
+    catalog.creation_date = catalog.revision_date = LONG_AGO
+    catalog.last_translator, catalog.language_team, catalog.msgid_bugs_address = "bigmodel", "bigmodel", ""
+    with path(language).open("wb") as file:
+        write_po(file, catalog, sort_output=True, width=0, ignore_obsolete=True)
+
+
 def update() -> int:
     """Take up new sentences, drop those that are gone; what is translated stays."""
     code = from_code()
@@ -72,8 +82,7 @@ def update() -> int:
         catalog.update(code, no_fuzzy_matching=True, update_header_comment=False)
         catalog.obsolete.clear()
         missing = [message.id for message in catalog if message.id and not message.string]
-        with path(language).open("wb") as file:
-            write_po(file, catalog, sort_output=True, omit_header=False, width=0, ignore_obsolete=True)
+        save(language, catalog)
         print(f"{language}: {len(catalog)} sentences, {len(missing)} to translate")
     return 0
 
@@ -102,7 +111,7 @@ def problems(language: str) -> Iterator[str]:
 def english(text: str) -> list[str]:
     """The English words of a translation that are no terms."""
     text = re.sub(r":\w+(?:-\w+)*(?:/\w+)?:?(?=\[)|:material/\w+:|`[^`]*`", " ", PLACEHOLDER.sub(" ", text))
-    return [word for word in ENGLISH.findall(text) if word not in TERMS and len(word) > 1]
+    return [word for word in ENGLISH.findall(text) if re.sub(r"-\d+$", "", word) not in TERMS and len(word) > 1]
 
 
 def check() -> int:
