@@ -51,23 +51,11 @@ def _spare() -> int:
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    _load_libraries()
+    from bigmodel.training.loop import warm
+
+    warm()
     listener.join()
     return _work(*given[0])
-
-
-def _load_libraries() -> None:
-    """All that a run imports sooner or later; transformers brings its parts only when they are asked for."""
-    import datasets  # noqa: F401
-    import sklearn.metrics  # noqa: F401
-    import torch
-    from transformers import AutoImageProcessor, GenerationMixin, PreTrainedModel, PreTrainedTokenizerFast  # noqa: F401
-
-    import bigmodel.training.loop  # noqa: F401
-    from bigmodel.core import catalog
-
-    catalog.tasks(), catalog.architectures(), catalog.datasets()
-    torch.zeros(8, 8).matmul(torch.zeros(8, 8))  # the first one starts torch's threads
 
 
 def _lease(folder: Folder) -> Lock | None:
@@ -96,8 +84,8 @@ def _work(folder: Folder, lock: Lock | None) -> int:
     if folder.asked_to_stop():
         folder.append(_state(STOPPED, _("Stopped before it began.")))
         return 0
+    folder.append(_state(RUNNING))
     with _stop_asked(folder) as stopped, _ledger(folder) as write:
-        write(_state(RUNNING))
         return 1 if _train(folder, facts["device"] or "auto", stopped, write) == FAILED else 0
 
 

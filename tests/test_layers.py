@@ -1,0 +1,135 @@
+"""Who may import whom, read from the source: downwards only, and nothing heavy where the pages are."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path for folder in ("bigmodel", "pages") for path in (ROOT / folder).rglob("*.py"))
+
+# room -> the rooms it may import from, beside itself
+MAY_IMPORT = {
+    "core": set(),
+    "tasks": {"core", "data", "training", "evaluation", "inference"},
+    "architectures": {"core"},
+    "datasets": {"core"},
+    "data": {"core"},
+    "evaluation": {"core", "data"},
+    "training": {"core", "data", "evaluation"},
+    "inference": {"core", "data", "training"},
+    "quality": {"core", "data", "datasets", "evaluation", "training", "studio"},
+    "runs": {"core", "training"},
+    "studio": {"core", "runs", "data", "inference", "evaluation"},
+    "ui": {"core", "studio"},
+    "pages": {"core", "ui", "studio"},
+    "cli": {"core", "runs", "studio", "starters_build"},
+    "__main__": {"cli"},
+}
+TO_BE_MENDED = {
+    "bigmodel/inference/desk.py": {"bigmodel.studio.Forecast"},
+    "bigmodel/evaluation/language.py": {"bigmodel.tasks.text_generation.window"},
+}
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "sklearn",
+    "tokenizers",
+    "accelerate",
+    "evaluate",
+    "sacrebleu",
+    "safetensors",
+}
+
+
+def room(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] == "pages" else parts[1]
+
+
+def imports(tree):
+    """(module, whether it is imported as soon as the file is) of every import that is made when code runs."""
+    for node, at_once in _walk(tree, True):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, at_once
+        elif isinstance(node, ast.ImportFrom):
+            for name in node.names:
+                yield f"{node.module}.{name.name}", at_once
+
+
+def _walk(node, at_once):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue  # for readers and type checkers only
+        yield child, at_once
+        function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield from _walk(child, at_once and not function)
+
+
+def read(path):
+    return list(imports(ast.parse(path.read_text("utf-8"))))
+
+
+def own(module):
+    """The room of one of our modules, None for somebody else's."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "bigmodel" and len(parts) > 1 else None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_import_downwards_only(path):
+    here = room(path)
+    if here == "__init__":
+        assert not read(path)
+        return
+    assert here in MAY_IMPORT or path.parent == ROOT / "bigmodel", f"a room without its line in MAY_IMPORT: {here}"
+    allowed = MAY_IMPORT.get(here, {"core", "runs", "studio", "data", "training", "inference"}) | {here}
+    upwards = {module for module, _at_once in read(path) if own(module) and own(module) not in allowed}
+    upwards -= TO_BE_MENDED.get(path.relative_to(ROOT).as_posix(), set())
+    assert not upwards, f"{here} may import {sorted(allowed)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_streamlit_is_imported_by_ui_and_pages_only(path):
+    streamlit = [module for module, _at_once in read(path) if module.split(".")[0] == "streamlit"]
+    assert not streamlit or room(path) in ("ui", "pages")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_libraries_are_imported_inside_functions(path):
+    """Also in modules that only workers use: a leaf is looked at by the pages, and looking must not load torch."""
+    heavy = {module for module, at_once in read(path) if at_once and module.split(".")[0] in HEAVY}
+    assert not heavy
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_core_imports_neither_torch_nor_streamlit_anywhere(path):
+    if room(path) == "core":
+        assert not [
+            module for module, _at_once in read(path) if module.split(".")[0] in {"torch", "streamlit", "transformers"}
+        ]
+
+
+def test_the_studio_and_the_whole_catalogue_load_no_torch():
+    code = """
+import sys
+from pathlib import Path
+from bigmodel.core import catalog, spec
+from bigmodel.studio import Studio
+import bigmodel.cli
+studio = Studio(Path(sys.argv[1]))
+for task in catalog.tasks().values():
+    for architecture in catalog.architectures_for(task).values():
+        spec.fields_for(task, architecture)
+for name in catalog.datasets():
+    studio.peek(name), studio.data_facts(name)
+studio.runs(), studio.models(), studio.device()
+print(sorted({name.split(".")[0] for name in sys.modules} & set(sys.argv[2].split(","))))
+"""
+    command = [sys.executable, "-c", code, "home", ",".join(HEAVY | {"streamlit"})]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr

@@ -1,0 +1,137 @@
+"""One run in its own process: what it writes, how it stops, and what it says when it cannot."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from conftest import digits, endless, wait_for
+
+from bigmodel.core.events import FAILED, FINISHED, RUNNING, STARTING, STOPPED, STOPPING, Event
+from bigmodel.core.spec import RunSpec
+from bigmodel.runs.executors.local import Local, _threads, spawn
+from bigmodel.runs.store import Store
+
+
+@pytest.fixture
+def work(home):
+    """Starts a worker on a spec; the folder and the process. What still runs at the end is killed."""
+    store, processes = Store(home), []
+
+    def start(spec, change=lambda folder: None):
+        folder = store.folder(store.launch(RunSpec.check(spec)))
+        folder.append(Event("state", {"state": STARTING, "device": "cpu"}))
+        change(folder)
+        processes.append(Local(home).start(folder.path)._process)
+        return folder, processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def kinds(folder):
+    return [event.kind for _offset, event in folder.events()]
+
+
+def states(folder):
+    return [event["state"] for _offset, event in folder.events() if event.kind == "state"]
+
+
+def last(folder):
+    return [event for _offset, event in folder.events()][-1]
+
+
+def test_a_run_writes_its_story_and_its_model(work):
+    folder, process = work(digits())
+    assert process.wait(90) == 0
+    assert states(folder)[1:] == [STARTING, RUNNING, FINISHED]
+    assert {"plan", "phase", "step", "validation", "sample", "checkpoint", "result"} <= set(kinds(folder))
+    assert json.loads((folder.model / "bigmodel.json").read_text())["spec"]["dataset"] == "digits"
+    assert not folder.alive()
+
+
+def test_a_worker_holds_the_lock_in_a_session_of_its_own(work):
+    folder, process = work(endless())
+    wait_for(lambda: states(folder)[-1] == RUNNING)
+    assert folder.alive()
+    assert os.getsid(process.pid) == process.pid != os.getsid(0)
+    assert not folder.lock().take()
+
+
+@pytest.mark.parametrize("ask", ["message", "SIGTERM"])
+def test_stopping_keeps_the_weights(work, ask):
+    folder, process = work(endless())
+    wait_for(lambda: kinds(folder).count("step") > 2)
+    folder.ask_to_stop() if ask == "message" else process.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    assert process.wait(60) == 0
+    print(json.dumps({"stopped by": ask, "seconds": time.monotonic() - begun}))
+    assert states(folder)[-2:] == [STOPPING, STOPPED]
+    assert folder.has_model()
+
+
+def test_a_run_that_is_stopped_before_it_begins_loads_nothing(work):
+    begun = time.monotonic()
+    folder, process = work(endless(), change=lambda folder: folder.ask_to_stop())
+    assert process.wait(60) == 0
+    assert states(folder)[-2:] == [STARTING, STOPPED]
+    assert time.monotonic() - begun < 5
+
+
+def test_a_refusal_is_told_in_its_own_words(work):
+    def forget_the_data(folder):
+        spec = json.loads(folder.spec_file.read_text()) | {"dataset": "gone"}
+        folder.spec_file.write_text(json.dumps(spec))
+
+    folder, process = work(digits(), forget_the_data)
+    assert process.wait(60) == 1
+    error = last(folder)["error"]
+    assert last(folder)["state"] == FAILED
+    assert error["what"]["values"] == {"kind": "dataset", "name": "gone"} and "digits" in str(error["do"])
+    assert "Traceback" not in folder.log()
+
+
+def test_a_bug_is_told_kindly_and_found_in_the_log_by_its_id(work):
+    folder, process = work(digits(), change=lambda folder: (folder.path / "checkpoints").write_text("in the way"))
+    assert process.wait(60) == 1
+    error = last(folder)["error"]
+    assert last(folder)["state"] == FAILED
+    assert "Traceback" not in json.dumps(error) and "in bigmodel itself" in error["what"]["text"]
+    assert f"[error {error['id']}]" in folder.log() and "Traceback" in folder.log()
+
+
+def test_a_folder_that_is_gone_ends_the_worker_quietly(home):
+    with (home / "output").open("wb") as output:
+        assert spawn("bigmodel.runs.worker", str(home / "runs" / "gone"), output=output).wait(30) == 0
+    assert (home / "output").read_bytes() == b"" and not (home / "runs").exists()
+
+
+def test_only_the_run_folder_and_the_cache_are_written(work, home):
+    folder, process = work(digits())
+    assert process.wait(90) == 0
+    assert {path.name for path in home.iterdir()} <= {"runs", "cache", "launch.lock", "staging"}
+    assert [path.name for path in (home / "runs").iterdir()] == [folder.id]
+
+
+def test_a_line_torn_by_a_full_disk_does_not_swallow_the_next(work):
+    def tear(folder):
+        with folder.events_file.open("ab") as file:
+            file.write(b'{"kind": "state", "ti')
+
+    folder, _process = work(endless(), tear)
+    wait_for(lambda: states(folder)[-1] == RUNNING)
+    folder.append(Event("note", {"words": {"text": "still read"}}))
+    assert "note" in kinds(folder)
+
+
+def test_threads_leave_a_core_for_the_browser(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "BIGMODEL_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for cores, threads in ((1, "1"), (2, "2"), (8, "7")):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, cores=cores: set(range(cores)))
+        assert _threads() == threads
+    monkeypatch.setenv("BIGMODEL_THREADS", "3")
+    assert _threads() == "3"
