@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as default_field
@@ -52,7 +51,7 @@ class Number(Field):
     def check(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.refuse(value, self.bounds())
-        if not math.isfinite(value) or not self.minimum <= value <= self.maximum:
+        if not self.minimum <= value <= self.maximum:  # NaN is not either
             raise self.refuse(value, self.bounds())
         if self.integer and value != int(value):
             raise self.refuse(value, self.bounds())
@@ -80,7 +79,7 @@ class Choice(Field):
     default: str = ""
 
     def check(self, value: object) -> str:
-        if value not in self.options:
+        if not isinstance(value, str) or value not in self.options:
             raise self.refuse(value, _("Choose one of: {options}.", options=", ".join(self.options)))
         return value
 
@@ -140,8 +139,8 @@ class Image(Field):
         try:
             with open(text, "rb") as file:
                 return self.check(file.read(limits.UPLOAD_BYTES + 1))
-        except OSError as error:
-            what = _("{path} cannot be read: {reason}.", path=text, reason=error.strerror or str(error))
+        except (OSError, ValueError) as error:  # the second for a path with a zero byte
+            what = _("{path} cannot be read: {reason}.", path=text, reason=getattr(error, "strerror", None) or str(error))
             raise Refusal(what, do=_("Give the path of a picture."), field=self.name) from None
 
 

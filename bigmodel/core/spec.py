@@ -123,6 +123,9 @@ class RunSpec:
     @staticmethod
     def check(data: Mapping) -> RunSpec:
         """The spec in `data`, with defaults filled in; Refusal says what is wrong and what would do."""
+        if not isinstance(data, Mapping):
+            do = _("Give task, architecture, dataset and settings.")
+            raise Refusal(_("This is not a spec of a run."), do=do, field="spec")
         known = {"version", "task", "architecture", "dataset", "name", "settings"}
         _refuse_unknown(data, known, "spec")
         if data.get("version", VERSION) != VERSION:
