@@ -49,6 +49,7 @@ class Gpt(Architecture):
                 n_embd=settings["width"],
                 n_layer=settings["layers"],
                 n_head=settings["attention_heads"],
+                initializer_range=min(0.02 * (768 / settings["width"]) ** 0.5, 0.08),  # GPT-2's, for its width of 768
                 activation_function="gelu_pytorch_tanh",  # the same function as gelu_new, in one piece
                 resid_pdrop=settings["dropout"],
                 embd_pdrop=settings["dropout"],

@@ -22,7 +22,7 @@ class Vit(Architecture):
     knobs = (
         Number(
             name="patch", label=_("Patch size"), integer=True, default=0, minimum=0, maximum=64,
-            help=_("Side of a patch in pixels. 0: a seventh of the picture."),
+            help=_("Side of a patch in pixels. 0: a seventh of the picture, at least 2."),
         ),
         Number(
             name="layers", label=_("Layers"), integer=True, default=4, minimum=1, maximum=48,
@@ -48,7 +48,7 @@ class Vit(Architecture):
 
         divide(settings["width"], settings["attention_heads"])
         side = facts["height"]
-        patch = settings["patch"] or max(side // 7, 1)
+        patch = settings["patch"] or (side // 7 if side >= 14 else 2)
         if side % patch or facts["height"] != facts["width"]:
             what = _("Patches of {patch} pixels do not tile a picture of {width} x {height}.", patch=patch, width=facts["width"], height=side)
             options = ", ".join(str(one) for one in range(1, side + 1) if side % one == 0)
@@ -64,6 +64,7 @@ class Vit(Architecture):
                 num_attention_heads=settings["attention_heads"],
                 hidden_dropout_prob=settings["dropout"],
                 attention_probs_dropout_prob=0.0,
+                initializer_range=settings["width"] ** -0.5,  # 0.02 is for a width of 768; narrow ones hardly move with it
                 id2label=dict(enumerate(facts["classes"])),
                 label2id={name: i for i, name in enumerate(facts["classes"])},
                 grey=facts["grey"],

@@ -54,6 +54,15 @@ def _pictures(name: str, architecture: str, dataset: str, at_least: float, **mor
 
 
 HALF_AN_HOUR = 1800.0
+POETRY = {
+    "width": 192, "epochs": 14, "batch_size": 16, "learning_rate": 2e-3, "dropout": 0.15, "precision": "bf16",
+}  # fmt: skip
+CLASSICS = {
+    "vocabulary": 2048, "block_size": 256, "epochs": 10, "batch_size": 8, "learning_rate": 2e-3, "precision": "bf16",
+}  # fmt: skip
+TRANSLATOR = {
+    "vocabulary": 4000, "width": 160, "epochs": 10, "learning_rate": 2e-3, "schedule": "cosine", "precision": "bf16",
+}  # fmt: skip
 
 CHECKS: Mapping[str, Check] = {
     check.name: check
@@ -62,13 +71,11 @@ CHECKS: Mapping[str, Check] = {
         _pictures("fashion-cnn", "cnn", "fashion_mnist", 0.90),
         _pictures("fashion-vit", "vit", "fashion_mnist", 0.84),
         _pictures("fashion-full-cnn", "cnn", "fashion_mnist_full", 0.925),
-        _text("classics-gpt", "gpt", "classics_en", beats_baselines=True, seconds=HALF_AN_HOUR),
-        _text("poetry-gpt", "gpt", "poetry_zh", beats_baselines=True, seconds=HALF_AN_HOUR),
+        _text("classics-gpt", "gpt", "classics_en", settings=CLASSICS, beats_baselines=True, seconds=HALF_AN_HOUR),
+        _text("poetry-gpt", "gpt", "poetry_zh", settings=POETRY, beats_baselines=True, seconds=HALF_AN_HOUR),
         _text("classics-lstm", "lstm", "classics_en"),  # the article's sizes are the defaults
         _text("poetry-lstm", "lstm", "poetry_zh"),
-        _translation("en-zh", "en_zh"),
-        _translation("zh-en", "en_zh", direction="reverse"),
-        _translation("en-de", "en_de"),
-        _translation("de-en", "en_de", direction="reverse"),
+        _translation("en-zh", "en_zh", **TRANSLATOR),
+        _translation("en-de", "en_de", **TRANSLATOR),
     )
 }

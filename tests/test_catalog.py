@@ -1,0 +1,145 @@
+"""Everything in the catalogue that fits together learns, is saved, and answers."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bigmodel.core import blocks, catalog
+from bigmodel.core.contracts import HEADS, fits
+from bigmodel.core.events import FINISHED
+from bigmodel.core.spec import TRAINING, RunSpec
+from bigmodel.training.loop import train
+
+SMALL = {
+    "width": 32, "attention_heads": 2, "layers": 1, "embedding": 32, "units": 32, "channels": 8, "stages": 2, "blocks": 1,
+    "block_size": 32, "sentence_length": 32, "vocabulary": 1000, "batch_size": 16, "dropout": 0.0,
+    "max_steps": 60, "eval_every": 60, "learning_rate": 0.004, "schedule": "constant", "warmup": 0.0, "optimizer": "adam",
+    "precision": "fp32", "device": "cpu", "label_smoothing": 0.0,
+}  # fmt: skip
+FITTING = [
+    (task.name, architecture.name, dataset.name)
+    for task, architecture, dataset in itertools.product(
+        catalog.tasks().values(), catalog.architectures().values(), catalog.datasets().values()
+    )
+    if fits(task, architecture, dataset)
+]
+LIBRARY = {"gpt", "transformer", "vit", "resnet"}  # networks whose class is transformers' own
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def small(task: str, architecture: str, dataset: str, **more) -> RunSpec:
+    names = set(RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset}).settings)
+    patient = {"max_steps": 200, "eval_every": 200} if architecture == "vit" else {}  # it is slow to begin
+    settings = {name: value for name, value in (SMALL | patient | more).items() if name in names}
+    return RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset, "settings": settings})
+
+
+def learn(folder: Path, cache: Path, spec: RunSpec, stopped=lambda: False) -> list:
+    return list(train(spec, folder, stopped, cache, "cpu"))
+
+
+@pytest.fixture(scope="session")
+def trained(cache, tmp_path_factory):
+    """The events and the folder of a small run of three names, trained once."""
+    runs = {}
+
+    def get(*names: str):
+        if names not in runs:
+            folder = tmp_path_factory.mktemp("-".join(names))
+            runs[names] = learn(folder, cache, small(*names)), folder
+        return runs[names]
+
+    return get
+
+
+@pytest.mark.parametrize("names", FITTING, ids="/".join)
+def test_whatever_fits_learns(names, trained):
+    events, _folder = trained(*names)
+    losses = [event["loss"] for event in events if event.kind == "step"]
+    assert sum(losses[-3:]) / 3 < losses[0] * 0.97
+    assert events[-1]["state"] == FINISHED
+
+
+@pytest.mark.parametrize("names", FITTING, ids="/".join)
+def test_whatever_has_learnt_answers(names, trained):
+    from bigmodel.data.prepare import head
+    from bigmodel.inference.engine import Engine
+
+    _events, folder = trained(*names)
+    task = catalog.task(names[0])
+    example = task.examples(head(catalog.dataset(names[2]), "test", 40), small(*names).settings)[0]
+    answer = list(Engine(folder / "model").answer(example))
+    assert answer and all(blocks.from_json(json.loads(json.dumps(blocks.to_json(one)))) == one for one in answer)
+
+
+@pytest.mark.parametrize("names", FITTING, ids="/".join)
+def test_every_metric_of_the_task_is_measured_on_the_test_split(names, trained):
+    events, folder = trained(*names)
+    (result,) = (event for event in events if event.kind == "result")
+    assert set(result["metrics"]) == {metric.name for metric in catalog.task(names[0]).metrics}
+    assert json.loads((folder / "model" / "bigmodel.json").read_text("utf-8"))["metrics"] == result["metrics"]
+
+
+@pytest.mark.parametrize("names", [names for names in FITTING if names[1] in LIBRARY], ids="/".join)
+def test_what_was_trained_opens_in_plain_transformers(names, trained, tmp_path):
+    _events, folder = trained(*names)
+    program = {
+        "causal-lm": "from transformers import pipeline; print(pipeline('text-generation', model=F)('a', max_new_tokens=3)[0]['generated_text'])",
+        "seq2seq-lm": "from transformers import AutoModelForSeq2SeqLM as M, AutoTokenizer as T; t = T.from_pretrained(F); "
+        "print(t.batch_decode(M.from_pretrained(F).generate(**t('Open file', return_tensors='pt', return_token_type_ids=False), max_new_tokens=3)))",
+        "image-classification": "from PIL import Image; from transformers import pipeline; print(pipeline('image-classification', model=F)(Image.new('L', (28, 28)))[0]['label'])",
+    }[catalog.task(names[0]).head]  # fmt: skip
+    guard = "import sys; sys.modules['bigmodel'] = None; F = sys.argv[1]; "  # any import of ours would fail
+    done = subprocess.run(
+        [sys.executable, "-c", guard + program, str(folder / "model")], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip()
+
+
+def test_each_head_of_the_catalogue_stands_in_the_table():
+    heads = {task.head for task in catalog.tasks().values()}
+    heads |= {head for architecture in catalog.architectures().values() for head in architecture.heads}
+    assert heads <= set(HEADS)
+
+
+def test_no_two_settings_of_a_run_share_a_name():
+    for task, architecture in itertools.product(catalog.tasks().values(), catalog.architectures().values()):
+        names = [field.name for field in (*TRAINING, *task.fields, *architecture.knobs)]
+        assert not fits(task, architecture) or len(names) == len(set(names))
+
+
+def test_every_setting_and_thing_explains_itself():
+    things = [*catalog.tasks().values(), *catalog.architectures().values(), *catalog.datasets().values()]
+    assert all(thing.title.text and thing.about.text for thing in things)
+    fields = [field for task in catalog.tasks().values() for field in (*task.fields, *task.inputs)]
+    fields += [field for architecture in catalog.architectures().values() for field in architecture.knobs]
+    assert all(field.label.text and field.help.text.endswith(".") for field in [*fields, *TRAINING])
+
+
+def test_the_article_s_network_has_its_sizes_by_default():
+    from bigmodel.core.spec import defaults
+
+    task, lstm, data = catalog.task("text-generation"), catalog.architecture("lstm"), catalog.dataset("classics_en")
+    settings = defaults(task, lstm, data)
+    model = lstm.model({"vocabulary": 7000, "end": 2, "pad": 0}, settings)
+    assert tuple(model.embedding.weight.shape) == (10_000, 128)
+    assert (model.lstm.hidden_size, model.lstm.num_layers, tuple(model.dense.weight.shape)) == (128, 1, (10_000, 128))
+    assert (settings["optimizer"], settings["loss"], settings["epochs"]) == ("adam", "cross-entropy", 10)
+
+
+def test_generate_of_transformers_works_with_our_own_network(trained):
+    from bigmodel.inference.engine import Engine
+
+    _events, folder = trained("text-generation", "lstm", "prose_zh")
+    engine = Engine(folder / "model")
+    ids = engine.processor("子曰", return_tensors="pt")["input_ids"]
+    assert engine.model.generate(ids, max_new_tokens=5, do_sample=False, eos_token_id=None).shape[1] == ids.shape[1] + 5
