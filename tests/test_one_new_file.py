@@ -87,7 +87,11 @@ def package(tmp_path):
     def command(*words: str) -> dict | list:
         environment = os.environ | {"PYTHONPATH": str(place), "BIGMODEL_HOME": str(tmp_path / "home")}
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "bigmodel", *words, "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True
+            [sys.executable, "-P", "-m", "bigmodel", *words, "--json"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout)

@@ -15,24 +15,49 @@ class Cnn(Architecture):
     name = "cnn"
     order = 20
     title = _("Convolutional network")
-    about = _("Small filters slide over the picture and find edges, then parts, then things. Learns quickly from few pictures.")
+    about = _(
+        "Small filters slide over the picture and find edges, then parts, then things. Learns quickly from few pictures."
+    )
     paper = "LeCun et al. 1998, Gradient-based Learning Applied to Document Recognition"
     heads = frozenset({"image-classification"})
     knobs = (
         Number(
-            name="channels", label=_("Channels"), integer=True, default=32, minimum=4, maximum=512,
+            name="channels",
+            label=_("Channels"),
+            integer=True,
+            default=32,
+            minimum=4,
+            maximum=512,
             help=_("Filters in the first stage; each further stage has twice as many."),
         ),
         Number(
-            name="stages", label=_("Stages"), integer=True, default=3, minimum=1, maximum=5,
+            name="stages",
+            label=_("Stages"),
+            integer=True,
+            default=3,
+            minimum=1,
+            maximum=5,
             help=_("Pairs of convolutions; each stage but the first halves the picture."),
         ),
         Number(
-            name="dropout", label=_("Dropout"), default=0.2, minimum=0, maximum=0.9, step=0.05, advanced=True,
+            name="dropout",
+            label=_("Dropout"),
+            default=0.2,
+            minimum=0,
+            maximum=0.9,
+            step=0.05,
+            advanced=True,
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
-    recipe = {"epochs": 12, "batch_size": 64, "learning_rate": 3e-3, "weight_decay": 0.05, "label_smoothing": 0.1, "warmup": 0.2}
+    recipe = {
+        "epochs": 12,
+        "batch_size": 64,
+        "learning_rate": 3e-3,
+        "weight_decay": 0.05,
+        "label_smoothing": 0.1,
+        "warmup": 0.2,
+    }
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         config_class, model_class = classes()

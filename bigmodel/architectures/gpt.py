@@ -15,24 +15,48 @@ class Gpt(Architecture):
     name = "gpt"
     order = 10
     title = _("GPT")
-    about = _("A stack of transformer blocks; each token looks back at all tokens before it. The kind of network behind today's large language models.")
+    about = _(
+        "A stack of transformer blocks; each token looks back at all tokens before it. The kind of network behind today's large language models."
+    )
     paper = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners"
     heads = frozenset({"causal-lm"})
     knobs = (
         Number(
-            name="layers", label=_("Layers"), integer=True, default=4, minimum=1, maximum=96,
+            name="layers",
+            label=_("Layers"),
+            integer=True,
+            default=4,
+            minimum=1,
+            maximum=96,
             help=_("Transformer blocks on top of each other. More can learn more and take longer."),
         ),
         Number(
-            name="width", label=_("Width"), integer=True, default=256, minimum=8, maximum=8192,
+            name="width",
+            label=_("Width"),
+            integer=True,
+            default=256,
+            minimum=8,
+            maximum=8192,
             help=_("Numbers that describe one token inside the network."),
         ),
         Number(
-            name="attention_heads", label=_("Attention heads"), integer=True, default=4, minimum=1, maximum=128, advanced=True,
+            name="attention_heads",
+            label=_("Attention heads"),
+            integer=True,
+            default=4,
+            minimum=1,
+            maximum=128,
+            advanced=True,
             help=_("Ways in which a token looks at others at the same time. Divides the width."),
         ),
         Number(
-            name="dropout", label=_("Dropout"), default=0.1, minimum=0, maximum=0.9, step=0.05, advanced=True,
+            name="dropout",
+            label=_("Dropout"),
+            default=0.1,
+            minimum=0,
+            maximum=0.9,
+            step=0.05,
+            advanced=True,
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
@@ -65,7 +89,9 @@ class Gpt(Architecture):
         return [
             Layer(_("Tokens"), f"{settings['block_size']}"),
             Layer(_("Token and position embedding"), f"{width}"),
-            Layer(_("Masked self-attention, feed-forward"), f"{settings['attention_heads']} x {width}", settings["layers"]),
+            Layer(
+                _("Masked self-attention, feed-forward"), f"{settings['attention_heads']} x {width}", settings["layers"]
+            ),
             Layer(_("Layer norm"), f"{width}"),
             Layer(_("Softmax over the vocabulary"), f"{settings['vocabulary']}"),
         ]

@@ -15,30 +15,60 @@ class Lstm(Architecture):
     name = "lstm"
     order = 20
     title = _("LSTM")
-    about = _("Reads a text token by token and keeps what matters in a memory. The classic text generator: embedding, LSTM, softmax.")
+    about = _(
+        "Reads a text token by token and keeps what matters in a memory. The classic text generator: embedding, LSTM, softmax."
+    )
     paper = "Hochreiter, Schmidhuber 1997, Long Short-Term Memory"
     heads = frozenset({"causal-lm"})
     knobs = (
         Number(
-            name="embedding", label=_("Embedding size"), integer=True, default=128, minimum=4, maximum=8192,
+            name="embedding",
+            label=_("Embedding size"),
+            integer=True,
+            default=128,
+            minimum=4,
+            maximum=8192,
             help=_("Numbers that describe one token."),
         ),
         Number(
-            name="units", label=_("LSTM units"), integer=True, default=128, minimum=4, maximum=8192,
+            name="units",
+            label=_("LSTM units"),
+            integer=True,
+            default=128,
+            minimum=4,
+            maximum=8192,
             help=_("Size of the memory."),
         ),
         Number(
-            name="layers", label=_("Layers"), integer=True, default=1, minimum=1, maximum=16,
+            name="layers",
+            label=_("Layers"),
+            integer=True,
+            default=1,
+            minimum=1,
+            maximum=16,
             help=_("LSTMs on top of each other."),
         ),
         Number(
-            name="dropout", label=_("Dropout"), default=0.0, minimum=0, maximum=0.9, step=0.05, advanced=True,
+            name="dropout",
+            label=_("Dropout"),
+            default=0.0,
+            minimum=0,
+            maximum=0.9,
+            step=0.05,
+            advanced=True,
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
     recipe = {
-        "vocabulary": 10_000, "epochs": 10, "optimizer": "adam", "learning_rate": 2e-3,
-        "schedule": "constant", "warmup": 0.0, "weight_decay": 0.0, "batch_size": 32, "block_size": 64,
+        "vocabulary": 10_000,
+        "epochs": 10,
+        "optimizer": "adam",
+        "learning_rate": 2e-3,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "weight_decay": 0.0,
+        "batch_size": 32,
+        "block_size": 64,
     }
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
@@ -152,4 +182,3 @@ def classes() -> tuple[type, type]:
     AutoConfig.register(LstmConfig.model_type, LstmConfig, exist_ok=True)
     AutoModelForCausalLM.register(LstmConfig, LstmForCausalLM, exist_ok=True)
     return LstmConfig, LstmForCausalLM
-

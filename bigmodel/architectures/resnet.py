@@ -14,20 +14,37 @@ class Resnet(Architecture):
     name = "resnet"
     order = 30
     title = _("ResNet")
-    about = _("Deep convolutions with shortcuts, so that the gradient reaches the first layers. The workhorse of picture recognition.")
+    about = _(
+        "Deep convolutions with shortcuts, so that the gradient reaches the first layers. The workhorse of picture recognition."
+    )
     paper = "He et al. 2016, Deep Residual Learning for Image Recognition"
     heads = frozenset({"image-classification"})
     knobs = (
         Number(
-            name="blocks", label=_("Blocks in a stage"), integer=True, default=2, minimum=1, maximum=36,
+            name="blocks",
+            label=_("Blocks in a stage"),
+            integer=True,
+            default=2,
+            minimum=1,
+            maximum=36,
             help=_("Residual blocks of two convolutions. Two in each of four stages is the well-known ResNet-18."),
         ),
         Number(
-            name="stages", label=_("Stages"), integer=True, default=3, minimum=1, maximum=4,
+            name="stages",
+            label=_("Stages"),
+            integer=True,
+            default=3,
+            minimum=1,
+            maximum=4,
             help=_("Each stage halves the picture and doubles the channels."),
         ),
         Number(
-            name="channels", label=_("Channels"), integer=True, default=32, minimum=4, maximum=512,
+            name="channels",
+            label=_("Channels"),
+            integer=True,
+            default=32,
+            minimum=4,
+            maximum=512,
             help=_("Feature maps in the first stage."),
         ),
     )

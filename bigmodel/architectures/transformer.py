@@ -15,30 +15,60 @@ class Transformer(Architecture):
     name = "transformer"
     order = 10
     title = _("Transformer")
-    about = _("The encoder-decoder of 'Attention Is All You Need': one half reads, the other writes and looks back at what was read.")
+    about = _(
+        "The encoder-decoder of 'Attention Is All You Need': one half reads, the other writes and looks back at what was read."
+    )
     paper = "Vaswani et al. 2017, Attention Is All You Need"
     heads = frozenset({"seq2seq-lm"})
     knobs = (
         Number(
-            name="layers", label=_("Layers"), integer=True, default=3, minimum=1, maximum=24,
+            name="layers",
+            label=_("Layers"),
+            integer=True,
+            default=3,
+            minimum=1,
+            maximum=24,
             help=_("Transformer blocks in the encoder, and as many in the decoder."),
         ),
         Number(
-            name="width", label=_("Width"), integer=True, default=256, minimum=8, maximum=4096,
+            name="width",
+            label=_("Width"),
+            integer=True,
+            default=256,
+            minimum=8,
+            maximum=4096,
             help=_("Numbers that describe one token inside the network."),
         ),
         Number(
-            name="attention_heads", label=_("Attention heads"), integer=True, default=4, minimum=1, maximum=64, advanced=True,
+            name="attention_heads",
+            label=_("Attention heads"),
+            integer=True,
+            default=4,
+            minimum=1,
+            maximum=64,
+            advanced=True,
             help=_("Ways in which a token looks at others at the same time. Divides the width."),
         ),
         Number(
-            name="dropout", label=_("Dropout"), default=0.1, minimum=0, maximum=0.9, step=0.05, advanced=True,
+            name="dropout",
+            label=_("Dropout"),
+            default=0.1,
+            minimum=0,
+            maximum=0.9,
+            step=0.05,
+            advanced=True,
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
     recipe = {
-        "batch_size": 64, "epochs": 6, "learning_rate": 1e-3, "optimizer": "adam", "schedule": "inverse-sqrt",
-        "warmup": 0.1, "label_smoothing": 0.1, "weight_decay": 0.0,
+        "batch_size": 64,
+        "epochs": 6,
+        "learning_rate": 1e-3,
+        "optimizer": "adam",
+        "schedule": "inverse-sqrt",
+        "warmup": 0.1,
+        "label_smoothing": 0.1,
+        "weight_decay": 0.0,
     }
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
@@ -85,6 +115,11 @@ class Transformer(Architecture):
             Layer(_("Self-attention, feed-forward"), f"{heads} x {width}", settings["layers"]),
             Layer(_("Target tokens so far"), column=1),
             Layer(_("Embedding and sinusoidal positions"), f"{width}", column=1),
-            Layer(_("Masked self-attention, attention to the source, feed-forward"), f"{heads} x {width}", settings["layers"], 1),
+            Layer(
+                _("Masked self-attention, attention to the source, feed-forward"),
+                f"{heads} x {width}",
+                settings["layers"],
+                1,
+            ),
             Layer(_("Softmax over the vocabulary"), f"{settings['vocabulary']}", column=1),
         ]

@@ -16,32 +16,68 @@ class Vit(Architecture):
     name = "vit"
     order = 40
     title = _("Vision transformer")
-    about = _("Cuts the picture into patches and treats them like the words of a sentence. Strong on much data, slower to start on little.")
+    about = _(
+        "Cuts the picture into patches and treats them like the words of a sentence. Strong on much data, slower to start on little."
+    )
     paper = "Dosovitskiy et al. 2021, An Image is Worth 16x16 Words"
     heads = frozenset({"image-classification"})
     knobs = (
         Number(
-            name="patch", label=_("Patch size"), integer=True, default=0, minimum=0, maximum=64,
+            name="patch",
+            label=_("Patch size"),
+            integer=True,
+            default=0,
+            minimum=0,
+            maximum=64,
             help=_("Side of a patch in pixels. 0: a seventh of the picture, at least 2."),
         ),
         Number(
-            name="layers", label=_("Layers"), integer=True, default=4, minimum=1, maximum=48,
+            name="layers",
+            label=_("Layers"),
+            integer=True,
+            default=4,
+            minimum=1,
+            maximum=48,
             help=_("Transformer blocks on top of each other. More can learn more and take longer."),
         ),
         Number(
-            name="width", label=_("Width"), integer=True, default=128, minimum=8, maximum=4096,
+            name="width",
+            label=_("Width"),
+            integer=True,
+            default=128,
+            minimum=8,
+            maximum=4096,
             help=_("Numbers that describe one patch inside the network."),
         ),
         Number(
-            name="attention_heads", label=_("Attention heads"), integer=True, default=4, minimum=1, maximum=64, advanced=True,
+            name="attention_heads",
+            label=_("Attention heads"),
+            integer=True,
+            default=4,
+            minimum=1,
+            maximum=64,
+            advanced=True,
             help=_("Ways in which a patch looks at others at the same time. Divides the width."),
         ),
         Number(
-            name="dropout", label=_("Dropout"), default=0.1, minimum=0, maximum=0.9, step=0.05, advanced=True,
+            name="dropout",
+            label=_("Dropout"),
+            default=0.1,
+            minimum=0,
+            maximum=0.9,
+            step=0.05,
+            advanced=True,
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
-    recipe = {"epochs": 20, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 0.05, "label_smoothing": 0.1, "warmup": 0.1}
+    recipe = {
+        "epochs": 20,
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.05,
+        "label_smoothing": 0.1,
+        "warmup": 0.1,
+    }
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import ViTConfig, ViTForImageClassification
@@ -50,7 +86,12 @@ class Vit(Architecture):
         side = facts["height"]
         patch = settings["patch"] or (side // 7 if side >= 14 else 2)
         if side % patch or facts["height"] != facts["width"]:
-            what = _("Patches of {patch} pixels do not tile a picture of {width} x {height}.", patch=patch, width=facts["width"], height=side)
+            what = _(
+                "Patches of {patch} pixels do not tile a picture of {width} x {height}.",
+                patch=patch,
+                width=facts["width"],
+                height=side,
+            )
             options = ", ".join(str(one) for one in range(1, side + 1) if side % one == 0)
             raise Refusal(what, do=_("Choose one of: {options}.", options=options), field="patch")
         return ViTForImageClassification(
@@ -64,7 +105,8 @@ class Vit(Architecture):
                 num_attention_heads=settings["attention_heads"],
                 hidden_dropout_prob=settings["dropout"],
                 attention_probs_dropout_prob=0.0,
-                initializer_range=settings["width"] ** -0.5,  # 0.02 is for a width of 768; narrow ones hardly move with it
+                initializer_range=settings["width"]
+                ** -0.5,  # 0.02 is for a width of 768; narrow ones hardly move with it
                 id2label=dict(enumerate(facts["classes"])),
                 label2id={name: i for i, name in enumerate(facts["classes"])},
                 grey=facts["grey"],
@@ -76,7 +118,11 @@ class Vit(Architecture):
         return [
             Layer(_("Patches"), f"{settings['patch'] or 'H/7'}"),
             Layer(_("Patch and position embedding"), f"{settings['width']}"),
-            Layer(_("Self-attention, feed-forward"), f"{settings['attention_heads']} x {settings['width']}", settings["layers"]),
+            Layer(
+                _("Self-attention, feed-forward"),
+                f"{settings['attention_heads']} x {settings['width']}",
+                settings["layers"],
+            ),
             Layer(_("Layer norm"), f"{settings['width']}"),
             Layer(_("Softmax over the classes")),
         ]

@@ -100,7 +100,9 @@ class Task:
         """
         raise NotImplementedError
 
-    def batch(self, arrays: Mapping, indices: np.ndarray, settings: Mapping, epoch: int | None) -> dict[str, torch.Tensor]:
+    def batch(
+        self, arrays: Mapping, indices: np.ndarray, settings: Mapping, epoch: int | None
+    ) -> dict[str, torch.Tensor]:
         """The examples as the head's inputs and `labels`, on the CPU."""
         raise NotImplementedError
 

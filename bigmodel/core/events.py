@@ -40,7 +40,8 @@ class Event:
     """Something that happened. Kinds and what `data` holds:
 
     state       state, reason (words), error (a Refusal's JSON, with an id of the traceback in the log)
-    plan        steps, epochs, steps_per_epoch, parameters, device, precision, rows {split: n}, log_every, unit (words)
+    plan        steps, epochs, steps_per_epoch, parameters, device, precision, threads, rows {split: n}, log_every,
+                unit (words)
     phase       words: what the worker is doing before the first step
     step        step, epoch, loss, learning_rate, gradient_norm, rate (units a second), seconds (in training)
     device      used {name: value}: memory and use of the device, now and then

@@ -96,7 +96,16 @@ class Switch(Field):
         return value
 
     def parse(self, text: str) -> bool:
-        words = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+        words = {
+            "on": True,
+            "true": True,
+            "yes": True,
+            "1": True,
+            "off": False,
+            "false": False,
+            "no": False,
+            "0": False,
+        }
         return self.check(words.get(text.lower(), text))
 
 
@@ -131,7 +140,9 @@ class Image(Field):
             raise Refusal(_("{name} is empty.", name=self.name), do=_("Give a picture."), field=self.name)
         if len(value) > limits.UPLOAD_BYTES:
             what = _("The picture has {size} MB.", size=round(len(value) / 2**20, 1))
-            raise Refusal(what, do=_("Give at most {maximum} MB.", maximum=limits.UPLOAD_BYTES // 2**20), field=self.name)
+            raise Refusal(
+                what, do=_("Give at most {maximum} MB.", maximum=limits.UPLOAD_BYTES // 2**20), field=self.name
+            )
         _read_image(value, self.name)
         return value
 
@@ -140,7 +151,9 @@ class Image(Field):
             with open(text, "rb") as file:
                 return self.check(file.read(limits.UPLOAD_BYTES + 1))
         except (OSError, ValueError) as error:  # the second for a path with a zero byte
-            what = _("{path} cannot be read: {reason}.", path=text, reason=getattr(error, "strerror", None) or str(error))
+            what = _(
+                "{path} cannot be read: {reason}.", path=text, reason=getattr(error, "strerror", None) or str(error)
+            )
             raise Refusal(what, do=_("Give the path of a picture."), field=self.name) from None
 
 
@@ -160,7 +173,9 @@ def _read_image(data: bytes, name: str) -> None:
                 if width * height > limits.IMAGE_PIXELS:
                     what = _("The picture has {width} x {height} pixels.", width=width, height=height)
                     raise Refusal(
-                        what, do=_("Give at most {maximum} million pixels.", maximum=limits.IMAGE_PIXELS // 10**6), field=name
+                        what,
+                        do=_("Give at most {maximum} million pixels.", maximum=limits.IMAGE_PIXELS // 10**6),
+                        field=name,
                     )
                 picture.load()
     except Refusal:

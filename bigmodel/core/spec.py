@@ -18,75 +18,172 @@ VERSION = 1
 
 TRAINING: tuple[Field, ...] = (
     Number(
-        name="epochs", label=_("Epochs"), integer=True, default=5, minimum=1, maximum=10_000,
+        name="epochs",
+        label=_("Epochs"),
+        integer=True,
+        default=5,
+        minimum=1,
+        maximum=10_000,
         help=_("How many times the model sees the whole training data."),
     ),
     Number(
-        name="batch_size", label=_("Batch size"), integer=True, default=32, minimum=1, maximum=4096,
+        name="batch_size",
+        label=_("Batch size"),
+        integer=True,
+        default=32,
+        minimum=1,
+        maximum=4096,
         help=_("Examples that are looked at together before each update. Larger is smoother and needs more memory."),
     ),
     Number(
-        name="learning_rate", label=_("Learning rate"), default=1e-3, minimum=1e-7, maximum=10,
+        name="learning_rate",
+        label=_("Learning rate"),
+        default=1e-3,
+        minimum=1e-7,
+        maximum=10,
         help=_("How far each update goes. Too high and the loss jumps or grows; too low and it hardly falls."),
     ),
     Choice(
-        name="optimizer", label=_("Optimizer"), default="adamw", advanced=True,
-        help=_("The rule that turns gradients into updates. Adam adapts the step to each weight; AdamW adds clean weight decay; SGD is plain gradient descent."),
+        name="optimizer",
+        label=_("Optimizer"),
+        default="adamw",
+        advanced=True,
+        help=_(
+            "The rule that turns gradients into updates. Adam adapts the step to each weight; AdamW adds clean weight decay; SGD is plain gradient descent."
+        ),
         options={"adamw": _("AdamW"), "adam": _("Adam"), "sgd": _("SGD (gradient descent)")},
     ),
     Choice(
-        name="loss", label=_("Loss function"), default="cross-entropy", advanced=True,
-        help=_("What is made small. Cross-entropy suits classes and tokens; mean squared error compares the probabilities themselves."),
+        name="loss",
+        label=_("Loss function"),
+        default="cross-entropy",
+        advanced=True,
+        help=_(
+            "What is made small. Cross-entropy suits classes and tokens; mean squared error compares the probabilities themselves."
+        ),
         options={"cross-entropy": _("Cross-entropy"), "mse": _("Mean squared error (MSE)")},
     ),
     Choice(
-        name="schedule", label=_("Learning rate schedule"), default="cosine", advanced=True,
-        help=_("How the learning rate changes on the way: the same throughout, falling along a cosine, or rising and then falling with the root of the step as in 'Attention Is All You Need'."),
+        name="schedule",
+        label=_("Learning rate schedule"),
+        default="cosine",
+        advanced=True,
+        help=_(
+            "How the learning rate changes on the way: the same throughout, falling along a cosine, or rising and then falling with the root of the step as in 'Attention Is All You Need'."
+        ),
         options={"constant": _("Constant"), "cosine": _("Cosine"), "inverse-sqrt": _("Inverse square root")},
     ),
     Number(
-        name="warmup", label=_("Warm-up"), default=0.05, minimum=0, maximum=0.9, advanced=True, step=0.01,
-        help=_("The part of the run in which the learning rate rises from zero. Keeps the first updates from doing harm."),
+        name="warmup",
+        label=_("Warm-up"),
+        default=0.05,
+        minimum=0,
+        maximum=0.9,
+        advanced=True,
+        step=0.01,
+        help=_(
+            "The part of the run in which the learning rate rises from zero. Keeps the first updates from doing harm."
+        ),
     ),
     Number(
-        name="max_steps", label=_("Stop after steps"), integer=True, default=0, minimum=0, maximum=10_000_000, advanced=True,
+        name="max_steps",
+        label=_("Stop after steps"),
+        integer=True,
+        default=0,
+        minimum=0,
+        maximum=10_000_000,
+        advanced=True,
         help=_("A run ends after this many updates, even inside an epoch. 0: by epochs only."),
     ),
     Number(
-        name="weight_decay", label=_("Weight decay"), default=0.01, minimum=0, maximum=1, advanced=True, step=0.01,
+        name="weight_decay",
+        label=_("Weight decay"),
+        default=0.01,
+        minimum=0,
+        maximum=1,
+        advanced=True,
+        step=0.01,
         help=_("Pulls the weights towards zero, which keeps a model from learning its data by heart."),
     ),
     Number(
-        name="label_smoothing", label=_("Label smoothing"), default=0.0, minimum=0, maximum=0.5, advanced=True, step=0.01,
-        help=_("Gives a little probability to the wrong answers too, so that the model does not become too sure of itself."),
+        name="label_smoothing",
+        label=_("Label smoothing"),
+        default=0.0,
+        minimum=0,
+        maximum=0.5,
+        advanced=True,
+        step=0.01,
+        help=_(
+            "Gives a little probability to the wrong answers too, so that the model does not become too sure of itself."
+        ),
     ),
     Number(
-        name="accumulation", label=_("Gradient accumulation"), integer=True, default=1, minimum=1, maximum=256, advanced=True,
-        help=_("Batches that are added up before one update: the effect of a larger batch in the memory of a small one."),
+        name="accumulation",
+        label=_("Gradient accumulation"),
+        integer=True,
+        default=1,
+        minimum=1,
+        maximum=256,
+        advanced=True,
+        help=_(
+            "Batches that are added up before one update: the effect of a larger batch in the memory of a small one."
+        ),
     ),
     Number(
-        name="clip", label=_("Gradient clipping"), default=1.0, minimum=0, maximum=1000, advanced=True, step=0.1,
+        name="clip",
+        label=_("Gradient clipping"),
+        default=1.0,
+        minimum=0,
+        maximum=1000,
+        advanced=True,
+        step=0.1,
         help=_("Gradients longer than this are shortened, which tames sudden jumps. 0: no clipping."),
     ),
     Number(
-        name="eval_every", label=_("Validate every N steps"), integer=True, default=0, minimum=0, maximum=1_000_000, advanced=True,
+        name="eval_every",
+        label=_("Validate every N steps"),
+        integer=True,
+        default=0,
+        minimum=0,
+        maximum=1_000_000,
+        advanced=True,
         help=_("How often the model is measured on validation data. 0: after each epoch."),
     ),
     Number(
-        name="patience", label=_("Early stopping"), integer=True, default=0, minimum=0, maximum=1000, advanced=True,
+        name="patience",
+        label=_("Early stopping"),
+        integer=True,
+        default=0,
+        minimum=0,
+        maximum=1000,
+        advanced=True,
         help=_("Ends the run when the validation result has not become better this many times in a row. 0: never."),
     ),
     Number(
-        name="seed", label=_("Seed"), integer=True, default=0, minimum=0, maximum=2**31 - 1, advanced=True,
+        name="seed",
+        label=_("Seed"),
+        integer=True,
+        default=0,
+        minimum=0,
+        maximum=2**31 - 1,
+        advanced=True,
         help=_("The start of all random numbers. The same seed gives the same run."),
     ),
     Choice(
-        name="precision", label=_("Precision"), default="auto", advanced=True,
-        help=_("How numbers are kept while computing. bf16 halves the memory and is often faster; 'auto' measures both on the first batch."),
+        name="precision",
+        label=_("Precision"),
+        default="auto",
+        advanced=True,
+        help=_(
+            "How numbers are kept while computing. bf16 halves the memory and is often faster; 'auto' measures both on the first batch."
+        ),
         options={"auto": _("Automatic"), "fp32": _("fp32"), "bf16": _("bf16")},
     ),
     Choice(
-        name="device", label=_("Device"), default="auto", advanced=True,
+        name="device",
+        label=_("Device"),
+        default="auto",
+        advanced=True,
         help=_("Where the model is trained. 'auto' takes the best there is."),
         options={"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)"), "mps": _("GPU (Apple)")},
     ),
@@ -143,7 +240,9 @@ class RunSpec:
             raise Refusal(_("This name will not do."), do=do, field="name")
         given = data.get("settings", {})
         if not isinstance(given, Mapping):
-            raise Refusal(_("The settings are not names with values."), do=_("Give them as name=value."), field="settings")
+            raise Refusal(
+                _("The settings are not names with values."), do=_("Give them as name=value."), field="settings"
+            )
         fields = {field.name: field for field in fields_for(task, architecture)}
         _refuse_unknown(given, set(fields), "setting")
         settings = defaults(task, architecture, dataset)
@@ -154,7 +253,9 @@ class RunSpec:
 def fields_for(task: Task, architecture: Architecture) -> tuple[Field, ...]:
     """Every setting that a run of these two has, with choices narrowed to what fits."""
     narrowed = tuple(
-        Choice(**{**vars(field), "options": {name: field.options[name] for name in task.losses}, "default": task.losses[0]})
+        Choice(
+            **{**vars(field), "options": {name: field.options[name] for name in task.losses}, "default": task.losses[0]}
+        )
         if field.name == "loss"
         else field
         for field in TRAINING

@@ -24,10 +24,7 @@ class Words:
     def to_json(self) -> dict:
         return {
             "text": self.text,
-            "values": {
-                name: value.to_json() if isinstance(value, Words) else value
-                for name, value in self.values
-            },
+            "values": {name: value.to_json() if isinstance(value, Words) else value for name, value in self.values},
         }
 
     @staticmethod

@@ -29,7 +29,13 @@ class Prepared:
 
 def key(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping) -> str:
     """Names the cached arrays: same rows, same encoding, same name."""
-    parts = [VERSION, dataset.fingerprint(), task.name, architecture.name, {name: settings[name] for name in task.encoding}]
+    parts = [
+        VERSION,
+        dataset.fingerprint(),
+        task.name,
+        architecture.name,
+        {name: settings[name] for name in task.encoding},
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

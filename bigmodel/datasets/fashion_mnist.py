@@ -20,8 +20,16 @@ class FashionMnist(Dataset):
             "class",
             _("Class"),
             names=(
-                _("T-shirt"), _("Trousers"), _("Pullover"), _("Dress"), _("Coat"),
-                _("Sandal"), _("Shirt"), _("Sneaker"), _("Bag"), _("Ankle boot"),
+                _("T-shirt"),
+                _("Trousers"),
+                _("Pullover"),
+                _("Dress"),
+                _("Coat"),
+                _("Sandal"),
+                _("Shirt"),
+                _("Sneaker"),
+                _("Bag"),
+                _("Ankle boot"),
             ),
         ),
     }

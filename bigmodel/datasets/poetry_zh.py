@@ -8,7 +8,9 @@ class PoetryZh(Dataset):
     name = "poetry_zh"
     order = 10
     title = _("Chinese poetry")
-    about = _("Poems of the Tang and Song dynasties in simplified characters, one poem a row. A model raised on them writes verse.")
+    about = _(
+        "Poems of the Tang and Song dynasties in simplified characters, one poem a row. A model raised on them writes verse."
+    )
     facts = Facts(
         licence="MIT (texts: public domain)",
         source="npm chinese-poetry 2.0.1",

@@ -8,7 +8,9 @@ class ProseZh(Dataset):
     name = "prose_zh"
     order = 20
     title = _("Chinese prose")
-    about = _("Classical prose in simplified characters, a paragraph a row. Small: a model learns its tone, not its sense.")
+    about = _(
+        "Classical prose in simplified characters, a paragraph a row. Small: a model learns its tone, not its sense."
+    )
     facts = Facts(
         licence="MIT (texts: public domain)",
         source="npm chinese-poetry 2.0.1",

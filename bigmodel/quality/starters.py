@@ -83,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("verb", choices=["build", "list"])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(ALL)}")
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the training (%(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the training (%(default)s)"
+    )
     asked = parser.parse_args(argv)
     for name in asked.names:
         if name not in ALL:

@@ -26,24 +26,31 @@ class ImageClassification(Task):
         Metric("accuracy", _("Accuracy"), percent=True, help=_("The part of the pictures whose class is found.")),
         LOSS,
         Metric(
-            "recall", _("Recall"), percent=True,
+            "recall",
+            _("Recall"),
+            percent=True,
             help=_("Of the pictures of a class, how many are found; the mean over the classes."),
         ),
         Metric(
-            "f1", _("F1"), percent=True,
+            "f1",
+            _("F1"),
+            percent=True,
             help=_("The harmonic mean of precision and recall; the mean over the classes."),
         ),
     )
     fields = (
         Choice(
-            name="augment", label=_("Augmentation"), default="shift", advanced=True,
-            help=_("Shows the pictures a little changed each time, so that the model learns what matters. Mirroring does not suit digits and letters."),
+            name="augment",
+            label=_("Augmentation"),
+            default="shift",
+            advanced=True,
+            help=_(
+                "Shows the pictures a little changed each time, so that the model learns what matters. Mirroring does not suit digits and letters."
+            ),
             options={"none": _("None"), "shift": _("Shift"), "shift-flip": _("Shift and mirror")},
         ),
     )
-    inputs = (
-        Image(name="image", label=_("Picture"), help=_("A picture like those the model was trained on.")),
-    )
+    inputs = (Image(name="image", label=_("Picture"), help=_("A picture like those the model was trained on.")),)
 
     # -- from rows to batches ---------------------------------------------------------------------
     def processor(self, rows: Any, settings: Mapping) -> Any:
@@ -59,7 +66,9 @@ class ImageClassification(Task):
         import numpy as np
 
         pixels = self.encode(rows["train"].select(range(min(len(rows["train"]), 200))), processor, settings)["pixels"]
-        border = np.concatenate([pixels[:, 0].ravel(), pixels[:, -1].ravel(), pixels[:, :, 0].ravel(), pixels[:, :, -1].ravel()])
+        border = np.concatenate(
+            [pixels[:, 0].ravel(), pixels[:, -1].ravel(), pixels[:, :, 0].ravel(), pixels[:, :, -1].ravel()]
+        )
         label = rows["train"].features["label"]
         names = getattr(label, "names", None) or [str(one) for one in sorted(set(rows["train"]["label"]))]
         return {
@@ -139,7 +148,9 @@ class ImageClassification(Task):
         from PIL import Image as Pictures
 
         picture = Pictures.open(io.BytesIO(inputs["image"]))
-        fitted, changed = fit(picture, processor.size, getattr(model.config, "grey", False), getattr(model.config, "dark_ground", False))
+        fitted, changed = fit(
+            picture, processor.size, getattr(model.config, "grey", False), getattr(model.config, "dark_ground", False)
+        )
         device = next(model.parameters()).device
         training = model.training
         model.eval()
@@ -151,7 +162,13 @@ class ImageClassification(Task):
         yield Scores(tuple(model.config.id2label[i] for i in best), tuple(float(chances[i]) for i in best))
         if changed:
             yield Picture(_png(fitted), "")
-            yield Note(_("This is the picture as the model sees it: cut out, made grey and brought to {width} x {height} pixels.", width=fitted.width, height=fitted.height))
+            yield Note(
+                _(
+                    "This is the picture as the model sees it: cut out, made grey and brought to {width} x {height} pixels.",
+                    width=fitted.width,
+                    height=fitted.height,
+                )
+            )
 
 
 def _open(image: Any) -> Any:
@@ -210,7 +227,9 @@ def fit(picture: Any, size: Mapping, grey: bool, dark_ground: bool) -> tuple[Any
     picture = Pictures.alpha_composite(ground, picture).convert("L" if grey else "RGB")
     if grey and dark_ground:
         picture = _cut_out(picture)
-    return picture.resize((width, height), Pictures.Resampling.BOX if picture.width > width else Pictures.Resampling.BICUBIC), True
+    return picture.resize(
+        (width, height), Pictures.Resampling.BOX if picture.width > width else Pictures.Resampling.BICUBIC
+    ), True
 
 
 def _cut_out(picture: Any) -> Any:

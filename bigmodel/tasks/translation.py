@@ -26,38 +26,80 @@ class Translation(Task):
     unit = _("tokens")
     metrics = (
         LOSS,
-        Metric("chrf", _("chrF"), help=_("How many character sequences the translation shares with the reference, 0 to 100.")),
-        Metric("bleu", _("BLEU"), help=_("How many word sequences the translation shares with the reference, 0 to 100.")),
-        Metric("accuracy", _("Token accuracy"), percent=True, help=_("How often the most likely token is the right one.")),
         Metric(
-            "perplexity", _("Perplexity"), higher_is_better=False,
+            "chrf",
+            _("chrF"),
+            help=_("How many character sequences the translation shares with the reference, 0 to 100."),
+        ),
+        Metric(
+            "bleu", _("BLEU"), help=_("How many word sequences the translation shares with the reference, 0 to 100.")
+        ),
+        Metric(
+            "accuracy", _("Token accuracy"), percent=True, help=_("How often the most likely token is the right one.")
+        ),
+        Metric(
+            "perplexity",
+            _("Perplexity"),
+            higher_is_better=False,
             help=_("Between how many tokens the model hesitates on average. Depends on the tokenizer."),
         ),
     )
     fields = (
         Choice(
-            name="direction", label=_("Direction"), default="forward",
+            name="direction",
+            label=_("Direction"),
+            default="forward",
             help=_("From which language into which."),
             options={"forward": _("As the data set is named"), "reverse": _("The other way round")},
         ),
         Number(
-            name="vocabulary", label=_("Vocabulary size"), integer=True, default=8000, minimum=300, maximum=100_000,
-            advanced=True, help=_("At most this many different tokens."),
+            name="vocabulary",
+            label=_("Vocabulary size"),
+            integer=True,
+            default=8000,
+            minimum=300,
+            maximum=100_000,
+            advanced=True,
+            help=_("At most this many different tokens."),
         ),
         Number(
-            name="sentence_length", label=_("Longest sentence"), integer=True, default=96, minimum=8, maximum=512,
-            advanced=True, help=_("Longer sentences are left out of the training; in tokens."),
+            name="sentence_length",
+            label=_("Longest sentence"),
+            integer=True,
+            default=96,
+            minimum=8,
+            maximum=512,
+            advanced=True,
+            help=_("Longer sentences are left out of the training; in tokens."),
         ),
     )
     encoding = ("direction", "vocabulary", "sentence_length")
     inputs = (
-        Text(name="text", label=_("Text to translate"), lines=3, required=True, maximum=2000, help=_("A sentence, or several lines.")),
+        Text(
+            name="text",
+            label=_("Text to translate"),
+            lines=3,
+            required=True,
+            maximum=2000,
+            help=_("A sentence, or several lines."),
+        ),
         Number(
-            name="beams", label=_("Beams"), integer=True, default=4, minimum=1, maximum=12,
+            name="beams",
+            label=_("Beams"),
+            integer=True,
+            default=4,
+            minimum=1,
+            maximum=12,
             help=_("How many translations are followed at the same time. 1 is greedy: always the most likely token."),
         ),
         Number(
-            name="max_new_tokens", label=_("Length"), integer=True, default=120, minimum=1, maximum=500, advanced=True,
+            name="max_new_tokens",
+            label=_("Length"),
+            integer=True,
+            default=120,
+            minimum=1,
+            maximum=500,
+            advanced=True,
             help=_("At most this many new tokens."),
         ),
     )
@@ -182,7 +224,9 @@ class Translation(Task):
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
         side = "source" if settings["direction"] == "forward" else "target"
-        good = [row[side] for row in rows if 12 <= len(row[side]) <= 90 or (side == "target" and 6 <= len(row[side]) <= 40)]
+        good = [
+            row[side] for row in rows if 12 <= len(row[side]) <= 90 or (side == "target" and 6 <= len(row[side]) <= 40)
+        ]
         return [{"text": text} for text in good[:6]]
 
     def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
@@ -201,7 +245,9 @@ class Translation(Task):
                 text, count = _translate(model, processor, line.strip(), inputs) if line.strip() else ("", 0)
                 done.append(text)
                 tokens += count
-                yield Prose("\n".join(done), done=len(done) == len(lines), tokens=tokens, seconds=time.monotonic() - started)
+                yield Prose(
+                    "\n".join(done), done=len(done) == len(lines), tokens=tokens, seconds=time.monotonic() - started
+                )
         finally:
             model.train(training)
 

@@ -29,7 +29,11 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     import psutil
     import torch
 
-    task, architecture, dataset = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
+    task, architecture, dataset = (
+        catalog.task(spec.task),
+        catalog.architecture(spec.architecture),
+        catalog.dataset(spec.dataset),
+    )
     settings, device = spec.settings, device_for(spec.settings["device"])
     data = prepare(task, architecture, dataset, settings, cache)
     yield {}
@@ -57,7 +61,11 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     model = architecture.model(data.facts, settings).to(device).train()
     optimize = optimizer(model, settings)
     spent, held = {}, 0
-    precisions = ("fp32", "bf16") if settings["precision"] == "auto" and device != "mps" else (settings["precision"].replace("auto", "fp32"),)
+    precisions = (
+        ("fp32", "bf16")
+        if settings["precision"] == "auto" and device != "mps"
+        else (settings["precision"].replace("auto", "fp32"),)
+    )
     started, turn = time.perf_counter(), 0
     while turn < 3 * len(precisions) or (turn < 12 and time.perf_counter() - started < PROBE_SECONDS / 2):
         precision = precisions[turn % len(precisions)]
@@ -80,7 +88,9 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     }
 
 
-def _step(task: Any, model: Any, data: Any, settings: Any, device: str, precision: str, optimize: Any, indices: Any) -> int:
+def _step(
+    task: Any, model: Any, data: Any, settings: Any, device: str, precision: str, optimize: Any, indices: Any
+) -> int:
     """One real update; the bytes that the forward pass kept for the backward pass."""
     import torch
 

@@ -19,7 +19,7 @@ from bigmodel.data.prepare import Prepared, prepare
 from bigmodel.training import checkpoint
 from bigmodel.training.losses import LOSSES
 from bigmodel.training.optimizers import optimizer, rate_factor
-from bigmodel.training.precision import autocast, device_for, measure
+from bigmodel.training.precision import autocast, device_for, measure, threads
 
 STEP_EVENT_SECONDS = 0.1  # steps faster than this share an event: nobody sees ten a second
 DEVICE_EVENT_SECONDS = 2.0
@@ -37,7 +37,11 @@ def train(
     import transformers
 
     transformers.utils.logging.disable_progress_bar()  # our log is for what happens, not for bars
-    task, architecture, dataset = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
+    task, architecture, dataset = (
+        catalog.task(spec.task),
+        catalog.architecture(spec.architecture),
+        catalog.dataset(spec.dataset),
+    )
     settings = spec.settings
     device = device_for(settings["device"] if settings["device"] != "auto" else device)
 
@@ -50,7 +54,7 @@ def train(
     model.train()
 
     yield _phase(_("Measuring the first batch"))
-    precision, seconds = _probe(task, model, data, settings, device)
+    precision, seconds, used_threads = _probe(task, model, data, settings, device)
     log_every = max(1, round(STEP_EVENT_SECONDS / (seconds[precision] * settings["accumulation"])))
     per_epoch = math.ceil(len(task.plan(data.arrays["train"], settings, 0)) / settings["accumulation"])
     steps = min(per_epoch * settings["epochs"], settings["max_steps"] or math.inf)
@@ -64,6 +68,7 @@ def train(
             "device": device,
             "precision": precision,
             "probe_seconds": dict(seconds),
+            "threads": used_threads,
             "rows": data.facts.get("rows", {}),
             "log_every": log_every,
             "unit": task.unit.to_json(),
@@ -99,9 +104,26 @@ def train(
                 meter.count(task.size(batch))
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip"] or math.inf)
             if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
-                yield Event("step", {"step": step + 1, "epoch": epoch, "loss": loss.item(), "learning_rate": rate, "gradient_norm": norm.item(), "rate": meter.rate(), "seconds": meter.seconds()})
+                yield Event(
+                    "step",
+                    {
+                        "step": step + 1,
+                        "epoch": epoch,
+                        "loss": loss.item(),
+                        "learning_rate": rate,
+                        "gradient_norm": norm.item(),
+                        "rate": meter.rate(),
+                        "seconds": meter.seconds(),
+                    },
+                )
                 yield from watch.keep_best()
-                yield _state(DIVERGED, _("The loss or its gradient was no longer a number at step {step}. The weights from before are kept; try a lower learning rate.", step=step + 1))
+                yield _state(
+                    DIVERGED,
+                    _(
+                        "The loss or its gradient was no longer a number at step {step}. The weights from before are kept; try a lower learning rate.",
+                        step=step + 1,
+                    ),
+                )
                 return
             optimize.step()
             optimize.zero_grad(set_to_none=True)
@@ -109,7 +131,18 @@ def train(
             step += 1
             meter.add(loss)
             if step % log_every == 0 or step in (1, steps):
-                yield Event("step", {"step": step, "epoch": step / per_epoch, "loss": meter.loss(), "learning_rate": rate, "gradient_norm": norm.item(), "rate": meter.rate(), "seconds": meter.seconds()})
+                yield Event(
+                    "step",
+                    {
+                        "step": step,
+                        "epoch": step / per_epoch,
+                        "loss": meter.loss(),
+                        "learning_rate": rate,
+                        "gradient_norm": norm.item(),
+                        "rate": meter.rate(),
+                        "seconds": meter.seconds(),
+                    },
+                )
             if meter.device_due():
                 yield Event("device", {"used": meter.device_use(), "seconds": meter.seconds()})
 
@@ -119,7 +152,13 @@ def train(
                     yield from watch.validate(step, step / per_epoch)
                 if settings["patience"] and watch.worse_in_a_row >= settings["patience"]:
                     yield from watch.conclude()
-                    yield _state(FINISHED, _("Ended early: the validation result has not become better {times} times in a row.", times=watch.worse_in_a_row))
+                    yield _state(
+                        FINISHED,
+                        _(
+                            "Ended early: the validation result has not become better {times} times in a row.",
+                            times=watch.worse_in_a_row,
+                        ),
+                    )
                     return
             if step == steps:
                 break
@@ -156,20 +195,35 @@ class _Watch:
     """Looks at the model from outside: validates, keeps the best weights, asks the pinned inputs."""
 
     def __init__(self, task: Task, model: Any, data: Prepared, settings: Mapping, folder: Path, spec: RunSpec):
-        self.task, self.model, self.data, self.settings, self.folder, self.spec = task, model, data, settings, folder, spec
+        self.task, self.model, self.data, self.settings, self.folder, self.spec = (
+            task,
+            model,
+            data,
+            settings,
+            folder,
+            spec,
+        )
         self.best: tuple[float, ...] = ()
         self.best_step, self.best_metrics, self.worse_in_a_row = 0, {}, 0
 
     def validate(self, step: int, epoch: float) -> Iterator[Event]:
         started = time.monotonic()
         metrics = self.task.measure(self.model, self.data.processor, self.data.arrays["validation"], self.settings)
-        yield Event("validation", {"step": step, "epoch": epoch, "metrics": metrics, "seconds": time.monotonic() - started})
+        yield Event(
+            "validation", {"step": step, "epoch": epoch, "metrics": metrics, "seconds": time.monotonic() - started}
+        )
         yield from self.samples(step)
         merit = self._merit(metrics)
         if not all(map(math.isfinite, merit)) or (self.best and merit <= self.best):
             self.worse_in_a_row += 1
             return
-        before, self.best, self.best_step, self.best_metrics, self.worse_in_a_row = self.best_step, merit, step, metrics, 0
+        before, self.best, self.best_step, self.best_metrics, self.worse_in_a_row = (
+            self.best_step,
+            merit,
+            step,
+            metrics,
+            0,
+        )
         path = checkpoint.save(self._place(step), self.model.save_pretrained)
         yield Event("checkpoint", {"step": step, "path": str(path.relative_to(self.folder)), "best": True})
         if before and before != step:
@@ -192,7 +246,9 @@ class _Watch:
         """The best weights, measured once on the test split, become the model."""
         yield _phase(_("Measuring the best weights on the test split"))
         self._load_best()
-        metrics = self.task.measure(self.model, self.data.processor, self.data.arrays["test"], self.settings, final=True)
+        metrics = self.task.measure(
+            self.model, self.data.processor, self.data.arrays["test"], self.settings, final=True
+        )
         yield Event("result", {"step": self.best_step, "metrics": metrics})
         self._write_model(self.best_step, metrics)
 
@@ -295,8 +351,10 @@ class _Meter:
         return used
 
 
-def _probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str) -> tuple[str, Mapping[str, float]]:
-    """Precision and seconds of a step, from passes over the first batch that leave no trace in model or random numbers."""
+def _probe(
+    task: Task, model: Any, data: Prepared, settings: Mapping, device: str
+) -> tuple[str, Mapping[str, float], int]:
+    """Precision, seconds of a step in each, and threads, from passes over the first batch that leave no trace in model or random numbers."""
     import torch
 
     arrays = data.arrays["train"]
@@ -314,10 +372,11 @@ def _probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: st
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices):
         best, seconds = measure(step, device, settings["precision"])
+        used = threads(step, best, seconds[best]) if device == "cpu" else 1
     with torch.no_grad():
         for name, value in model.named_buffers():  # batch norm has counted the probe's batches
             value.copy_(state[name])
-    return best, seconds
+    return best, seconds, used
 
 
 def _to(batch: Mapping, names: tuple[str, ...], device: str) -> tuple[dict, Any]:
@@ -336,4 +395,3 @@ def _phase(words: Words) -> Event:
 
 def _state(state: str, reason: Words | None = None) -> Event:
     return Event("state", {"state": state, "reason": reason.to_json() if reason else None})
-

@@ -12,6 +12,7 @@ from bigmodel.core.words import _
 
 WORTH = 1.1  # bf16 is taken when it is at least this much faster
 ROUNDS = 3
+SLOW_STEP = 5.0  # seconds; a step this long is not tried again with fewer threads
 
 
 def best_device() -> str:
@@ -52,20 +53,42 @@ def measure(step: Callable[[str], Any], device: str, asked: str) -> tuple[str, M
     `step(precision)` does one forward and backward pass without an update. Rounds alternate, the fastest
     of each counts: what disturbs a measurement only ever makes it slower.
     """
-    import torch
-
     tried = ("fp32", "bf16") if asked == "auto" and device.split(":")[0] != "mps" else (asked.replace("auto", "fp32"),)
     seconds = {name: float("inf") for name in tried}
     for name in tried:
         step(name)  # the first pass pays for allocations
     for _round in range(ROUNDS):
         for name in tried:
-            started = time.perf_counter()
-            step(name)
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
-            seconds[name] = min(seconds[name], time.perf_counter() - started)
+            seconds[name] = min(seconds[name], _timed(step, name, device))
         if sum(seconds.values()) > 1.0:
             break
     best = "bf16" if "bf16" in seconds and seconds.get("fp32", float("inf")) > WORTH * seconds["bf16"] else tried[0]
     return best, seconds
+
+
+def threads(step: Callable[[str], Any], precision: str, seconds: float) -> int:
+    """How many threads a step on the CPU is computed with; sets them.
+
+    All that torch would take, unless one alone is nearly as fast: then the cores are wanted elsewhere, and
+    threads that wait for each other on a busy machine lose more than they win.
+    """
+    import torch
+
+    every = torch.get_num_threads()
+    if every == 1 or seconds > SLOW_STEP:
+        return every
+    torch.set_num_threads(1)
+    alone = min(_timed(step, precision), _timed(step, precision))
+    if alone > WORTH * seconds:
+        torch.set_num_threads(every)
+    return torch.get_num_threads()
+
+
+def _timed(step: Callable[[str], Any], precision: str, device: str = "cpu") -> float:
+    import torch
+
+    started = time.perf_counter()
+    step(precision)
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
