@@ -288,7 +288,7 @@ def _wait(desk: Counter, id: str, as_json: bool) -> int:
 
 def _watch(desk: Counter, id: str, progress: _Progress) -> Run:
     """Look on until it is over, and see to it that somebody works on it."""
-    looked = 0.0
+    looked = time.monotonic()
     while not (run := desk.studio.run(id)).over:
         progress.show(run)
         if time.monotonic() - looked > SUMMON_SECONDS:
@@ -395,7 +395,8 @@ def _id(text: str, ids: Iterable[str]) -> str:
     if found:
         shown = ", ".join(found[:5])
         raise Refusal(
-            _("{count} begin with {text}: {ids}.", count=len(found), text=text, ids=shown), do=_("Give more of the id.")
+            _("{count} begin with {beginning}: {ids}.", count=len(found), beginning=text, ids=shown),
+            do=_("Give more of the id."),
         )
     do = _("`runs` lists what there is.")
     raise Refusal(_("There is no run {run}.", run=text[:100]), do=do, field="run")

@@ -2,9 +2,11 @@
 
 import os
 import time
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere; two threads on a busy machine take 11x as long
 
+import psutil
 import pytest
 
 SMALLEST = {"epochs": 1, "max_steps": 3, "batch_size": 32, "channels": 4, "precision": "fp32"}
@@ -34,6 +36,16 @@ def wait_for(what, seconds=90.0):
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.02)
     return found
+
+
+def holder(path):
+    """The process that holds the lock on a file, None where nobody does."""
+    inode = path.stat().st_ino if path.exists() else None
+    for line in Path("/proc/locks").read_text().splitlines():
+        parts = line.split()
+        if parts[5].endswith(f":{inode}") and "->" not in parts:
+            return psutil.Process(int(parts[4]))
+    return None
 
 
 @pytest.fixture(autouse=True)

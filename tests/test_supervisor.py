@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import digits, endless, wait_for
+from conftest import digits, endless, holder, wait_for
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import (
@@ -92,23 +92,13 @@ def server(home):
         end(Folder(home / "runs" / id))
 
 
-def holder(folder):
-    """The process that holds a run's lock."""
-    inode = folder.lock_file.stat().st_ino if folder.lock_file.exists() else None
-    for line in Path("/proc/locks").read_text().splitlines():
-        parts = line.split()
-        if parts[5].endswith(f":{inode}") and "->" not in parts:
-            return psutil.Process(int(parts[4]))
-    return None
-
-
 def gone(pid):
     """Ended, whether or not anybody has asked how."""
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def end(folder):
-    one = holder(folder)
+    one = holder(folder.lock_file)
     if one is not None:
         one.kill()
         wait_for(lambda: not folder.alive())
@@ -253,7 +243,7 @@ def test_a_worker_that_is_killed_is_interrupted_and_the_next_one_starts(store, s
     first, second = launch(store), launch(store)
     supervise()
     reach(store, first, RUNNING)
-    os.kill(holder(store.folder(first)).pid, number)
+    os.kill(holder(store.folder(first).lock_file).pid, number)
     assert words in str(reach(store, first, INTERRUPTED, seconds=10).reason)
     reach(store, second, RUNNING, seconds=10)
 
@@ -262,7 +252,7 @@ def test_a_worker_killed_in_the_middle_of_training_leaves_its_curve(store, super
     id = launch(store)
     supervise()
     wait_for(lambda: store.run(id).step > 20)
-    holder(store.folder(id)).kill()
+    holder(store.folder(id).lock_file).kill()
     run = reach(store, id, INTERRUPTED, seconds=10)
     assert run.step > 20 and run.eta is None and "killed" in str(run.reason)
 
@@ -286,7 +276,7 @@ def test_a_run_goes_on_when_the_server_is_killed_and_is_found_again(home, store,
     wait_for(lambda: store.run(id).step > 5)
     one.kill()
     one.wait()
-    worker, step = holder(store.folder(id)).pid, store.run(id).step
+    worker, step = holder(store.folder(id).lock_file).pid, store.run(id).step
     wait_for(lambda: store.run(id).step > step)  # nobody serves, it goes on
     begun = time.monotonic()
     studio = Studio(home)
@@ -309,7 +299,7 @@ def test_a_run_that_died_with_its_server_is_interrupted(store, server, supervise
     reach(store, id, RUNNING)
     one.kill()
     one.wait()
-    holder(store.folder(id)).kill()
+    holder(store.folder(id).lock_file).kill()
     supervise()
     assert "is gone" in str(reach(store, id, INTERRUPTED, seconds=10).reason)
 
@@ -371,7 +361,7 @@ def test_a_spare_with_a_run_survives_the_server_and_writes_into_the_runs_log(sto
     (spare,) = wait_for(lambda: spares(one))
     id = launch(store)
     reach(store, id, RUNNING)  # even while the spare's libraries load
-    assert holder(store.folder(id)).pid == spare.pid
+    assert holder(store.folder(id).lock_file).pid == spare.pid
     assert os.getsid(spare.pid) == spare.pid
     one.kill()
     one.wait()

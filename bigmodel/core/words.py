@@ -42,7 +42,7 @@ def _is_words(value: object) -> bool:
     return isinstance(value, Mapping) and "text" in value
 
 
-def _(text: str, **values: object) -> Words:
+def _(text: str, /, **values: object) -> Words:
     """Mark a sentence for translation. The name is the one gettext tools look for."""
     return Words(text, tuple(values.items()))
 

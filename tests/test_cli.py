@@ -1,0 +1,230 @@
+"""The command line as a Unix user expects it: results on stdout, messages on stderr, exit codes that mean something."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import SMALLEST, digits, holder, wait_for
+
+from bigmodel.core import catalog
+from bigmodel.core.events import CANCELLED, FAILED, FINISHED, INTERRUPTED, STOPPED, Event
+from bigmodel.core.spec import RunSpec
+from bigmodel.runs.lock import is_held
+from bigmodel.runs.store import Store
+from bigmodel.studio import Studio
+
+ROOT = Path(__file__).parents[1]
+TRAIN = ("train", "--task", "image-classification", "--architecture", "cnn", "--dataset", "digits")
+SMALL = tuple(part for name, value in SMALLEST.items() for part in ("--set", f"{name}={value}"))
+
+
+def begin(*arguments, **environment):
+    command = [sys.executable, "-m", "bigmodel", *arguments]
+    places = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"LANG": "C.UTF-8"} | environment, text=True, **places)
+
+
+def bigmodel(*arguments, **environment):
+    """(exit code, stdout, stderr)"""
+    process = begin(*arguments, **environment)
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in out + err
+    assert not (Path(os.environ["BIGMODEL_HOME"]) / "cli.log").exists(), "a bug was met"
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def store(home):
+    """Nothing that a command has called to work on the queue is left running."""
+    store = Store(home)
+    yield store
+    for run in store.runs():
+        if not run.over:
+            store.folder(run.id).ask_to_stop()
+    wait_for(lambda: not is_held(store.supervisor_lock))
+
+
+def ended(store, *states):
+    """A run that was, as if by a worker."""
+    folder = store.folder(store.launch(RunSpec.check(digits())))
+    for state in states:
+        folder.append(Event("state", {"state": state}))
+    return folder.id
+
+
+# -- the whole story ------------------------------------------------------------------------------
+def test_train_wait_show_and_try(store, home):
+    code, out, err = bigmodel(*TRAIN, *SMALL, "--wait", "--json")
+    run = json.loads(out)
+    assert (code, run["state"]) == (0, FINISHED), err
+    assert 0 <= run["result"]["accuracy"] <= 1 and run["spec"]["settings"]["max_steps"] == 3
+    assert "All 3 steps are done." in err
+
+    code, out, _err = bigmodel("show", run["run"][:-1])
+    assert code == 0 and run["run"] in out and "test accuracy" in out and "--set max_steps" in out
+    assert json.loads(bigmodel("runs", "--json")[1])[0]["run"] == run["run"]
+    assert [one["state"] for one in json.loads(bigmodel("runs", "--json", "--state", "failed")[1])] == []
+
+    picture = home / "digit.png"
+    picture.write_bytes(Studio(home).peek("digits", "test")[0]["image"])
+    code, out, err = bigmodel("try", run["run"], "--set", f"image={picture}", "--json")
+    (scores,) = [block for block in json.loads(out)["blocks"] if block["kind"] == "scores"]
+    assert code == 0 and len(scores["names"]) == 10, err
+    code, out, _err = bigmodel("try", run["run"], "--set", f"image={picture}")
+    assert code == 0 and out.count("%") == 10
+
+
+def test_train_writes_only_the_id_to_stdout_and_returns_at_once(store):
+    code, out, err = bigmodel(*TRAIN, *SMALL, "--name", "my run")
+    assert code == 0 and err == ""
+    (run,) = store.runs()
+    assert out == f"{run.id}\n" and run.spec.name == "my run"
+    wait_for(lambda: store.run(run.id).state == FINISHED)  # somebody works on it
+
+
+def test_ctrl_c_leaves_the_run_running_and_says_so(store):
+    process = begin(*TRAIN, *SMALL, "--set", "max_steps=0", "--set", "epochs=10000", "--wait")
+    id = process.stdout.readline().strip()
+    wait_for(lambda: store.run(id).step > 2)
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "The run goes on" in err and id in err
+    step = store.run(id).step
+    wait_for(lambda: store.run(id).step > step)
+    code, _out, err = bigmodel("stop", id)
+    assert code == 0 and "saves its weights" in err
+    assert wait_for(lambda: (run := store.run(id)).state == STOPPED and run).has_model
+
+
+def test_waiting_for_a_run_that_fails_ends_with_1(store):
+    (store.home / "cache").write_text("in the way")
+    code, out, err = bigmodel(*TRAIN, *SMALL, "--wait")
+    assert code == 1 and store.runs()[0].state == FAILED
+    assert out.strip() == store.runs()[0].id and "in bigmodel itself" in err
+
+
+def test_a_run_whose_supervisor_was_killed_is_taken_up_by_those_who_wait(store):
+    process = begin(*TRAIN, *SMALL, "--wait", "--json")
+    wait_for(lambda: holder(store.supervisor_lock)).kill()
+    out, err = process.communicate(timeout=120)
+    assert json.loads(out)["state"] in (FINISHED, INTERRUPTED), err
+
+
+def test_a_waiting_run_is_cancelled(store):
+    id = store.launch(RunSpec.check(digits()))
+    code, out, _err = bigmodel("stop", id, "--json")
+    assert (code, json.loads(out)["state"]) == (0, CANCELLED)
+
+
+# -- what there is --------------------------------------------------------------------------------
+def test_list_shows_what_fits_with_what():
+    code, out, err = bigmodel("list", "--json")
+    tasks = json.loads(out)["tasks"]
+    assert code == 0 and err == ""
+    for name, task in catalog.tasks().items():
+        assert list(tasks[name]["architectures"]) == list(catalog.architectures_for(task))
+        assert list(tasks[name]["datasets"]) == list(catalog.datasets_for(task))
+    assert all(name in bigmodel("list")[1] for name in catalog.tasks())
+
+
+def test_list_shows_the_settings_of_two_that_fit():
+    found = bigmodel("list", "--task", "image-classification", "--architecture", "cnn", "--json")[1]
+    settings = {one["name"]: one for one in json.loads(found)["settings"]}
+    assert settings["epochs"]["minimum"] == 1 and settings["device"]["allowed"] == "auto|cpu|cuda|mps"
+    assert "learning_rate" in bigmodel("list", "--task", "image-classification", "--architecture", "cnn")[1]
+
+
+def test_the_language_is_that_of_the_person():
+    chinese = catalog.task("text-generation").title
+    from bigmodel.core.words import say
+
+    assert say(chinese, "zh") in bigmodel("list", "--language", "zh")[1]
+    assert say(chinese, "zh") in bigmodel("list", LANG="zh_CN.UTF-8")[1]
+    assert say(chinese, "en") in bigmodel("list", LANG="de_DE.UTF-8")[1]
+    assert say(chinese, "en") in bigmodel("list", "--language", "en", LANG="zh_CN.UTF-8")[1]
+
+
+def test_no_runs_are_an_empty_list_and_nothing_on_the_screen():
+    assert bigmodel("runs") == (0, "", "")
+    assert json.loads(bigmodel("runs", "--json")[1]) == []
+
+
+# -- refused --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("dance",),
+        ("train",),
+        ("train", "--task", "image-classification"),
+        (*TRAIN, "--set", "epochs"),
+        (*TRAIN, "--set", "=5"),
+        (*TRAIN, "--epochs", "5"),
+        ("runs", "--limit", "many"),
+        ("runs", "--state", "asleep"),
+        ("show",),
+        ("stop",),
+        ("try",),
+        ("list", "--language", "fr"),
+        ("list", "--language"),
+        ("starters", "burn"),
+    ],
+    ids=lambda arguments: " ".join(arguments) or "nothing",
+)
+def test_wrong_usage_ends_with_2_and_the_usage(arguments):
+    code, out, err = bigmodel(*arguments)
+    assert (code, out) == (2, "") and "usage: " in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((*TRAIN[:2], "nothing", *TRAIN[3:]), "text-generation"),
+        ((*TRAIN[:4], "nothing", *TRAIN[5:]), "cnn"),
+        ((*TRAIN[:4], "gpt", *TRAIN[5:]), "no image-classification head. Choose one of"),
+        ((*TRAIN[:6], "nothing"), "fashion_mnist"),
+        ((*TRAIN[:6], "poetry_zh"), "has no column"),
+        ((*TRAIN, "--set", "epochs=0"), "from 1 to 10000"),
+        ((*TRAIN, "--set", "epochs=1.5"), "whole number"),
+        ((*TRAIN, "--set", "epochs="), "whole number"),
+        ((*TRAIN, "--set", "learning_rate=nan"), "from 1e-07 to 10"),
+        ((*TRAIN, "--set", "optimizer=best"), "adamw, adam, sgd"),
+        ((*TRAIN, "--set", "speed=5"), "Choose one of: accumulation"),
+        ((*TRAIN, "--name", "x" * 81), "at most 80"),
+        (("list", "--task", "nothing"), "text-generation"),
+        (("list", "--architecture", "cnn"), "Give --task and --architecture"),
+        (("show", "nothing"), "There is no run nothing"),
+        (("stop", "nothing"), "There is no run nothing"),
+        (("try", "nothing"), "There is no run nothing"),
+        (("try", "starter:nothing"), "There is no model starter:nothing"),
+    ],
+    ids=lambda value: " ".join(value[-4:]) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_done_ends_with_1_and_says_what_would_do(home, arguments, says):
+    code, out, err = bigmodel(*arguments)
+    assert (code, out) == (1, "") and says in err
+    assert Store(home).runs() == []
+
+
+def test_a_beginning_that_two_ids_share_is_refused_with_both(store):
+    ids = [ended(store, CANCELLED) for _ in range(2)]
+    code, _out, err = bigmodel("show", ids[0][:3])
+    assert code == 1 and all(id in err for id in ids)
+
+
+def test_a_run_without_a_model_cannot_be_tried_and_one_that_has_ended_not_stopped(store):
+    id = ended(store, CANCELLED)
+    assert "has no model" in bigmodel("try", id)[2]
+    code, _out, err = bigmodel("stop", id)
+    assert code == 1 and "is not running" in err
+
+
+def test_a_reader_that_leaves_early_is_no_failure_worth_words(store):
+    ended(store, CANCELLED)
+    process = begin("runs")
+    process.stdout.close()
+    assert process.wait(30) == 141 and process.stderr.read() == ""
