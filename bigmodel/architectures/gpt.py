@@ -34,7 +34,7 @@ class Gpt(Architecture):
             name="width",
             label=_("Width"),
             integer=True,
-            default=256,
+            default=128,
             minimum=8,
             maximum=8192,
             help=_("Numbers that describe one token inside the network."),
@@ -60,7 +60,7 @@ class Gpt(Architecture):
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
-    recipe = {"batch_size": 32, "learning_rate": 1e-3, "epochs": 5, "weight_decay": 0.1}
+    recipe = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 3, "weight_decay": 0.1}  # minutes on a laptop
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import GPT2Config, GPT2LMHeadModel

@@ -34,7 +34,7 @@ class Transformer(Architecture):
             name="width",
             label=_("Width"),
             integer=True,
-            default=256,
+            default=128,
             minimum=8,
             maximum=4096,
             help=_("Numbers that describe one token inside the network."),
@@ -63,7 +63,7 @@ class Transformer(Architecture):
     recipe = {
         "batch_size": 64,
         "epochs": 6,
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
         "optimizer": "adam",
         "schedule": "inverse-sqrt",
         "warmup": 0.1,

@@ -55,13 +55,13 @@ def _pictures(name: str, architecture: str, dataset: str, at_least: float, **mor
 
 HALF_AN_HOUR = 1800.0
 POETRY = {
-    "width": 192, "epochs": 14, "batch_size": 16, "learning_rate": 2e-3, "dropout": 0.15, "precision": "bf16",
+    "width": 192, "epochs": 14, "dropout": 0.15, "precision": "bf16",
 }  # fmt: skip
 CLASSICS = {
-    "vocabulary": 2048, "block_size": 256, "epochs": 10, "batch_size": 8, "learning_rate": 2e-3, "precision": "bf16",
+    "vocabulary": 2048, "block_size": 256, "width": 256, "epochs": 10, "batch_size": 8, "precision": "bf16",
 }  # fmt: skip
 TRANSLATOR = {
-    "vocabulary": 4000, "width": 160, "epochs": 10, "learning_rate": 2e-3, "schedule": "cosine", "precision": "bf16",
+    "width": 160, "epochs": 10, "schedule": "cosine", "precision": "bf16",
 }  # fmt: skip
 
 CHECKS: Mapping[str, Check] = {

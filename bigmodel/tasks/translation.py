@@ -56,7 +56,7 @@ class Translation(Task):
             name="vocabulary",
             label=_("Vocabulary size"),
             integer=True,
-            default=8000,
+            default=4000,
             minimum=300,
             maximum=100_000,
             advanced=True,
@@ -257,7 +257,7 @@ def _translate(model: Any, processor: Any, line: str, inputs: Mapping) -> tuple[
 
     device = next(model.parameters()).device
     longest = model.config.max_position_embeddings
-    ids = processor(line, add_special_tokens=False)["input_ids"][: longest - 1] + [processor.eos_token_id]
+    ids = [*processor(line, add_special_tokens=False)["input_ids"][: longest - 1], processor.eos_token_id]
     with torch.inference_mode():
         out = model.generate(
             input_ids=torch.tensor([ids], device=device),
