@@ -1,0 +1,371 @@
+"""Every page in both languages, in Streamlit's own test bench, over a home with a real finished run."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import digits, wait_for
+from google.protobuf.json_format import MessageToDict
+from streamlit.testing.v1 import AppTest
+
+from bigmodel.core import catalog, events, words
+from bigmodel.core.blocks import Prose
+from bigmodel.studio import Studio
+from bigmodel.ui import places, state
+from bigmodel.ui.answers import DONE, RUNNING, STOPPED, Answer
+
+ROOT = Path(__file__).parents[1]
+MAIN = ROOT / "bigmodel" / "ui" / "main.py"
+PAGES = {"home": "home", "data": "data", "train": "train", "runs": "runs", "try": "try_it", "models": "models"}
+SENTENCE = re.compile(r"[A-Za-z]{2,}(?:[ ,]+[A-Za-z]{2,}){2,}")
+SAID = {"label", "body", "help", "placeholder", "text", "title", "alt", "caption", "delta"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A home in which a digit reader has been trained by a real worker."""
+    folder = tmp_path_factory.mktemp("trained")
+    environment = {**os.environ, "BIGMODEL_HOME": str(folder), "BIGMODEL_SPARE": "0"}
+    words = ["--task", "image-classification", "--architecture", "cnn", "--dataset", "digits", "--wait"]
+    for name, value in digits()["settings"].items():
+        words += ["--set", f"{name}={value}"]
+    subprocess.run(
+        [sys.executable, "-m", "bigmodel", "train", *words], cwd=ROOT, env=environment, check=True, timeout=240
+    )
+    return folder
+
+
+@pytest.fixture
+def home_of_runs(trained, monkeypatch):
+    monkeypatch.setenv("BIGMODEL_HOME", str(trained))
+    yield trained
+    leave()
+
+
+@pytest.fixture
+def empty_home(home):
+    yield home
+    leave()
+
+
+def leave():
+    """A model worker that is still measuring a forecast is not waited for."""
+    desk = state.studio().desk()
+    if desk.process is not None:
+        desk.process.kill()
+        desk.process.wait()
+        desk.process = None
+    state.studio().close()
+    state._studio.cache_clear()
+
+
+def visit(page, language="en", **parameters):
+    """The page as a person with this language sees it at first."""
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    app.query_params["lang"] = language
+    if page == "try":  # the bench knows a page whose file has another name only after a first run
+        app.run()
+    app.switch_page(str(ROOT / "pages" / f"{PAGES[page]}.py"))
+    for name, value in parameters.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def nodes(block):
+    for child in block.children.values():
+        if hasattr(child, "children"):
+            yield child
+            yield from nodes(child)
+        else:
+            yield child
+
+
+def said(app):
+    """Everything a page says, data and code apart."""
+
+    def strings(value, key=""):
+        if isinstance(value, dict):
+            for name, part in value.items():
+                yield from strings(part, name)
+        elif isinstance(value, list):
+            for part in value:
+                yield from strings(part, key)
+        elif isinstance(value, str) and (key in SAID or key == "options"):
+            yield value
+
+    for node in nodes(app._tree):
+        if node.type in ("arrow_data_frame", "dataframe", "code", "table", "arrow_table"):
+            continue
+        if node.proto is not None:
+            yield from strings(MessageToDict(node.proto, preserving_proto_field_name=True))
+
+
+def run_of(home):
+    return Studio(home).runs()[0].id
+
+
+PLACES = [
+    ("home", {}),
+    ("data", {}),
+    ("data", {"dataset": "digits"}),
+    ("data", {"dataset": "poetry_zh"}),
+    ("train", {}),
+    ("train", {"task": "translation"}),
+    ("train", {"task": "image-classification", "dataset": "digits", "architecture": "vit"}),
+    ("runs", {}),
+    ("runs", {"run": "RUN"}),
+    ("try", {}),
+    ("models", {}),
+]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("page", "parameters"), PLACES, ids=[f"{page}-{'-'.join(more.values())}" for page, more in PLACES]
+)
+def test_every_page_renders_in_both_languages(home_of_runs, page, parameters, language):
+    given = {name: run_of(home_of_runs) if value == "RUN" else value for name, value in parameters.items()}
+    app = visit(page, language, **given)
+    assert not app.exception and not app.error
+    assert app.title[0].value
+    if page != "home" and not parameters:
+        assert app.title[0].value == words.say(places.PLACES[page].title, language)
+    if language == "zh":
+        assert [text for text in said(app) if SENTENCE.search(_without_terms(text))] == []
+
+
+def _without_terms(text):
+    """Names of papers and the words of a command line are the same in every language."""
+    for network in catalog.architectures().values():
+        text = text.replace(network.paper or "-", "")
+    for name in ("Attention Is All You Need", "python -m bigmodel starters build"):
+        text = text.replace(name, "")
+    return re.sub(r":[a-z]+(?:/\w+)?:|`[^`]*`", "", text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_has_an_empty_state(empty_home, page):
+    app = visit(page)
+    assert not app.exception and not app.error
+    assert app.title[0].value
+
+
+def test_no_page_loads_torch(trained):
+    """In a process of its own: the tests around this one may have loaded it."""
+    script = f"""
+        import sys
+        sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+        import test_pages
+        for page, parameters in test_pages.PLACES:
+            run = test_pages.run_of(__import__("pathlib").Path({str(trained)!r}))
+            app = test_pages.visit(page, **{{name: run if value == "RUN" else value for name, value in parameters.items()}})
+            assert not app.exception, (page, app.exception)
+        heavy = {{"torch", "transformers", "datasets", "sklearn", "accelerate"}} & set(sys.modules)
+        assert not heavy, heavy
+    """
+    environment = {**os.environ, "BIGMODEL_HOME": str(trained)}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_browsers_language_is_taken_first(empty_home):
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    app.context = {"locale": "zh-CN"}
+    assert app.run().title[0].value == "训练你自己的模型，看它如何学习"
+
+
+def test_the_switch_puts_the_language_into_the_url(empty_home):
+    app = visit("models")
+    app.get_by_key("language_switch").set_value("zh").run()
+    assert app.query_params["lang"] == "zh"
+    assert app.title[0].value == "模型"
+
+
+@pytest.mark.parametrize(
+    ("page", "parameters"),
+    [
+        ("runs", {"run": "no-such-run"}),
+        ("try", {"model": "none"}),
+        ("data", {"dataset": "none"}),
+        ("train", {"task": "none"}),
+    ],
+)
+def test_a_wrong_address_is_refused_in_words(home_of_runs, page, parameters):
+    app = visit(page, **parameters)
+    assert not app.exception
+    assert len(app.error) == 1
+
+
+def test_only_what_fits_is_offered(empty_home):
+    app = visit("train", task="image-classification")
+    offered = app.get_by_key("train.architecture.image-classification").options
+    assert len(offered) == len(catalog.architectures_for(catalog.task("image-classification")))
+    assert "GPT" not in offered
+
+
+def test_a_wrong_setting_is_refused_at_its_field_and_cannot_be_started(empty_home):
+    app = visit("train", task="image-classification", dataset="digits", architecture="cnn")
+    app.number_input("train.image-classification.digits.cnn.epochs").set_value(0).run()
+    assert any("Give a whole number from 1 to 10000" in text.value.replace("\\", "") for text in app.markdown)
+    assert app.button("train.start").disabled
+
+
+def test_a_settings_explanation_is_on_the_page(empty_home):
+    app = visit("train", task="text-generation")
+    captions = {caption.value for caption in app.caption}
+    assert "The start of all random numbers. The same seed gives the same run." in captions
+
+
+def test_the_command_line_says_what_differs(empty_home):
+    app = visit("train", task="image-classification", dataset="digits", architecture="cnn")
+    app.number_input("train.image-classification.digits.cnn.epochs").set_value(77).run()
+    command = app.code[0].value
+    assert command.startswith("python -m bigmodel train --task image-classification")
+    assert "--set epochs=77" in command and "seed" not in command
+
+
+def test_start_leads_to_the_run_and_twice_is_one_run(empty_home):
+    app = visit("train", task="image-classification", dataset="digits", architecture="cnn")
+    app.button("train.start").click().run()
+    assert not app.exception
+    runs = Studio(empty_home).runs()
+    assert len(runs) == 1 and app.query_params["run"] == runs[0].id
+
+
+def test_the_last_choice_is_remembered(home_of_runs):
+    app = visit("train")
+    assert app.query_params["dataset"] == "digits"
+    assert app.query_params["architecture"] == "cnn"
+
+
+def test_train_again_takes_over_the_settings(home_of_runs):
+    app = visit("train", **{"from": run_of(home_of_runs)})
+    assert app.number_input("train.image-classification.digits.cnn.channels").value == digits()["settings"]["channels"]
+    assert "from" not in app.query_params
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("ending", sorted(events.ENDED | events.LIVE | {events.QUEUED}))
+def test_every_state_of_a_run_has_its_look(empty_home, ending, language):
+    """The events are written as a worker writes them."""
+    studio = Studio(empty_home)
+    run = studio.launch(digits())
+    path = empty_home / "runs" / run / "events.jsonl"
+    for name in _way_to(ending):
+        events.append(path, [events.Event("state", {"state": name, "reason": None})])
+        if name == events.RUNNING:
+            step = {
+                "step": 1,
+                "epoch": 0.1,
+                "loss": float("nan"),
+                "learning_rate": 1e-3,
+                "gradient_norm": 1.0,
+                "rate": 9.0,
+                "seconds": 1.0,
+            }
+            events.append(path, [events.Event("step", step)])
+    app = visit("runs", language, run=run)
+    assert not app.exception
+    assert studio.run(run).state == ending
+    listed = visit("runs", language)
+    assert not listed.exception
+
+
+def _way_to(state):
+    """The shortest legal way from the queue."""
+    ways, seen = [[]], {events.QUEUED}
+    for way in ways:
+        last = way[-1] if way else events.QUEUED
+        if last == state:
+            return way
+        for following in sorted(events.TRANSITIONS[last] - seen):
+            seen.add(following)
+            ways.append([*way, following])
+    raise AssertionError(state)
+
+
+def test_an_example_is_answered_by_the_real_model(home_of_runs):
+    run = run_of(home_of_runs)
+    answer = Answer(run, state.studio().examples(run)[0], state.studio().ask)
+    wait_for(lambda: answer.state != RUNNING)
+    assert answer.state == DONE, answer.error
+    app = visit("try", model=run)
+    app.session_state["answers"] = {run: [answer]}
+    assert not app.run().exception
+
+
+def test_stopping_an_answer_keeps_what_is_there():
+    def endless_text(model, inputs):
+        for number in range(10_000):
+            time.sleep(0.01)
+            yield Prose("a" * number)
+
+    answer = Answer("any", {}, endless_text)
+    wait_for(lambda: len(answer.blocks) and len(answer.blocks[0].text) > 3)
+    answer.stop()
+    wait_for(lambda: answer.state != RUNNING)
+    assert answer.state == STOPPED and len(answer.blocks) == 1 and len(answer.blocks[0].text) > 3
+
+
+def test_ten_chart_colours_stay_apart_for_colour_blind_people():
+    theme = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
+    for mode in ("light", "dark"):
+        colours, ground = theme[mode]["chartCategoricalColors"], theme[mode]["backgroundColor"]
+        assert len(colours) == 10
+        assert min(_contrast(colour, ground) for colour in colours) >= 3, "WCAG 1.4.11"
+        for sight in SIGHTS.values():
+            seen = [_lab(_linear(colour), sight) for colour in colours]
+            apart = min(_distance(one, other) for place, one in enumerate(seen) for other in seen[:place])
+            assert apart >= 10, (mode, apart)
+
+
+def test_nothing_is_loaded_from_elsewhere():
+    """No page, script or style of ours names another site."""
+    files = [path for folder in ("pages", "bigmodel/ui", ".streamlit") for path in (ROOT / folder).rglob("*.*")]
+    texts = [path.read_text("utf-8") for path in files if path.suffix in (".py", ".js", ".css", ".toml")]
+    assert len(texts) > 20
+    assert [text for text in texts if re.search(r"https?://", text)] == []
+
+
+# Machado, Oliveira, Fernandes 2009: how colours look with full protanopia, deuteranopia, tritanopia (on linear RGB)
+SIGHTS = {
+    "all colours": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+
+
+def _linear(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    return [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+
+
+def _contrast(one, other):
+    light, dark = sorted(
+        (sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), _linear(x), strict=True)) for x in (one, other)),
+        reverse=True,
+    )
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _lab(linear, sight):
+    red, green, blue = (min(max(sum(w * c for w, c in zip(row, linear, strict=True)), 0), 1) for row in sight)
+    x = (0.4124564 * red + 0.3575761 * green + 0.1804375 * blue) / 0.95047
+    y = 0.2126729 * red + 0.7151522 * green + 0.0721750 * blue
+    z = (0.0193339 * red + 0.1191920 * green + 0.9503041 * blue) / 1.08883
+    a, b, c = (value ** (1 / 3) if value > 0.008856 else 7.787 * value + 16 / 116 for value in (x, y, z))
+    return 116 * b - 16, 500 * (a - b), 200 * (b - c)
+
+
+def _distance(one, other):
+    """CIE76 is enough for a lower bound that is known to hold."""
+    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5
