@@ -19,7 +19,7 @@ from bigmodel.data.prepare import Prepared, prepare
 from bigmodel.training import checkpoint
 from bigmodel.training.losses import LOSSES
 from bigmodel.training.optimizers import optimizer, rate_factor
-from bigmodel.training.precision import autocast, device_for, measure, threads
+from bigmodel.training.precision import Pace, autocast, device_for, measure
 
 STEP_EVENT_SECONDS = 0.1  # steps faster than this share an event: nobody sees ten a second
 DEVICE_EVENT_SECONDS = 2.0
@@ -54,8 +54,8 @@ def train(
     model.train()
 
     yield _phase(_("Measuring the first batch"))
-    precision, seconds, used_threads = _probe(task, model, data, settings, device)
-    log_every = max(1, round(STEP_EVENT_SECONDS / (seconds[precision] * settings["accumulation"])))
+    pace = _probe(task, model, data, settings, device)
+    log_every = max(1, round(STEP_EVENT_SECONDS / (pace.step * settings["accumulation"])))
     per_epoch = math.ceil(len(task.plan(data.arrays["train"], settings, 0)) / settings["accumulation"])
     steps = min(per_epoch * settings["epochs"], settings["max_steps"] or math.inf)
     yield Event(
@@ -66,9 +66,9 @@ def train(
             "steps_per_epoch": per_epoch,
             "parameters": sum(weight.numel() for weight in model.parameters()),
             "device": device,
-            "precision": precision,
-            "probe_seconds": dict(seconds),
-            "threads": used_threads,
+            "precision": pace.precision,
+            "threads": pace.threads,
+            "probe_seconds": dict(pace.seconds),
             "rows": data.facts.get("rows", {}),
             "log_every": log_every,
             "unit": task.unit.to_json(),
@@ -96,7 +96,7 @@ def train(
             for indices in group:
                 batch = task.batch(data.arrays["train"], indices, settings, epoch)
                 inputs, labels = _to(batch, HEADS[task.head].inputs, device)
-                with autocast(device, precision):
+                with autocast(device, pace.precision):
                     logits = model(**inputs).logits
                 part = loss_of(logits.float(), labels, settings["label_smoothing"]) / len(group)
                 part.backward()
@@ -351,10 +351,8 @@ class _Meter:
         return used
 
 
-def _probe(
-    task: Task, model: Any, data: Prepared, settings: Mapping, device: str
-) -> tuple[str, Mapping[str, float], int]:
-    """Precision, seconds of a step in each, and threads, from passes over the first batch that leave no trace in model or random numbers."""
+def _probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str) -> Pace:
+    """How to compute the steps, from passes over the first batch that leave no trace in model or random numbers."""
     import torch
 
     arrays = data.arrays["train"]
@@ -371,12 +369,11 @@ def _probe(
 
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices):
-        best, seconds = measure(step, device, settings["precision"])
-        used = threads(step, best, seconds[best]) if device == "cpu" else 1
+        pace = measure(step, device, settings["precision"])
     with torch.no_grad():
         for name, value in model.named_buffers():  # batch norm has counted the probe's batches
             value.copy_(state[name])
-    return best, seconds, used
+    return pace
 
 
 def _to(batch: Mapping, names: tuple[str, ...], device: str) -> tuple[dict, Any]:

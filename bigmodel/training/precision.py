@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
-WORTH = 1.1  # bf16 is taken when it is at least this much faster
+WORTH = 1.15  # how much faster bf16, or more threads, must be to be taken
 ROUNDS = 3
-SLOW_STEP = 5.0  # seconds; a step this long is not tried again with fewer threads
+PATIENCE = 0.5  # seconds after which each way is tried only once more
 
 
 def best_device() -> str:
@@ -47,48 +48,61 @@ def autocast(device: str, precision: str) -> Any:
     return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
 
 
-def measure(step: Callable[[str], Any], device: str, asked: str) -> tuple[str, Mapping[str, float]]:
-    """(precision, seconds of a step in each that was tried).
+@dataclass(frozen=True)
+class Pace:
+    """How steps are computed, and what was measured before that was decided."""
 
-    `step(precision)` does one forward and backward pass without an update. Rounds alternate, the fastest
-    of each counts: what disturbs a measurement only ever makes it slower.
+    precision: str
+    threads: int
+    seconds: Mapping[str, float]  # of a step, by what was tried
+
+    @property
+    def step(self) -> float:
+        return self.seconds[_name(self.precision, self.threads)]
+
+
+def measure(step: Callable[[str], Any], device: str, asked: str) -> Pace:
+    """Tries `step(precision)`, one forward and backward pass without an update, and keeps what is fastest.
+
+    On the CPU one thread is taken unless all of them are clearly faster: then the cores are wanted elsewhere,
+    and threads that wait for each other on a busy machine lose more than they win. Sets torch's threads.
     """
-    tried = ("fp32", "bf16") if asked == "auto" and device.split(":")[0] != "mps" else (asked.replace("auto", "fp32"),)
-    seconds = {name: float("inf") for name in tried}
-    for name in tried:
-        step(name)  # the first pass pays for allocations
+    import torch
+
+    until = time.perf_counter() + PATIENCE
+    first = "fp32" if asked == "auto" else asked
+    every = torch.get_num_threads() if device == "cpu" else 1
+    seconds = {}
+    for threads in dict.fromkeys((1, every)):
+        if device == "cpu":
+            torch.set_num_threads(threads)
+        seconds[_name(first, threads)] = _fastest(step, first, device, until)
+    threads = every if seconds[_name(first, every)] * WORTH < seconds[_name(first, 1)] else 1
+    if device == "cpu":
+        torch.set_num_threads(threads)
+    if asked != "auto" or device.split(":")[0] == "mps":
+        return Pace(first, threads, seconds)
+    seconds[_name("bf16", threads)] = _fastest(step, "bf16", device, until)
+    faster = seconds[_name("bf16", threads)] * WORTH < seconds[_name(first, threads)]
+    return Pace("bf16" if faster else first, threads, seconds)
+
+
+def _name(precision: str, threads: int) -> str:
+    return f"{precision}, {threads}"
+
+
+def _fastest(step: Callable[[str], Any], precision: str, device: str, until: float) -> float:
+    """Seconds of a step: the least of some, as what disturbs a measurement only ever makes it slower."""
+    import torch
+
+    step(precision)  # the first pass pays for allocations
+    best = float("inf")
     for _round in range(ROUNDS):
-        for name in tried:
-            seconds[name] = min(seconds[name], _timed(step, name, device))
-        if sum(seconds.values()) > 1.0:
+        started = time.perf_counter()
+        step(precision)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - started)
+        if time.perf_counter() > until:
             break
-    best = "bf16" if "bf16" in seconds and seconds.get("fp32", float("inf")) > WORTH * seconds["bf16"] else tried[0]
-    return best, seconds
-
-
-def threads(step: Callable[[str], Any], precision: str, seconds: float) -> int:
-    """How many threads a step on the CPU is computed with; sets them.
-
-    All that torch would take, unless one alone is nearly as fast: then the cores are wanted elsewhere, and
-    threads that wait for each other on a busy machine lose more than they win.
-    """
-    import torch
-
-    every = torch.get_num_threads()
-    if every == 1 or seconds > SLOW_STEP:
-        return every
-    torch.set_num_threads(1)
-    alone = min(_timed(step, precision), _timed(step, precision))
-    if alone > WORTH * seconds:
-        torch.set_num_threads(every)
-    return torch.get_num_threads()
-
-
-def _timed(step: Callable[[str], Any], precision: str, device: str = "cpu") -> float:
-    import torch
-
-    started = time.perf_counter()
-    step(precision)
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return best
