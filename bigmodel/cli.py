@@ -51,6 +51,8 @@ STATES: Mapping[str, Words] = {
 def main(arguments: Sequence[str]) -> int:
     desk = Counter(_language(arguments))
     try:
+        if arguments and arguments[0] in HANDED_ON:
+            return HANDED_ON[arguments[0]][0](arguments[1:])
         asked = _parser(desk.say).parse_args(arguments)
         desk.studio = Studio(Path(asked.home) if asked.home else None)
         return asked.do(desk, asked)
@@ -143,9 +145,8 @@ def _parser(say: Callable[[Words], str]) -> argparse.ArgumentParser:
     attempt.add_argument("model", metavar="MODEL", help=say(_("the id of a run, or of a starter: starter:NAME")))
     _add_set(attempt, say(_("an input, as often as needed: prompt=TEXT, image=FILE ...")))
 
-    starters = verb("starters", _starters, _("build the models that ship with bigmodel"))
-    starters.add_argument("action", choices=["build"])
-    starters.add_argument("names", nargs="*", metavar="NAME", help=say(_("only these")))
+    for name, (_do, help) in HANDED_ON.items():
+        verbs.add_parser(name, help=say(help), add_help=False)
     return parser
 
 
@@ -488,13 +489,23 @@ class _Answer:
         self.written = text
 
 
-# -- starters ------------------------------------------------------------------------------------------
-def _starters(desk: Counter, asked: argparse.Namespace) -> int:
-    from bigmodel.starters_build import build
+# -- the workshop: verbs with parsers of their own -------------------------------------------------------
+def _starters(arguments: Sequence[str]) -> int:
+    from bigmodel.quality.starters import main
 
-    for line in build(asked.names):
-        desk.give(desk.say(line))
-    return DONE
+    return main(arguments)
+
+
+def _quality(arguments: Sequence[str]) -> int:
+    from bigmodel.quality.command import main
+
+    return main(arguments)
+
+
+HANDED_ON = {
+    "starters": (_starters, _("build the models that ship with bigmodel")),
+    "quality": (_quality, _("measure how well the recipes do, beside their baselines")),
+}
 
 
 # -- how it is written ---------------------------------------------------------------------------------

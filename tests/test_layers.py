@@ -20,12 +20,12 @@ MAY_IMPORT = {
     "evaluation": {"core", "data"},
     "training": {"core", "data", "evaluation"},
     "inference": {"core", "data", "training"},
-    "quality": {"core", "data", "datasets", "evaluation", "training", "studio"},
+    "quality": {"core", "datasets", "data", "training", "evaluation", "inference", "studio"},
     "runs": {"core", "training"},
     "studio": {"core", "runs", "data", "inference", "evaluation"},
     "ui": {"core", "studio"},
     "pages": {"core", "ui", "studio"},
-    "cli": {"core", "runs", "studio", "starters_build"},
+    "cli": {"core", "runs", "studio", "quality"},
     "__main__": {"cli"},
 }
 TO_BE_MENDED = {
