@@ -18,7 +18,7 @@ from bigmodel.core.blocks import Block
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import Event
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.spec import RunSpec, check_inputs
 from bigmodel.core.words import LANGUAGES, Words, _, say
 from bigmodel.runs import device
 from bigmodel.runs.device import Device
@@ -45,8 +45,8 @@ class Forecast:
     parameters: int
     memory: int  # bytes at the peak
     steps: int
-    seconds: float  # the whole run
-    step_seconds: float
+    seconds: float | None  # the whole run; None where the network is too large to be tried here
+    step_seconds: float | None
     device: str
     rows: Mapping[str, int] = field(default_factory=dict)
 
@@ -191,7 +191,7 @@ class Studio:
     def ask(self, model: str, inputs: Mapping) -> Iterator[Block]:
         """Blocks as they come. Closing the iterator stops the work."""
         chosen = self.model(model)
-        return self.desk().ask(chosen, _inputs(chosen, inputs))
+        return self.desk().ask(chosen, check_inputs(catalog.task(chosen.task), inputs))
 
     def forecast(self, spec: Mapping | RunSpec) -> Forecast:
         """A probe of at most some seconds in another process."""
@@ -275,16 +275,6 @@ def _title(spec: Mapping) -> Words:
 
 def _words(value: Mapping | str) -> Words | str:
     return Words.from_json(value) if isinstance(value, Mapping) else value
-
-
-def _inputs(model: Model, inputs: Mapping) -> dict:
-    """A checked value for every field of the task."""
-    fields = {field.name: field for field in catalog.task(model.task).inputs}
-    for name in inputs:
-        if name not in fields:
-            what = _("There is no input named {name}.", name=str(name)[:60])
-            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(fields)), field=str(name))
-    return {name: field.check(inputs.get(name, field.default)) for name, field in fields.items()}
 
 
 # -- data --------------------------------------------------------------------------------------------

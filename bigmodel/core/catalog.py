@@ -52,10 +52,13 @@ def dataset(name: str) -> Dataset:
     return _one(datasets(), name, "dataset")
 
 
+KINDS = {"task": _("task"), "architecture": _("network"), "dataset": _("data set")}
+
+
 def _one(things: Mapping, name: object, kind: str):
     if isinstance(name, str) and name in things:
         return things[name]
-    what = _("There is no {kind} named {name}.", kind=kind, name=str(name)[:60])
+    what = _("There is no {kind} named {name}.", kind=KINDS[kind], name=str(name)[:60])
     raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(things)), field=kind)
 
 

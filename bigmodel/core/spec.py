@@ -224,7 +224,7 @@ class RunSpec:
             do = _("Give task, architecture, dataset and settings.")
             raise Refusal(_("This is not a spec of a run."), do=do, field="spec")
         known = {"version", "task", "architecture", "dataset", "name", "settings"}
-        _refuse_unknown(data, known, "spec")
+        _refuse_unknown(data, known, _("part of a spec"))
         if data.get("version", VERSION) != VERSION:
             what = _("This spec has version {version}.", version=str(data["version"])[:20])
             raise Refusal(what, do=_("This bigmodel reads version {known}.", known=VERSION), field="version")
@@ -244,7 +244,7 @@ class RunSpec:
                 _("The settings are not names with values."), do=_("Give them as name=value."), field="settings"
             )
         fields = {field.name: field for field in fields_for(task, architecture)}
-        _refuse_unknown(given, set(fields), "setting")
+        _refuse_unknown(given, set(fields), _("setting"))
         settings = defaults(task, architecture, dataset)
         settings |= {key: fields[key].check(value) for key, value in given.items()}
         return RunSpec(task.name, architecture.name, dataset.name, settings, name)
@@ -271,7 +271,14 @@ def defaults(task: Task, architecture: Architecture, dataset: Dataset) -> dict[s
     return settings
 
 
-def _refuse_unknown(given: Mapping, known: set[str], kind: str) -> None:
+def check_inputs(task: Task, inputs: Mapping) -> dict:
+    """Every input field with a checked value; Refusal names the wrong one and what would do."""
+    fields = {field.name: field for field in task.inputs}
+    _refuse_unknown(inputs, set(fields), _("input"))
+    return {name: field.check(inputs.get(name, field.default)) for name, field in fields.items()}
+
+
+def _refuse_unknown(given: Mapping, known: set[str], kind: Words) -> None:
     for key in given:
         if key not in known:
             what = _("There is no {kind} named {name}.", kind=kind, name=str(key)[:60])

@@ -12,6 +12,7 @@ from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
 from bigmodel.core.contracts import Architecture, Task
 from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import check_inputs
 from bigmodel.core.words import _
 
 KEPT = 3  # models held in memory; the least recently used leaves
@@ -53,16 +54,6 @@ class Engine:
     def answer(self, inputs: Mapping) -> Iterator[Block]:
         """Blocks as they come; inputs are checked and filled up with defaults first."""
         yield from self.task.answer(self.model, self.processor, check_inputs(self.task, inputs))
-
-
-def check_inputs(task: Task, inputs: Mapping) -> dict:
-    """Every input field with a checked value; Refusal names the wrong one and what would do."""
-    fields = {field.name: field for field in task.inputs}
-    for name in inputs:
-        if name not in fields:
-            what = _("There is no {kind} named {name}.", kind="input", name=str(name)[:60])
-            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(fields)), field=str(name))
-    return {name: field.check(inputs.get(name, field.default)) for name, field in fields.items()}
 
 
 class Engines:
