@@ -244,7 +244,7 @@ def _would_do(one: Field) -> Words | str:
 # -- train ---------------------------------------------------------------------------------------------
 def _train(desk: Counter, asked: argparse.Namespace) -> int:
     task, architecture = catalog.task(asked.task), catalog.architecture(asked.architecture)
-    settings = _parsed(asked.settings, spec.fields_for(task, architecture), "setting")
+    settings = _parsed(asked.settings, spec.fields_for(task, architecture), _("setting"))
     wanted = {"task": task.name, "architecture": architecture.name, "dataset": asked.dataset, "name": asked.name}
     id = desk.studio.launch(wanted | {"settings": settings}, token=asked.token)
     summon(desk.studio.store)
@@ -255,7 +255,7 @@ def _train(desk: Counter, asked: argparse.Namespace) -> int:
     return _wait(desk, id, asked.json) if asked.wait else DONE
 
 
-def _parsed(pairs: Sequence[tuple[str, str]], known: Sequence[Field], kind: str) -> dict:
+def _parsed(pairs: Sequence[tuple[str, str]], known: Sequence[Field], kind: Words) -> dict:
     """Each value in its proper type; Refusal for what is not known or will not do."""
     by_name = {one.name: one for one in known}
     values = {}
@@ -429,7 +429,7 @@ def _run(run: Run) -> dict:
 # -- try -----------------------------------------------------------------------------------------------
 def _try(desk: Counter, asked: argparse.Namespace) -> int:
     model = _model(desk.studio, asked.model)
-    inputs = _parsed(asked.settings, catalog.task(model.task).inputs, "input")
+    inputs = _parsed(asked.settings, catalog.task(model.task).inputs, _("input"))
     shown: dict[str, blocks.Block] = {}
     answer = _Answer(desk)
     try:

@@ -8,6 +8,7 @@ import time
 import pytest
 from conftest import digits, endless, wait_for
 
+from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FAILED, FINISHED, RUNNING, STARTING, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.runs.executors.local import Local, _threads, spawn
@@ -81,6 +82,14 @@ def test_a_run_that_is_stopped_before_it_begins_loads_nothing(work):
     assert time.monotonic() - begun < 5
 
 
+def test_a_run_that_is_stopped_while_its_data_is_read_does_not_train(work):
+    folder, process = work(endless())
+    wait_for(lambda: kinds(folder)[-1] == "phase")
+    folder.ask_to_stop()
+    assert process.wait(60) == 0
+    assert states(folder)[-1] == STOPPED and "step" not in kinds(folder)
+
+
 def test_a_refusal_is_told_in_its_own_words(work):
     def forget_the_data(folder):
         spec = json.loads(folder.spec_file.read_text()) | {"dataset": "gone"}
@@ -90,7 +99,7 @@ def test_a_refusal_is_told_in_its_own_words(work):
     assert process.wait(60) == 1
     error = last(folder)["error"]
     assert last(folder)["state"] == FAILED
-    assert error["what"]["values"] == {"kind": "dataset", "name": "gone"} and "digits" in str(error["do"])
+    assert "named gone" in Refusal.from_json(error).say("en") and "digits" in Refusal.from_json(error).say("en")
     assert "Traceback" not in folder.log()
 
 

@@ -26,6 +26,7 @@ from bigmodel.runs.lock import Lock
 
 LOCK_SECONDS = 30.0  # whoever else has the lock only looks at it
 LOOK_SECONDS = 0.05  # between two looks for the stop message
+NOT_BEGUN = _("Stopped before it began.")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -82,7 +83,7 @@ def _work(folder: Folder, lock: Lock | None) -> int:
     if lock is None or facts["state"] != STARTING:
         return 0  # it was cancelled, declared dead or given to another worker before we had it
     if folder.asked_to_stop():
-        folder.append(_state(STOPPED, _("Stopped before it began.")))
+        folder.append(_state(STOPPED, NOT_BEGUN))
         return 0
     folder.append(_state(RUNNING))
     with _stop_asked(folder) as stopped, _ledger(folder) as write:
@@ -97,9 +98,14 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
         from bigmodel.training.loop import train
 
         spec = RunSpec.check(folder.spec().to_json())
+        planned = False
         for event in train(spec, folder.path, stopped, folder.home / "cache", device):
             write(event)
+            planned = planned or event.kind == "plan"
             state = event["state"] if event.kind == "state" else state
+            if not planned and stopped():  # train() itself asks before each step; encoding may take minutes before them
+                write(_state(STOPPED, NOT_BEGUN))
+                return STOPPED
         if state not in ENDED:
             raise RuntimeError(f"training ended in state {state!r}")
         return state
