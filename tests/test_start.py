@@ -17,6 +17,7 @@ import time
 import urllib.request
 import zipfile
 from contextlib import contextmanager
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,39 @@ def test_start_is_short_and_needs_the_standard_library_only():
     imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert imported <= sys.stdlib_module_names
     assert len(START.read_text(encoding="utf-8").splitlines()) < 100
+
+
+def imported(*places):
+    """Names of what is imported anywhere in these files and folders, our own and the standard library's left out."""
+    root = START.parent
+    files = [
+        file
+        for place in places
+        for file in ([root / place] if (root / place).is_file() else (root / place).rglob("*.py"))
+    ]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    names = {name.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    names |= {node.module.split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    own = {"bigmodel"} | {file.stem for folder in ("scripts", "tests") for file in (root / folder).glob("*.py")}
+    return names - sys.stdlib_module_names - own
+
+
+def required(file):
+    """Package -> version, each with its reason beside it."""
+    lines = [line for line in (START.parent / file).read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
+    assert not [line for line in lines if "  # " not in line], "a line without its reason"
+    pairs = [re.match(r"([\w-]+)(?:\[\w+\])?==(\S+)", line).groups() for line in lines]
+    return {name.lower().replace("_", "-"): version for name, version in pairs}
+
+
+def packages(modules):
+    return {package.lower().replace("_", "-") for module in modules for package in packages_distributions()[module]}
+
+
+def test_what_the_app_imports_is_pinned_and_what_is_pinned_is_imported():
+    assert packages(imported("app.py", "bigmodel", "pages")) == set(required("requirements.txt"))
+
+
+def test_what_tests_and_scripts_import_is_pinned():
+    pinned = set(required("requirements.txt")) | set(required("requirements-dev.txt"))
+    assert packages(imported("tests", "scripts")) <= pinned
