@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 
 import pytest
 
@@ -24,6 +25,53 @@ def test_the_probabilities_of_a_tiny_model_are_those_of_a_hand_computation():
     assert after_a["b"] == pytest.approx((1 - 2 / 3) / 2 + (2 / 3) * 0.176)
     assert after_a["<end>"] == pytest.approx((2 / 3) * (1.4 / 5 + 0.48 / 5))
     assert after_a["<unknown>"] == pytest.approx((2 / 3) * (0.48 / 5))
+
+
+def by_definition(documents, order, history, symbol):
+    """p(symbol | history) straight from the equations, a document as '<' + text + '>'."""
+    texts = [f"<{text}>" for text in documents]
+    alphabet = {character for text in texts for character in text} - {"<"} | {"?"}
+
+    def grams(size):
+        return Counter(text[i : i + size] for text in texts for i in range(len(text) - size + 1))
+
+    def counts(size):
+        plain = grams(size)
+        if size < order:
+            before = Counter(gram[1:] for gram in grams(size + 1))
+            plain = {gram: count if gram[0] == "<" else before[gram] for gram, count in plain.items()}
+        return {gram: count for gram, count in plain.items() if gram != "<"}
+
+    def probability(history, symbol):
+        found = counts(len(history) + 1)
+        number = [sum(count == size for count in found.values()) for size in range(5)]
+        ratio = number[1] / max(number[1] + 2 * number[2], 1)
+        discounts = [0.0]
+        for size in (1, 2, 3):
+            modified = size - (size + 1) * ratio * number[size + 1] / max(number[size], 1)
+            known = number[size] and number[size + 1] and 0 < modified < size
+            discounts.append(modified if known else ratio or 0.5)
+        after = {gram: count for gram, count in found.items() if gram[:-1] == history}
+        shorter = probability(history[1:], symbol) if history else 1 / len(alphabet)
+        if not after:
+            return shorter
+        taken = {gram: discounts[min(count, 3)] for gram, count in after.items()}
+        own = after.get(history + symbol, 0) - taken.get(history + symbol, 0)
+        return (own + sum(taken.values()) * shorter) / sum(after.values())
+
+    return probability(history[-(order - 1) :], symbol)
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_the_fast_model_is_the_one_of_the_equations(order):
+    dice = random.Random(order)
+    words = ["".join(dice.choices("aaaaaaaabbbbccd", k=dice.randrange(1, 5))) for _ in range(40)]
+    documents = ["".join(dice.choices(words, weights=range(40), k=4)) for _ in range(40)]
+    model = ngram.fit(documents, order)
+    for text in ["", "a", "ab", "bba", documents[0], documents[1]]:
+        found = model.probabilities(text)
+        for symbol, name in [("a", "a"), ("b", "b"), (">", "<end>"), ("?", "<unknown>")]:
+            assert found[name] == pytest.approx(by_definition(documents, order, "<" + text, symbol))
 
 
 def test_bits_are_those_of_every_character_and_the_end():
