@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bigmodel.core import catalog, limits
+from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
-from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import Event
 from bigmodel.core.spec import RunSpec, check_inputs
-from bigmodel.core.words import LANGUAGES, Words, _, say
+from bigmodel.core.words import Words, _
+from bigmodel.data import look
 from bigmodel.runs import device
 from bigmodel.runs.device import Device
 from bigmodel.runs.lock import Lock
 from bigmodel.runs.run import Run
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import Supervisor
+from bigmodel.training.forecast import Forecast
 
 if TYPE_CHECKING:
-    import pyarrow
-
     from bigmodel.inference.desk import Desk
 
 STARTER = "starter:"
 STARTERS = Path(__file__).parent / "starters"
-SPLITS = ("train", "validation", "test")
-BARS = 30  # of a histogram
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a run will take, from a probe of the real network on real batches."""
-
-    parameters: int
-    memory: int  # bytes at the peak
-    steps: int
-    seconds: float | None  # the whole run; None where the network is too large to be tried here
-    step_seconds: float | None
-    device: str
-    rows: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -211,23 +192,12 @@ class Studio:
     def peek(self, dataset: str, split: str = "train", start: int = 0, count: int = 50, search: str = "") -> list[dict]:
         """Rows as a person reads them: text, the name of a class, pictures as PNG bytes. `search` looks for a part
         of a text or of a class's name."""
-        data = _data(dataset)
-        if split not in SPLITS:
-            what = _("There is no split named {name}.", name=str(split)[:60])
-            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(SPLITS)), field="split")
-        rows = _find(_split(data.path(), _version(data.path()), split), data.columns, search)
-        page = rows.slice(max(start, 0), min(max(count, 0), limits.TABLE_ROWS))
-        return [_readable(row, data.columns) for row in page.to_pylist()]
+        return look.peek(dataset, split, start, count, search)
 
     def data_facts(self, dataset: str) -> dict:
         """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive},
         classes {name: rows}, bytes (of the file)."""
-        data = _data(dataset)
-        facts = _facts(data.name, _version(data.path()), self.store.cache)
-        named = [(name, column) for name, column in data.columns.items() if column.kind == "class"]
-        counts = {named[0][1].names[int(label)]: rows for label, rows in facts["classes"].items()} if named else {}
-        lengths = {name: [tuple(part) for part in parts] for name, parts in facts["lengths"].items()}
-        return {"rows": facts["rows"], "lengths": lengths, "classes": counts, "bytes": facts["bytes"]}
+        return look.facts(dataset, self.store.cache)
 
     def device(self) -> Device:
         """What the next run is trained on, and how busy it is."""
@@ -275,131 +245,6 @@ def _title(spec: Mapping) -> Words:
 
 def _words(value: Mapping | str) -> Words | str:
     return Words.from_json(value) if isinstance(value, Mapping) else value
-
-
-# -- data --------------------------------------------------------------------------------------------
-def _data(name: str) -> Dataset:
-    """A data set whose file is there."""
-    data = catalog.dataset(name)
-    if data.path().exists():
-        return data
-    what = _("The file of the data set {name} is missing: {path}.", name=name, path=str(data.path()))
-    raise Refusal(
-        what, do=_("Fetch the project again, or build the bundle with scripts/build_bundle.py."), field="dataset"
-    )
-
-
-def _version(path: Path) -> tuple[int, int]:
-    """Changes when the file does."""
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
-
-
-@lru_cache(maxsize=3)
-def _split(path: Path, version: tuple[int, int], split: str) -> pyarrow.Table:
-    import pyarrow.parquet as parquet
-
-    return parquet.read_table(path, filters=[("split", "==", split)])
-
-
-def _find(rows: pyarrow.Table, columns: Mapping[str, Column], search: str) -> pyarrow.Table:
-    import pyarrow
-    import pyarrow.compute as compute
-
-    shown = rows.select([name for name in columns if name in rows.column_names])
-    if not search.strip():
-        return shown
-    hit = None
-    for name in shown.column_names:
-        column = columns[name]
-        if column.kind == "image":
-            continue
-        if column.kind == "class":
-            wanted = [number for number, title in enumerate(column.names) if _says(title, search)]
-            found = compute.is_in(shown[name], value_set=pyarrow.array(wanted, shown[name].type))
-        else:
-            found = compute.match_substring(shown[name], search.strip(), ignore_case=True)
-        found = compute.fill_null(found, False)
-        hit = found if hit is None else compute.or_(hit, found)
-    return shown if hit is None else shown.filter(hit)
-
-
-def _says(title: Words | str, search: str) -> bool:
-    return any(search.strip().lower() in say(title, language).lower() for language in LANGUAGES)
-
-
-def _readable(row: Mapping, columns: Mapping[str, Column]) -> dict:
-    return {name: _value(value, columns[name]) for name, value in row.items()}
-
-
-def _value(value: object, column: Column) -> object:
-    if column.kind == "class" and column.names:
-        return column.names[value]
-    return _png(value["bytes"]) if column.kind == "image" else value
-
-
-def _png(data: bytes) -> bytes:
-    if data.startswith(b"\x89PNG"):
-        return data
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as picture:
-        out = io.BytesIO()
-        picture.save(out, "PNG")
-        return out.getvalue()
-
-
-@lru_cache(maxsize=64)
-def _facts(name: str, version: tuple[int, int], cache: Path) -> dict:
-    """As JSON, kept under the rows' fingerprint: counting is done once for each state of the data."""
-    data = catalog.dataset(name)
-    kept = cache / "facts" / f"{data.fingerprint()}.json"
-    if kept.exists():
-        return json.loads(kept.read_text("utf-8"))
-    facts = _count(data)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    staging = kept.with_suffix(f".{secrets.token_hex(4)}")
-    staging.write_text(json.dumps(facts), "utf-8")
-    staging.replace(kept)
-    return facts
-
-
-def _count(data: Dataset) -> dict:
-    import pyarrow.compute as compute
-    import pyarrow.parquet as parquet
-
-    kinds = {name: column.kind for name, column in data.columns.items() if column.kind != "image"}
-    present = set(parquet.read_schema(data.path()).names)
-    rows = parquet.read_table(data.path(), columns=["split", *(name for name in kinds if name in present)])
-    texts = {
-        name: compute.utf8_length(rows[name]).drop_null() for name in rows.column_names if kinds.get(name) == "text"
-    }
-    classes = next((name for name in rows.column_names if kinds.get(name) == "class"), None)
-    return {
-        "rows": {split: compute.sum(compute.equal(rows["split"], split)).as_py() or 0 for split in SPLITS},
-        "lengths": {name: _histogram(lengths.to_pylist()) for name, lengths in texts.items()},
-        "classes": _counts(rows[classes]) if classes else {},
-        "bytes": data.path().stat().st_size,
-    }
-
-
-def _counts(column: pyarrow.ChunkedArray) -> dict[str, int]:
-    counted = ((str(part["values"]), part["counts"]) for part in column.value_counts().to_pylist())
-    return dict(sorted(counted, key=lambda item: int(item[0])))
-
-
-def _histogram(lengths: list[int]) -> list[tuple[int, int, int]]:
-    """Bars of equal width; the last holds the longest hundredth however long it is."""
-    if not lengths:
-        return []
-    lengths = sorted(lengths)
-    low, high = lengths[0], lengths[int(len(lengths) * 0.99)]
-    width = max(1, -(-(high - low + 1) // BARS))
-    bars = [[start, start + width - 1, 0] for start in range(low, high + 1, width)]
-    for length in lengths:
-        bars[min((length - low) // width, len(bars) - 1)][2] += 1
-    bars[-1][1] = max(bars[-1][1], lengths[-1])
-    return [tuple(bar) for bar in bars]
 
 
 __all__ = ["Device", "Forecast", "Model", "Run", "Studio", "catalog", "home"]

@@ -12,7 +12,7 @@ from bigmodel.core import catalog, limits
 from bigmodel.core.contracts import Architecture, Dataset, Task, fits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Number
-from bigmodel.core.words import _
+from bigmodel.core.words import Words, _
 
 VERSION = 1
 

@@ -22,7 +22,7 @@ def score_stream(
     import torch
     from torch.nn.functional import cross_entropy
 
-    from bigmodel.tasks.text_generation import window
+    from bigmodel.data.windows import window
 
     device = next(model.parameters()).device
     starts = np.arange(0, max(len(tokens) - 1 - overlap, 1), block - overlap)

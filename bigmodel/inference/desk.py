@@ -18,9 +18,10 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import head
+from bigmodel.training.forecast import Forecast
 
 if TYPE_CHECKING:
-    from bigmodel.studio import Forecast, Model
+    from bigmodel.studio import Model
 
 EXAMPLE_ROWS = 40
 
@@ -58,8 +59,6 @@ class Desk:
 
     def forecast(self, spec: RunSpec, cache: Path) -> Forecast:
         """The figures of a probe; Refusal where the network cannot be built."""
-        from bigmodel.studio import Forecast
-
         *_before, last = self._talk({"do": "forecast", "spec": spec.to_json(), "cache": str(cache)})
         return Forecast(**last["figures"])
 

@@ -186,6 +186,8 @@ class TextGeneration(Task):
         return [starts[i : i + size] for i in range(0, whole, size)]
 
     def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
+        from bigmodel.data.windows import window
+
         return window(arrays["tokens"], indices, settings["block_size"])
 
     def size(self, batch: Mapping) -> int:
@@ -225,18 +227,6 @@ class TextGeneration(Task):
         from bigmodel.inference.writing import write
 
         yield from write(model, processor, inputs)
-
-
-def window(tokens: Any, starts: Any, block: int) -> dict:
-    """input_ids and labels, each (windows, block): labels are the tokens one further on, -100 past the end."""
-    import numpy as np
-    import torch
-
-    places = np.asarray(starts)[:, None] + np.arange(block + 1)
-    inside = places < len(tokens)
-    cut = tokens[np.minimum(places, len(tokens) - 1)].astype(np.int64)
-    labels = np.where(inside, cut, -100)[:, 1:]
-    return {"input_ids": torch.from_numpy(cut[:, :-1]), "labels": torch.from_numpy(np.ascontiguousarray(labels))}
 
 
 def opening(text: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from dataclasses import field as default_field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,19 @@ from bigmodel.training.precision import autocast, device_for
 PROBE_SECONDS = 4.0
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
 PROCESS_BYTES = 700 * 2**20  # Python, torch and transformers before the first weight
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take, from a probe of the real network on real batches."""
+
+    parameters: int
+    memory: int  # bytes at the peak
+    steps: int
+    seconds: float | None  # the whole run; None where the network is too large to be tried here
+    step_seconds: float | None
+    device: str
+    rows: Mapping[str, int] = default_field(default_factory=dict)
 
 
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
