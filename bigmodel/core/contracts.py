@@ -209,12 +209,11 @@ class Dataset:
     def rows(self) -> datasets.DatasetDict:
         """All rows, by split. Needs `datasets`: for workers."""
         import datasets
+        import pyarrow.parquet as parquet
 
         return datasets.DatasetDict(
             {
-                split: datasets.Dataset.from_parquet(
-                    str(self.path()), filters=[("split", "==", split)], keep_in_memory=True
-                )
+                split: datasets.Dataset(parquet.read_table(self.path(), filters=[("split", "==", split)]))
                 for split in ("train", "validation", "test")
             }
         )

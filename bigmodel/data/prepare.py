@@ -14,7 +14,7 @@ from typing import Any
 from bigmodel.core.contracts import Architecture, Dataset, Task
 
 SPLITS = ("train", "validation", "test")
-VERSION = 3  # of the encoding; raise it when a task encodes differently
+VERSION = 4  # of the encoding; raise it when a task encodes differently
 
 
 @dataclass(frozen=True)

@@ -66,11 +66,11 @@ class Translation(Task):
             name="sentence_length",
             label=_("Longest sentence"),
             integer=True,
-            default=96,
+            default=128,
             minimum=8,
             maximum=512,
             advanced=True,
-            help=_("Longer sentences are left out of the training; in tokens."),
+            help=_("Longer sentences are cut off; in tokens."),
         ),
     )
     encoding = ("direction", "vocabulary", "sentence_length")
@@ -127,10 +127,9 @@ class Translation(Task):
         sides = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
         ids = [processor(list(rows[side]), add_special_tokens=False)["input_ids"] for side in sides]
         longest = settings["sentence_length"] - 1
-        kept = [pair for pair in zip(*ids, strict=True) if max(map(len, pair)) <= longest and min(map(len, pair))]
         arrays = {}
-        for side, sentences in zip(("source", "target"), zip(*kept, strict=True), strict=True):
-            closed = [[*sentence, processor.eos_token_id] for sentence in sentences]
+        for side, sentences in zip(("source", "target"), ids, strict=True):
+            closed = [[*sentence[:longest], processor.eos_token_id] for sentence in sentences]
             arrays[side] = np.concatenate([np.asarray(one, dtype=np.int32) for one in closed])
             arrays[f"{side}_offsets"] = np.cumsum([0, *map(len, closed)])
         return arrays

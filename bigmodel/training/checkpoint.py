@@ -27,9 +27,13 @@ def save(folder: Path, write: Callable[[Path], None]) -> Path:
     for path in [*files, staging / MANIFEST]:
         _flush(path)
     _flush(staging)
-    remove(folder)
+    away = _away(folder)
+    if folder.exists():
+        shutil.rmtree(away, ignore_errors=True)
+        folder.rename(away)
     staging.rename(folder)
     _flush(folder.parent)
+    shutil.rmtree(away, ignore_errors=True)
     return folder
 
 
@@ -49,10 +53,14 @@ def remove(folder: Path) -> None:
     """Renamed away first, so that nothing half deleted ever bears the name."""
     if not folder.exists():
         return
-    away = folder.with_name(f".{folder.name}.removed")
+    away = _away(folder)
     shutil.rmtree(away, ignore_errors=True)
     folder.rename(away)
     shutil.rmtree(away, ignore_errors=True)
+
+
+def _away(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.removed")
 
 
 def _hash(path: Path) -> str:

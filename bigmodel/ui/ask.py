@@ -10,11 +10,10 @@ from dataclasses import field as default_field
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Image, Number, Switch, Text
 from bigmodel.ui.language import _, current, plain, say
-from bigmodel.ui.picture import draw
+from bigmodel.ui.picture import draw, upload
 
 NARROW = 34  # letters of all options together that still fit beside each other
 SLIDER_STEPS = 400  # more cannot be hit with a finger
@@ -162,14 +161,7 @@ def _image(field: Image, key: str, value: object, help: str | None, sliders: boo
     )
     if way == "draw":
         return draw(f"{key}.board") or b""
-    file = st.file_uploader(
-        _label(field),
-        type=["png", "jpg", "jpeg", "webp", "gif"],
-        max_upload_size=limits.UPLOAD_BYTES // 2**20,
-        key=f"{key}.file",
-        label_visibility="collapsed",
-    )
-    return file.getvalue() if file else b""
+    return upload(f"{key}.file") or b""
 
 
 WIDGETS = {Number: _number, Choice: _choice, Switch: _switch, Text: _text, Image: _image}

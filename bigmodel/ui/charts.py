@@ -40,11 +40,11 @@ def curve_chart(
     measured_rarely: Sequence[str] = (),
     marks: Mapping[str, float] | None = None,
     percent: bool = False,
-    logarithmic: bool | None = None,
+    from_zero: bool = False,
 ) -> None:
     """Lines over step or time. Those measured at every step are smoothed, with the raw one behind them;
     `measured_rarely` ones get a mark at each point. `marks`: a label at a value of x."""
-    as_log = view.logarithmic if logarithmic is None else logarithmic
+    as_log = view.logarithmic
     traces = []
     for number, (label, line) in enumerate(lines.items()):
         if not len(line):
@@ -59,7 +59,9 @@ def curve_chart(
         traces.append(_trace(label, *thin(x, y), number, marked=rare or len(y) == 1))
     layout = {
         "xaxis": view.x_axis(),
-        "yaxis": {"type": "log" if as_log else "linear"} | ({"tickformat": ".0%"} if percent else {}),
+        "yaxis": {"type": "log" if as_log else "linear"}
+        | ({"tickformat": ".1~%"} if percent else {})
+        | ({"rangemode": "tozero"} if from_zero else {}),
         "showlegend": len(lines) > 1,
     }
     if marks:

@@ -28,12 +28,12 @@ def card(dataset: Dataset) -> None:
         st.caption(plain(say(dataset.about)))
         badges = [f":blue-badge[{LANGUAGES.get(language, language)}]" for language in dataset.facts.languages]
         try:
-            badges.append(
-                f":gray-badge[{_('{count} rows', count=amounts.count(sum(_facts(dataset)['rows'].values())))}]"
-            )
+            rows = _("{count} rows", count=amounts.count(sum(_facts(dataset)["rows"].values())))
+            badges.append(f":gray-badge[{rows}]")
         except Refusal as refusal:
             st.caption(f":red[{plain(refusal.say(current()))}]")
-        badges.append(f":gray-badge[{plain(dataset.facts.licence.split(' (')[0])}]")
+        licence = say(dataset.facts.licence).split(" (")[0]
+        badges.append(f":gray-badge[{plain(licence)}]")
         st.markdown(" ".join(badges))
         st.space("stretch")
         with st.container(horizontal=True):
@@ -67,7 +67,7 @@ def about(dataset: Dataset) -> None:
             [say(task.title) for task in catalog.tasks().values() if fits(task, dataset=dataset)]
         ),
     }
-    rows = {title: plain(text) for title, text in words.items() if text}
+    rows = {title: plain(say(text)) for title, text in words.items() if text}
     st.table(rows, border="horizontal", alt=_("Where this data set comes from"))
 
 

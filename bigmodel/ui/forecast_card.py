@@ -56,7 +56,7 @@ def _measured(forecast: Forecast, form: Form) -> None:
     st.caption(
         _(
             "Measured on {device}: {milliseconds} ms a step. Training goes on when the browser is closed.",
-            device=forecast.device,
+            device=forecast.device.upper(),
             milliseconds=amounts.number(forecast.step_seconds * 1000),
         )
     )
@@ -76,7 +76,7 @@ def _shorten(key: str, steps: int) -> None:
 
 
 def _numbers(parameters: str, memory: str, time: str, steps: str) -> None:
-    with st.grid(2, min_column_width=110, gap=("small", "small")):
+    with st.grid(2, min_column_width=90, gap=("small", "small")):
         st.metric(_("Time"), time)
         st.metric(_("Parameters"), parameters)
         st.metric(_("Memory"), memory)

@@ -23,6 +23,13 @@ _board = st.components.v2.component(
     css=(HERE / "draw.css").read_text(encoding="utf-8"),
     js=(HERE / "draw.js").read_text(encoding="utf-8"),
 )
+_upload = st.components.v2.component(
+    "bigmodel_upload",
+    html='<label class="upload"><input type="file" accept="image/png,image/jpeg,image/webp,image/gif">'
+    '<span class="button"></span><span class="hint"></span><span class="said" aria-live="polite"></span></label>',
+    css=(HERE / "upload.css").read_text(encoding="utf-8"),
+    js=(HERE / "upload.js").read_text(encoding="utf-8"),
+)
 _gallery = st.components.v2.component(
     "bigmodel_gallery",
     html='<div class="gallery" role="group"></div>',
@@ -51,13 +58,31 @@ def draw(key: str) -> bytes | None:
         width="content",
         on_drawn_change=lambda: None,
     )
-    return _png(result.drawn or "")
+    return _bytes(result.drawn)
 
 
-def _png(address: str) -> bytes | None:
-    """The bytes of a data address; what is none of ours is taken as an empty board."""
-    head, comma, body = address.partition(",")
-    if head != "data:image/png;base64" or not comma or len(body) > limits.UPLOAD_BYTES * 4 / 3:
+def upload(key: str) -> bytes | None:
+    """A file from the person's disk as it is, unchecked; None before there is one. Streamlit's own speaks only English."""
+    given = st.session_state.get(key, {}).get("file") or {}
+    maximum = limits.UPLOAD_BYTES // 2**20
+    result = _upload(
+        key=key,
+        data={
+            "choose": _("Choose a picture"),
+            "hint": _("or drop it here: PNG, JPEG, WebP or GIF, at most {maximum} MB", maximum=maximum),
+            "tooLarge": _("This picture is too large: at most {maximum} MB.", maximum=maximum),
+            "limit": limits.UPLOAD_BYTES,
+            "name": str(given.get("name", ""))[:200],
+        },
+        on_file_change=lambda: None,
+    )
+    return _bytes((result.file or {}).get("data"))
+
+
+def _bytes(address: object) -> bytes | None:
+    """The bytes of a data address; what is none of ours, or too long, is taken for nothing."""
+    head, _comma, body = address.partition(",") if isinstance(address, str) else ("", "", "")
+    if not head.endswith(";base64") or len(body) > limits.UPLOAD_BYTES * 4 / 3 + 4:
         return None
     try:
         return base64.b64decode(body, validate=True)

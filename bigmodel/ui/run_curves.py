@@ -111,6 +111,7 @@ def _draw(chart: Chart, view: View, height: int = 230) -> None:
         height=height,
         measured_rarely=chart.rare,
         percent=chart.percent,
+        from_zero=chart.plain,
     )
 
 

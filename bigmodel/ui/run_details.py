@@ -99,11 +99,11 @@ def settings(run: Run, past: Curves) -> None:
         st.json(spec.to_json())
         return
     usual = defaults(task, network, data)
-    rows = {}
+    rows, changed = {}, _("changed")
     for field in fields_for(task, network):
         value = spec.settings.get(field.name)
         text = plain(_shown(field, value))
-        rows[say(field.label)] = f"**{text}** :blue-badge[{_('changed')}]" if value != usual.get(field.name) else text
+        rows[say(field.label)] = f"**{text}** :blue-badge[{changed}]" if value != usual.get(field.name) else text
     left, right = st.columns(2, gap="large")
     with left:
         st.table(rows, border="horizontal", alt=_("The settings of this run"))
@@ -124,7 +124,7 @@ def _plan(run: Run) -> dict[str, str]:
     if plan.get("parameters"):
         rows[_("Parameters")] = amounts.count(plan["parameters"])
     if plan.get("device"):
-        rows[_("Device")] = plain(str(plan["device"]))
+        rows[_("Device")] = plain(str(plan["device"]).upper())
     if plan.get("precision"):
         rows[_("Precision")] = plain(str(plan["precision"]))
     splits = {"train": _("Training rows"), "validation": _("Validation rows"), "test": _("Test rows")}

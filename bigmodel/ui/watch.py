@@ -97,11 +97,9 @@ def _numbers(run: Run, past: Curves, task: Task) -> None:
     tiles = [(_("Training"), amounts.number(run.loss), say(LOSS.label))]
     if first.name in run.validation:
         best = (
-            f" · {_('best {value}', value=amounts.measured(first, run.best[first.name]))}"
-            if first.name in run.best
-            else ""
+            [_("best {value}", value=amounts.measured(first, run.best[first.name]))] if first.name in run.best else []
         )
-        tiles.append((_("Validation"), amounts.measured(first, run.validation[first.name]), name + best))
+        tiles.append((_("Validation"), amounts.measured(first, run.validation[first.name]), " · ".join([name, *best])))
     if first.name in run.result:
         tiles.append((_("Test"), amounts.measured(first, run.result[first.name]), name))
     rate = past.lines["rate"]
