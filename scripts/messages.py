@@ -31,6 +31,7 @@ TERMS = frozenset(
         "Fashion-MNIST ID NaN ReLU English HTTP URL",
     )
 )
+HIDDEN = re.compile(r"""\bf(["']).*?\{_\(""")  # a sentence inside an f-string, where extraction does not look
 HEADER = "# What bigmodel says, in another language. Kept complete by scripts/messages.py."
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)  # the catalogue's own dates would change at each update and say nothing
 
@@ -87,6 +88,14 @@ def update() -> int:
     return 0
 
 
+def hidden() -> Iterator[str]:
+    for folder in FOLDERS:
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
+                if HIDDEN.search(line):
+                    yield f"a sentence inside an f-string: {file.relative_to(ROOT)}:{number}"
+
+
 def problems(language: str) -> Iterator[str]:
     """What does not fit: missing, stale, other placeholders, English left over."""
     code, catalog = from_code(), load(language)
@@ -115,7 +124,8 @@ def english(text: str) -> list[str]:
 
 
 def check() -> int:
-    found = [f"{language}: {problem}" for language in languages() for problem in problems(language)]
+    found = list(hidden())
+    found += [f"{language}: {problem}" for language in languages() for problem in problems(language)]
     print("\n".join(found) or "the catalogues are complete")
     return 1 if found else 0
 

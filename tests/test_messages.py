@@ -20,6 +20,10 @@ def test_every_sentence_is_translated(language):
     assert list(messages.problems(language)) == []
 
 
+def test_no_sentence_hides_where_extraction_does_not_look():
+    assert list(messages.hidden()) == []
+
+
 def test_there_is_a_catalogue_for_every_language():
     assert messages.languages() == OTHERS
 

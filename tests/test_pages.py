@@ -113,8 +113,7 @@ def run_of(home):
 PLACES = [
     ("home", {}),
     ("data", {}),
-    ("data", {"dataset": "digits"}),
-    ("data", {"dataset": "poetry_zh"}),
+    *(("data", {"dataset": name}) for name in catalog.datasets()),
     ("train", {}),
     ("train", {"task": "translation"}),
     ("train", {"task": "image-classification", "dataset": "digits", "architecture": "vit"}),
