@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from bigmodel.core.contracts import Architecture, Layer
+from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Number
 from bigmodel.core.words import _
 
@@ -58,6 +59,11 @@ class Cnn(Architecture):
         "label_smoothing": 0.1,
         "warmup": 0.2,
     }
+
+    def check(self, settings: Mapping) -> None:
+        if settings["batch_size"] < 2:
+            what = _("Batch normalization cannot learn from one picture at a time.")
+            raise Refusal(what, do=_("Take a batch size of 2 or more."), field="batch_size")
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         config_class, model_class = classes()

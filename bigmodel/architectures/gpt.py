@@ -62,10 +62,12 @@ class Gpt(Architecture):
     )
     recipe = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 3, "weight_decay": 0.1}  # minutes on a laptop
 
+    def check(self, settings: Mapping) -> None:
+        divide(settings["width"], settings["attention_heads"])
+
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import GPT2Config, GPT2LMHeadModel
 
-        divide(settings["width"], settings["attention_heads"])
         return GPT2LMHeadModel(
             GPT2Config(
                 vocab_size=facts["vocabulary"],

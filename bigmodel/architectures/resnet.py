@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodel.core.contracts import Architecture, Layer
+from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Number
 from bigmodel.core.words import _
 
@@ -36,7 +37,7 @@ class Resnet(Architecture):
             default=3,
             minimum=1,
             maximum=4,
-            help=_("Each stage halves the picture and doubles the channels."),
+            help=_("Each further stage halves the picture and doubles the channels."),
         ),
         Number(
             name="channels",
@@ -49,6 +50,11 @@ class Resnet(Architecture):
         ),
     )
     recipe = {"epochs": 10, "batch_size": 64, "learning_rate": 2e-3, "weight_decay": 0.05, "label_smoothing": 0.1}
+
+    def check(self, settings: Mapping) -> None:
+        if settings["batch_size"] < 2:
+            what = _("Batch normalization cannot learn from one picture at a time.")
+            raise Refusal(what, do=_("Take a batch size of 2 or more."), field="batch_size")
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import ResNetConfig, ResNetForImageClassification

@@ -63,7 +63,7 @@ class Transformer(Architecture):
     recipe = {
         "batch_size": 64,
         "epochs": 6,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
         "optimizer": "adam",
         "schedule": "inverse-sqrt",
         "warmup": 0.1,
@@ -71,10 +71,12 @@ class Transformer(Architecture):
         "weight_decay": 0.0,
     }
 
+    def check(self, settings: Mapping) -> None:
+        divide(settings["width"], settings["attention_heads"])
+
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import GenerationConfig, MarianConfig, MarianMTModel
 
-        divide(settings["width"], settings["attention_heads"])
         model = MarianMTModel(
             MarianConfig(
                 vocab_size=facts["vocabulary"],
@@ -87,10 +89,10 @@ class Transformer(Architecture):
                 decoder_ffn_dim=4 * settings["width"],
                 max_position_embeddings=facts["longest"],
                 dropout=settings["dropout"],
-                attention_dropout=settings["dropout"],
+                attention_dropout=0.0,  # without it attention is computed in one fused piece
                 activation_function="relu",
                 scale_embedding=True,
-                init_std=settings["width"] ** -0.5,
+                init_std=min(0.02 * (768 / settings["width"]) ** 0.5, 0.08),  # larger ones stall behind the norms
                 pad_token_id=facts["pad"],
                 eos_token_id=facts["end"],
                 bos_token_id=facts["end"],

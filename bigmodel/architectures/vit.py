@@ -79,10 +79,12 @@ class Vit(Architecture):
         "warmup": 0.1,
     }
 
+    def check(self, settings: Mapping) -> None:
+        divide(settings["width"], settings["attention_heads"])
+
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import ViTConfig, ViTForImageClassification
 
-        divide(settings["width"], settings["attention_heads"])
         side = facts["height"]
         patch = settings["patch"] or (side // 7 if side >= 14 else 2)
         if side % patch or facts["height"] != facts["width"]:
@@ -116,7 +118,7 @@ class Vit(Architecture):
 
     def diagram(self, settings: Mapping) -> list[Layer]:
         return [
-            Layer(_("Patches"), f"{settings['patch'] or 'H/7'}"),
+            Layer(_("Patches"), f"{settings['patch'] or ''}"),
             Layer(_("Patch and position embedding"), f"{settings['width']}"),
             Layer(
                 _("Self-attention, feed-forward"),

@@ -154,6 +154,9 @@ class Architecture:
         """From scratch a network takes the task's own; a pretrained one brings its processor along."""
         return task.processor(rows, settings)
 
+    def check(self, settings: Mapping) -> None:
+        """Refuse settings that are right one by one but not together; needs no torch."""
+
     def model(self, facts: Mapping, settings: Mapping) -> transformers.PreTrainedModel:
         """The network with random weights, seeded by the caller. Must also build on the meta device."""
         raise NotImplementedError

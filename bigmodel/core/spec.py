@@ -167,7 +167,9 @@ TRAINING: tuple[Field, ...] = (
         minimum=0,
         maximum=2**31 - 1,
         advanced=True,
-        help=_("The start of all random numbers. The same seed gives the same run."),
+        help=_(
+            "The start of all random numbers. On the same machine, with the precision fixed, the same seed gives the same run."
+        ),
     ),
     Choice(
         name="precision",
@@ -175,7 +177,7 @@ TRAINING: tuple[Field, ...] = (
         default="auto",
         advanced=True,
         help=_(
-            "How numbers are kept while computing. bf16 halves the memory and is often faster; 'auto' measures both on the first batch."
+            "How numbers are kept while computing. bf16 needs less memory and is often faster; 'auto' measures both on the first batch."
         ),
         options={"auto": _("Automatic"), "fp32": _("fp32"), "bf16": _("bf16")},
     ),
@@ -247,6 +249,7 @@ class RunSpec:
         _refuse_unknown(given, set(fields), _("setting"))
         settings = defaults(task, architecture, dataset)
         settings |= {key: fields[key].check(value) for key, value in given.items()}
+        architecture.check(settings)
         return RunSpec(task.name, architecture.name, dataset.name, settings, name)
 
 

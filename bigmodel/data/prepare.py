@@ -14,7 +14,6 @@ from typing import Any
 from bigmodel.core.contracts import Architecture, Dataset, Task
 
 SPLITS = ("train", "validation", "test")
-VERSION = 4  # of the encoding; raise it when a task encodes differently
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,27 @@ class Prepared:
 
 
 def key(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping) -> str:
-    """Names the cached arrays: same rows, same encoding, same name."""
+    """Names the cached arrays: same rows, same code, same settings, same name."""
     parts = [
-        VERSION,
+        _code(task, architecture),
         dataset.fingerprint(),
         task.name,
         architecture.name,
         {name: settings[name] for name in task.encoding},
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _code(task: Task, architecture: Architecture) -> str:
+    """Changes when the code does that makes rows into arrays: the leaves with what they inherit, the tokenizers."""
+    import inspect
+    from importlib.metadata import version
+
+    kinds = [*type(task).__mro__, *type(architecture).__mro__]
+    files = {inspect.getsourcefile(kind) for kind in kinds if kind.__module__.split(".")[0] == __name__.split(".")[0]}
+    texts = [Path(file).read_bytes() for file in sorted(filter(None, files)) if file != inspect.getsourcefile(Task)]
+    texts.append(Path(__file__).with_name("tokenizers.py").read_bytes())
+    return hashlib.sha256(b"".join(texts) + version("tokenizers").encode()).hexdigest()
 
 
 def prepare(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, cache: Path) -> Prepared:

@@ -32,7 +32,7 @@ def write(model: Any, processor: Any, inputs: Mapping) -> Iterator[Prose]:
         if now - shown >= SHOWN_EVERY:
             shown = now
             yield Prose(text.rstrip("\ufffd"), prompt, False, len(new), now - started)
-    yield Prose(processor.decode(new), prompt, True, len(new), time.monotonic() - started)
+    yield Prose(processor.decode(new).rstrip("\ufffd"), prompt, True, len(new), time.monotonic() - started)
 
 
 def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Iterator[int]:
@@ -43,6 +43,7 @@ def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Itera
     context = getattr(model.config, "max_position_embeddings", None) or 10**9
     device = next(model.parameters()).device
     random = torch.Generator(device=device).manual_seed(inputs["seed"])
+    entries = len(processor)  # a network may have more outputs than the tokenizer has tokens
     never = [token for token in (processor.pad_token_id, processor.unk_token_id) if token is not None]
     seen, past, unread = list(ids), None, list(ids)
     length = 0  # tokens in the cache
@@ -57,6 +58,7 @@ def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Itera
             past, length = output.past_key_values, length + len(unread)
             logits = output.logits[0, -1].float().clone()  # what inference mode made cannot be changed
             logits[never] = -torch.inf
+            logits[entries:] = -torch.inf
             token = draw(logits, inputs, random)
             if token == processor.eos_token_id:
                 return

@@ -179,9 +179,9 @@ class TextGeneration(Task):
             starts = np.arange(0, last, block)
             return [starts[i : i + size] for i in range(0, len(starts), size)]
         random = np.random.default_rng([settings["seed"], epoch])
-        shift = random.integers(0, block) if last > 2 * block else 0
-        starts = np.arange(shift, max(last - block, 0) + 1, block)
-        starts = random.permutation(starts)
+        count = (last + 1) // block - 1  # windows of an epoch, the same for every place to begin
+        shift = random.integers(0, block) if count > 0 else 0
+        starts = random.permutation(shift + block * np.arange(max(count, 1)))
         whole = max(len(starts) // size * size, min(len(starts), size))
         return [starts[i : i + size] for i in range(0, whole, size)]
 

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,91 +83,70 @@ def train(
     loss_of = LOSSES[settings["loss"]]
     meter = _Meter(device)
     step = 0
+    for epoch, group in islice(_updates(task, data, settings), steps):
+        if stopped():
+            yield _state(STOPPING)
+            yield from watch.keep_current(step)
+            yield _state(STOPPED, _("Stopped at step {step}; the weights are kept.", step=step))
+            return
+
+        for parameters in optimize.param_groups:
+            parameters["lr"] = rate = settings["learning_rate"] * rate_factor(settings, step, steps)
+        batches = [task.batch(data.arrays["train"], indices, settings, epoch) for indices in group]
+        counted = [int((batch["labels"] != -100).sum()) for batch in batches]  # what the loss is a mean over
+        loss = torch.zeros((), device=device)
+        for batch, count in zip(batches, counted, strict=True):
+            inputs, labels = _to(batch, HEADS[task.head].inputs, device)
+            with autocast(device, pace.precision):
+                logits = model(**inputs).logits
+            part = loss_of(logits.float(), labels, settings["label_smoothing"]) * (count / sum(counted))
+            part.backward()
+            loss += part.detach()
+            meter.count(task.size(batch))
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip"] or math.inf)
+        step += 1
+        meter.add(loss)
+        if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
+            yield meter.event(step, per_epoch, rate, norm)
+            yield from watch.keep_good(step - 1)
+            yield _state(DIVERGED, _not_finite(step))
+            return
+        optimize.step()
+        optimize.zero_grad(set_to_none=True)
+
+        if step % log_every == 0 or step in (1, steps):
+            yield meter.event(step, per_epoch, rate, norm)
+        if meter.device_due():
+            yield Event("device", {"used": meter.device_use(), "seconds": meter.seconds()})
+
+        due = step % settings["eval_every"] == 0 if settings["eval_every"] else step % per_epoch == 0
+        if due or step == steps:
+            with meter.pause():
+                yield from watch.validate(step, step / per_epoch)
+        if step < steps and settings["patience"] and watch.worse_in_a_row >= settings["patience"]:
+            yield from watch.conclude(step, _no_better(watch.worse_in_a_row))
+            return
+
+    yield from watch.conclude(step, _("All {steps} steps are done.", steps=step))
+
+
+def _updates(task: Task, data: Prepared, settings: Mapping) -> Iterator[tuple[int, Sequence]]:
+    """(epoch, batches that share an update), epoch after epoch."""
     for epoch in range(settings["epochs"]):
-        for group in _groups(task.plan(data.arrays["train"], settings, epoch), settings["accumulation"]):
-            if stopped():
-                yield _state(STOPPING)
-                yield from watch.keep_current(step)
-                yield _state(STOPPED, _("Stopped at step {step}; the weights are kept.", step=step))
-                return
+        plan = task.plan(data.arrays["train"], settings, epoch)
+        for start in range(0, len(plan), settings["accumulation"]):
+            yield epoch, plan[start : start + settings["accumulation"]]
 
-            for optimize_group in optimize.param_groups:
-                optimize_group["lr"] = rate = settings["learning_rate"] * rate_factor(settings, step, steps)
-            loss = torch.zeros((), device=device)
-            for indices in group:
-                batch = task.batch(data.arrays["train"], indices, settings, epoch)
-                inputs, labels = _to(batch, HEADS[task.head].inputs, device)
-                with autocast(device, pace.precision):
-                    logits = model(**inputs).logits
-                part = loss_of(logits.float(), labels, settings["label_smoothing"]) / len(group)
-                part.backward()
-                loss += part.detach()
-                meter.count(task.size(batch))
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip"] or math.inf)
-            if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
-                yield Event(
-                    "step",
-                    {
-                        "step": step + 1,
-                        "epoch": epoch,
-                        "loss": loss.item(),
-                        "learning_rate": rate,
-                        "gradient_norm": norm.item(),
-                        "rate": meter.rate(),
-                        "seconds": meter.seconds(),
-                    },
-                )
-                yield from watch.keep_best()
-                yield _state(
-                    DIVERGED,
-                    _(
-                        "The loss or its gradient was no longer a number at step {step}. The weights from before are kept; try a lower learning rate.",
-                        step=step + 1,
-                    ),
-                )
-                return
-            optimize.step()
-            optimize.zero_grad(set_to_none=True)
 
-            step += 1
-            meter.add(loss)
-            if step % log_every == 0 or step in (1, steps):
-                yield Event(
-                    "step",
-                    {
-                        "step": step,
-                        "epoch": step / per_epoch,
-                        "loss": meter.loss(),
-                        "learning_rate": rate,
-                        "gradient_norm": norm.item(),
-                        "rate": meter.rate(),
-                        "seconds": meter.seconds(),
-                    },
-                )
-            if meter.device_due():
-                yield Event("device", {"used": meter.device_use(), "seconds": meter.seconds()})
+def _not_finite(step: int) -> Words:
+    return _(
+        "The loss or its gradient was no longer a number at step {step}. The weights from before are kept; try a lower learning rate.",
+        step=step,
+    )
 
-            due = step % settings["eval_every"] == 0 if settings["eval_every"] else step % per_epoch == 0
-            if due or step == steps:
-                with meter.pause():
-                    yield from watch.validate(step, step / per_epoch)
-                if settings["patience"] and watch.worse_in_a_row >= settings["patience"]:
-                    yield from watch.conclude()
-                    yield _state(
-                        FINISHED,
-                        _(
-                            "Ended early: the validation result has not become better {times} times in a row.",
-                            times=watch.worse_in_a_row,
-                        ),
-                    )
-                    return
-            if step == steps:
-                break
-        if step == steps:
-            break
 
-    yield from watch.conclude()
-    yield _state(FINISHED, _("All {steps} steps are done.", steps=step))
+def _no_better(times: int) -> Words:
+    return _("Ended early: the validation result has not become better {times} times in a row.", times=times)
 
 
 def warm() -> None:
@@ -242,8 +222,12 @@ class _Watch:
             kept = [blocks.to_json(block) for block in shown if not isinstance(block, blocks.Prose) or block.done]
             yield Event("sample", {"step": step, "inputs": blocks.pack(asked), "blocks": kept})
 
-    def conclude(self) -> Iterator[Event]:
+    def conclude(self, step: int, reason: Words) -> Iterator[Event]:
         """The best weights, measured once on the test split, become the model."""
+        if not self.best_step:
+            yield from self.keep_good(step)
+            yield _state(DIVERGED, _("No validation gave a number. Try a lower learning rate."))
+            return
         yield _phase(_("Measuring the best weights on the test split"))
         self._load_best()
         metrics = self.task.measure(
@@ -251,12 +235,13 @@ class _Watch:
         )
         yield Event("result", {"step": self.best_step, "metrics": metrics})
         self._write_model(self.best_step, metrics)
+        yield _state(FINISHED, reason)
 
-    def keep_best(self) -> Iterator[Event]:
+    def keep_good(self, step: int) -> Iterator[Event]:
+        """The best weights there are; before the first validation, those that the model has."""
         if self.best_step:
             self._load_best()
-            self._write_model(self.best_step, {})
-            yield Event("note", {"words": _("The weights of step {step} are kept.", step=self.best_step).to_json()})
+        yield from self.keep_current(self.best_step or step)
 
     def keep_current(self, step: int) -> Iterator[Event]:
         self._write_model(step, {})
@@ -304,6 +289,21 @@ class _Meter:
 
     def add(self, loss: Any) -> None:
         self.losses.append(loss)
+
+    def event(self, step: int, per_epoch: int, learning_rate: float, norm: Any) -> Event:
+        """What the steps since the last event came to."""
+        return Event(
+            "step",
+            {
+                "step": step,
+                "epoch": step / per_epoch,
+                "loss": self.loss(),
+                "learning_rate": learning_rate,
+                "gradient_norm": norm.item(),
+                "rate": self.rate(),
+                "seconds": self.seconds(),
+            },
+        )
 
     def loss(self) -> float:
         """Mean over the steps since the last event."""
@@ -378,12 +378,6 @@ def _probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: st
 
 def _to(batch: Mapping, names: tuple[str, ...], device: str) -> tuple[dict, Any]:
     return {name: batch[name].to(device) for name in names if name in batch}, batch["labels"].to(device)
-
-
-def _groups(plan: Any, size: int) -> Iterator[Any]:
-    """Batches that share an update."""
-    for start in range(0, len(plan), size):
-        yield plan[start : start + size]
 
 
 def _phase(words: Words) -> Event:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-MOMENTUM = 0.9  # of SGD: plain gradient descent with inertia, the form that is used in practice
 BETAS = (0.9, 0.98)  # of Adam: the second as Vaswani et al. 2017 have it, quicker to follow than 0.999
 
 
@@ -21,7 +20,7 @@ def optimizer(model: Any, settings: Mapping) -> Any:
     ]
     rate, fused = settings["learning_rate"], weights[0].device.type in ("cpu", "cuda")
     if settings["optimizer"] == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM, fused=fused)
+        return torch.optim.SGD(groups, lr=rate, fused=fused)
     if settings["optimizer"] == "adam":
         return torch.optim.Adam(groups, lr=rate, betas=BETAS, fused=fused)
     return torch.optim.AdamW(groups, lr=rate, betas=BETAS, fused=fused)
