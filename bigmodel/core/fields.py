@@ -121,6 +121,10 @@ class Text(Field):
     def check(self, value: object) -> str:
         if not isinstance(value, str):
             raise self.refuse(value, _("Give text."))
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise Refusal(
+                _("{name} holds characters that are no text.", name=self.name), do=_("Give text."), field=self.name
+            )
         if len(value) > self.maximum:
             what = _("{name} has {length} characters.", name=self.name, length=len(value))
             raise Refusal(what, do=_("Give at most {maximum}.", maximum=self.maximum), field=self.name)

@@ -33,7 +33,7 @@ class Desk:
         self.log = log
         self.lock = threading.Lock()
         self.process: subprocess.Popen | None = None
-        self.answers: dict[str, queue.Queue] = {}
+        self.answers: dict[str, tuple[subprocess.Popen, queue.Queue]] = {}  # request -> who works on it, what came
 
     def start(self) -> None:
         """Have the worker import its libraries before the first question comes."""
@@ -76,7 +76,7 @@ class Desk:
         name, parts = uuid.uuid4().hex, queue.Queue()
         with self.lock:
             process = self._ensure()
-            self.answers[name] = parts
+            self.answers[name] = process, parts
             self._send(process, {"id": name} | request)
         finished = False
         try:
@@ -116,16 +116,20 @@ class Desk:
         try:
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
-        except OSError:  # it has just died: the listener tells everyone who waits
-            pass
+        except OSError:  # it has just died, and the listener may have told everyone before this request came
+            self._tell_gone(process)
 
     def _listen(self, process: subprocess.Popen) -> None:
         for line in process.stdout:
             part = json.loads(line)
-            waiting = self.answers.get(part["id"])
-            if waiting is not None:
-                waiting.put(part)
+            if part["id"] in self.answers:
+                self.answers[part["id"]][1].put(part)
+        self._tell_gone(process)
+
+    def _tell_gone(self, process: subprocess.Popen) -> None:
+        """End the answers that this process owes."""
         what = _("The model's process ended unexpectedly.")
         gone = Refusal(what, _("Most often the memory was not enough."), _("Try again, or a smaller model."))
-        for waiting in list(self.answers.values()):
-            waiting.put({"error": gone.to_json()})
+        for worker, waiting in list(self.answers.values()):
+            if worker is process:
+                waiting.put({"error": gone.to_json()})

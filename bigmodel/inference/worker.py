@@ -104,9 +104,9 @@ def _turn(name: str, answer: Iterator[dict], open_answers: dict, reply: Callable
         open_answers.pop(name)
         mark = uuid.uuid4().hex[:8]
         print(f"[{mark}] {traceback.format_exc()}", file=sys.stderr, flush=True)
-        what = _("The model could not answer.")
+        what = _("This could not be computed.")
         why = _("Something went wrong inside; the log has it under {mark}.", mark=mark)
-        reply(name, error=Refusal(what, why, _("Try other inputs.")).to_json())
+        reply(name, error=Refusal(what, why, _("Try other values.")).to_json())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ FILE = Path(__file__).with_name("figures.json")
 PAGE = Path(__file__).resolve().parents[2] / "BENCHMARKS.md"
 BEGIN, END = "<!-- figures: written by `python -m bigmodel quality` -->", "<!-- end of figures -->"
 OTHERS = {
-    "text-generation": ("perplexity", "accuracy"),
+    "text-generation": ("loss", "perplexity", "accuracy"),
     "translation": ("bleu", "accuracy"),
     "image-classification": ("f1",),
 }

@@ -9,7 +9,9 @@ from typing import Any
 from bigmodel.core.blocks import Block, Note, Picture, Scores
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Image
-from bigmodel.core.words import _
+from bigmodel.core.words import Words, _
+
+SEEN = 512  # pixels of the longer side that are looked at; the models' own pictures are smaller still
 
 
 class ImageClassification(Task):
@@ -162,13 +164,7 @@ class ImageClassification(Task):
         yield Scores(tuple(model.config.id2label[i] for i in best), tuple(float(chances[i]) for i in best))
         if changed:
             yield Picture(_png(fitted), "")
-            yield Note(
-                _(
-                    "This is the picture as the model sees it: cut out, made grey and brought to {width} x {height} pixels.",
-                    width=fitted.width,
-                    height=fitted.height,
-                )
-            )
+            yield Note(changed)
 
 
 def _open(image: Any) -> Any:
@@ -210,8 +206,8 @@ def augment(pixels: Any, kind: str, random: Any) -> Any:
     return moved
 
 
-def fit(picture: Any, size: Mapping, grey: bool, dark_ground: bool) -> tuple[Any, bool]:
-    """The picture as the model's training pictures looked, and whether anything was done to it.
+def fit(picture: Any, size: Mapping, grey: bool, dark_ground: bool) -> tuple[Any, Words | None]:
+    """The picture as the model's training pictures looked, and what was done to it, None for nothing.
 
     A drawing or a photo on white, for a model of grey pictures on black: inverted, cut to what is on it,
     made square and scaled down.
@@ -220,16 +216,38 @@ def fit(picture: Any, size: Mapping, grey: bool, dark_ground: bool) -> tuple[Any
     from PIL import ImageOps
 
     width, height = size["width"], size["height"]
-    if picture.size == (width, height):
-        return (picture.convert("L") if grey else picture.convert("RGB")), False
-    picture = ImageOps.exif_transpose(picture).convert("RGBA")
+    mode = "L" if grey else "RGB"
+    picture = _eight_bits(ImageOps.exif_transpose(picture))
+    if picture.size == (width, height) and picture.mode in ("L", "RGB"):
+        return picture.convert(mode), None
+    picture.thumbnail((SEEN, SEEN))
+    picture = picture.convert("RGBA")
     ground = Pictures.new("RGBA", picture.size, "black" if dark_ground else "white")
-    picture = Pictures.alpha_composite(ground, picture).convert("L" if grey else "RGB")
+    picture = Pictures.alpha_composite(ground, picture).convert(mode)
+    done = _(
+        "This is the picture as the model sees it: brought to {width} x {height} pixels.", width=width, height=height
+    )
     if grey and dark_ground:
         picture = _cut_out(picture)
-    return picture.resize(
-        (width, height), Pictures.Resampling.BOX if picture.width > width else Pictures.Resampling.BICUBIC
-    ), True
+        done = _(
+            "This is the picture as the model sees it: cut out, bright on dark, and brought to {width} x {height} pixels.",
+            width=width,
+            height=height,
+        )
+    smoothly = Pictures.Resampling.BOX if picture.width > width else Pictures.Resampling.BICUBIC
+    return picture.resize((width, height), smoothly), done
+
+
+def _eight_bits(picture: Any) -> Any:
+    """16-bit grey scaled to 8: Pillow's own conversion cuts everything bright to white."""
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    import numpy as np
+    from PIL import Image as Pictures
+
+    values = np.asarray(picture, dtype=np.float64)
+    values = values / 257 if values.max() > 255 else values
+    return Pictures.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 def _cut_out(picture: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from math import exp
 from typing import Any
@@ -10,6 +11,7 @@ from bigmodel.core.blocks import Block, Prose
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Number, Text
 from bigmodel.core.words import _
+from bigmodel.data.tokenizers import is_chinese
 
 SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
 MEGABATCH = 50  # batches whose sentences are sorted by length together
@@ -252,11 +254,26 @@ class Translation(Task):
 
 
 def _translate(model: Any, processor: Any, line: str, inputs: Mapping) -> tuple[str, int]:
+    """One line, sentence by sentence where it is longer than what the model was trained on."""
+    longest = model.config.max_position_embeddings
+    pieces = _sentences(line) if len(processor(line)["input_ids"]) > longest // 2 else [line]
+    done = [_generate(model, processor, piece, longest, inputs) for piece in pieces]
+    text = "".join(text for text, _count in done)
+    if not is_chinese([text]):
+        text = " ".join(text for text, _count in done)
+    return text, sum(count for _text, count in done)
+
+
+def _sentences(line: str) -> list[str]:
+    return [piece for piece in re.split(r"(?<=[.!?;:])\s+|(?<=[。！？；])", line) if piece]
+
+
+def _generate(model: Any, processor: Any, text: str, longest: int, inputs: Mapping) -> tuple[str, int]:
+    """(translation, new tokens). What a single sentence has beyond the model's positions is not read."""
     import torch
 
     device = next(model.parameters()).device
-    longest = model.config.max_position_embeddings
-    ids = [*processor(line, add_special_tokens=False)["input_ids"][: longest - 1], processor.eos_token_id]
+    ids = [*processor(text, add_special_tokens=False)["input_ids"][: longest - 1], processor.eos_token_id]
     with torch.inference_mode():
         out = model.generate(
             input_ids=torch.tensor([ids], device=device),

@@ -20,7 +20,9 @@ from bigmodel.training.losses import LOSSES
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import autocast, device_for
 
-PROBE_SECONDS = 4.0
+PROBE_SECONDS = 3.0
+LONGEST_STEP = 1.0  # seconds; of a slower one only a part is tried
+ROUNDS = 4
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
 PROCESS_BYTES = 700 * 2**20  # Python, torch and transformers before the first weight
 
@@ -69,35 +71,44 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         "device": device,
         "rows": data.facts["rows"],
     }
-    if figures["memory"] > psutil.virtual_memory().available and device == "cpu":
+    free = psutil.virtual_memory().available
+    if figures["memory"] > free and device == "cpu":
         yield figures
         return
     yield {}
     model = architecture.model(data.facts, settings).to(device).train()
     optimize = optimizer(model, settings)
-    spent, held = {}, 0
     precisions = (
         ("fp32", "bf16")
         if settings["precision"] == "auto" and device != "mps"
         else (settings["precision"].replace("auto", "fp32"),)
     )
-    started, turn = time.perf_counter(), 0
-    while turn < 3 * len(precisions) or (turn < 12 and time.perf_counter() - started < PROBE_SECONDS / 2):
-        precision = precisions[turn % len(precisions)]
+    few = plan[0][:2]  # a little of a batch says what all of it would need, before all of it is tried
+    begun = time.perf_counter()
+    held = _step(task, model, data, settings, device, precisions[0], optimize, few) * len(plan[0]) / len(few)
+    if figures["memory"] + held > free and device == "cpu":
+        yield figures | {"memory": round(figures["memory"] + held)}
+        return
+    yield {}
+    guess = (time.perf_counter() - begun) * len(plan[0]) / len(few)
+    tried = max(int(len(plan[0]) * min(1.0, LONGEST_STEP / guess)), len(few))  # rows of a batch, when all are too many
+    spent: dict[str, list[float]] = {name: [] for name in precisions}
+    until = time.perf_counter() + PROBE_SECONDS
+    for turn in range(ROUNDS * len(precisions)):
+        precision, indices = precisions[turn % len(precisions)], plan[turn % len(plan)]
         begun = time.perf_counter()
-        saved = _step(task, model, data, settings, device, precision, optimize, plan[turn % len(plan)])
-        if turn >= len(precisions):  # the first of each pays for allocations
-            spent.setdefault(precision, []).append(time.perf_counter() - begun)
-        held = max(held, saved)
-        turn += 1
+        kept = _step(task, model, data, settings, device, precision, optimize, indices[:tried])
+        held = max(held, kept * len(plan[0]) / tried)
+        spent[precision].append((time.perf_counter() - begun) * len(indices) / len(indices[:tried]))
         yield {}
-        if spent and len(spent) == len(precisions) and time.perf_counter() - started > PROBE_SECONDS:
+        if all(spent.values()) and time.perf_counter() > until:
             break
-    step_seconds = min(sum(times) / len(times) for times in spent.values()) * settings["accumulation"]
+    # the first step of each pays for allocations
+    step_seconds = min(min(times[1:] or times) for times in spent.values()) * settings["accumulation"]
     validations = math.ceil(steps / (settings["eval_every"] or per_epoch))
     looks = len(task.plan(data.arrays["validation"], settings, None)) * step_seconds / settings["accumulation"] / 3
     yield figures | {
-        "memory": figures["memory"] + held,
+        "memory": round(figures["memory"] + held),
         "step_seconds": step_seconds,
         "seconds": steps * step_seconds + validations * looks,
     }
