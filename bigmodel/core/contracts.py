@@ -214,12 +214,16 @@ class Dataset:
         import datasets
         import pyarrow.parquet as parquet
 
-        return datasets.DatasetDict(
+        rows = datasets.DatasetDict(
             {
                 split: datasets.Dataset(parquet.read_table(self.path(), filters=[("split", "==", split)]))
                 for split in ("train", "validation", "test")
             }
         )
+        for name, column in self.columns.items():
+            if column.kind == "class" and column.names:  # under the names that people see, which can be translated
+                rows = rows.cast_column(name, datasets.ClassLabel(names=[str(one) for one in column.names]))
+        return rows
 
 
 def fits(task: Task, architecture: Architecture | None = None, dataset: Dataset | None = None) -> bool:

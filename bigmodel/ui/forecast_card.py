@@ -46,7 +46,18 @@ def _waiting(spec: RunSpec) -> None:
     st.caption(_(":shimmer[Measuring a few steps on the real data]"))
 
 
+def _too_large(forecast: Forecast) -> None:
+    _numbers(amounts.rough(forecast.parameters), amounts.size(forecast.memory), "–", amounts.count(forecast.steps))
+    st.warning(
+        _("This needs more memory than this machine has free. Make the network or the batch smaller."),
+        icon=":material/memory:",
+    )
+
+
 def _measured(forecast: Forecast, form: Form) -> None:
+    if forecast.seconds is None:
+        _too_large(forecast)
+        return
     _numbers(
         amounts.rough(forecast.parameters),
         amounts.size(forecast.memory),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import streamlit as st
 
 from bigmodel.core import catalog
@@ -68,17 +70,33 @@ def _details(model: Model, task: Task) -> None:
     )
     changed = ", ".join(f"{name}={value}" for name, value in model.settings.items())
     st.caption(plain(_("Settings: {settings}", settings=changed)))
-    st.markdown(_("It opens in plain transformers, without bigmodel:"))
-    st.code(opening(model, task), language="python", wrap_lines=True)
+    own = _is_own(model)
+    st.markdown(
+        _("It opens in transformers; the network is one of our own, so bigmodel names it first:")
+        if own
+        else _("It opens in plain transformers, without bigmodel:")
+    )
+    st.code(opening(model, task, own), language="python", wrap_lines=True)
 
 
-def opening(model: Model, task: Task) -> str:
-    """The three lines of plain transformers that open the model's folder."""
+def _is_own(model: Model) -> bool:
+    """Whether the network is a class of bigmodel's and not of transformers'."""
+    try:
+        return json.loads((model.folder / "config.json").read_text("utf-8"))["model_type"].startswith("bigmodel")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def opening(model: Model, task: Task, own: bool = False) -> str:
+    """The lines of transformers that open the model's folder."""
     auto = AUTO_CLASSES.get(task.head, "AutoModel")
     processor = "AutoImageProcessor" if task.head == "image-classification" else "AutoTokenizer"
     folder = str(model.folder)
+    named = (
+        f"from bigmodel.core import catalog\ncatalog.architecture({model.architecture!r}).register()\n" if own else ""
+    )
     return (
-        f"from transformers import {auto}, {processor}\n"
+        f"{named}from transformers import {auto}, {processor}\n"
         f"model = {auto}.from_pretrained({folder!r})\n"
         f"processor = {processor}.from_pretrained({folder!r})"
     )

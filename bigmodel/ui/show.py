@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from bigmodel.core.blocks import Block, Note, Picture, Prose, Scores, Table
+from bigmodel.core.words import Words
 from bigmodel.ui import charts
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.prose import prose
@@ -34,7 +35,7 @@ def _prose(block: Prose, key: str, done: bool) -> None:
 
 
 def _scores(block: Scores, key: str, done: bool) -> None:
-    names, values = [say(name) for name in block.names[:SHOWN_SCORES]], block.values[:SHOWN_SCORES]
+    names, values = [say(Words(name)) for name in block.names[:SHOWN_SCORES]], block.values[:SHOWN_SCORES]
     if not names:
         return
     alt = _(
