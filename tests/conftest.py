@@ -54,3 +54,48 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("BIGMODEL_HOME", str(tmp_path))
     monkeypatch.delenv("BIGMODEL_SPARE", raising=False)
     return tmp_path
+
+
+SMALL = {
+    "width": 32, "attention_heads": 2, "layers": 1, "embedding": 32, "units": 32, "channels": 8, "stages": 2, "blocks": 1,
+    "block_size": 32, "sentence_length": 32, "vocabulary": 1000, "batch_size": 16, "dropout": 0.0,
+    "max_steps": 60, "eval_every": 60, "learning_rate": 0.004, "schedule": "constant", "warmup": 0.0, "optimizer": "adam",
+    "precision": "fp32", "device": "cpu", "label_smoothing": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Encoded data, shared by all tests: content makes its names."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def small(task, architecture, dataset, **more):
+    """A spec that is trained within seconds."""
+    from bigmodel.core.spec import RunSpec
+
+    names = set(RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset}).settings)
+    patient = {"max_steps": 200, "eval_every": 200} if architecture == "vit" else {}  # it is slow to begin
+    settings = {name: value for name, value in (SMALL | patient | more).items() if name in names}
+    return RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset, "settings": settings})
+
+
+def learn(folder, cache, spec, stopped=lambda: False) -> list:
+    """The events of a run, trained in this process."""
+    from bigmodel.training.loop import train
+
+    return list(train(spec, folder, stopped, cache, "cpu"))
+
+
+@pytest.fixture(scope="session")
+def trained(cache, tmp_path_factory):
+    """The events and the folder of a small run of three names, trained once."""
+    runs = {}
+
+    def get(*names: str):
+        if names not in runs:
+            folder = tmp_path_factory.mktemp("-".join(names))
+            runs[names] = learn(folder, cache, small(*names)), folder
+        return runs[names]
+
+    return get

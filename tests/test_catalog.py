@@ -4,22 +4,15 @@ import itertools
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import small
 
 from bigmodel.core import blocks, catalog
 from bigmodel.core.contracts import HEADS, fits
 from bigmodel.core.events import FINISHED
-from bigmodel.core.spec import TRAINING, RunSpec
-from bigmodel.training.loop import train
+from bigmodel.core.spec import TRAINING
 
-SMALL = {
-    "width": 32, "attention_heads": 2, "layers": 1, "embedding": 32, "units": 32, "channels": 8, "stages": 2, "blocks": 1,
-    "block_size": 32, "sentence_length": 32, "vocabulary": 1000, "batch_size": 16, "dropout": 0.0,
-    "max_steps": 60, "eval_every": 60, "learning_rate": 0.004, "schedule": "constant", "warmup": 0.0, "optimizer": "adam",
-    "precision": "fp32", "device": "cpu", "label_smoothing": 0.0,
-}  # fmt: skip
 FITTING = [
     (task.name, architecture.name, dataset.name)
     for task, architecture, dataset in itertools.product(
@@ -28,36 +21,6 @@ FITTING = [
     if fits(task, architecture, dataset)
 ]
 LIBRARY = {"gpt", "transformer", "vit", "resnet"}  # networks whose class is transformers' own
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-def small(task: str, architecture: str, dataset: str, **more) -> RunSpec:
-    names = set(RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset}).settings)
-    patient = {"max_steps": 200, "eval_every": 200} if architecture == "vit" else {}  # it is slow to begin
-    settings = {name: value for name, value in (SMALL | patient | more).items() if name in names}
-    return RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset, "settings": settings})
-
-
-def learn(folder: Path, cache: Path, spec: RunSpec, stopped=lambda: False) -> list:
-    return list(train(spec, folder, stopped, cache, "cpu"))
-
-
-@pytest.fixture(scope="session")
-def trained(cache, tmp_path_factory):
-    """The events and the folder of a small run of three names, trained once."""
-    runs = {}
-
-    def get(*names: str):
-        if names not in runs:
-            folder = tmp_path_factory.mktemp("-".join(names))
-            runs[names] = learn(folder, cache, small(*names)), folder
-        return runs[names]
-
-    return get
 
 
 @pytest.mark.parametrize("names", FITTING, ids="/".join)

@@ -9,6 +9,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,23 +114,21 @@ class Desk:
         return self.process
 
     def _send(self, process: subprocess.Popen, request: dict) -> None:
-        try:
+        with suppress(OSError):  # it has just died: the listener will tell everyone who waits
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
-        except OSError:  # it has just died, and the listener may have told everyone before this request came
-            self._tell_gone(process)
 
     def _listen(self, process: subprocess.Popen) -> None:
         for line in process.stdout:
             part = json.loads(line)
-            if part["id"] in self.answers:
-                self.answers[part["id"]][1].put(part)
-        self._tell_gone(process)
-
-    def _tell_gone(self, process: subprocess.Popen) -> None:
-        """End the answers that this process owes."""
+            _worker, waiting = self.answers.get(part["id"], (None, None))
+            if waiting is not None:
+                waiting.put(part)
         what = _("The model's process ended unexpectedly.")
         gone = Refusal(what, _("Most often the memory was not enough."), _("Try again, or a smaller model."))
-        for worker, waiting in list(self.answers.values()):
-            if worker is process:
-                waiting.put({"error": gone.to_json()})
+        with self.lock:  # whoever asks from now on gets a new process; whoever asked before is told
+            if self.process is process:
+                self.process = None
+            for worker, waiting in list(self.answers.values()):
+                if worker is process:
+                    waiting.put({"error": gone.to_json()})

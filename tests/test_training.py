@@ -1,0 +1,135 @@
+"""The loop and what it stands on: what is learnt, what is kept, and when it ends."""
+
+import json
+import math
+
+import pytest
+import torch
+from conftest import learn, small
+
+from bigmodel.core import catalog
+from bigmodel.core.events import DIVERGED, FINISHED, STOPPED
+from bigmodel.training import checkpoint
+from bigmodel.training.losses import cross_entropy, mean_squared_error
+from bigmodel.training.optimizers import rate_factor
+
+DIGITS = ("image-classification", "vit", "digits")
+PROSE = ("text-generation", "gpt", "prose_zh")
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def of(events, kind):
+    return [event for event in events if event.kind == kind]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("block, batch", [(16, 3), (64, 1), (256, 4), (2000, 7), (4096, 1)])
+def test_every_epoch_has_as_many_batches(block, batch, seed):
+    import numpy as np
+
+    arrays = {"tokens": np.zeros(20_000, dtype=np.uint16)}
+    settings = {"block_size": block, "batch_size": batch, "seed": seed}
+    task = catalog.task("text-generation")
+    assert len({len(task.plan(arrays, settings, epoch)) for epoch in range(20)}) == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(tmp_path, cache):
+    spec = small(*PROSE, optimizer="sgd", learning_rate=10.0, clip=0.0, precision="fp32")
+    events = learn(tmp_path, cache, spec)
+    assert events[-1]["state"] == DIVERGED
+    last = of(events, "step")[-1]
+    assert not (math.isfinite(last["loss"]) and math.isfinite(last["gradient_norm"]))
+    assert all(bool(weight.isfinite().all()) for weight in weights(tmp_path).values())
+
+
+def test_stopping_keeps_the_weights(tmp_path, cache):
+    calls = iter(range(1000))
+    events = learn(tmp_path, cache, small(*DIGITS), stopped=lambda: next(calls) >= 7)
+    assert [event["state"] for event in of(events, "state")][-1] == STOPPED
+    assert weights(tmp_path) and json.loads((tmp_path / "model" / "bigmodel.json").read_text())["step"] == 7
+
+
+def test_early_stopping_ends_a_run_that_no_longer_gets_better(tmp_path, cache):
+    spec = small(*DIGITS, learning_rate=0.3, max_steps=500, eval_every=2, patience=3)
+    events = learn(tmp_path, cache, spec)
+    assert events[-1]["state"] == FINISHED
+    assert of(events, "validation")[-1]["step"] < 500
+
+
+def test_the_best_weights_are_the_ones_that_are_kept(tmp_path, cache):
+    events = learn(tmp_path, cache, small(*DIGITS, max_steps=60, eval_every=10, learning_rate=0.02))
+    values = {
+        event["step"]: (event["metrics"]["accuracy"], -event["metrics"]["loss"]) for event in of(events, "validation")
+    }
+    assert of(events, "result")[0]["step"] == max(values, key=values.get)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path, cache):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        learn(tmp_path / name, cache, small(*PROSE, max_steps=5, dropout=0.2))
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path, cache):
+    plain = {"augment": "none", "max_steps": 1, "optimizer": "sgd", "learning_rate": 0.1, "clip": 0.0}
+    for name, more in {"large": {"batch_size": 32}, "small": {"batch_size": 8, "accumulation": 4}}.items():
+        (tmp_path / name).mkdir()
+        learn(tmp_path / name, cache, small(*DIGITS, **plain, **more))
+    large, parts = weights(tmp_path / "large"), weights(tmp_path / "small")
+    assert all(torch.allclose(large[name], parts[name], atol=1e-6) for name in large)
+
+
+def test_samples_are_taken_before_the_first_step_and_at_each_validation(tmp_path, cache):
+    events = learn(tmp_path, cache, small(*PROSE, max_steps=4, eval_every=2))
+    assert sorted({event["step"] for event in of(events, "sample")}) == [0, 2, 4]
+
+
+def test_the_schedule_rises_and_then_falls():
+    settings = {"warmup": 0.1, "schedule": "cosine"}
+    factors = [rate_factor(settings, step, 100) for step in range(100)]
+    assert (
+        factors[:10] == sorted(factors[:10]) and factors[9] == 1 and factors[10:] == sorted(factors[10:], reverse=True)
+    )
+    root = {"warmup": 0.1, "schedule": "inverse-sqrt"}
+    assert rate_factor(root, 39, 100) == pytest.approx(0.5)
+
+
+def test_losses_are_what_their_equations_say():
+    logits, labels = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [9.0, 9.0, 9.0]]), torch.tensor([0, 1, -100])
+    chances = logits[:2].softmax(-1)
+    assert cross_entropy(logits, labels) == pytest.approx(-(chances[0, 0].log() + chances[1, 1].log()).item() / 2)
+    wanted = torch.eye(3)[:2]
+    assert mean_squared_error(logits, labels) == pytest.approx(((chances - wanted) ** 2).sum(-1).mean().item())
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "missing", "manifest"])
+def test_a_damaged_checkpoint_is_not_taken_for_a_good_one(tmp_path, damage):
+    folder = checkpoint.save(tmp_path / "step-1", lambda staging: (staging / "weights").write_bytes(bytes(range(256))))
+    assert checkpoint.complete(folder)
+    file = folder / "weights"
+    {
+        "flip": lambda: file.write_bytes(bytes([1, *range(1, 256)])),
+        "cut": lambda: file.write_bytes(bytes(range(255))),
+        "missing": file.unlink,
+        "manifest": (folder / checkpoint.MANIFEST).unlink,
+    }[damage]()
+    assert not checkpoint.complete(folder)
+
+
+def test_a_checkpoint_that_failed_leaves_the_old_one(tmp_path):
+    folder = checkpoint.save(tmp_path / "model", lambda staging: (staging / "weights").write_bytes(b"old"))
+
+    def fail(staging):
+        (staging / "weights").write_bytes(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.save(folder, fail)
+    assert checkpoint.complete(folder) and (folder / "weights").read_bytes() == b"old"
