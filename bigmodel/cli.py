@@ -542,7 +542,10 @@ def _width(text: str) -> int:
 def _explain(bug: Exception, studio: Studio | None) -> Words:
     """A word for the person; the traceback is kept where it can be found."""
     id = secrets.token_hex(3)
-    log = (studio.home if studio else Path.cwd()) / "cli.log"
+    if studio is None:  # no home to keep it in
+        traceback.print_exception(bug)
+        return _("Something went wrong in bigmodel itself ({kind}).", kind=type(bug).__name__)
+    log = studio.home / "cli.log"
     with log.open("a", encoding="utf-8") as file:
         print(f"[error {id}]", file=file)
         traceback.print_exception(bug, file=file)

@@ -385,3 +385,9 @@ def test_a_thousand_runs_are_listed_within_200_ms(store):
     print(json.dumps({"runs": 1000, "seconds": seconds}))
     assert min(seconds) < 0.2
     index.close()
+
+
+def test_a_home_that_cannot_be_used_is_refused(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(Refusal, match="BIGMODEL_HOME"):
+        Store(tmp_path / "file")

@@ -237,7 +237,7 @@ class RunSpec:
         )
         _refuse_misfit(task, architecture, dataset)
         name = data.get("name", "")
-        if not isinstance(name, str) or len(name) > limits.RUN_NAME_CHARACTERS:
+        if not isinstance(name, str) or len(name) > limits.RUN_NAME_CHARACTERS or not name.isprintable():
             do = _("Give text of at most {maximum} characters.", maximum=limits.RUN_NAME_CHARACTERS)
             raise Refusal(_("This name will not do."), do=do, field="name")
         given = data.get("settings", {})

@@ -35,7 +35,11 @@ class Store:
         self.server_lock = self.home / "server.lock"
         self.trash = self.home / "trash"
         self.index = Reader(self.index_file)
-        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            what = _("{home} cannot be used: {reason}.", home=str(self.home), reason=error.strerror or str(error))
+            raise Refusal(what, do=_("Name another folder in BIGMODEL_HOME.")) from error
 
     # -- written -----------------------------------------------------------------------------------
     def launch(self, spec: RunSpec, token: str = "") -> str:
