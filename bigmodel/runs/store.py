@@ -39,7 +39,7 @@ class Store:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             what = _("{home} cannot be used: {reason}.", home=str(self.home), reason=error.strerror or str(error))
-            raise Refusal(what, do=_("Name another folder in BIGMODEL_HOME.")) from error
+            raise Refusal(what, do=_("Name another folder with {variable}.", variable="BIGMODEL_HOME")) from error
 
     # -- written -----------------------------------------------------------------------------------
     def launch(self, spec: RunSpec, token: str = "") -> str:
