@@ -14,6 +14,9 @@ from bigmodel.core.words import _
 from bigmodel.data.tokenizers import is_chinese
 
 SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
+LENGTHS = (
+    8  # batches are as long as a multiple of it: few shapes, for each of which the CPU's kernels are made and kept
+)
 MEGABATCH = 50  # batches whose sentences are sorted by length together
 
 
@@ -290,7 +293,8 @@ def _gather(arrays: Mapping, side: str, indices: Any) -> tuple[Any, Any]:
     import torch
 
     starts, ends = arrays[f"{side}_offsets"][indices], arrays[f"{side}_offsets"][np.asarray(indices) + 1]
-    places = np.arange((ends - starts).max())[None] + starts[:, None]
+    width = -(-(ends - starts).max() // LENGTHS) * LENGTHS
+    places = np.arange(width)[None] + starts[:, None]
     real = places < ends[:, None]
     ids = np.where(real, arrays[side][np.minimum(places, len(arrays[side]) - 1)], 0).astype(np.int64)
     return torch.from_numpy(ids), torch.from_numpy(real)
