@@ -9,7 +9,9 @@ take the folder for its own and answer the first deep link without our frame.
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ import bigmodel  # noqa: E402
 from bigmodel.ui.live_plot import PLOTLY_PATH, PLOTLY_URL  # noqa: E402
 from bigmodel.ui.state import studio  # noqa: E402
 from bigmodel.ui.trouble import show_trouble  # noqa: E402
+from bigmodel.ui.welcome import warm  # noqa: E402
 
 Message = MutableMapping[str, object]
 
@@ -75,6 +78,8 @@ class SecurityHeaders:
 async def lifespan(app: st.App) -> AsyncIterator[dict]:
     """The supervisor lives as long as the server; runs go on without either."""
     await anyio.to_thread.run_sync(studio().serve)
+    if os.environ.get("BIGMODEL_SPARE", "1") != "0":
+        threading.Thread(target=warm, name="bigmodel-warm", daemon=True).start()
     try:
         yield {}
     finally:

@@ -75,7 +75,7 @@ def examples(model: Model, form: str, fields: tuple[Field, ...]) -> None:
     known = studio().examples(model.id)
     if not known:
         return
-    st.markdown(_("**Examples** the model has not been trained on"))
+    st.markdown(_("**Examples**") if model.starter else _("**Examples** the model has not been trained on"))
     picture = next((field.name for field in fields if isinstance(field, Image)), None)
     if picture:
         names = [_("Example {number}", number=number + 1) for number in range(len(known))]

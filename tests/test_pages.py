@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from bigmodel.core import catalog, events, words
 from bigmodel.core.blocks import Prose
+from bigmodel.core.spec import TRAINING
 from bigmodel.studio import Studio
 from bigmodel.ui import places, state
 from bigmodel.ui.answers import DONE, RUNNING, STOPPED, Answer

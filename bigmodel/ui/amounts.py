@@ -100,8 +100,8 @@ def metric_named(task: Task, name: str) -> Metric:
 
 
 def headline(task: Task, metrics: Mapping[str, float]) -> tuple[str, str] | None:
-    """(label, value) of the metric that matters most among those that were measured."""
-    for metric in (*task.metrics, LOSS):
+    """(label, value) of the first metric that was measured; the loss, which says least, only where there is no other."""
+    for metric in (*(metric for metric in task.metrics if metric.name != LOSS.name), LOSS):
         if metric.name in metrics:
             return say(metric.label), measured(metric, metrics[metric.name])
     return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from bigmodel.core import catalog, events
+from bigmodel.core import events
 from bigmodel.studio import Run
 from bigmodel.ui import amounts, language, places
-from bigmodel.ui.language import _, say
+from bigmodel.ui.language import _
+from bigmodel.ui.run_row import run_title
 from bigmodel.ui.state import studio
 
 BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0  # between two looks at what is going on
@@ -55,12 +56,7 @@ def _now(was_busy: bool) -> None:
 
 def _run_chip(run: Run, waiting: int) -> None:
     with st.container(border=True, gap="xsmall"):
-        title = (
-            say(catalog.datasets()[run.spec.dataset].title)
-            if run.spec.dataset in catalog.datasets()
-            else run.spec.dataset
-        )
-        places.link("runs", run.spec.name or title, icon="spinner", width="stretch", run=run.id)
+        places.link("runs", run_title(run), icon="spinner", width="stretch", run=run.id)
         share = run.step / run.steps if run.steps else 0.0
         st.progress(min(1.0, share))
         left = _("{time} left", time=amounts.duration(run.eta)) if run.eta is not None else _("Getting ready")

@@ -78,6 +78,7 @@ function layoutOf(data, theme, touch) {
 function configOf(data, touch) {
   return {
     displaylogo: false,
+    showTips: false,
     responsive: false, // the observer below also sees the sidebar open and close
     displayModeBar: touch ? false : "hover",
     modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],

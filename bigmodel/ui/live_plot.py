@@ -57,7 +57,6 @@ def live_plot(
                 "Reset axes": _("Whole chart"),
                 "Autoscale": _("Whole chart"),
                 "Download plot as a PNG": _("Save as a picture"),
-                "Double-click to zoom back out": _("Double-click for the whole chart"),
             },
         },
     )

@@ -10,6 +10,7 @@ from bigmodel.core.blocks import Block, Note, Picture, Prose, Scores, Table
 from bigmodel.core.words import Words
 from bigmodel.ui import charts
 from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.picture import enlarged
 from bigmodel.ui.prose import prose
 
 SHOWN_SCORES = 10
@@ -21,9 +22,14 @@ def newest(blocks: Sequence[Block]) -> list[Block]:
     return [block for place, block in enumerate(blocks) if not isinstance(block, Prose) or place == last]
 
 
-def show(blocks: Sequence[Block], key: str, done: bool = True) -> None:
-    """An answer so far. The key stays the same while it grows, so that it grows in place."""
+def show(blocks: Sequence[Block], key: str, done: bool = True, scores: int = SHOWN_SCORES) -> None:
+    """An answer so far. The key stays the same while it grows, so that it grows in place.
+
+    scores: of names with probabilities, at most so many.
+    """
     for place, block in enumerate(newest(blocks)):
+        if isinstance(block, Scores):
+            block = Scores(block.names[:scores], block.values[:scores])
         SHOWERS[type(block)](block, f"{key}.{place}", done)
 
 
@@ -35,7 +41,7 @@ def _prose(block: Prose, key: str, done: bool) -> None:
 
 
 def _scores(block: Scores, key: str, done: bool) -> None:
-    names, values = [say(Words(name)) for name in block.names[:SHOWN_SCORES]], block.values[:SHOWN_SCORES]
+    names, values = [say(Words(name)) for name in block.names], block.values
     if not names:
         return
     alt = _(
@@ -48,7 +54,7 @@ def _scores(block: Scores, key: str, done: bool) -> None:
 
 
 def _picture(block: Picture, key: str, done: bool) -> None:
-    st.image(block.png, caption=block.caption or None, alt=block.caption or _("A picture of the answer"))
+    st.image(enlarged(block.png), caption=block.caption or None, alt=block.caption or _("A picture of the answer"))
 
 
 def _table(block: Table, key: str, done: bool) -> None:

@@ -16,6 +16,8 @@ from bigmodel.ui.answers import FAILED, REFUSED, Answer
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.state import studio
 
+FEW = 4  # scores on a card
+
 STEPS = (
     (words("Choose"), words("A task, data and a network. Only what fits together is offered.")),
     (words("See what it takes"), words("Parameters, memory and time are measured before anything starts.")),
@@ -44,9 +46,21 @@ def example_answer(model: Model, number: int) -> Answer | None:
         return _shown[model.id, number]
 
 
+def starters() -> list[Model]:
+    """The models that come along, in the order of their tasks."""
+    order = list(catalog.tasks())
+    return sorted((model for model in studio().models() if model.starter), key=lambda model: order.index(model.task))
+
+
+def warm() -> None:
+    """Ask the examples of the front page, so that the first visitor finds them answered."""
+    for model in starters():
+        example_answer(model, 0)
+
+
 def starter_cards() -> None:
-    starters = [model for model in studio().models() if model.starter]
-    if not starters:
+    known = starters()
+    if not known:
         st.info(
             _(
                 "No models have come along with this copy of bigmodel. Train one below, or build them: python -m bigmodel starters build"
@@ -54,8 +68,8 @@ def starter_cards() -> None:
             icon=":material/deployed_code:",
         )
         return
-    with st.grid(3, min_column_width=280, gap="medium"):
-        for model in starters:
+    with st.grid(3, min_column_width=250, gap="medium"):
+        for model in known:
             starter_card(model)
 
 
@@ -69,7 +83,7 @@ def starter_card(model: Model) -> None:
         key = f"home.{model.id}"
         answer = example_answer(model, st.session_state.get(key, 0))
         if answer:
-            answer_card(answer, task, f"{key}.answer", stoppable=False)
+            answer_card(answer, task, f"{key}.answer", stoppable=False, scores=FEW)
         st.space("stretch")
         merit = model_facts.merit(model)
         if merit:
@@ -78,9 +92,7 @@ def starter_card(model: Model) -> None:
             if st.button(_("Try it"), type="primary", icon=":material/play_circle:", key=f"{key}.try"):
                 places.go("try", model=model.id)
             if answer:
-                st.button(
-                    _("Another example"), icon=":material/refresh:", key=f"{key}.next", on_click=_next, args=(key,)
-                )
+                st.button(_("Another one"), icon=":material/refresh:", key=f"{key}.next", on_click=_next, args=(key,))
 
 
 def _next(key: str) -> None:
