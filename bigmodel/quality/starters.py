@@ -47,10 +47,10 @@ POEMS = ("春眠不觉晓，", "明月几时有，", "独坐空山里，", "长�
 PHRASES = (
     "Failed to load the page. Please try again later.",
     "Do you want to save the changes before closing?",
-    "The file could not be found.",
-    "Select a language from the list below.",
-    "Your password must contain at least 8 characters.",
-    "The connection to the server was lost.",
+    "Are you sure you want to delete this file?",
+    "This feature is not supported on your device.",
+    "Choose a color for the background.",
+    "The server is not responding.",
 )
 
 ALL: Mapping[str, Starter] = {

@@ -284,7 +284,7 @@ def _generate(model: Any, processor: Any, text: str, longest: int, inputs: Mappi
             do_sample=False,
             max_length=min(inputs["max_new_tokens"] + 1, longest),
         )[0]
-    return processor.decode(out, skip_special_tokens=True), len(out) - 1
+    return processor.decode(out, skip_special_tokens=True).replace("\ufffd", ""), len(out) - 1  # no half characters
 
 
 def _gather(arrays: Mapping, side: str, indices: Any) -> tuple[Any, Any]:
