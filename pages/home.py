@@ -10,6 +10,7 @@ from bigmodel.ui.state import studio
 from bigmodel.ui.welcome import starter_cards, steps, task_card
 
 LAST = 3  # runs shown
+LOOK_SECONDS = 2.0
 
 st.title(_("Train a model of your own, and see how it learns"))
 st.markdown(
@@ -18,9 +19,15 @@ st.markdown(
     )
 )
 
-live = studio().runs(states=tuple(events.LIVE), limit=1)
-if live:
-    run_row(live[0])
+
+def live() -> None:
+    """The run that is going on, with its progress."""
+    for run in studio().runs(states=tuple(events.LIVE), limit=1):
+        run_row(run)
+
+
+if studio().runs(states=tuple(events.LIVE), limit=1):
+    st.fragment(live, run_every=LOOK_SECONDS)()
 
 starter_cards()
 

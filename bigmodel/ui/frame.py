@@ -7,9 +7,10 @@ import streamlit as st
 from bigmodel.core import events
 from bigmodel.studio import Run
 from bigmodel.ui import amounts, language, places
-from bigmodel.ui.language import _
+from bigmodel.ui.language import _, say
 from bigmodel.ui.run_row import run_title
 from bigmodel.ui.state import studio
+from bigmodel.ui.states import look
 
 BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0  # between two looks at what is going on
 
@@ -59,7 +60,7 @@ def _run_chip(run: Run, waiting: int) -> None:
         places.link("runs", run_title(run), icon="spinner", width="stretch", run=run.id)
         share = run.step / run.steps if run.steps else 0.0
         st.progress(min(1.0, share))
-        left = _("{time} left", time=amounts.duration(run.eta)) if run.eta is not None else _("Getting ready")
+        left = _("{time} left", time=amounts.duration(run.eta)) if run.eta is not None else say(look(run.state).title)
         st.caption(left if not waiting else _("{left} · waiting: {count}", left=left, count=waiting))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from bigmodel.core import catalog, events
+from bigmodel.core.errors import Refusal
 from bigmodel.studio import Run
 from bigmodel.ui import amounts, places
 from bigmodel.ui.choice import title_of
@@ -48,8 +49,10 @@ def _number(run: Run) -> None:
     said = amounts.headline(task, metrics) if task else None
     if said:
         st.markdown(f"{plain(said[1])}  \n:small[:gray[{said[0]}]]")
-    elif run.reason:
-        st.caption(plain(say(run.reason)))
+        return
+    why = Refusal.from_json(run.error).what if run.error else run.reason
+    if why:
+        st.caption(plain(say(why)))
 
 
 def confirm_stop(run: Run) -> None:
