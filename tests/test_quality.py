@@ -37,8 +37,8 @@ def test_a_check_is_trained_measured_and_written_down(home, tmp_path):
 
 
 def test_a_training_that_fails_says_why(home):
-    absurd = replace(CHECKS["fashion-vit"], settings={"width": 100, "attention_heads": 3})
-    with pytest.raises(measure.Failed, match="A width of 100 cannot be shared by 3 attention heads"):
+    absurd = replace(CHECKS["fashion-vit"], settings={"patch": 5})
+    with pytest.raises(measure.Failed, match="Patches of 5 pixels do not tile a picture of 28 x 28"):
         measure.measure(absurd, home, threads=1)
 
 
