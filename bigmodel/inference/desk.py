@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bigmodel.studio import Model
 
 EXAMPLE_ROWS = 40
+LEAVING_SECONDS = 1.0
 
 
 class Desk:
@@ -44,13 +45,15 @@ class Desk:
     def close(self) -> None:
         with self.lock:
             process, self.process = self.process, None
-        if process is not None:
+        if process is None:
+            return
+        with suppress(OSError):  # it is dead already
             process.stdin.close()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        try:
+            process.wait(LEAVING_SECONDS)
+        except subprocess.TimeoutExpired:  # in the middle of an answer that nobody waits for any more
+            process.kill()
+            process.wait()
 
     def ask(self, model: Model, inputs: Mapping) -> Iterator[Block]:
         """Blocks as they come. Closing the iterator stops the work."""
