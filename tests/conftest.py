@@ -1,6 +1,8 @@
 """For all tests: one thread a process, a home of their own, and the smallest real runs."""
 
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +10,13 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere; two th
 
 import psutil
 import pytest
+
+MAIN = sys.modules["__main__"]
+for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+    if (
+        signal.getsignal(number) is signal.SIG_IGN
+    ):  # as in the background of a shell; what the tests start must not inherit it
+        signal.signal(number, signal.default_int_handler)
 
 SMALLEST = {"epochs": 1, "max_steps": 3, "batch_size": 32, "channels": 4, "precision": "fp32"}
 
@@ -53,7 +62,8 @@ def home(tmp_path, monkeypatch):
     """A home folder of the test's own, for this process and all that it starts."""
     monkeypatch.setenv("BIGMODEL_HOME", str(tmp_path))
     monkeypatch.delenv("BIGMODEL_SPARE", raising=False)
-    return tmp_path
+    yield tmp_path
+    sys.modules["__main__"] = MAIN  # Streamlit's test bench puts a page there, which spawned processes would then run
 
 
 SMALL = {
