@@ -15,7 +15,7 @@ from bigmodel.data.tokenizers import is_chinese
 
 SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
 LENGTHS = (
-    8  # batches are as long as a multiple of it: few shapes, for each of which the CPU's kernels are made and kept
+    8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
 )
 MEGABATCH = 50  # batches whose sentences are sorted by length together
 
