@@ -14,9 +14,7 @@ from bigmodel.core.words import _
 from bigmodel.data.tokenizers import is_chinese
 
 SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
-LENGTHS = (
-    8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
-)
+LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
 MEGABATCH = 50  # batches whose sentences are sorted by length together
 
 
