@@ -100,6 +100,19 @@ def test_the_first_slow_step_is_not_in_the_eta():
     assert story(plan, step(1, 60.0), step(2, 60.1)).eta == pytest.approx(10.0, rel=0.01)
 
 
+def test_what_is_only_looked_at_is_in_the_eta():
+    """100 steps of 0.1 s, a validation of 4 s each 25, as many test rows as validation rows times two."""
+    plan = Event("plan", {"steps": 100, "steps_per_epoch": 25, "rows": {"train": 1000, "validation": 100, "test": 200}})
+    looked = Event("validation", {"step": 25, "metrics": {"accuracy": 0.5, "loss": 1.0}, "seconds": 4.0})
+    begun, half = [plan, step(24, 2.4), step(25, 2.5)], [step(49, 4.9), step(50, 5.0)]
+    unknown = 25 * 0.1 / 3 * 0.1  # an epoch's steps at a third, for a tenth of the rows
+    assert story(*begun).eta == pytest.approx(7.5 + 4 * unknown + 2 * unknown)
+    assert story(*begun, looked).eta == pytest.approx(7.5 + 3 * 4 + 2 * 4)
+    assert story(*begun, looked, *half).eta == pytest.approx(5.0 + 3 * 4 + 2 * 4), "the one at 50 is going on"
+    ended = Event("validation", {"step": 100, "metrics": {"accuracy": 0.5, "loss": 1.0}, "seconds": 4.0})
+    assert story(*begun, looked, *half, step(100, 10.0), ended).eta == pytest.approx(2 * 4), "the test"
+
+
 def test_a_clock_that_jumps_changes_neither_eta_nor_order():
     jumped = [
         Event("step", {"step": n, "loss": 1.0, "seconds": n * 0.5}, time=t) for n, t in ((1, 5), (2, 9e9), (3, 7))

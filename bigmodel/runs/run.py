@@ -10,6 +10,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 
 RECENT = 30  # step events that the speed is measured over
+LOOK_COST = 1 / 3  # of a step: a batch that is only looked at, before the first validation has been timed
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def nothing() -> Facts:
     return {
         "state": "", "reason": None, "error": None, "created": 0.0, "started": 0.0, "ended": 0.0, "clock": 0.0,
         "step": 0, "epoch": 0.0, "loss": None, "recent": [], "plan": {}, "phase": None,
-        "validation": {}, "validated": -1, "best": {}, "best_step": 0, "result": {},
+        "validation": {}, "validated": -1, "looks": [0, 0.0], "best": {}, "best_step": 0, "result": {},
         "number": 0, "token": "", "device": "",
     }  # fmt: skip
 
@@ -105,15 +106,16 @@ def run_of(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: b
         steps=_planned(facts),
         reason=Words.from_json(facts["reason"]) if facts["reason"] else None,
         phase=Words.from_json(facts["phase"]) if facts["phase"] else None,
-        eta=eta(facts),
+        eta=eta(facts, spec.settings),
         position=position,
         has_model=has_model,
         number=facts["number"],
     )
 
 
-def eta(facts: Facts) -> float | None:
-    """Seconds left, from the speed over the last steps; None where that is not known.
+def eta(facts: Facts, settings: Mapping) -> float | None:
+    """Seconds left: the steps at the speed of the last ones, the validations still to come, the test at the end.
+    None where the speed is not known.
 
     Measured between two step events by the worker's own stopwatch: neither the slow first step nor a wall
     clock that jumps is in it.
@@ -122,12 +124,30 @@ def eta(facts: Facts) -> float | None:
     if facts["state"] != RUNNING or len(recent) < 2 or not steps:
         return None
     (first, since), (last, until) = recent[0], recent[-1]
-    return max(steps - last, 0) * (until - since) / (last - first)
+    pace = (until - since) / (last - first)
+    return max(steps - last, 0) * pace + _looking(facts, settings, steps, pace)
+
+
+def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
+    """Seconds in which the model will be measured and not trained."""
+    if facts["result"]:
+        return 0.0
+    per_epoch, (count, spent) = _whole(facts["plan"], "steps_per_epoch") or steps, facts.get("looks") or (0, 0.0)
+    train, validation, test = (_whole(facts["plan"].get("rows"), split) for split in ("train", "validation", "test"))
+    once = spent / count if count else per_epoch * pace * LOOK_COST * validation / max(train, 1)
+    every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
+    due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
+    return once * (due + test / max(validation, 1))
 
 
 def _planned(facts: Facts) -> int:
-    steps = facts["plan"].get("steps", 0)
-    return steps if isinstance(steps, int) else 0
+    return _whole(facts["plan"], "steps")
+
+
+def _whole(numbers: object, name: str) -> int:
+    """A whole number of a plan, 0 where there is none."""
+    number = numbers.get(name) if isinstance(numbers, Mapping) else None
+    return number if isinstance(number, int) else 0
 
 
 def _state(facts: Facts, data: Mapping) -> None:
@@ -159,6 +179,7 @@ def _step(facts: Facts, data: Mapping) -> None:
     step, seconds, recent = int(data["step"]), float(data["seconds"]), facts["recent"]
     if recent and (step <= recent[-1][0] or seconds < recent[-1][1]):
         recent.clear()  # it has gone back to a checkpoint, or goes on in another process
+        facts["validated"] = min(facts["validated"], step - 1)
     recent.append([step, seconds])
     del recent[:-RECENT]
     facts |= {"step": step, "epoch": float(data.get("epoch", 0.0)), "loss": float(data["loss"]), "phase": None}
@@ -166,6 +187,8 @@ def _step(facts: Facts, data: Mapping) -> None:
 
 def _validation(facts: Facts, data: Mapping) -> None:
     facts |= {"validation": dict(data["metrics"]), "validated": int(data["step"])}
+    count, spent = facts.get("looks") or (0, 0.0)
+    facts["looks"] = [count + 1, spent + float(data["seconds"])]
 
 
 def _checkpoint(facts: Facts, data: Mapping) -> None:
