@@ -25,7 +25,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.runs.index import Index
 from bigmodel.runs.lock import Lock, is_held
-from bigmodel.runs.run import fold
+from bigmodel.runs.run import fold, grow, nothing, run_of
 from bigmodel.runs.store import Store
 
 SPEC = RunSpec("text-generation", "gpt", "classics-en", {"epochs": 2, "device": "auto"})
@@ -111,6 +111,16 @@ def test_what_is_only_looked_at_is_in_the_eta():
     assert story(*begun, looked, *half).eta == pytest.approx(5.0 + 3 * 4 + 2 * 4), "the one at 50 is going on"
     ended = Event("validation", {"step": 100, "metrics": {"accuracy": 0.5, "loss": 1.0}, "seconds": 4.0})
     assert story(*begun, looked, *half, step(100, 10.0), ended).eta == pytest.approx(2 * 4), "the test"
+
+
+def test_a_few_slow_seconds_hardly_change_the_eta():
+    plan, facts = Event("plan", {"steps": 10_000}), nothing()
+    for event in (state(QUEUED, 1), state(STARTING, 2), state(RUNNING, 3), plan):
+        grow(facts, event)
+    for number in range(1, 1001):
+        grow(facts, step(number, 0.1 * number + 0.9 * max(number - 980, 0)))
+    assert run_of("a-run", SPEC, facts).eta == pytest.approx(900, rel=0.4), "at ten times the pace it were 9,000"
+    assert len(facts["recent"]) <= 60 and facts["recent"][0][0] == 1
 
 
 def test_a_clock_that_jumps_changes_neither_eta_nor_order():

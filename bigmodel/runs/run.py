@@ -9,7 +9,7 @@ from bigmodel.core.events import ENDED, LIVE, QUEUED, RUNNING, TRANSITIONS, Even
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 
-RECENT = 30  # step events that the speed is measured over
+RECENT = 30  # step events that are all remembered; of those before them ever fewer
 LOOK_COST = 1 / 3  # of a step: a batch that is only looked at, before the first validation has been timed
 
 
@@ -114,16 +114,17 @@ def run_of(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: b
 
 
 def eta(facts: Facts, settings: Mapping) -> float | None:
-    """Seconds left: the steps at the speed of the last ones, the validations still to come, the test at the end.
-    None where the speed is not known.
+    """Seconds left: the steps at the speed of the newer half of those done, the validations still to come, the
+    test at the end. None where the speed is not known.
 
     Measured between two step events by the worker's own stopwatch: neither the slow first step nor a wall
-    clock that jumps is in it.
+    clock that jumps is in it. The speed of a few seconds is that of whatever else the machine does just then.
     """
     recent, steps = facts["recent"], _planned(facts)
     if facts["state"] != RUNNING or len(recent) < 2 or not steps:
         return None
-    (first, since), (last, until) = recent[0], recent[-1]
+    last, until = recent[-1]
+    first, since = next((mark for mark in reversed(recent[:-1]) if mark[0] <= last / 2), recent[0])
     pace = (until - since) / (last - first)
     return max(steps - last, 0) * pace + _looking(facts, settings, steps, pace)
 
@@ -181,7 +182,8 @@ def _step(facts: Facts, data: Mapping) -> None:
         recent.clear()  # it has gone back to a checkpoint, or goes on in another process
         facts["validated"] = min(facts["validated"], step - 1)
     recent.append([step, seconds])
-    del recent[:-RECENT]
+    if len(recent) > 2 * RECENT:
+        del recent[1:RECENT:2]
     facts |= {"step": step, "epoch": float(data.get("epoch", 0.0)), "loss": float(data["loss"]), "phase": None}
 
 
