@@ -502,9 +502,16 @@ def _quality(arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def _bench(arguments: Sequence[str]) -> int:
+    from bigmodel.bench.command import main
+
+    return main(arguments)
+
+
 HANDED_ON = {
     "starters": (_starters, _("build the models that ship with bigmodel")),
     "quality": (_quality, _("measure how well the recipes do, beside their baselines")),
+    "bench": (_bench, _("measure how fast it is, beside what people would pick instead")),
 }
 
 

@@ -21,11 +21,12 @@ MAY_IMPORT = {
     "training": {"core", "data", "evaluation"},
     "inference": {"core", "data", "training"},
     "quality": {"core", "datasets", "data", "training", "evaluation", "inference", "studio"},
+    "bench": {"core", "datasets", "data", "training", "inference", "runs", "studio"},
     "runs": {"core", "training"},
     "studio": {"core", "runs", "data", "inference", "training"},
     "ui": {"core", "studio"},
     "pages": {"core", "ui", "studio"},
-    "cli": {"core", "runs", "studio", "quality"},
+    "cli": {"core", "runs", "studio", "quality", "bench"},
     "__main__": {"cli"},
 }
 HEAVY = {

@@ -1,0 +1,170 @@
+"""The benchmarks compare the same model, data and batch, and say what they did not measure."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bigmodel.bench import command, language_model, report, training
+from bigmodel.bench.side import Failed, Missing, Side, alternate, peer
+
+ROOT = Path(__file__).parents[1]
+TINY = {"layers": 1, "width": 16, "attention_heads": 2, "block_size": 16, "batch_size": 4, "precision": "fp32"}
+
+
+@pytest.fixture
+def writer():
+    return language_model.char_gpt_spec(**TINY)
+
+
+def own_losses(spec, steps, monkeypatch):
+    """The loss of every step of our loop."""
+    monkeypatch.setattr("bigmodel.training.loop.STEP_EVENT_SECONDS", 0.0)
+    return [one["loss"] for one in training.run(spec, steps) if one.kind == "step"]
+
+
+# -- the same work on both sides -------------------------------------------------------------------
+def test_the_bare_loop_learns_exactly_what_ours_learns(writer, monkeypatch):
+    theirs = language_model.bare_loop(writer, training.prepared(writer), steps=4, warm=1)["losses"]
+    assert own_losses(writer, 5, monkeypatch) == pytest.approx(theirs, rel=1e-6)
+
+
+def test_the_trainer_learns_what_our_loop_learns(writer, monkeypatch):
+    in_our_order = {"train_sampling_strategy": "sequential", "logging_steps": 1, "remove_unused_columns": False}
+    measure = language_model.trainer_side(writer.to_json(), 4, 1, aligned=True, **in_our_order)
+    assert own_losses(writer, 5, monkeypatch) == pytest.approx(measure()["losses"], rel=1e-3)
+
+
+def test_everybody_begins_with_the_same_weights(writer):
+    import torch
+
+    data = training.prepared(writer)
+    one, two = training.fresh_model(writer, data).state_dict(), training.fresh_model(writer, data).state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_speed_is_that_of_the_steps_after_the_warm_up(writer):
+    events = [one for one in training.run(writer, 400) if one.kind == "step"]
+    found = training.speed(events, warm=1)
+    per_step = writer.settings["batch_size"] * writer.settings["block_size"]
+    assert found["rate"] * found["step_seconds"] == pytest.approx(per_step, rel=0.02)
+
+
+# -- processes ---------------------------------------------------------------------------------------
+def echo(word):
+    """A side for the tests: what it was given, and how often it was asked."""
+    asked = []
+
+    def measure():
+        print("libraries print")  # must not disturb the answers
+        asked.append(word)
+        return {"rate": float(len(asked)), "word": word}
+
+    return measure
+
+
+def broken(where):
+    def measure():
+        raise ValueError("no such thing")
+
+    return broken("") if where == "measure" and measure() else measure()
+
+
+def lacking():
+    peer("a_library_that_nobody_has")
+
+
+def side(function, **arguments):
+    return Side(f"test_bench:{function}", {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}, **arguments)
+
+
+def test_sides_take_turns_in_processes_of_their_own():
+    found = alternate({"a": side("echo", word="one"), "b": side("echo", word="two")}, 3)
+    assert [one["rate"] for one in found["a"]] == [1, 2, 3]
+    assert {one["word"] for one in found["b"]} == {"two"}
+
+
+def test_a_missing_peer_is_said_with_what_to_install_and_the_others_are_measured():
+    found = alternate({"ours": side("echo", word="x"), "peer": side("lacking")}, 2)
+    row = report.compared("work", found["ours"], "a peer", found["peer"], "tokens/s", ">= 1.5")
+    assert isinstance(found["peer"], Missing) and row["ours_value"] == 1.5
+    assert "a_library_that_nobody_has is missing, pip install -r requirements-bench.txt" in row["note"]
+    assert row["ratio"] is None and row["reached"] is None and "not measured" in report.section(figures(row))
+
+
+def test_a_side_that_breaks_says_why():
+    with pytest.raises(Failed, match="ValueError: no such thing"):
+        alternate({"a": side("broken", where="start")}, 1)
+
+
+# -- rows, figures, page -------------------------------------------------------------------------------
+def figures(*rows, name="char-gpt"):
+    place = {"processor": "p", "cores": 2, "threads": "1", "rounds": 1, "python": "3", "versions": {}, "date": "d"}
+    return {name: {"rows": list(rows), "place": place, "load": [0.1, 0.2], "seconds": 3.0}}
+
+
+def rates(*values):
+    return [{"rate": value, "threads": 1, "precision": "fp32"} for value in values]
+
+
+def times(*values):
+    return [{"seconds": value} for value in values]
+
+
+def test_a_row_compares_medians_whichever_way_is_better():
+    faster = report.compared("w", rates(3, 900, 4), "p", rates(1, 2, 3), "u/s", ">= 1.9")
+    assert (faster["ours_value"], faster["peer_value"], faster["ratio"], faster["reached"]) == (4, 2, 2, True)
+    part = report.compared("w", times(3), "p", times(6), "s", "<= 0.45", "seconds", ratio="time")
+    assert (part["ratio"], part["reached"]) == (0.5, False)
+    assert report.compared("w", times(3), "p", times(6), "s", ">= 2", "seconds")["reached"] is True
+
+
+def test_a_row_alone_is_held_against_its_bound():
+    assert report.alone("list of 1,000 runs", [0.1, 0.3, 0.15], "s", "<= 0.2")["reached"] is True
+
+
+@pytest.mark.parametrize(
+    "goal, ratio, met", [(1.5, 1.6, True), (">= 1.5x", 1.4, False), ("", 3.0, None), (2, None, None)]
+)
+def test_goals_are_read_as_they_are_written(goal, ratio, met):
+    assert report.reached({"goal": goal, "ratio": ratio}) is met
+
+
+def test_the_page_keeps_what_others_write(tmp_path):
+    page, file = tmp_path / "BENCHMARKS.md", tmp_path / "figures.json"
+    page.write_text("# How well\n\n<!-- figures: others -->\n| 1 |\n<!-- end of figures -->\n")
+    row = report.compared("w", rates(3), "p", rates(2), "u/s", ">= 1.9")
+    for name in ("char-gpt", "gpt", "gpt"):
+        report.keep(name, figures(row)["char-gpt"], ["gpt", "char-gpt"], file, page)
+    text = page.read_text()
+    assert text.startswith("# How well\n\n<!-- figures: others -->\n| 1 |\n<!-- end of figures -->\n")
+    assert text.index("| `gpt` |") < text.index("| `char-gpt` |") and text.count("| `gpt` |") == 1
+    assert list(json.loads(file.read_text())) == ["gpt", "char-gpt"]
+
+
+def test_the_page_says_what_the_figures_say():
+    text = report.PAGE.read_text("utf-8")
+    assert report.with_section(text, report.section(report.read())) == text
+
+
+# -- the command ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", command.COMPARISONS)
+def test_every_comparison_is_found(name):
+    assert callable(command._function(name)) and "rounds" in command._wanted(name, command._parser().parse_args([]))
+
+
+def test_unknown_names_and_rounds_are_refused(capsys):
+    for wrong in (["no-such-thing"], ["--rounds", "0"]):
+        with pytest.raises(SystemExit) as leaving:
+            command.main(wrong)
+        assert leaving.value.code == 2
+    assert "Choose from: gpt" in capsys.readouterr().err
+
+
+def test_what_benchmarks_need_is_pinned_with_its_reason():
+    files = [(ROOT / f"requirements-{name}.txt").read_text() for name in ("dev", "bench")]
+    lines = [line for file in files for line in file.splitlines() if line and line[0] not in "#-"]
+    assert all(re.match(r"[\w-]+==\S+ +# .", line) for line in lines)
+    asked = re.findall(r'peer\("([\w]+)', "".join(file.read_text() for file in (ROOT / "bigmodel/bench").glob("*.py")))
+    assert set(asked) <= {line.split("==")[0] for line in lines}
