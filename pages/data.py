@@ -36,6 +36,6 @@ else:
             "These data sets come with bigmodel and need no network. Each is cut into training, validation and test rows once and for all."
         )
     )
-    with st.grid(3, min_column_width=280, gap="medium"):
+    with st.grid(3, min_column_width=260, gap="medium"):
         for dataset in catalog.datasets().values():
             card(dataset)

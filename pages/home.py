@@ -31,7 +31,7 @@ if studio().runs(states=tuple(events.LIVE), limit=1):
 
 starter_cards()
 
-st.subheader(_("Train your own"))
+st.header(_("Train your own"))
 st.caption(_("Three clicks: choose one, start it, try it. The settings are chosen so that a first run works."))
 with st.grid(3, min_column_width=260, gap="medium"):
     for task in catalog.tasks().values():
@@ -39,10 +39,10 @@ with st.grid(3, min_column_width=260, gap="medium"):
 
 last = [run for run in studio().runs(limit=LAST + 1) if run.state not in events.LIVE][:LAST]
 if last:
-    st.subheader(_("Last runs"))
+    st.header(_("Last runs"))
     for run in last:
         run_row(run)
     places.link("runs", _("All runs"), icon=":material/arrow_forward:")
 
-st.subheader(_("How it works"))
+st.header(_("How it works"))
 steps()

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from bigmodel.ui import model_facts, places
-from bigmodel.ui.language import _
+from bigmodel.ui.language import _, plain
 from bigmodel.ui.model_card import model_card
 from bigmodel.ui.state import studio
 
@@ -11,9 +11,9 @@ st.title(_("Models"))
 models = model_facts.choices()
 own, starters = [model for model in models if not model.starter], [model for model in models if model.starter]
 
-st.subheader(_("Trained here"))
+st.header(_("Trained here"))
 if own:
-    st.caption(_("They lie in {folder}.", folder=f"`{studio().home / 'runs'}`"))
+    st.caption(plain(_("They lie in {folder}.", folder=str(studio().home / "runs"))))
     with st.grid(2, min_column_width=340, gap="medium"):
         for model in own:
             model_card(model)
@@ -23,7 +23,7 @@ else:
         places.go("train")
 
 if starters:
-    st.subheader(_("Come along with bigmodel"))
-    with st.grid(3, min_column_width=300, gap="medium"):
+    st.header(_("Included with bigmodel"))
+    with st.grid(3, min_column_width=270, gap="medium"):
         for model in starters:
             model_card(model)

@@ -11,7 +11,7 @@ from bigmodel.ui import places
 from bigmodel.ui.ask import Form
 from bigmodel.ui.choice import Combination, combination
 from bigmodel.ui.diagram import diagram
-from bigmodel.ui.forecast_card import forecast_card
+from bigmodel.ui.forecast_card import forecast_card, forecast_line
 from bigmodel.ui.language import _, current, say
 from bigmodel.ui.state import spend, studio, token
 from bigmodel.ui.trouble import show_refusal
@@ -22,13 +22,13 @@ def settings_form(chosen: Combination) -> Form:
     fields = fields_for(chosen.task, chosen.architecture)
     form = Form(chosen.key, defaults(chosen.task, chosen.architecture, chosen.dataset))
     network = {field.name for field in chosen.architecture.knobs}
-    for title, group in (
-        (_("Training"), [field for field in fields if field.name not in network]),
-        (_("Network"), [field for field in fields if field.name in network]),
+    for title, more, group in (
+        (_("Training"), _("Advanced training settings"), [field for field in fields if field.name not in network]),
+        (_("Network"), _("Advanced network settings"), [field for field in fields if field.name in network]),
     ):
-        st.subheader(title)
+        st.header(title)
         form.ask([field for field in group if not field.advanced])
-        form.ask_advanced([field for field in group if field.advanced], _("Advanced settings"))
+        form.ask_advanced([field for field in group if field.advanced], more)
     return form
 
 
@@ -77,24 +77,28 @@ with left:
             key="train.name",
             persist_state="session",
         )
-        st.button(_("Recommended settings"), icon=":material/restart_alt:", on_click=reset, args=(chosen.key,))
+        st.button(_("Reset settings"), icon=":material/restart_alt:", on_click=reset, args=(chosen.key,))
     spec = checked(chosen, form, name)
 
 with right:
     with st.container(border=True):
         ready = spec is not None and not studio().read_only
-        start = st.button(
-            _("Start training"),
-            type="primary",
-            icon=":material/play_arrow:",
-            width="stretch",
-            disabled=not ready,
-            key="train.start",
-        )
+        wrong = _("A setting on this page needs your attention first.")
+        with st.container(key="train.bar"):  # on a phone it stands at the bottom edge: dress.css
+            line = st.container(key="train.line", horizontal_alignment="center")
+            start = st.button(
+                _("Start training"),
+                type="primary",
+                icon=":material/play_arrow:",
+                width="stretch",
+                disabled=not ready,
+                key="train.start",
+            )
         if spec is None:
-            st.caption(_("A setting on this page needs your attention first."))
+            st.caption(wrong)
         else:
             forecast_card(spec, form)
+        line.caption(forecast_line(spec) if spec is not None else wrong)
     if spec is not None:
         with st.container(border=True):
             st.markdown(f"**{say(chosen.architecture.title)}**")

@@ -11,6 +11,7 @@ from bigmodel.ui import model_facts, places
 from bigmodel.ui.answer_card import answer_card
 from bigmodel.ui.answers import RUNNING, Answer
 from bigmodel.ui.ask import Form, checked
+from bigmodel.ui.dress import bring
 from bigmodel.ui.language import _, current, plain
 from bigmodel.ui.picture import gallery
 from bigmodel.ui.state import studio
@@ -58,6 +59,7 @@ def ask(model: Model, inputs: Mapping, instead: bool = False) -> None:
         past.pop(0)
     past.insert(0, Answer(model.id, inputs, studio().ask))
     del past[KEPT:]
+    st.session_state["try.asked"] = True
 
 
 def take_example(model: Model, form: str, fields: tuple[Field, ...], example: Mapping) -> None:
@@ -151,7 +153,7 @@ with left:
             if not form.complain(refusal.field, refusal.say(current())):
                 show_refusal(refusal)
 
-with right:
+with right, st.container(key="try.answer"):
     past = answers_of(model)
     if not past:
         st.caption(_("The answer appears here. Take an example, or fill in your own."))
@@ -163,3 +165,5 @@ with right:
             for number, answer in enumerate(past[1:], start=1):
                 with st.container(border=True):
                     answer_card(answer, task, f"answer.{number}", stoppable=False)
+if st.session_state.pop("try.asked", False):
+    bring("try.answer")

@@ -101,7 +101,7 @@ def said(app):
             yield value
 
     for node in nodes(app._tree):
-        if node.type in ("arrow_data_frame", "dataframe", "code", "table", "arrow_table"):
+        if node.type in ("arrow_data_frame", "dataframe", "code", "table", "arrow_table", "html"):
             continue
         if node.proto is not None:
             yield from strings(MessageToDict(node.proto, preserving_proto_field_name=True))

@@ -22,6 +22,11 @@ def rough(number: float) -> str:
     return _three(number)
 
 
+def three(number: float) -> str:
+    """Three digits that mean something, the rest rounded: 0.0123, 3.46, 671, 2,950."""
+    return count(number) if abs(number) >= 100 else f"{number:.3g}"
+
+
 def _three(number: float) -> str:
     if number == int(number) and abs(number) < 1000:
         return str(int(number))
@@ -101,10 +106,13 @@ def metric_named(task: Task, name: str) -> Metric:
 
 def headline(task: Task, metrics: Mapping[str, float]) -> tuple[str, str] | None:
     """(label, value) of the first metric that was measured; the loss, which says least, only where there is no other."""
-    for metric in (*(metric for metric in task.metrics if metric.name != LOSS.name), LOSS):
-        if metric.name in metrics:
-            return say(metric.label), measured(metric, metrics[metric.name])
-    return None
+    metric = first_measured(task, metrics)
+    return (say(metric.label), measured(metric, metrics[metric.name])) if metric else None
+
+
+def first_measured(task: Task, metrics: Mapping[str, float]) -> Metric | None:
+    ordered = (*(metric for metric in task.metrics if metric.name != LOSS.name), LOSS)
+    return next((metric for metric in ordered if metric.name in metrics), None)
 
 
 def joined(parts: list[str]) -> str:

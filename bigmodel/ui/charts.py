@@ -105,18 +105,27 @@ def _marks(marks: Mapping[str, float]) -> dict:
 
 
 def histogram(bins: Sequence[tuple[int, int, int]], *, key: str, alt: str, title: str, height: int = 220) -> None:
-    """Bars over (from, to, count) bins, both ends inclusive."""
+    """Bars over (from, to, count) bins, both ends inclusive. A last bin that holds a long tail is drawn as wide as
+    the others, with where it begins: as wide as it is, it would look like most of the rows."""
+    width = bins[0][1] - bins[0][0] + 1 if bins else 1
+    low, high, _count = bins[-1] if bins else (0, 0, 0)
     trace = {
         "type": "bar",
-        "x": [(low + high) / 2 for low, high, _count in bins],
-        "width": [high - low + 1 for low, high, _count in bins],
+        "x": [low + width / 2 - 0.5 for low, _high, _count in bins],
+        "width": width,
         "y": [count for _low, _high, count in bins],
         "customdata": [f"{low}-{high}" if high > low else str(low) for low, high, _count in bins],
         "hovertemplate": "%{customdata}: %{y:,}<extra></extra>",
         "meta": {"colour": 0},
     }
     layout = {"xaxis": {"title": title}, "bargap": 0.03, "hovermode": "closest"}
+    if high - low >= width:
+        layout |= {"annotations": [_above(f"≥ {low:,}", low + width / 2, _count)]}
     live_plot([trace], layout, key=key, alt=alt, height=height)
+
+
+def _above(text: str, x: float, y: float) -> dict:
+    return {"text": text, "x": x, "y": y, "yanchor": "bottom", "showarrow": False, "font": {"size": 11}}
 
 
 def bars(names: Sequence[str], values: Sequence[float], *, key: str, alt: str, percent: bool = False) -> None:

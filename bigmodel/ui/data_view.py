@@ -75,14 +75,14 @@ def distributions(dataset: Dataset) -> None:
     """How long the texts are; how many rows each class has."""
     facts = _facts(dataset)
     if facts["classes"]:
-        st.subheader(_("Rows of each class"))
+        st.header(_("Rows of each class"))
         names = [say(name) for name in facts["classes"]]
         alt = _("Rows of each of {count} classes", count=len(names))
         charts.bars(names, list(facts["classes"].values()), key="data.classes", alt=alt)
     lengths = {name: bins for name, bins in facts["lengths"].items() if name in _needed(dataset)}
     if not lengths:
         return
-    st.subheader(_("Length of the texts"))
+    st.header(_("Length of the texts"))
     grid = st.grid(2, min_column_width=320, gap="medium")
     for name, bins in lengths.items():
         label = say(dataset.columns[name].label)
@@ -103,7 +103,7 @@ def _needed(dataset: Dataset) -> set[str]:
 
 def rows(dataset: Dataset) -> None:
     """A page of rows, of one split, with what is searched for in them."""
-    st.subheader(_("Rows"))
+    st.header(_("Rows"))
     titles, key = split_titles(), f"data.{dataset.name}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = st.segmented_control(
@@ -146,7 +146,7 @@ def rows(dataset: Dataset) -> None:
             )
         )
         st.button(
-            _("Before"),
+            _("Previous"),
             icon=":material/chevron_left:",
             disabled=page == 0,
             on_click=_turn,
@@ -154,7 +154,7 @@ def rows(dataset: Dataset) -> None:
             key=f"{key}.before",
         )
         st.button(
-            _("After"),
+            _("Next"),
             icon=":material/chevron_right:",
             disabled=not more,
             on_click=_turn,

@@ -12,7 +12,7 @@ from bigmodel.studio import Forecast
 from bigmodel.ui import amounts
 from bigmodel.ui.ask import Form
 from bigmodel.ui.forecasts import forecasts
-from bigmodel.ui.language import _, current
+from bigmodel.ui.language import _, current, plain, say
 from bigmodel.ui.state import studio, token
 from bigmodel.ui.trouble import show_refusal, show_trouble
 
@@ -37,6 +37,23 @@ def forecast_card(spec: RunSpec, form: Form) -> None:
             show_refusal(problem)
     else:
         show_trouble(problem)
+
+
+def forecast_line(spec: RunSpec) -> str:
+    """The forecast in a line, as far as it is there; of what went wrong only the headline."""
+    future = forecasts(studio().forecast).of(replace(spec, name=""), token("session"))
+    if not future.done() or future.cancelled():
+        return _(":shimmer[Measuring a few steps on the real data]")
+    problem = future.exception()
+    if isinstance(problem, Refusal):
+        return f":red[{plain(say(problem.what))}]"
+    if problem is not None:
+        return _("There is no forecast this time.")
+    forecast = future.result()
+    parts = [amounts.size(forecast.memory), _("{count} parameters", count=amounts.rough(forecast.parameters))]
+    if forecast.seconds is None:
+        return " · ".join([_("Too large for this machine"), *parts])
+    return " · ".join([f"**{amounts.duration(forecast.seconds)}**", *parts])
 
 
 def _waiting(spec: RunSpec) -> None:
@@ -68,7 +85,7 @@ def _measured(forecast: Forecast, form: Form) -> None:
         _(
             "Measured on {device}: {milliseconds} ms a step. Training goes on when the browser is closed.",
             device=forecast.device.upper(),
-            milliseconds=amounts.number(forecast.step_seconds * 1000),
+            milliseconds=amounts.three(forecast.step_seconds * 1000),
         )
     )
     steps = int(SHORT_SECONDS / forecast.step_seconds) if forecast.step_seconds > 0 else 0

@@ -113,6 +113,10 @@ export default function (component) {
       const touch = window.matchMedia("(pointer: coarse)").matches
       return Plotly.react(element, data.traces.map(trace => coloured(trace, theme)), layoutOf(data, theme, touch), configOf(data, touch))
     })
+    .then(() => {
+      // What the drawing says is in the label; ticks read out one by one say nothing. The buttons stay.
+      for (const drawing of element.querySelectorAll(".main-svg")) drawing.setAttribute("aria-hidden", "true")
+    })
     .catch(error => console.error(error))
 
   return () => {

@@ -19,7 +19,7 @@ PLOTLY_URL = f"/assets/plotly-{plotly.__version__}.min.js"
 
 _component = st.components.v2.component(
     "bigmodel_live_plot",
-    html='<div class="live-plot" role="img"></div>',
+    html='<div class="live-plot" role="group"></div>',
     css=(HERE / "live_plot.css").read_text(encoding="utf-8"),
     js=(HERE / "live_plot.js").read_text(encoding="utf-8"),
     isolate_styles=False,

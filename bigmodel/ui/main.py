@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from bigmodel.ui import frame, language, places
+from bigmodel.ui.dress import dress
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -16,6 +17,7 @@ st.set_page_config(
     page_title="bigmodel", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=SIDEBAR
 )
 language.settle()
+dress()
 page = st.navigation(places.pages(), position="hidden")
 st.set_page_config(page_title=f"{page.title} · bigmodel")
 st.logo(str(ASSETS / "logo.png"), icon_image=str(ASSETS / "icon.png"), size="large")

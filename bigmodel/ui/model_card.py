@@ -24,8 +24,7 @@ AUTO_CLASSES = {  # head -> the class of transformers that opens it
 def model_card(model: Model) -> None:
     task = model_facts.task_of(model)
     with st.container(border=True, height="stretch"):
-        badge = _("comes along")
-        st.markdown(f"{task.icon} **{model_facts.title(model)}**" + (f" :blue-badge[{badge}]" if model.starter else ""))
+        st.markdown(f"{task.icon} **{model_facts.title(model)}**")
         if say(model.about):
             st.caption(plain(say(model.about)))
         st.caption(model_facts.makings(model))

@@ -28,7 +28,7 @@ def line(model: Model) -> str:
     parts = [
         name(model),
         title_of("architecture", model.architecture),
-        said[1] if said else "",
+        f"{said[0]} {said[1]}" if said else "",
         amounts.ago(model.created),
     ]
     return " · ".join(part for part in parts[: 2 if model.starter else None] if part)
@@ -53,6 +53,12 @@ def merit(model: Model) -> str:
     """Its most important metric on the test split, in a line; '' for one that was never measured."""
     said = amounts.headline(task_of(model), model.metrics)
     return plain(_("{metric} on unseen data: {value}", metric=said[0], value=said[1])) if said else ""
+
+
+def merit_help(model: Model) -> str | None:
+    """What that metric means, for those who meet it for the first time."""
+    metric = amounts.first_measured(task_of(model), model.metrics)
+    return say(metric.help) if metric else None
 
 
 def choices() -> list[Model]:

@@ -90,7 +90,8 @@ def _others(past: Curves, task: Task) -> Iterator[Chart]:
         if len(past.lines[name]):
             yield Chart(name, title, {title: past.lines[name]}, plain=plain)
     for name, (title, named, scale) in DEVICE.items():
-        lines = {say(label): _scaled(past.device[key], scale) for key, label in named.items() if key in past.device}
+        measured = {key: label for key, label in named.items() if len(past.device.get(key, ())) > 1}
+        lines = {say(label): _scaled(past.device[key], scale) for key, label in measured.items()}
         if lines:
             yield Chart(name, say(title), lines, plain=True)
 
@@ -121,7 +122,13 @@ def _view() -> View:
     axes = {"step": _("By step"), "time": _("By time")}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         axis = st.segmented_control(
-            _("Axis"), list(axes), format_func=axes.__getitem__, key="run.axis", required=True, persist_state="session"
+            _("Axis"),
+            list(axes),
+            format_func=axes.__getitem__,
+            key="run.axis",
+            required=True,
+            label_visibility="collapsed",
+            persist_state="session",
         )
         smoothing = st.slider(
             _("Smoothing"),

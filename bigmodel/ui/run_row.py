@@ -22,7 +22,7 @@ def run_title(run: Run) -> str:
 def run_row(run: Run) -> None:
     """What it is, how it stands, how good it is, and the way to it."""
     with st.container(border=True):
-        what, state, number, way = st.columns([4, 2, 2, 1], vertical_alignment="center")
+        what, standing = st.columns([4, 5], vertical_alignment="center")
         with what, st.container(gap="xxsmall"):
             st.markdown(f"**{run_title(run)}**")
             parts = (
@@ -31,12 +31,14 @@ def run_row(run: Run) -> None:
                 amounts.ago(run.created),
             )
             st.caption(" · ".join(plain(part) for part in parts))
-        with state:
-            badge(run)
-        with number:
-            _number(run)
-        with way:
-            places.link("runs", _("Open"), icon=":material/arrow_forward:", run=run.id)
+        with standing:
+            grid = st.grid(3, min_column_width=80, gap="small", vertical_alignment="center")
+            with grid.cell():
+                badge(run)
+            with grid.cell():
+                _number(run)
+            with grid.cell(), st.container(horizontal_alignment="right"):
+                places.link("runs", _("Open"), icon=":material/arrow_forward:", run=run.id)
 
 
 def _number(run: Run) -> None:

@@ -87,7 +87,7 @@ def starter_card(model: Model) -> None:
         st.space("stretch")
         merit = model_facts.merit(model)
         if merit:
-            st.caption(merit)
+            st.caption(merit, help=model_facts.merit_help(model))
         with st.container(horizontal=True):
             if st.button(_("Try it"), type="primary", icon=":material/play_circle:", key=f"{key}.try"):
                 places.go("try", model=model.id)
