@@ -185,7 +185,7 @@ class Studio:
         from bigmodel.inference.desk import Desk
 
         with self._mutex:
-            self._desk = self._desk or Desk(log=self.home / "models.log")
+            self._desk = self._desk or Desk(log=self.home / "models.log", cache=self.store.cache)
             return self._desk
 
     # -- data: looked at --------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_closing_a_stream_frees_the_worker(desk, model):
     stream.close()
     started = time.monotonic()
     list(desk.ask(model(*GPT), {"max_new_tokens": 1}))
-    assert not desk.answers and time.monotonic() - started < 30
+    assert not desk.waiting and time.monotonic() - started < 30
 
 
 def test_a_short_answer_does_not_wait_for_a_long_one(desk, model):

@@ -28,17 +28,16 @@ EXAMPLE_ROWS = 40
 LEAVING_SECONDS = 1.0
 
 
-class Desk:
-    """One model worker process, shared by all sessions of a server. Thread-safe."""
+class Line:
+    """The line to one worker process, started when it is needed. Thread-safe."""
 
     def __init__(self, log: Path | None = None):
         self.log = log
         self.lock = threading.Lock()
         self.process: subprocess.Popen | None = None
-        self.answers: dict[str, tuple[subprocess.Popen, queue.Queue]] = {}  # request -> who works on it, what came
+        self.waiting: dict[str, tuple[subprocess.Popen, queue.Queue]] = {}  # request -> who works on it, what came
 
     def start(self) -> None:
-        """Have the worker import its libraries before the first question comes."""
         with self.lock:
             self._ensure()
 
@@ -55,32 +54,12 @@ class Desk:
             process.kill()
             process.wait()
 
-    def ask(self, model: Model, inputs: Mapping) -> Iterator[Block]:
-        """Blocks as they come. Closing the iterator stops the work."""
-        request = {"do": "ask", "folder": str(model.folder), "inputs": blocks.pack(inputs)}
-        for part in self._talk(request):
-            yield blocks.from_json(part["block"])
-
-    def forecast(self, spec: RunSpec, cache: Path) -> Forecast:
-        """The figures of a probe; Refusal where the network cannot be built."""
-        *_before, last = self._talk({"do": "forecast", "spec": spec.to_json(), "cache": str(cache)})
-        return Forecast(**last["figures"])
-
-    def examples(self, model: Model) -> list[dict]:
-        """Inputs to begin with: those a starter brings along, else from rows the model has not been trained on."""
-        about = json.loads((model.folder / "bigmodel.json").read_text("utf-8"))
-        if "examples" in about:
-            return [blocks.unpack(example) for example in about["examples"]]
-        dataset = catalog.datasets().get(model.dataset)
-        if dataset is None or not dataset.path().exists():
-            return []
-        return catalog.task(model.task).examples(head(dataset, "test", EXAMPLE_ROWS), model.settings)
-
-    def _talk(self, request: dict) -> Iterator[dict]:
+    def talk(self, request: dict) -> Iterator[dict]:
+        """The worker's parts of a reply, as they come; closing the iterator cancels what is left."""
         name, parts = uuid.uuid4().hex, queue.Queue()
         with self.lock:
             process = self._ensure()
-            self.answers[name] = process, parts
+            self.waiting[name] = process, parts
             self._send(process, {"id": name} | request)
         finished = False
         try:
@@ -94,7 +73,7 @@ class Desk:
                     return
                 yield part
         finally:
-            self.answers.pop(name, None)
+            self.waiting.pop(name, None)
             if not finished:
                 with self.lock:
                     if self.process is process and process.poll() is None:
@@ -124,14 +103,58 @@ class Desk:
     def _listen(self, process: subprocess.Popen) -> None:
         for line in process.stdout:
             part = json.loads(line)
-            _worker, waiting = self.answers.get(part["id"], (None, None))
-            if waiting is not None:
-                waiting.put(part)
+            _worker, parts = self.waiting.get(part["id"], (None, None))
+            if parts is not None:
+                parts.put(part)
         what = _("The model's process ended unexpectedly.")
         gone = Refusal(what, _("Most often the memory was not enough."), _("Try again, or a smaller model."))
         with self.lock:  # whoever asks from now on gets a new process; whoever asked before is told
             if self.process is process:
                 self.process = None
-            for worker, waiting in list(self.answers.values()):
+            for worker, parts in list(self.waiting.values()):
                 if worker is process:
-                    waiting.put({"error": gone.to_json()})
+                    parts.put({"error": gone.to_json()})
+
+
+class Desk(Line):
+    """The line to the process that answers, and one to a process that forecasts. Shared by all sessions of a server.
+
+    A forecast that has to encode its data first computes for seconds on end; nobody who asks a model waits for that.
+    """
+
+    def __init__(self, log: Path | None = None, cache: Path | None = None):
+        super().__init__(log)
+        self.cache = cache  # where models in a quicker form are kept; without one they answer by transformers
+        self.forecasting = Line(log)
+
+    def start(self) -> None:
+        """Have the workers import their libraries before the first question comes."""
+        super().start()
+        self.forecasting.start()
+
+    def close(self) -> None:
+        super().close()
+        self.forecasting.close()
+
+    def ask(self, model: Model, inputs: Mapping) -> Iterator[Block]:
+        """Blocks as they come. Closing the iterator stops the work."""
+        request = {"do": "ask", "folder": str(model.folder), "inputs": blocks.pack(inputs)}
+        request["cache"] = str(self.cache) if self.cache else ""
+        for part in self.talk(request):
+            yield blocks.from_json(part["block"])
+
+    def forecast(self, spec: RunSpec, cache: Path) -> Forecast:
+        """The figures of a probe; Refusal where the network cannot be built."""
+        request = {"do": "forecast", "spec": spec.to_json(), "cache": str(cache)}
+        *_before, last = self.forecasting.talk(request)
+        return Forecast(**last["figures"])
+
+    def examples(self, model: Model) -> list[dict]:
+        """Inputs to begin with: those a starter brings along, else from rows the model has not been trained on."""
+        about = json.loads((model.folder / "bigmodel.json").read_text("utf-8"))
+        if "examples" in about:
+            return [blocks.unpack(example) for example in about["examples"]]
+        dataset = catalog.datasets().get(model.dataset)
+        if dataset is None or not dataset.path().exists():
+            return []
+        return catalog.task(model.task).examples(head(dataset, "test", EXAMPLE_ROWS), model.settings)

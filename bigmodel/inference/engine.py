@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bigmodel.core import catalog
-from bigmodel.core.blocks import Block
+from bigmodel.core.blocks import Block, Note
 from bigmodel.core.contracts import Architecture, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import check_inputs
@@ -36,9 +39,13 @@ def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
 
 
 class Engine:
-    """A task's answers with one model."""
+    """A task's answers with one model.
 
-    def __init__(self, folder: Path):
+    With a cache, by CTranslate2 where it answers the same (see `conversion`); the model is then loaded in transformers
+    only if somebody asks for it. Pictures are answered by a traced network.
+    """
+
+    def __init__(self, folder: Path, cache: Path | None = None):
         from bigmodel.data.prepare import load_processor
 
         try:
@@ -46,14 +53,71 @@ class Engine:
         except (OSError, ValueError):
             what = _("There is no model in {folder}.", folder=str(folder))
             raise Refusal(what, do=_("Choose another one."), field="model") from None
-        self.task: Task = catalog.task(about["spec"]["task"])
-        architecture = catalog.architecture(about["spec"]["architecture"])
-        self.model = load_model(folder, architecture, self.task.head)
-        self.processor = load_processor(folder)
+        self.folder, self.spec = folder, about["spec"]
+        self.loaded: dict[str, Any] = {}  # by precision
+        self.task: Task = catalog.task(self.spec["task"])
+        self.architecture = catalog.architecture(self.spec["architecture"])
+        with refusing(folder):
+            self.processor = load_processor(folder)
+        self.conversion = self._converted(cache) if cache else None
+        self.load("float32")
+        if self.conversion is not None:
+            self.__dict__.pop("model", None)  # the conversion was compared with it; nobody needs it any more
 
     def answer(self, inputs: Mapping) -> Iterator[Block]:
         """Blocks as they come; inputs are checked and filled up with defaults first."""
-        yield from self.task.answer(self.model, self.processor, check_inputs(self.task, inputs))
+        checked = check_inputs(self.task, inputs)
+        asked = checked.get("precision", "float32")
+        yield from self.task.answer(self.load(asked), self.processor, checked)
+        if asked == "int8":
+            yield Note(self._cost())
+
+    @cached_property
+    def model(self) -> Any:
+        """The model in transformers."""
+        with refusing(self.folder):
+            return load_model(self.folder, self.architecture, self.task.head)
+
+    def load(self, precision: str) -> Any:
+        """What the task answers with, loaded once."""
+        if precision not in self.loaded:
+            self.loaded[precision] = self._load(precision)
+        return self.loaded[precision]
+
+    def _load(self, precision: str) -> Any:
+        if self.conversion is not None:
+            return self.conversion.load(precision)
+        if self.task.head == "image-classification":
+            from bigmodel.inference.recognising import traced
+
+            return traced(self.model, self.processor.size["height"], self.processor.size["width"])
+        return self.model
+
+    def _converted(self, cache: Path) -> Any:
+        from bigmodel.inference.conversion import converted
+
+        return converted(self.folder, cache, self.task, self.spec, lambda: self.model, self.processor)
+
+    def _cost(self) -> Any:
+        from bigmodel.inference.conversion import cost
+
+        if self.conversion is None:
+            return _("There is no 8-bit form of this network; it has answered as trained.")
+        return cost(self.conversion, self.task, self.spec, self.processor)
+
+
+@contextmanager
+def refusing(folder: Path) -> Iterator[None]:
+    """A model that cannot be read is refused; its libraries raise errors of many kinds for that."""
+    what = _("The model in {folder} cannot be loaded.", folder=str(folder))
+    try:
+        yield
+    except MemoryError as error:
+        raise Refusal(what, _("The memory is not enough."), _("Choose a smaller one."), field="model") from error
+    except Exception as error:
+        traceback.print_exc()
+        why = _("Its files are damaged or not complete.")
+        raise Refusal(what, why, _("Choose another one, or train it anew."), field="model") from error
 
 
 class Engines:
@@ -62,12 +126,12 @@ class Engines:
     def __init__(self) -> None:
         self.loaded: OrderedDict[tuple, Engine] = OrderedDict()
 
-    def get(self, folder: Path) -> Engine:
+    def get(self, folder: Path, cache: Path | None = None) -> Engine:
         about = folder / "bigmodel.json"
         key = (folder, about.stat().st_mtime_ns if about.exists() else 0)  # a run that goes on writes a new model
         if key not in self.loaded:
-            self.loaded[key] = Engine(folder)
+            while len(self.loaded) >= KEPT:  # before the next is loaded: never one more in memory
+                self.loaded.popitem(last=False)
+            self.loaded[key] = Engine(folder, cache)
         self.loaded.move_to_end(key)
-        while len(self.loaded) > KEPT:
-            self.loaded.popitem(last=False)
         return self.loaded[key]

@@ -1,6 +1,6 @@
 """The model worker: a process that holds models and answers requests, one JSON line each way.
 
-Requests  {"id", "do": "ask", "folder", "inputs"} | {"id", "do": "forecast", "spec", "cache"} | {"id", "do": "cancel"}
+Requests  {"id", "do": "ask", "folder", "inputs", "cache"} | {"id", "do": "forecast", "spec", "cache"} | {"id", "do": "cancel"}
 Replies   {"id", "block"} ... {"id", "done"} | {"id", "figures"} | {"id", "error"}
 Requests take turns, a block each, so that a long text does not keep the next person waiting.
 """
@@ -54,6 +54,8 @@ def serve(requests: queue.Queue, replies: IO[bytes]) -> None:
     while True:
         for request in _waiting(requests, wait=not open_answers):
             if request is None:
+                for answer in open_answers.values():
+                    answer.close()
                 return
             if request["do"] == "cancel":
                 answer = open_answers.pop(request["id"], None)
@@ -84,7 +86,7 @@ def _answer(request: dict, engines: object) -> Iterator[dict]:
         for figures in forecast(RunSpec.check(request["spec"]), Path(request["cache"])):
             yield {"figures": figures} if figures else {}
         return
-    engine = engines.get(Path(request["folder"]))
+    engine = engines.get(Path(request["folder"]), Path(request["cache"]) if request["cache"] else None)
     for block in engine.answer(blocks.unpack(request["inputs"])):
         yield {"block": blocks.to_json(block)}
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from bigmodel.core.blocks import Prose
+from bigmodel.inference.fast import Writer
 
 SHOWN_EVERY = 0.05  # seconds between two looks at a growing text; an eye sees no more
 
@@ -18,25 +20,35 @@ def write(model: Any, processor: Any, inputs: Mapping) -> Iterator[Prose]:
     """
     prompt, stop = inputs["prompt"], inputs["stop"]
     ids = [processor.eos_token_id, *processor(prompt, add_special_tokens=False)["input_ids"]]
+    source = model.tokens(ids, inputs) if isinstance(model, Writer) else tokens(model, processor, ids, inputs)
     new: list[int] = []
     started = shown = time.monotonic()
-    for token in tokens(model, processor, ids, inputs):
-        new.append(token)
-        now = time.monotonic()
-        if not stop and now - shown < SHOWN_EVERY:
-            continue
-        text = processor.decode(new)
-        if stop and stop in text:
-            yield Prose(text[: text.index(stop) + len(stop)], prompt, True, len(new), now - started)
-            return
-        if now - shown >= SHOWN_EVERY:
-            shown = now
-            yield Prose(text.rstrip("\ufffd"), prompt, False, len(new), now - started)
+    with closing(source):
+        for some in source:
+            new += some
+            now = time.monotonic()
+            due = now - shown >= SHOWN_EVERY
+            if not due and not (stop and some):
+                continue
+            text = processor.decode(new)
+            if stop and stop in text:
+                count = _tokens_to(stop, new, len(some), processor)
+                yield Prose(text[: text.index(stop) + len(stop)], prompt, True, count, now - started)
+                return
+            if due:
+                shown = now
+                yield Prose(text.rstrip("\ufffd"), prompt, False, len(new), now - started)
     yield Prose(processor.decode(new).rstrip("\ufffd"), prompt, True, len(new), time.monotonic() - started)
 
 
-def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Iterator[int]:
-    """New tokens until the end token or the asked length. Keeps the keys and values of what was read;
+def _tokens_to(stop: str, new: Sequence[int], latest: int, processor: Any) -> int:
+    """How many tokens it took to write `stop`, one of the latest being the last of them."""
+    counts = range(len(new) - latest + 1, len(new))
+    return next((count for count in counts if stop in processor.decode(new[:count])), len(new))
+
+
+def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Iterator[list[int]]:
+    """New tokens, one at a time, until the end token or the asked length. Keeps the keys and values of what was read;
     where the model's context is full, goes on from its second half."""
     import torch
 
@@ -64,7 +76,7 @@ def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Itera
                 return
             seen.append(token)
             unread = [token]
-            yield token
+            yield [token]
     finally:
         model.train(training)
 

@@ -139,6 +139,14 @@ class TextGeneration(Task):
             advanced=True,
             help=_("The same seed gives the same text."),
         ),
+        Choice(
+            name="precision",
+            label=_("Numbers"),
+            default="float32",
+            advanced=True,
+            help=_("8-bit numbers answer quicker and a little less exactly; the answer says what that costs."),
+            options={"float32": _("As trained"), "int8": _("8 bits, quicker")},
+        ),
     )
 
     # -- from rows to batches ---------------------------------------------------------------------

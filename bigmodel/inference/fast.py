@@ -1,0 +1,231 @@
+"""Answers by CTranslate2: texts written and sentences translated several times as fast as in transformers."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from math import exp
+from pathlib import Path
+from typing import Any
+
+LOOK = 0.05  # seconds between two looks at what a writing thread has written
+LARGE = 200 * 2**20  # bytes of weights from which on a second thread pays
+HELD = 512 * 2**20  # bytes of weights of one model in memory for texts written at the same time
+TOGETHER = 16  # sentences translated as one batch
+PATIENCE = 2  # beams are followed twice as far as CTranslate2 does by itself: as far as transformers does, in 31 of 32 sentences
+SEEDING = threading.Lock()  # CTranslate2's seed is one for the process, read when a thread first draws
+
+
+def _threads(weights: int) -> int:
+    """One, so that training and the screen keep theirs, but for large models."""
+    return 1 if weights < LARGE else max(1, min(4, (os.cpu_count() or 1) // 2))
+
+
+class Writer:
+    """A causal language model. Each text is written by a thread of CTranslate2's and can be left at any token.
+
+    The seed of a thread is set when it draws for the first time and never again. So that the same seed gives the same
+    text, a text that is drawn gets a generator of its own that has not drawn yet; the next one is made ready while
+    nobody waits. Greedy texts draw nothing and leave it as it was.
+    """
+
+    def __init__(self, place: Path, facts: Mapping):
+        self.place, self.context, self.end, self.never = place, facts["context"], facts["end"], facts["never"]
+        self.threads = _threads(facts["bytes"])
+        self.most = max(2, HELD // max(facts["bytes"], 1))  # generators at one time
+        self.names = json.loads((place / "vocabulary.json").read_text("utf-8"))
+        self.lock = threading.Condition()
+        self.fresh: list[Any] = []
+        self.out = 0  # generators that somebody writes with
+        self.fresh.append(self._generator())
+
+    def _generator(self) -> Any:
+        import ctranslate2
+
+        return ctranslate2.Generator(
+            str(self.place), device="cpu", compute_type=self.place.name, intra_threads=self.threads
+        )
+
+    # -- generators, lent and returned ----------------------------------------------------------------------
+    def _take(self) -> Any:
+        """A generator that has not drawn yet, None where there are as many as memory allows."""
+        with self.lock:
+            if self.out >= self.most:
+                return None
+            self.out += 1
+            if self.fresh:
+                return self.fresh.pop()
+        return self._generator()
+
+    def _give(self, generator: Any, drawn: bool) -> None:
+        with self.lock:
+            self.out -= 1
+            if not drawn and not self.fresh:
+                self.fresh.append(generator)
+            if self.fresh:
+                return
+        threading.Thread(target=self._prepare, name="next generator").start()
+
+    def _prepare(self) -> None:
+        generator = self._generator()
+        with self.lock:
+            if not self.fresh:
+                self.fresh.append(generator)
+
+    # -- texts ----------------------------------------------------------------------------------------------
+    def tokens(self, ids: Sequence[int], inputs: Mapping) -> Iterator[list[int]]:
+        """New tokens, some at a time, until the end token or the asked length; [] while there is nothing new. Where
+        the model's context is full, goes on from its second half. Closing the iterator ends the writing at once."""
+        while (generator := self._take()) is None:
+            time.sleep(LOOK)
+            yield []
+        drawn = inputs["temperature"] > 0
+        seen, left = list(ids), inputs["max_new_tokens"]
+        try:
+            while left > 0:
+                unread = seen if len(seen) <= self.context else seen[-max(self.context // 2, 1) :]
+                count = min(left, self.context - len(unread) + 1)
+                before = len(seen)
+                for new in self._write(generator, list(unread), count, inputs):
+                    seen += new
+                    yield new
+                left -= len(seen) - before
+                if len(seen) - before < count:  # the end token came
+                    return
+        finally:
+            self._give(generator, drawn)
+
+    def _write(self, generator: Any, unread: Sequence[int], count: int, inputs: Mapping) -> Iterator[list[int]]:
+        """At most `count` tokens, written by a thread; fewer where the end token came."""
+        import ctranslate2
+
+        new: list[int] = []
+        failed: list[Exception] = []
+        begun, over, left = threading.Event(), threading.Event(), threading.Event()
+
+        def step(result: Any) -> bool:
+            if result.token_id != self.end:
+                new.append(result.token_id)
+            begun.set()
+            return left.is_set()
+
+        def work() -> None:
+            try:
+                prompt = [[self.names[one] for one in unread]]
+                generator.generate_batch(prompt, callback=step, **self._options(count, inputs))
+            except Exception as error:  # raised below, where somebody waits for it
+                failed.append(error)
+            over.set()
+            begun.set()
+
+        thread = threading.Thread(target=work, name="writing")
+        with SEEDING:
+            ctranslate2.set_random_seed(inputs["seed"] + 1)
+            thread.start()
+            begun.wait()
+        given = 0
+        try:
+            while True:
+                ended = over.is_set()
+                if failed:
+                    raise failed[0]
+                some = new[given:]
+                given += len(some)
+                yield some
+                if ended:
+                    return
+                over.wait(LOOK)
+        finally:
+            left.set()
+            thread.join()
+
+    def _options(self, count: int, inputs: Mapping) -> dict:
+        options = {
+            "max_length": count,
+            "min_length": 0,
+            "include_prompt_in_result": False,  # reads the prompt in one piece
+            "suppress_sequences": [[self.names[one]] for one in self.never],
+        }
+        if inputs["temperature"] == 0:
+            return options
+        return options | {
+            "sampling_topk": min(inputs["top_k"], len(self.names)),
+            "sampling_topp": inputs["top_p"],
+            "sampling_temperature": max(inputs["temperature"], 1e-3),
+        }
+
+    # -- compared and measured --------------------------------------------------------------------------------
+    def greedy(self, processor: Any, inputs: Mapping, count: int) -> tuple[list[int], list[int]]:
+        """(tokens given, the most likely ones after them, with the end token where it came)."""
+        given = [self.end, *processor(inputs["prompt"], add_special_tokens=False)["input_ids"]]
+        given = given[-max(self.context // 2, 1) :]
+        count = min(count, self.context - len(given))
+        asked = {"max_new_tokens": count, "temperature": 0, "seed": 0}
+        new = [token for some in self.tokens(given, asked) for token in some]
+        return given, new if len(new) == count else [*new, self.end]
+
+    def quality(self, arrays: Mapping, processor: Any, most: int) -> tuple[float, int]:
+        """(perplexity, tokens it was measured on), a context at a time."""
+        import numpy as np
+
+        stream = arrays["tokens"][: most + 1].astype(np.int32)
+        nats, count = 0.0, 0
+        for start in range(0, len(stream) - 1, self.context):
+            part = stream[start : start + self.context + 1]
+            chances = np.array(self.fresh[0].forward_batch([part[:-1].tolist()], return_log_probs=True))[0]
+            nats -= float(chances[np.arange(len(part) - 1), part[1:]].sum())
+            count += len(part) - 1
+        return exp(min(nats / count, 700)), count
+
+
+class Translator:
+    """An encoder-decoder. Sentences that come together are translated as one batch."""
+
+    def __init__(self, place: Path, facts: Mapping):
+        import ctranslate2
+
+        self.longest, self.end, self.never = facts["context"], facts["end"], facts["never"]
+        self.names = json.loads((place / "shared_vocabulary.json").read_text("utf-8"))
+        self.ids = {name: index for index, name in enumerate(self.names)}
+        self.translator = ctranslate2.Translator(
+            str(place), device="cpu", compute_type=place.name, intra_threads=_threads(facts["bytes"])
+        )
+
+    def translate(self, sentences: Sequence[Sequence[int]], beams: int, most: int) -> list[list[int]]:
+        """Token ids, each sentence closed by the end token -> those of the translations, without it."""
+        answers = self.translator.translate_batch(
+            [[self.names[one] for one in sentence[: self.longest]] for sentence in sentences],
+            beam_size=beams,
+            patience=1 if beams == 1 else PATIENCE,
+            max_decoding_length=min(most, self.longest - 1),
+            min_decoding_length=0,
+            max_batch_size=TOGETHER,
+            suppress_sequences=[[self.names[one]] for one in self.never],
+        )
+        return [[self.ids[name] for name in answer.hypotheses[0]] for answer in answers]
+
+    # -- compared and measured --------------------------------------------------------------------------------
+    def greedy(self, processor: Any, inputs: Mapping, count: int) -> tuple[list[int], list[int]]:
+        """(tokens given, the translation's most likely ones, with the end token where it came)."""
+        given = [*processor(inputs["text"], add_special_tokens=False)["input_ids"][: self.longest - 1], self.end]
+        count = min(count, self.longest - 1)
+        new = self.translate([given], 1, count)[0]
+        return given, new if len(new) == count else [*new, self.end]
+
+    def quality(self, arrays: Mapping, processor: Any, most: int) -> tuple[float, int]:
+        """(chrF, sentences it was measured on)."""
+        from sacrebleu import corpus_chrf
+
+        source, target = (_sentences(arrays, side) for side in ("source", "target"))
+        answers = processor.batch_decode(self.translate(source, 1, self.longest))
+        references = processor.batch_decode(target, skip_special_tokens=True)
+        return corpus_chrf(answers, [references]).score, len(source)
+
+
+def _sentences(arrays: Mapping, side: str) -> list[list[int]]:
+    offsets = arrays[f"{side}_offsets"]
+    return [arrays[side][start:end].tolist() for start, end in pairwise(offsets)]
