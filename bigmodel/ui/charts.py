@@ -26,6 +26,10 @@ class View:
     def x(self, line: Line) -> np.ndarray:
         return np.asarray(line.seconds if self.by_time else line.step, dtype=float)
 
+    def at(self, step: float, line: Line) -> float:
+        """Where a step stands on the axis."""
+        return float(np.interp(step, line.step, line.seconds)) if self.by_time and len(line) else step
+
     def x_axis(self) -> dict:
         return {"title": _("Training time (s)") if self.by_time else _("Step"), "rangemode": "tozero"}
 
@@ -65,7 +69,7 @@ def curve_chart(
         "showlegend": len(lines) > 1,
     }
     if marks:
-        layout |= _marks(marks)
+        layout |= _marks(marks, max((trace["x"][-1] for trace in traces if trace["x"]), default=0.0))
     live_plot(traces, layout, key=key, alt=alt, height=height, view=f"{view.by_time} {as_log}")
 
 
@@ -84,7 +88,8 @@ def _trace(label: str, x: np.ndarray, y: np.ndarray, number: int, faint: bool = 
     }
 
 
-def _marks(marks: Mapping[str, float]) -> dict:
+def _marks(marks: Mapping[str, float], right: float) -> dict:
+    """Dotted lines from bottom to top, each label on the side where there is room and below the one before it."""
     shapes = [
         {
             "type": "line",
@@ -98,8 +103,17 @@ def _marks(marks: Mapping[str, float]) -> dict:
         for x in marks.values()
     ]
     texts = [
-        {"x": x, "yref": "paper", "y": 1, "text": label, "showarrow": False, "xanchor": "left", "font": {"size": 11}}
-        for label, x in marks.items()
+        {
+            "x": x,
+            "yref": "paper",
+            "y": 1 - 0.08 * number,
+            "yanchor": "top",
+            "text": label,
+            "showarrow": False,
+            "xanchor": "left" if x <= right / 2 else "right",
+            "font": {"size": 11},
+        }
+        for number, (label, x) in enumerate(marks.items())
     ]
     return {"shapes": shapes, "annotations": texts}
 

@@ -10,7 +10,7 @@ import streamlit as st
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Architecture, Dataset, Task
 from bigmodel.core.errors import Refusal
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.spec import RunSpec, fields_for
 from bigmodel.ui.ask import begin
 from bigmodel.ui.language import _, say
 from bigmodel.ui.state import remember, remembered, studio
@@ -118,9 +118,20 @@ def _take_run(run: str) -> None:
         key = Combination(
             catalog.task(spec.task), catalog.dataset(spec.dataset), catalog.architecture(spec.architecture)
         ).key
-        for name, value in spec.settings.items():
+        for name, value in {**spec.settings, **_changes(spec)}.items():
             st.session_state[f"{key}.{name}"] = value
     del st.query_params["from"]
+    st.query_params.pop("with", None)
+
+
+def _changes(spec: RunSpec) -> dict[str, object]:
+    """What a link wants to be different: '?with=learning_rate=0.0005,clip=1'. Refusal for what will not do."""
+    wanted = [part.partition("=") for part in st.query_params.get("with", "").split(",") if part]
+    changed = {name: value for name, _sign, value in wanted}
+    fields = fields_for(catalog.task(spec.task), catalog.architecture(spec.architecture))
+    parsed = {field.name: field.parse(changed[field.name]) for field in fields if field.name in changed}
+    RunSpec.check({**spec.to_json(), "settings": {**spec.settings, **changed, **parsed}})
+    return parsed
 
 
 def _newest() -> dict[str, str]:

@@ -13,6 +13,8 @@ import streamlit as st
 
 from bigmodel.core import limits
 from bigmodel.core.events import Event
+from bigmodel.doctor.diagnosis import Diagnosis
+from bigmodel.doctor.doctor import Doctor
 from bigmodel.studio import Studio
 
 LINES = ("loss", "learning_rate", "gradient_norm", "rate")
@@ -66,6 +68,8 @@ class Curves:
         self.phases: list[Event] = []
         self.states: list[Event] = []
         self.checkpoints: list[Event] = []
+        self.diagnoses: Sequence[Diagnosis] = ()
+        self._doctor: Doctor | None = None
         self._lock = threading.Lock()
 
     def read(self, studio: Studio) -> Curves:
@@ -75,6 +79,9 @@ class Curves:
                 taker = getattr(self, f"_{event.kind}", None)
                 if taker:
                     taker(event)
+            if new or self._doctor is None:
+                self._doctor = self._doctor or Doctor(studio.run(self.run).spec)
+                self.diagnoses = self._doctor.read(new).diagnoses()
         return self
 
     def now(self) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from bigmodel.studio import Run
 from bigmodel.ui import amounts
 from bigmodel.ui.charts import View, curve_chart
 from bigmodel.ui.curves import Curves, Line
+from bigmodel.ui.doctor_card import marks
 from bigmodel.ui.language import _, say
 
 # what the worker measures of its device: chart -> (lines by name, what a value is multiplied with)
@@ -53,7 +54,9 @@ def draw(run: Run, past: Curves, task: Task) -> None:
         say(LOSS.help),
         rare=(_("Validation"),),
     )
-    _draw(loss, view, height=320)
+    _draw(
+        loss, view, height=320, marks={label: view.at(step, past.lines["loss"]) for label, step in marks(past).items()}
+    )
     grid = st.grid(2, min_column_width=320, gap="medium")
     for chart in _others(past, task):
         with grid.cell():
@@ -96,7 +99,7 @@ def _others(past: Curves, task: Task) -> Iterator[Chart]:
             yield Chart(name, say(title), lines, plain=True)
 
 
-def _draw(chart: Chart, view: View, height: int = 230) -> None:
+def _draw(chart: Chart, view: View, height: int = 230, marks: Mapping[str, float] | None = None) -> None:
     st.markdown(f"**{chart.title}**", help=chart.help or None)
     newest = next((line.value[-1] for line in chart.lines.values() if len(line)), None)
     said = amounts.percent(newest) if chart.percent and newest is not None else amounts.number(newest or 0.0)
@@ -111,6 +114,7 @@ def _draw(chart: Chart, view: View, height: int = 230) -> None:
         alt=_("{title} over the course of training, now {value}", title=chart.title, value=said),
         height=height,
         measured_rarely=chart.rare,
+        marks=marks,
         percent=chart.percent,
         from_zero=chart.plain,
     )

@@ -12,6 +12,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.studio import Run
 from bigmodel.ui import amounts
 from bigmodel.ui.curves import Curves, curves
+from bigmodel.ui.doctor_card import doctor_cards
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.run_curves import draw
 from bigmodel.ui.run_details import log, samples, settings
@@ -38,6 +39,7 @@ def _look(id: str, drawn: str) -> None:
     _state(run)
     _progress(run)
     _numbers(run, past, task)
+    doctor_cards(run, past)
     views = {"curves": _("Curves"), "samples": _("Samples"), "log": _("Log"), "settings": _("Settings")}
     st.session_state.setdefault(f"run.view.{id}", "curves")
     view = st.segmented_control(

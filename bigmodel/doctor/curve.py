@@ -1,0 +1,86 @@
+"""The curve of a run as the doctor keeps it: what each step and each validation measured, grown event by event."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Curve:
+    """Losses, learning rates and the way travelled by step; validations by step. Only finite numbers are in it."""
+
+    steps: int = 0  # planned
+    step: array = field(default_factory=lambda: array("d"))
+    loss: array = field(default_factory=lambda: array("d"))
+    rate: array = field(default_factory=lambda: array("d"))
+    travelled: array = field(default_factory=lambda: array("d"))  # how far all updates so far may have moved a weight
+    longest: float = 0.0  # of the updates
+    highest: float = 0.0  # learning rate
+    val_step: array = field(default_factory=lambda: array("d"))
+    val_loss: array = field(default_factory=lambda: array("d"))
+    val_metrics: list[Mapping] = field(default_factory=list)
+
+    def add(self, step: float, loss: float, rate: float, reach: float) -> None:
+        """reach: how far one update of this step may have moved a weight."""
+        before, far = (self.step[-1], self.travelled[-1]) if self.step else (0.0, 0.0)
+        self.step.append(step)
+        self.loss.append(loss)
+        self.rate.append(rate)
+        self.highest = max(self.highest, rate)
+        self.longest = max(self.longest, reach)
+        self.travelled.append(far + reach * (step - before))
+
+    def validate(self, step: float, metrics: Mapping) -> None:
+        if self.val_step and self.val_step[-1] >= step:  # measured again at the end
+            return
+        self.val_step.append(step)
+        self.val_loss.append(metrics["loss"])
+        self.val_metrics.append(metrics)
+
+    def cut(self, step: float) -> None:
+        """Forget what came at or after a step: a run that goes on from a checkpoint does those again."""
+        keep = bisect_left(self.step, step)
+        for part in (self.step, self.loss, self.rate, self.travelled):
+            del part[keep:]
+        keep = bisect_left(self.val_step, step)
+        for part in (self.val_step, self.val_loss, self.val_metrics):
+            del part[keep:]
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    @property
+    def now(self) -> float:
+        return self.step[-1]
+
+    @property
+    def done(self) -> float:
+        """The part of the planned steps that is done, 0 to 1."""
+        return min(self.now / self.steps, 1.0) if self.steps else 0.0
+
+    @property
+    def start(self) -> float:
+        """The loss of a model that has learnt nothing: that of the first step."""
+        return self.loss[0]
+
+    def between(self, after: float, until: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
+        """(steps, losses) with after < step <= until."""
+        one, other = bisect_right(self.step, after), bisect_right(self.step, until)
+        return np.array(self.step[one:other]), np.array(self.loss[one:other])
+
+    def validations(self, after: float, until: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
+        one, other = bisect_right(self.val_step, after), bisect_right(self.val_step, until)
+        return np.array(self.val_step[one:other]), np.array(self.val_loss[one:other])
+
+
+def noise(values: np.ndarray) -> float:
+    """Standard deviation of what is not trend: from the differences of neighbours, so that outliers weigh little."""
+    if len(values) < 3:
+        return 0.0
+    return float(np.median(np.abs(np.diff(values)))) / 0.954

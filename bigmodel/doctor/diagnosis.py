@@ -1,0 +1,214 @@
+"""A diagnosis: what is wrong since when, how that is known, what would do, and the settings that do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bigmodel.core.words import Words, _
+from bigmodel.doctor.signs import (
+    NOT_A_NUMBER,
+    OVERFITTING,
+    PLATEAU,
+    RATE_TOO_HIGH,
+    RATE_TOO_LOW,
+    SHUFFLED,
+    SPIKE,
+    Sign,
+)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """remedy: settings to change, by name.  from_checkpoint: whether what was learnt so far is worth going on from."""
+
+    kind: str
+    since_step: int
+    title: Words
+    evidence: Words
+    advice: Words
+    remedy: Mapping[str, object] = field(default_factory=dict)
+    from_checkpoint: bool = False
+
+
+TITLES: Mapping[str, Words] = {
+    NOT_A_NUMBER: _("The loss is no longer a number"),
+    SPIKE: _("The loss has leapt up"),
+    PLATEAU: _("The loss stands still"),
+    OVERFITTING: _("The model learns its data by heart"),
+    RATE_TOO_HIGH: _("The learning rate is too high"),
+    RATE_TOO_LOW: _("The learning rate is too low"),
+    SHUFFLED: _("The labels look shuffled"),
+}
+
+
+def diagnosis(sign: Sign, settings: Mapping, usual: Mapping) -> Diagnosis:
+    """The sign in words, with the remedy worked out from the run's settings and the recommended ones."""
+    tell, treat = WAYS[sign.kind]
+    evidence = tell(sign)
+    advice, remedy, from_checkpoint = treat(sign, settings, usual)
+    changed = {name: value for name, value in remedy.items() if name in settings and settings[name] != value}
+    return Diagnosis(sign.kind, sign.since, TITLES[sign.kind], evidence, advice, changed, from_checkpoint)
+
+
+# -- evidence: what was seen ---------------------------------------------------------------------------------------
+def _not_a_number(sign: Sign) -> Words:
+    if sign.way == "validation":
+        return _("At step {step} the validation loss was no number.", step=sign.since)
+    if sign.way == "gradient":
+        return _(
+            "At step {step} the gradient was no number; the loss was {loss}.", step=sign.since, loss=_n(sign, "loss")
+        )
+    if "before" not in sign.numbers:
+        return _("At step {step} the loss was no number.", step=sign.since)
+    return _(
+        "At step {step} the loss was no number; before, it was {before}.", step=sign.since, before=_n(sign, "before")
+    )
+
+
+def _spike(sign: Sign) -> Words:
+    return _(
+        "At step {step} the loss leapt from {before} to {loss}, far more than it changes from step to step.",
+        step=sign.since, before=_n(sign, "before"), loss=_n(sign, "loss"),
+    )  # fmt: skip
+
+
+def _plateau(sign: Sign) -> Words:
+    if sign.way == "validations":
+        return _(
+            "Since step {step} the validation loss has changed by {change} at most from one time to the next, and stands at {loss}. Before, it changed by {before}.",
+            step=sign.since, change=_n(sign, "change"), loss=_n(sign, "loss"), before=_n(sign, "before"),
+        )  # fmt: skip
+    return _(
+        "Since step {step}, for {steps} steps, the loss has been {loss} on average and has not become less.",
+        step=sign.since, steps=round(sign.numbers["steps"]), loss=_n(sign, "loss"),
+    )  # fmt: skip
+
+
+def _overfitting(sign: Sign) -> Words:
+    return _(
+        "The validation loss was best at step {step} with {best} and has risen to {loss}; meanwhile the training loss fell from {then} to {training}.",
+        step=sign.since, best=_n(sign, "best"), loss=_n(sign, "loss"), then=_n(sign, "then"),
+        training=_n(sign, "training"),
+    )  # fmt: skip
+
+
+def _too_high(sign: Sign) -> Words:
+    values = {"step": sign.since, "before": _n(sign, "before"), "loss": _n(sign, "loss"), "rate": _n(sign, "rate")}
+    if sign.way == "start":
+        return _(
+            "The loss began at {before} and was driven up to {loss} by step {step}, at a learning rate of {rate}.",
+            **values,
+        )
+    return _(
+        "At step {step} the loss leapt up from {before} and has stayed at {loss} since, at a learning rate of {rate}.",
+        **values,
+    )
+
+
+def _too_low(sign: Sign) -> Words:
+    return _(
+        "The loss has fallen by {fallen} % since the start. At a learning rate of {rate} no weight can move further than {reach} in the whole run.",
+        fallen=f"{100 * max(sign.numbers['fallen'], 0):.1f}", rate=_n(sign, "rate"), reach=_n(sign, "reach"),
+    )  # fmt: skip
+
+
+def _shuffled(sign: Sign) -> Words:
+    return _(
+        "At step {step} the loss is {loss}, as if the classes were guessed ({chance}), and {accuracy} % of the validation answers are right, though the weights have moved far.",
+        step=round(sign.numbers["step"]), loss=_n(sign, "loss"), chance=_n(sign, "chance"),
+        accuracy=f"{100 * sign.numbers['accuracy']:.0f}",
+    )  # fmt: skip
+
+
+def _n(sign: Sign, name: str) -> str:
+    value = sign.numbers[name]
+    return f"{value:.2e}" if value and abs(value) < 1e-3 else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+# -- advice: (words, settings to change, from a checkpoint?) --------------------------------------------------------
+Treatment = tuple[Words, dict[str, object], bool]
+
+
+def _calm(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+    rate = _round(settings["learning_rate"] / 2)
+    advice = _(
+        "Go back to the last good checkpoint and go on with half the learning rate, {rate}. If it happens again at the same step, look at the data there.",
+        rate=f"{rate:g}",
+    )
+    return advice, {"learning_rate": rate} | _clipped(settings), True
+
+
+def _watch(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+    rate = _round(settings["learning_rate"] / 2)
+    advice = _(
+        "One leap that falls again does no harm: some examples are odd. If it stays up or comes again, go on from the last good checkpoint with half the learning rate, {rate}.",
+        rate=f"{rate:g}",
+    )
+    return advice, {"learning_rate": rate} | _clipped(settings), True
+
+
+def _move(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+    rate = _round(settings["learning_rate"] / 3)
+    advice = _(
+        "Either the model has learnt what it can, and you may stop; or the steps are too long to get any further: try a third of the learning rate, {rate}. A larger network can learn more.",
+        rate=f"{rate:g}",
+    )
+    return advice, {"learning_rate": rate}, True
+
+
+def _hold_back(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+    advice = _(
+        "The best weights are kept, so you may stop now. To get further: more data, a smaller network, or more of what hinders learning by heart (dropout, weight decay, augmentation); early stopping ends such a run by itself."
+    )
+    remedy: dict[str, object] = {"patience": settings.get("patience") or 3}
+    if "dropout" in settings:
+        remedy["dropout"] = min(round(settings["dropout"] + 0.1, 2), 0.5)
+    if settings.get("optimizer") == "adamw":
+        remedy["weight_decay"] = min(max(settings["weight_decay"] * 2, 0.1), 1.0)
+    if settings.get("augment") == "none":
+        remedy["augment"] = "shift"
+    return advice, remedy, False
+
+
+def _slower(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+    rate = settings["learning_rate"]
+    lower = _round(rate / 10 if rate < 3 * usual["learning_rate"] else usual["learning_rate"])
+    if sign.way == "start":
+        return _("Start again with a lower learning rate: {rate}.", rate=f"{lower:g}"), {"learning_rate": lower}, False
+    advice = _("Go on from the last good checkpoint with a lower learning rate: {rate}.", rate=f"{lower:g}")
+    return advice, {"learning_rate": lower} | _clipped(settings), True
+
+
+def _faster(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+    rate = settings["learning_rate"]
+    higher = _round(usual["learning_rate"] if usual["learning_rate"] > 3 * rate else min(rate * 10, 10.0))
+    return _("Start again with a higher learning rate: {rate}.", rate=f"{higher:g}"), {"learning_rate": higher}, False
+
+
+def _look(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+    advice = _(
+        "Look at the data: does each label belong to its row? A column sorted by itself, or labels read from another file, look like this."
+    )
+    return advice, {}, False
+
+
+def _clipped(settings: Mapping) -> dict[str, object]:
+    """Gradients shortened, where they are not yet."""
+    return {"clip": 1.0} if not 0 < settings.get("clip", 1.0) <= 1 else {}
+
+
+def _round(rate: float) -> float:
+    """Two significant digits, inside what the field allows."""
+    return float(f"{min(max(rate, 1e-7), 10.0):.2g}")
+
+
+WAYS: Mapping[str, tuple[Callable[[Sign], Words], Callable[[Sign, Mapping, Mapping], Treatment]]] = {
+    NOT_A_NUMBER: (_not_a_number, _calm),
+    SPIKE: (_spike, _watch),
+    PLATEAU: (_plateau, _move),
+    OVERFITTING: (_overfitting, _hold_back),
+    RATE_TOO_HIGH: (_too_high, _slower),
+    RATE_TOO_LOW: (_too_low, _faster),
+    SHUFFLED: (_shuffled, _look),
+}

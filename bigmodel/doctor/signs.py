@@ -1,0 +1,199 @@
+"""What to look for in a curve: each function sees one sickness, or nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+
+from bigmodel.doctor.curve import Curve, noise
+
+NOT_A_NUMBER, SPIKE, PLATEAU, OVERFITTING = "not-a-number", "spike", "plateau", "overfitting"
+RATE_TOO_HIGH, RATE_TOO_LOW, SHUFFLED = "rate-too-high", "rate-too-low", "shuffled-labels"
+KNOWN = 0.35  # part of the validation loss
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A sickness, the step since which it shows, and the numbers it shows by."""
+
+    kind: str
+    since: int
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    way: str = ""  # how it was seen, where there are several
+
+
+def spike(curve: Curve) -> Sign | None:
+    """The newest loss stands far above the ones before it: by the noise, and by what has been learnt."""
+    before = curve.loss[-21:-1]
+    if len(curve) < 8:
+        return None
+    base = median(before[-7:])
+    rise, learnt = curve.loss[-1] - base, curve.start - base
+    jitter = median(abs(b - a) for a, b in pairwise(before)) / 0.954
+    if learnt < 0.05 * curve.start or rise < max(7 * jitter, 0.12 * learnt):
+        return None
+    return Sign(SPIKE, int(curve.now), {"before": base, "loss": curve.loss[-1]})
+
+
+def stays_up(curve: Curve, leap: Sign) -> Sign | None:
+    """A spike from which the loss does not come back."""
+    steps, losses = curve.between(leap.since)
+    if len(steps) < 3 or steps[-1] - leap.since < 0.025 * curve.steps:
+        return None
+    before, height = leap.numbers["before"], leap.numbers["loss"]
+    level = float(losses[len(losses) // 2 :].mean())
+    if level < before + 0.35 * (height - before):
+        return None
+    return Sign(RATE_TOO_HIGH, leap.since, {"before": before, "loss": level, "rate": curve.rate[-1]}, "later")
+
+
+def climbs_at_first(curve: Curve) -> Sign | None:
+    """The loss is driven above where it began instead of falling."""
+    if curve.done > 0.3 or len(curve) < 2:
+        return None
+    level, last = min(curve.loss[-2:]), curve.loss[-1]
+    if last > 1.25 * curve.start:
+        level = last
+    elif curve.val_loss and curve.val_loss[-1] > 1.2 * curve.start and max(curve.loss) > 1.05 * curve.start:
+        level = curve.val_loss[-1]
+    elif level < 1.1 * curve.start:
+        return None
+    return Sign(RATE_TOO_HIGH, int(curve.now), {"before": curve.start, "loss": level, "rate": curve.rate[-1]}, "start")
+
+
+def hardly_moves(curve: Curve) -> Sign | None:
+    """The updates are so small that even all of them together could not take the weights anywhere."""
+    if curve.done < 0.06 or len(curve) < 2:
+        return None
+    fallen = (curve.start - median(curve.loss[1:][-3:])) / abs(curve.start)
+    reach = curve.travelled[-1] + curve.longest * (curve.steps - curve.now)
+    if fallen > 0.05 or reach > 0.03:
+        return None
+    return Sign(RATE_TOO_LOW, 1, {"fallen": fallen, "reach": reach, "rate": curve.highest})
+
+
+def knows_nothing(curve: Curve, classes: int, chance: float) -> Sign | None:
+    """The loss stands where it stands when the input says nothing about the label."""
+    if not 0.08 <= curve.done <= 0.6 or len(curve) < 4 or curve.travelled[-1] < 0.005:
+        return None
+    _steps, losses = curve.between(curve.now - 0.06 * curve.steps)
+    if len(losses) < 3:
+        return None
+    level = float(losses.mean())
+    if not 0.992 * chance <= level <= 1.2 * chance:
+        return None
+    guessed = [metrics["accuracy"] for metrics in curve.val_metrics if "accuracy" in metrics]
+    if not guessed or max(guessed[-3:]) > 1.8 / classes:
+        return None
+    return Sign(SHUFFLED, 1, {"step": curve.now, "loss": level, "chance": chance, "accuracy": guessed[-1]})
+
+
+def stands_still(curve: Curve) -> Sign | None:
+    """Updates go on, and nothing comes of them any more: seen in the validations, else over a long time."""
+    if not 0.1 <= curve.done <= 0.85 or curve.rate[-1] < 0.3 * curve.highest:
+        return None  # towards the end, and where the schedule has taken the rate away, standing still is no sickness
+    return _moves_no_more(curve) or _long_without_progress(curve)
+
+
+def _moves_no_more(curve: Curve) -> Sign | None:
+    """The last validations differ by a fraction of what the ones before them did, for the same way travelled."""
+    if len(curve.val_loss) < 8:
+        return None
+    changes = np.abs(np.diff(np.array(curve.val_loss[-9:])))
+    ways = np.diff(np.interp(np.array(curve.val_step[-9:]), np.array(curve.step), np.array(curve.travelled)))
+    pace = changes / np.maximum(ways, 1e-12)
+    falling = bool((np.diff(np.array(curve.val_loss[-4:])) < 0).all())  # slow, but it gets somewhere
+    for last, share in ((3, 0.05 if falling else 0.2), (2, 0.03 if falling else 0.12)):
+        before = float(np.median(pace[-last - 5 : -last]))
+        if pace[-last:].max() <= share * before:
+            break
+    else:
+        return None
+    return Sign(PLATEAU, int(curve.val_step[-last - 1]), {"loss": curve.val_loss[-1],
+                "change": float(changes[-last:].max()), "before": float(np.median(changes[:-last]))},
+                "validations")  # fmt: skip
+
+
+def _long_without_progress(curve: Curve) -> Sign | None:
+    """Over three tenths of the run neither the training loss nor the best validation has become better."""
+    if curve.done < 0.4:
+        return None
+    since = curve.now - 0.3 * curve.steps
+    steps, losses = curve.between(since)
+    if len(steps) < 16:
+        return None
+    half = len(losses) // 2
+    one, other = losses[:half], losses[half:]
+    error = math.sqrt(one.var() / len(one) + other.var() / len(other))
+    if other.mean() < one.mean() - error or other.mean() < 0.1 * curve.start:
+        return None
+    _steps, earlier = curve.validations(0, since)
+    _steps, lately = curve.validations(since)
+    if len(earlier) and len(lately) and lately.min() < earlier.min():
+        return None
+    return Sign(PLATEAU, int(since), {"loss": float(losses.mean()), "steps": 0.3 * curve.steps}, "training")
+
+
+def learns_by_heart(curve: Curve) -> Sign | None:
+    """The validation loss has turned and rises, while the training loss goes on falling."""
+    if len(curve.val_loss) < 4:
+        return None
+    losses = np.array(curve.val_loss)
+    best = int(losses.argmin())
+    later = losses[best + 1 :]
+    if len(later) < 3:
+        return None
+    turned, now = curve.val_step[best], curve.val_step[-1]
+    span = max(now - turned, 0.02 * curve.steps)
+    _s, then = curve.between(turned - span / 2, turned + span / 2)
+    _s, lately = curve.between(now - span / 2, now)
+    if not len(then) or not len(lately) or lately.mean() > 0.98 * then.mean():
+        return None
+    margin = max(0.015 * losses[best], 2.5 * noise(losses[-10:]))
+    risen = later[-3:].min() > losses[best] + margin
+    known = lately.mean() < KNOWN * later[-3:].mean()  # its own rows are no question any more, others are
+    if not risen and not known:
+        return None
+    return Sign(OVERFITTING, int(turned), {"best": float(losses[best]), "loss": float(losses[-1]),
+                "training": float(lately.mean()), "then": float(then.mean())})  # fmt: skip
+
+
+# -- and how a sickness ends -----------------------------------------------------------------------------------------
+def _lately(curve: Curve, part: float = 0.05) -> float:
+    """The mean loss over the last part of the planned steps."""
+    losses = curve.between(curve.now - part * curve.steps)[1]
+    return float(losses.mean()) if len(losses) else curve.loss[-1]
+
+
+def _past(curve: Curve, sign: Sign) -> bool:
+    """A leap that has fallen again, a while ago."""
+    down = _lately(curve) < sign.numbers["before"] + 0.2 * (sign.numbers["loss"] - sign.numbers["before"])
+    return down and curve.now - sign.since > 0.1 * curve.steps
+
+
+def _calmed(curve: Curve, sign: Sign) -> bool:
+    if sign.way == "start":
+        return max(_lately(curve), *curve.val_loss[-3:]) < 0.7 * curve.start
+    return _lately(curve) < sign.numbers["before"]
+
+
+def _moving(curve: Curve, sign: Sign) -> bool:
+    if sign.way == "validations":
+        return min(curve.val_loss[-1:], default=math.inf) < sign.numbers["loss"] - 3 * sign.numbers["change"]
+    return _lately(curve) < 0.97 * sign.numbers["loss"]
+
+
+HEALED: Mapping[str, Callable[[Curve, Sign], bool]] = {
+    NOT_A_NUMBER: lambda curve, sign: curve.now > sign.since,
+    SPIKE: _past,
+    PLATEAU: _moving,
+    OVERFITTING: lambda curve, sign: bool(curve.val_loss) and curve.val_loss[-1] < sign.numbers["best"],
+    RATE_TOO_HIGH: _calmed,
+    RATE_TOO_LOW: lambda curve, sign: _lately(curve) < 0.9 * curve.start,
+    SHUFFLED: lambda curve, sign: curve.val_metrics[-1]["accuracy"] > 3 * sign.numbers["accuracy"],
+}
