@@ -133,3 +133,34 @@ def test_a_checkpoint_that_failed_leaves_the_old_one(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(folder, fail)
     assert checkpoint.complete(folder) and (folder / "weights").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_loss_computed_in_chunks_is_torchs_own(kind, smoothing):
+    torch.manual_seed(0)
+    logits, labels = torch.randn(700, 900).to(kind), torch.randint(0, 900, (700,))
+    labels[::5] = -100
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    loss = cross_entropy(ours, labels, smoothing)
+    own = torch.nn.functional.cross_entropy(theirs.float(), labels, ignore_index=-100, label_smoothing=smoothing)
+    (3 * loss).backward(), (3 * own).backward()
+    assert type(loss.grad_fn).__name__ == "ChunkedBackward"
+    assert loss.item() == pytest.approx(own.item(), rel=1e-5)
+    assert torch.allclose(
+        ours.grad.float(), theirs.grad.float(), rtol=1e-2 if kind == torch.bfloat16 else 1e-4, atol=1e-8
+    )
+
+
+def test_lean_dropout_drops_as_often_as_it_says_and_keeps_the_mean():
+    from bigmodel.training.dropout import LeanDropout
+
+    torch.manual_seed(0)
+    x = torch.ones(1000, 1001, requires_grad=True)
+    y = LeanDropout(0.3)(x)
+    y.sum().backward()
+    assert (y == 0).float().mean().item() == pytest.approx(0.3, abs=0.002) and y.mean().item() == pytest.approx(
+        1, abs=0.005
+    )
+    assert torch.equal(x.grad, y.detach())
+    assert torch.equal(LeanDropout(0.3).eval()(x), x)

@@ -46,6 +46,8 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     import psutil
     import torch
 
+    from bigmodel.training.dropout import lean
+
     task, architecture, dataset = (
         catalog.task(spec.task),
         catalog.architecture(spec.architecture),
@@ -77,6 +79,7 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         return
     yield {}
     model = architecture.model(data.facts, settings).to(device).train()
+    lean(model)
     optimize = optimizer(model, settings)
     precisions = (
         ("fp32", "bf16")
@@ -134,7 +137,7 @@ def _step(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         with autocast(device, precision):
             logits = model(**inputs).logits
-        loss = LOSSES[settings["loss"]](logits.float(), batch["labels"], settings["label_smoothing"])
+        loss = LOSSES[settings["loss"]](logits, batch["labels"], settings["label_smoothing"])
     loss.backward()
     optimize.step()
     optimize.zero_grad(set_to_none=True)

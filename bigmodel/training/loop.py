@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import time
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import blocks, catalog
+from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS, Task
-from bigmodel.core.events import DIVERGED, FINISHED, STOPPED, STOPPING, Event
+from bigmodel.core.errors import Refusal
+from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
-from bigmodel.data.prepare import Prepared, prepare
-from bigmodel.training import checkpoint
+from bigmodel.data.prepare import Prepared, key, prepare
+from bigmodel.training import memory, snapshot
 from bigmodel.training.losses import LOSSES
+from bigmodel.training.meter import Meter
 from bigmodel.training.optimizers import optimizer, rate_factor
-from bigmodel.training.precision import Pace, autocast, device_for, measure
+from bigmodel.training.precision import Pace, autocast, device_for, probe
+from bigmodel.training.watch import NoSpace, Stopped, Watch
 
 STEP_EVENT_SECONDS = 0.1  # steps faster than this share an event: nobody sees ten a second
-DEVICE_EVENT_SECONDS = 2.0
+ORIGIN = "origin"  # in the folder of a run that was branched off: the checkpoint that it begins with
 
 
 def train(
     spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path, device: str = "auto"
 ) -> Iterator[Event]:
-    """Train what the spec says and leave the model in `folder/model`.
+    """Train what the spec says and leave the model in `folder/model`; go on where `folder` has a checkpoint.
 
-    Writes only into `folder` and, by content hash, into `cache`. `stopped()` is asked before each step; when
-    it says so, the weights are saved and the run ends as stopped. Raises Refusal for what a person can mend.
+    Writes only into `folder` and, by content hash, into `cache`. `stopped()` is asked before each step and each
+    pass of a measurement; when it says so, everything is saved and the run ends as stopped. A disk without room
+    ends it as interrupted, to be resumed. Raises Refusal for what a person can mend.
     """
-    import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()  # our log is for what happens, not for bars
+    doing: list[Words] = []
+    try:
+        for event in _train(spec, folder, stopped, cache, device):
+            if event.kind == "phase":
+                doing = [Words.from_json(event["words"])]
+            yield event
+    except NoSpace as full:
+        yield _state(INTERRUPTED, _no_space(full))
+    except Exception as error:
+        if not memory.was_short(error):
+            raise
+        raise memory.in_words(doing[0] if doing else None) from error
+
+
+def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path, device: str) -> Iterator[Event]:
+
+    from bigmodel.training.dropout import lean
+
     task, architecture, dataset = (
         catalog.task(spec.task),
         catalog.architecture(spec.architecture),
@@ -50,84 +70,100 @@ def train(
     data = prepare(task, architecture, dataset, settings, cache)
 
     yield _phase(_("Building the network"))
-    torch.manual_seed(settings["seed"])
+    _seed(settings["seed"])
     model = architecture.model(data.facts, settings).to(device)
+    lean(model)
     model.train()
-
-    yield _phase(_("Measuring the first batch"))
-    pace = _probe(task, model, data, settings, device)
-    log_every = max(1, round(STEP_EVENT_SECONDS / (pace.step * settings["accumulation"])))
+    optimize = optimizer(model, settings)
     per_epoch = math.ceil(len(task.plan(data.arrays["train"], settings, 0)) / settings["accumulation"])
     steps = min(per_epoch * settings["epochs"], settings["max_steps"] or math.inf)
-    yield Event(
-        "plan",
-        {
-            "steps": steps,
-            "epochs": settings["epochs"],
-            "steps_per_epoch": per_epoch,
-            "parameters": sum(weight.numel() for weight in model.parameters()),
-            "device": device,
-            "precision": pace.precision,
-            "threads": pace.threads,
-            "probe_seconds": dict(pace.seconds),
-            "rows": data.facts.get("rows", {}),
-            "log_every": log_every,
-            "unit": task.unit.to_json(),
-        },
-    )
+    watch = Watch(task, model, optimize, data, spec, folder, stopped)
 
-    watch = _Watch(task, model, data, settings, folder, spec)
-    yield from watch.samples(0)
+    before = yield from _before(watch, per_epoch, steps)
+    if before.get("pace"):
+        pace = Pace(**before["pace"]).take(device)
+    else:
+        yield _phase(_("Measuring the first batch"))
+        pace = probe(task, model, data, settings, device)
+    log_every = before.get("log_every") or max(1, round(STEP_EVENT_SECONDS / (pace.step * settings["accumulation"])))
+    plan = {
+        "steps": steps,
+        "epochs": settings["epochs"],
+        "steps_per_epoch": per_epoch,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "device": device,
+        "precision": pace.precision,
+        "threads": pace.threads,
+        "probe_seconds": dict(pace.seconds),
+        "rows": data.facts.get("rows", {}),
+        "log_every": log_every,
+        "unit": task.unit.to_json(),
+    }
+    yield Event("plan", plan)
 
-    optimize = optimizer(model, settings)
-    loss_of = LOSSES[settings["loss"]]
-    meter = _Meter(device)
-    step = 0
-    for epoch, group in islice(_updates(task, data, settings), steps):
-        if stopped():
-            yield _state(STOPPING)
-            yield from watch.keep_current(step)
-            yield _state(STOPPED, _("Stopped at step {step}; the weights are kept.", step=step))
+    meter = Meter(device, before.get("meter"))
+    work = _Work(task, data, settings, model, optimize, pace, device, meter, before.get("parts", 1))
+    watch.rest = lambda: {
+        "spec": spec.to_json(),
+        "data": key(task, architecture, dataset, settings),
+        "epoch": watch.step / per_epoch,
+        "step": watch.step,
+        "pace": {"precision": pace.precision, "threads": pace.threads, "seconds": dict(pace.seconds)},
+        "log_every": log_every,
+        "parts": work.parts,
+        "meter": meter.state(),
+        "watch": watch.state(),
+    }
+    try:
+        yield from _learn(work, watch, steps, per_epoch, log_every)
+    except Stopped:
+        yield _state(STOPPING)
+        yield from watch.keep_current()
+        yield _state(STOPPED, _("Stopped at step {step}; the weights are kept.", step=watch.step))
+
+
+def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int) -> Iterator[Event]:
+    """Update after update from the watch's step on, until the steps are done or nothing gets better."""
+    settings, meter = work.settings, work.meter
+    if not watch.step:
+        yield from watch.samples()
+    elif _due(settings, watch.step, steps, per_epoch) and watch.validated < watch.step:
+        yield from watch.validate(watch.step / per_epoch)  # it was stopped in the middle of this
+    for epoch, group in islice(_updates(work.task, work.data, settings), watch.step, steps):
+        if settings["patience"] and watch.worse_in_a_row >= settings["patience"]:
+            yield from watch.conclude(_no_better(watch.worse_in_a_row))
             return
+        if watch.stopped():
+            raise Stopped
 
-        for parameters in optimize.param_groups:
-            parameters["lr"] = rate = settings["learning_rate"] * rate_factor(settings, step, steps)
-        batches = [task.batch(data.arrays["train"], indices, settings, epoch) for indices in group]
-        counted = [int((batch["labels"] != -100).sum()) for batch in batches]  # what the loss is a mean over
-        loss = torch.zeros((), device=device)
-        for batch, count in zip(batches, counted, strict=True):
-            inputs, labels = _to(batch, HEADS[task.head].inputs, device)
-            with autocast(device, pace.precision):
-                logits = model(**inputs).logits
-            part = loss_of(logits.float(), labels, settings["label_smoothing"]) * (count / sum(counted))
-            part.backward()
-            loss += part.detach()
-            meter.count(task.size(batch))
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip"] or math.inf)
-        step += 1
+        for parameters in work.optimize.param_groups:
+            parameters["lr"] = rate = settings["learning_rate"] * rate_factor(settings, watch.step, steps)
+        loss, norm, split = work.gradients(group, epoch)
+        if split:
+            yield Event("note", {"words": _split(split, watch.step + 1).to_json(), "parts": split})
+        step = watch.step + 1
         meter.add(loss)
-        if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
+        if not _finite(loss, norm):
             yield meter.event(step, per_epoch, rate, norm)
-            yield from watch.keep_good(step - 1)
+            yield from watch.keep_good()
             yield _state(DIVERGED, _not_finite(step))
             return
-        optimize.step()
-        optimize.zero_grad(set_to_none=True)
+        work.optimize.step()
+        work.optimize.zero_grad(set_to_none=True)
+        watch.step = step
 
         if step % log_every == 0 or step in (1, steps):
             yield meter.event(step, per_epoch, rate, norm)
         if meter.device_due():
-            yield Event("device", {"used": meter.device_use(), "seconds": meter.seconds()})
-
-        due = step % settings["eval_every"] == 0 if settings["eval_every"] else step % per_epoch == 0
-        if due or step == steps:
+            yield meter.device_event()
+        if _due(settings, step, steps, per_epoch):
             with meter.pause():
-                yield from watch.validate(step, step / per_epoch)
-        if step < steps and settings["patience"] and watch.worse_in_a_row >= settings["patience"]:
-            yield from watch.conclude(step, _no_better(watch.worse_in_a_row))
-            return
+                yield from watch.validate(step / per_epoch)
+        if watch.due():
+            with meter.pause():
+                yield from watch.keep()
 
-    yield from watch.conclude(step, _("All {steps} steps are done.", steps=step))
+    yield from watch.conclude(_("All {steps} steps are done.", steps=steps))
 
 
 def _updates(task: Task, data: Prepared, settings: Mapping) -> Iterator[tuple[int, Sequence]]:
@@ -136,6 +172,134 @@ def _updates(task: Task, data: Prepared, settings: Mapping) -> Iterator[tuple[in
         plan = task.plan(data.arrays["train"], settings, epoch)
         for start in range(0, len(plan), settings["accumulation"]):
             yield epoch, plan[start : start + settings["accumulation"]]
+
+
+def _due(settings: Mapping, step: int, steps: int, per_epoch: int) -> bool:
+    """Whether the model is measured after this step."""
+    return step % (settings["eval_every"] or per_epoch) == 0 or step == steps
+
+
+@dataclass
+class _Work:
+    """What an update is made with. `parts`: into how many pieces a batch is cut so that it fits the memory."""
+
+    task: Task
+    data: Prepared
+    settings: Mapping
+    model: Any
+    optimize: Any
+    pace: Pace
+    device: str
+    meter: Meter
+    parts: int
+
+    def gradients(self, group: Sequence, epoch: int) -> tuple[Any, Any, int]:
+        """(loss, norm of the gradient, parts where batches had to be cut smaller just now, else 0).
+
+        Where the memory is not enough, the same update is computed again in smaller pieces: the gradient is the
+        same mean over the same examples.
+        """
+        import torch
+
+        split = 0
+        while True:
+            start = torch.get_rng_state()
+            try:
+                loss = self._passes(group, epoch)
+                break
+            except Exception as error:
+                if not memory.was_short(error) or self.parts >= max(map(len, group)):
+                    raise
+            self.optimize.zero_grad(set_to_none=True)
+            if self.device.startswith("cuda"):
+                torch.cuda.empty_cache()
+            torch.set_rng_state(start)
+            split = self.parts = 2 * self.parts
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["clip"] or math.inf)
+        return loss, norm, split
+
+    def _passes(self, group: Sequence, epoch: int) -> Any:
+        """Forward and backward through every piece of every batch; the mean loss over what is counted."""
+        import numpy as np
+        import torch
+
+        rows, loss_of, smoothing = (
+            self.data.arrays["train"],
+            LOSSES[self.settings["loss"]],
+            self.settings["label_smoothing"],
+        )
+        pieces = [piece for indices in group for piece in np.array_split(indices, min(self.parts, len(indices)))]
+        batches = [self.task.batch(rows, indices, self.settings, epoch) for indices in pieces]
+        counted = [int((batch["labels"] != -100).sum()) for batch in batches]  # what the loss is a mean over
+        loss = torch.zeros((), device=self.device)
+        for batch, count in zip(batches, counted, strict=True):
+            if not count:
+                continue
+            inputs = {name: batch[name].to(self.device) for name in HEADS[self.task.head].inputs if name in batch}
+            with autocast(self.device, self.pace.precision):
+                logits = self.model(**inputs).logits
+            part = loss_of(logits, batch["labels"].to(self.device), smoothing) * (count / sum(counted))
+            part.backward()
+            loss += part.detach()
+        self.meter.count(sum(self.task.size(batch) for batch in batches))
+        return loss
+
+
+def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
+    """Put model, optimizer and random numbers where the newest whole checkpoint has them; what else it holds.
+
+    {} for a run that begins. A damaged checkpoint is passed over for the one before.
+    """
+    folder = watch.folder
+    for place in snapshot.places(folder):
+        if not snapshot.whole(place):
+            yield _note(_("The checkpoint {name} is damaged; the one before it is used.", name=place.name))
+            continue
+        before = snapshot.read(place)
+        _load(place, watch, memory_too=True)
+        watch.step = before["step"]
+        watch.restore(before["watch"])
+        yield Event("resume", {"step": watch.step})
+        yield _note(_("Goes on from step {step}.", step=watch.step))
+        return before
+    origin = folder / ORIGIN
+    if not origin.exists():
+        return {}
+    if not snapshot.whole(origin):
+        what = _("The checkpoint that this run begins with is damaged.")
+        raise Refusal(what, do=_("Branch off from another checkpoint."))
+    before = snapshot.read(origin)
+    _load(origin, watch, memory_too=before["spec"]["settings"]["optimizer"] == watch.settings["optimizer"])
+    watch.step = round(before["epoch"] * per_epoch)
+    if watch.step >= steps:
+        what = _("The weights have been trained for {epochs} epochs already.", epochs=round(before["epoch"], 2))
+        raise Refusal(what, do=_("Ask for more epochs than that."), field="epochs")
+    watch.validated = watch.step
+    yield _note(_("Begins with the weights of step {step} of another run.", step=before["step"]))
+    yield from watch.samples()
+    return {}
+
+
+def _load(place: Path, watch: Watch, memory_too: bool) -> None:
+    snapshot.load_weights(place, watch.model)
+    if memory_too:
+        snapshot.load_optimizer(place, watch.optimize)
+    snapshot.load_random(place)
+
+
+def _seed(seed: int) -> None:
+    import numpy as np
+    import torch
+
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+def _finite(loss: Any, norm: Any) -> bool:
+    import torch
+
+    return bool(torch.isfinite(norm) & torch.isfinite(loss))
 
 
 def _not_finite(step: int) -> Words:
@@ -149,6 +313,21 @@ def _no_better(times: int) -> Words:
     return _("Ended early: the validation result has not become better {times} times in a row.", times=times)
 
 
+def _split(parts: int, step: int) -> Words:
+    return _(
+        "The memory was not enough for a whole batch. From step {step} on each is computed in {parts} parts and added up, so what is learnt stays the same.",
+        step=step,
+        parts=parts,
+    )
+
+
+def _no_space(full: NoSpace) -> Words:
+    return _(
+        "The disk is full: {megabytes} MB are missing for the next checkpoint. Free some space, then resume.",
+        megabytes=math.ceil(full.missing / 1e6),
+    )
+
+
 def warm() -> None:
     """Import what a run needs and take one step, so that a spare worker's first real step is not the first."""
     import datasets  # noqa: F401
@@ -156,6 +335,8 @@ def warm() -> None:
     import sklearn.metrics  # noqa: F401
     import torch
     import transformers
+
+    import bigmodel.training.dropout  # noqa: F401
 
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
@@ -171,217 +352,12 @@ def warm() -> None:
     optimize.step()
 
 
-class _Watch:
-    """Looks at the model from outside: validates, keeps the best weights, asks the pinned inputs."""
-
-    def __init__(self, task: Task, model: Any, data: Prepared, settings: Mapping, folder: Path, spec: RunSpec):
-        self.task, self.model, self.data, self.settings, self.folder, self.spec = (
-            task,
-            model,
-            data,
-            settings,
-            folder,
-            spec,
-        )
-        self.best: tuple[float, ...] = ()
-        self.best_step, self.best_metrics, self.worse_in_a_row = 0, {}, 0
-
-    def validate(self, step: int, epoch: float) -> Iterator[Event]:
-        started = time.monotonic()
-        metrics = self.task.measure(self.model, self.data.processor, self.data.arrays["validation"], self.settings)
-        yield Event(
-            "validation", {"step": step, "epoch": epoch, "metrics": metrics, "seconds": time.monotonic() - started}
-        )
-        yield from self.samples(step)
-        merit = self._merit(metrics)
-        if not all(map(math.isfinite, merit)) or (self.best and merit <= self.best):
-            self.worse_in_a_row += 1
-            return
-        before, self.best, self.best_step, self.best_metrics, self.worse_in_a_row = (
-            self.best_step,
-            merit,
-            step,
-            metrics,
-            0,
-        )
-        path = checkpoint.save(self._place(step), self.model.save_pretrained)
-        yield Event("checkpoint", {"step": step, "path": str(path.relative_to(self.folder)), "best": True})
-        if before and before != step:
-            checkpoint.remove(self._place(before))
-
-    def _merit(self, metrics: Mapping) -> tuple[float, ...]:
-        """Greater is better: the task's first metric, and the loss where that is the same."""
-        first = self.task.metrics[0]
-        return (metrics[first.name] if first.higher_is_better else -metrics[first.name], -metrics["loss"])
-
-    def samples(self, step: int) -> Iterator[Event]:
-        """What the model answers to the pinned inputs, the random numbers of training left as they were."""
-        for asked in self.data.pinned:
-            defaults = {field.name: field.default for field in self.task.inputs}
-            shown = list(self.task.answer(self.model, self.data.processor, defaults | asked))
-            kept = [blocks.to_json(block) for block in shown if not isinstance(block, blocks.Prose) or block.done]
-            yield Event("sample", {"step": step, "inputs": blocks.pack(asked), "blocks": kept})
-
-    def conclude(self, step: int, reason: Words) -> Iterator[Event]:
-        """The best weights, measured once on the test split, become the model."""
-        if not self.best_step:
-            yield from self.keep_good(step)
-            yield _state(DIVERGED, _("No validation gave a number. Try a lower learning rate."))
-            return
-        yield _phase(_("Measuring the best weights on the test split"))
-        self._load_best()
-        metrics = self.task.measure(
-            self.model, self.data.processor, self.data.arrays["test"], self.settings, final=True
-        )
-        yield Event("result", {"step": self.best_step, "metrics": metrics})
-        self._write_model(self.best_step, metrics)
-        yield _state(FINISHED, reason)
-
-    def keep_good(self, step: int) -> Iterator[Event]:
-        """The best weights there are; before the first validation, those that the model has."""
-        if self.best_step:
-            self._load_best()
-        yield from self.keep_current(self.best_step or step)
-
-    def keep_current(self, step: int) -> Iterator[Event]:
-        self._write_model(step, {})
-        yield Event("note", {"words": _("The weights of step {step} are kept.", step=step).to_json()})
-
-    def _place(self, step: int) -> Path:
-        return self.folder / "checkpoints" / f"step-{step}"
-
-    def _load_best(self) -> None:
-        from safetensors.torch import load_model
-
-        load_model(self.model, self._place(self.best_step) / "model.safetensors", strict=False)
-
-    def _write_model(self, step: int, metrics: Mapping) -> None:
-        """A folder that plain transformers opens, with a page of our own about where it comes from."""
-        about = {
-            "spec": self.spec.to_json(),
-            "step": step,
-            "metrics": dict(metrics),
-            "validation": dict(self.best_metrics) if step == self.best_step else {},
-            "parameters": sum(weight.numel() for weight in self.model.parameters()),
-            "created": time.time(),
-        }
-
-        def write(staging: Path) -> None:
-            self.model.save_pretrained(staging)
-            self.data.processor.save_pretrained(staging)
-            (staging / "bigmodel.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
-
-        checkpoint.save(self.folder / "model", write)
-
-
-class _Meter:
-    """Counts units and seconds of training; validation and samples are not training."""
-
-    def __init__(self, device: str):
-        self.device = device
-        self.started = self.last = self.device_last = time.perf_counter()
-        self.paused = 0.0
-        self.units = 0
-        self.losses: list = []
-
-    def count(self, units: int) -> None:
-        self.units += units
-
-    def add(self, loss: Any) -> None:
-        self.losses.append(loss)
-
-    def event(self, step: int, per_epoch: int, learning_rate: float, norm: Any) -> Event:
-        """What the steps since the last event came to."""
-        return Event(
-            "step",
-            {
-                "step": step,
-                "epoch": step / per_epoch,
-                "loss": self.loss(),
-                "learning_rate": learning_rate,
-                "gradient_norm": norm.item(),
-                "rate": self.rate(),
-                "seconds": self.seconds(),
-            },
-        )
-
-    def loss(self) -> float:
-        """Mean over the steps since the last event."""
-        mean = sum(loss.item() for loss in self.losses) / len(self.losses)
-        self.losses = []
-        return mean
-
-    def rate(self) -> float:
-        now = time.perf_counter()
-        rate = self.units / max(now - self.last, 1e-9)
-        self.last, self.units = now, 0
-        return rate
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started - self.paused
-
-    def pause(self) -> _Meter:
-        return self
-
-    def __enter__(self) -> None:
-        self.pause_started = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        spent = time.perf_counter() - self.pause_started
-        self.paused += spent
-        self.last += spent
-
-    def device_due(self) -> bool:
-        now = time.perf_counter()
-        if now - self.device_last < DEVICE_EVENT_SECONDS:
-            return False
-        self.device_last = now
-        return True
-
-    def device_use(self) -> dict[str, float]:
-        """memory: bytes of this process; cpu: percent of one core; gpu_memory: bytes held on the GPU."""
-        import psutil
-        import torch
-
-        self.process = getattr(self, "process", None) or psutil.Process(os.getpid())
-        used = {"memory": self.process.memory_info().rss, "cpu": self.process.cpu_percent()}
-        if self.device.startswith("cuda"):
-            used["gpu_memory"] = torch.cuda.memory_allocated()
-            used["gpu_peak"] = torch.cuda.max_memory_allocated()
-        return used
-
-
-def _probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str) -> Pace:
-    """How to compute the steps, from passes over the first batch that leave no trace in model or random numbers."""
-    import torch
-
-    arrays = data.arrays["train"]
-    batch = task.batch(arrays, task.plan(arrays, settings, 0)[0], settings, 0)
-    inputs, labels = _to(batch, HEADS[task.head].inputs, device)
-    loss_of = LOSSES[settings["loss"]]
-    state = {name: value.clone() for name, value in model.named_buffers()}
-
-    def step(precision: str) -> None:
-        with autocast(device, precision):
-            logits = model(**inputs).logits
-        loss_of(logits.float(), labels, settings["label_smoothing"]).backward()
-        model.zero_grad(set_to_none=True)
-
-    devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices):
-        pace = measure(step, device, settings["precision"])
-    with torch.no_grad():
-        for name, value in model.named_buffers():  # batch norm has counted the probe's batches
-            value.copy_(state[name])
-    return pace
-
-
-def _to(batch: Mapping, names: tuple[str, ...], device: str) -> tuple[dict, Any]:
-    return {name: batch[name].to(device) for name in names if name in batch}, batch["labels"].to(device)
-
-
 def _phase(words: Words) -> Event:
     return Event("phase", {"words": words.to_json()})
+
+
+def _note(words: Words) -> Event:
+    return Event("note", {"words": words.to_json()})
 
 
 def _state(state: str, reason: Words | None = None) -> Event:

@@ -8,12 +8,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
+from bigmodel.data.prepare import Prepared
+from bigmodel.training.losses import LOSSES
 
 WORTH = 1.15  # how much faster bf16, or more threads, must be to be taken
 ROUNDS = 3
-PATIENCE = 0.5  # seconds after which each way is tried only once more
+PART = 4  # of a batch that is slow, a quarter is tried
+QUICK = 0.1  # seconds; what is faster is tried whole
+PATIENCE = 0.3  # seconds after which each way is tried only once more
 
 
 def best_device() -> str:
@@ -60,12 +65,61 @@ class Pace:
     def step(self) -> float:
         return self.seconds[_name(self.precision, self.threads)]
 
+    def take(self, device: str) -> Pace:
+        """Compute so from now on: a run that goes on does it as it has begun."""
+        import torch
 
-def measure(step: Callable[[str], Any], device: str, asked: str) -> Pace:
+        if device == "cpu":
+            torch.set_num_threads(self.threads)
+        return self
+
+
+def probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str) -> Pace:
+    """How to compute the steps, from passes over the first batch that leave no trace in model or random numbers.
+
+    A part of the batch says as much about which way is the fastest, so of a slow one only a quarter is tried.
+    """
+    import torch
+
+    arrays = data.arrays["train"]
+    indices = task.plan(arrays, settings, 0)[0]
+    loss_of, inputs, labels = LOSSES[settings["loss"]], {}, None
+    state = {name: value.clone() for name, value in model.named_buffers()}
+
+    def take(part: Any) -> None:
+        nonlocal inputs, labels
+        batch = task.batch(arrays, part, settings, 0)
+        inputs = {name: batch[name].to(device) for name in HEADS[task.head].inputs if name in batch}
+        labels = batch["labels"].to(device)
+
+    def step(precision: str) -> None:
+        with autocast(device, precision):
+            logits = model(**inputs).logits
+        loss_of(logits, labels, settings["label_smoothing"]).backward()
+        model.zero_grad(set_to_none=True)
+
+    devices = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices):
+        part = indices[: max(len(indices) // PART, 1)]
+        take(part)
+        begun = time.perf_counter()
+        step("fp32" if settings["precision"] == "auto" else settings["precision"])
+        if (time.perf_counter() - begun) * len(indices) / len(part) < QUICK:
+            part = indices
+            take(part)
+        pace = measure(step, device, settings["precision"], len(indices) / len(part))
+    with torch.no_grad():
+        for name, value in model.named_buffers():  # batch norm has counted the probe's batches
+            value.copy_(state[name])
+    return pace
+
+
+def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 1.0) -> Pace:
     """Tries `step(precision)`, one forward and backward pass without an update, and keeps what is fastest.
 
     On the CPU one thread is taken unless all of them are clearly faster: then the cores are wanted elsewhere,
     and threads that wait for each other on a busy machine lose more than they win. Sets torch's threads.
+    `times`: how often `step` goes into a whole one.
     """
     import torch
 
@@ -81,10 +135,14 @@ def measure(step: Callable[[str], Any], device: str, asked: str) -> Pace:
     if device == "cpu":
         torch.set_num_threads(threads)
     if asked != "auto" or device.split(":")[0] == "mps":
-        return Pace(first, threads, seconds)
+        return Pace(first, threads, _scaled(seconds, times))
     seconds[_name("bf16", threads)] = _fastest(step, "bf16", device, until)
     faster = seconds[_name("bf16", threads)] * WORTH < seconds[_name(first, threads)]
-    return Pace("bf16" if faster else first, threads, seconds)
+    return Pace("bf16" if faster else first, threads, _scaled(seconds, times))
+
+
+def _scaled(seconds: Mapping[str, float], times: float) -> dict[str, float]:
+    return {name: spent * times for name, spent in seconds.items()}
 
 
 def _name(precision: str, threads: int) -> str:

@@ -1,0 +1,26 @@
+"""When the memory is not enough: recognised by what the libraries say, and said in plain words."""
+
+from __future__ import annotations
+
+import errno
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import Words, _
+
+SAYINGS = ("out of memory", "can't allocate memory", "cannot allocate memory", "unable to allocate")
+
+
+def was_short(error: BaseException) -> bool:
+    """Whether an error says that memory was wanting: of Python, of torch on any device, of numpy, of the system."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in SAYINGS)
+
+
+def in_words(phase: Words | None) -> Refusal:
+    """What to tell a person; `phase` says what was being done."""
+    what = _("The memory was used up. This was being done: {phase}.", phase=phase) if phase else None
+    return Refusal(
+        what or _("The memory was used up."),
+        do=_("Lower the batch size, the context length or the size of the network, or close other programs."),
+    )

@@ -1,0 +1,98 @@
+"""Units, seconds and losses of training; validation and samples are not training."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from bigmodel.core.events import Event
+
+DEVICE_EVENT_SECONDS = 2.0
+
+
+class Meter:
+    """Counts between two step events. What it has counted goes on in another process."""
+
+    def __init__(self, device: str, before: Mapping | None = None):
+        before = before or {"seconds": 0.0, "units": 0, "losses": []}
+        self.device = device
+        self.last = self.device_last = time.perf_counter()
+        self.started = self.last - before["seconds"]
+        self.paused = 0.0
+        self.units: int = before["units"]
+        self.losses: list = list(before["losses"])
+
+    def state(self) -> dict:
+        """What a meter in another process begins with."""
+        return {"seconds": self.seconds(), "units": self.units, "losses": [float(loss) for loss in self.losses]}
+
+    def count(self, units: int) -> None:
+        self.units += units
+
+    def add(self, loss: Any) -> None:
+        self.losses.append(loss)
+
+    def event(self, step: int, per_epoch: int, learning_rate: float, norm: Any) -> Event:
+        """What the steps since the last event came to."""
+        return Event(
+            "step",
+            {
+                "step": step,
+                "epoch": step / per_epoch,
+                "loss": self.loss(),
+                "learning_rate": learning_rate,
+                "gradient_norm": norm.item(),
+                "rate": self.rate(),
+                "seconds": self.seconds(),
+            },
+        )
+
+    def loss(self) -> float:
+        """Mean over the steps since the last event."""
+        mean = sum(float(loss) for loss in self.losses) / len(self.losses)
+        self.losses = []
+        return mean
+
+    def rate(self) -> float:
+        now = time.perf_counter()
+        rate = self.units / max(now - self.last, 1e-9)
+        self.last, self.units = now, 0
+        return rate
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started - self.paused
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - begun
+            self.paused += spent
+            self.last += spent
+
+    def device_due(self) -> bool:
+        now = time.perf_counter()
+        if now - self.device_last < DEVICE_EVENT_SECONDS:
+            return False
+        self.device_last = now
+        return True
+
+    def device_event(self) -> Event:
+        return Event("device", {"used": self._device_use(), "seconds": self.seconds()})
+
+    def _device_use(self) -> dict[str, float]:
+        """memory: bytes of this process; cpu: percent of one core; gpu_memory: bytes held on the GPU."""
+        import psutil
+        import torch
+
+        self.process = getattr(self, "process", None) or psutil.Process(os.getpid())
+        used = {"memory": self.process.memory_info().rss, "cpu": self.process.cpu_percent()}
+        if self.device.startswith("cuda"):
+            used["gpu_memory"] = torch.cuda.memory_allocated()
+            used["gpu_peak"] = torch.cuda.max_memory_allocated()
+        return used

@@ -1,0 +1,109 @@
+"""A snapshot: everything that a run in another process needs to go on as if it had never been interrupted.
+
+In a checkpoint's folder, beside the weights that plain transformers opens: `training.safetensors` (the optimizer's
+memory, the states of the random generators) and `training.json` (all that is no tensor). Numbers in JSON keep every
+bit: Python writes the shortest decimal that reads back as the same float.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bigmodel.training import checkpoint
+
+TENSORS, REST = "training.safetensors", "training.json"
+LIBRARIES = ("torch", "transformers", "tokenizers")
+
+
+def versions() -> dict[str, str]:
+    """What a run must meet again to go on bit by bit. Loads no torch."""
+    return {name: version(name) for name in LIBRARIES}
+
+
+def write(folder: Path, optimize: Any, rest: Mapping) -> None:
+    """Beside the weights in a checkpoint's staging folder."""
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+
+    tensors, plain = {"random.cpu": torch.get_rng_state()}, {}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        tensors |= {f"random.cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    for number, memory in optimize.state_dict()["state"].items():
+        for name, value in memory.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer.{number}.{name}"] = value.detach().contiguous()
+            else:
+                plain[f"{number}.{name}"] = value
+    kind, keys, *numbers = np.random.get_state()
+    others = {"python": random.getstate(), "numpy": [kind, keys.tolist(), *numbers]}
+    save_file(tensors, folder / TENSORS)
+    rest = {**rest, "versions": versions(), "optimizer": plain, "random": others}
+    (folder / REST).write_text(json.dumps(rest), "utf-8")
+
+
+def read(folder: Path) -> dict:
+    """What is no tensor."""
+    return json.loads((folder / REST).read_text("utf-8"))
+
+
+def load_weights(folder: Path, model: Any) -> None:
+    """Into the model, by way of transformers: some networks bear other names in a file than in memory."""
+    import torch
+
+    kept = type(model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
+    model.load_state_dict(kept.state_dict())
+
+
+def load_optimizer(folder: Path, optimize: Any) -> None:
+    """The optimizer's memory; its groups with their settings stay as they are."""
+    from safetensors.torch import load_file
+
+    state: dict[int, dict] = {}
+    for name, value in load_file(folder / TENSORS).items():
+        kind, _dot, rest = name.partition(".")
+        if kind == "optimizer":
+            number, _dot, what = rest.partition(".")
+            state.setdefault(int(number), {})[what] = value
+    for name, value in read(folder)["optimizer"].items():
+        number, _dot, what = name.partition(".")
+        state.setdefault(int(number), {})[what] = value
+    optimize.load_state_dict(optimize.state_dict() | {"state": state})
+
+
+def load_random(folder: Path) -> None:
+    """Put all random generators where they were."""
+    import numpy as np
+    import torch
+    from safetensors import safe_open
+
+    others = read(folder)["random"]
+    kind, numbers, gauss = others["python"]
+    random.setstate((kind, tuple(numbers), gauss))
+    np.random.set_state(tuple(others["numpy"]))
+    with safe_open(folder / TENSORS, "pt") as file:
+        torch.set_rng_state(file.get_tensor("random.cpu"))
+        names = [name for name in file.keys() if name.startswith("random.cuda.")]  # noqa: SIM118 (it is no dict)
+        if names and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([file.get_tensor(f"random.cuda.{i}") for i in range(len(names))])
+
+
+def places(folder: Path) -> list[Path]:
+    """The checkpoints of a run's folder, newest first, whole or not."""
+    found = [path for path in (folder / "checkpoints").glob("step-*") if path.name[5:].isdigit()]
+    return sorted(found, key=lambda path: int(path.name[5:]), reverse=True)
+
+
+def whole(place: Path) -> bool:
+    """Whether a run can go on from it: nothing is missing or damaged."""
+    return (place / REST).exists() and checkpoint.complete(place)
+
+
+def can_resume(folder: Path) -> bool:
+    """Cheap, for pages: whether there is anything to go on from, not whether it is undamaged."""
+    return any((place / REST).exists() for place in places(folder))

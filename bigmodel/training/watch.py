@@ -1,0 +1,202 @@
+"""Looks at a model in training from outside: validates it, asks it the pinned inputs, keeps what a run must not lose."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bigmodel.core import blocks
+from bigmodel.core.contracts import Task
+from bigmodel.core.events import DIVERGED, FINISHED, Event
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import Words, _
+from bigmodel.data.prepare import Prepared
+from bigmodel.training import checkpoint, snapshot
+
+CHECKPOINT_SECONDS = 30.0  # the most that is computed again after a death
+KEPT = 2  # checkpoints beside the best one: if the newest is damaged, the one before does
+MARGIN = 32 * 2**20  # bytes that stay free on the disk for events, logs and whoever else writes
+
+
+class Stopped(Exception):
+    """Somebody has asked the run to stop."""
+
+
+class NoSpace(Exception):
+    """The disk has no room for the next checkpoint."""
+
+    def __init__(self, missing: int):
+        self.missing = missing
+        super().__init__(missing)
+
+
+class Watch:
+    """Best and newest state of a run. `rest()` gives what a snapshot holds beside model and optimizer."""
+
+    def __init__(
+        self, task: Task, model: Any, optimize: Any, data: Prepared, spec: RunSpec, folder: Path,
+        stopped: Callable[[], bool],
+    ):  # fmt: skip
+        self.task, self.model, self.optimize, self.data, self.spec = task, model, optimize, data, spec
+        self.settings, self.folder, self.stopped = spec.settings, folder, stopped
+        self.best: tuple[float, ...] = ()
+        self.best_step, self.best_metrics, self.worse_in_a_row = 0, {}, 0
+        self.step = 0  # the weights are those after this update
+        self.validated = 0  # the last step that was measured
+        self.concluded = False  # the model holds the best weights, no longer the newest
+        self.saved, self.saved_at, self.bytes = -1, time.monotonic(), 0
+        self.rest: Callable[[], Mapping] = dict
+
+    def state(self) -> dict:
+        names = ("best", "best_step", "best_metrics", "worse_in_a_row", "validated")
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, state: Mapping) -> None:
+        for name, value in state.items():
+            setattr(self, name, tuple(value) if isinstance(value, list) else value)
+        self.saved = self.step
+
+    # -- looking -----------------------------------------------------------------------------------
+    def validate(self, epoch: float) -> Iterator[Event]:
+        """Measure, ask, and keep the weights where they are the best so far."""
+        started = time.monotonic()
+        with self._heard():
+            metrics = self._measure("validation")
+            answers = list(self.samples())
+        yield Event(
+            "validation",
+            {"step": self.step, "epoch": epoch, "metrics": metrics, "seconds": time.monotonic() - started},
+        )
+        yield from answers
+        self.validated = self.step
+        merit = self._merit(metrics)
+        if not all(map(math.isfinite, merit)) or (self.best and merit <= self.best):
+            self.worse_in_a_row += 1
+            return
+        self.best, self.best_step, self.best_metrics, self.worse_in_a_row = merit, self.step, metrics, 0
+        yield from self.keep()
+
+    def _measure(self, split: str) -> dict:
+        final = split == "test"
+        return self.task.measure(self.model, self.data.processor, self.data.arrays[split], self.settings, final=final)
+
+    def _merit(self, metrics: Mapping) -> tuple[float, ...]:
+        """Greater is better: the task's first metric, and the loss where that is the same."""
+        first = self.task.metrics[0]
+        return (metrics[first.name] if first.higher_is_better else -metrics[first.name], -metrics["loss"])
+
+    def samples(self) -> Iterator[Event]:
+        """What the model answers to the pinned inputs, the random numbers of training left as they were."""
+        for asked in self.data.pinned:
+            defaults = {field.name: field.default for field in self.task.inputs}
+            shown = list(self.task.answer(self.model, self.data.processor, defaults | asked))
+            kept = [blocks.to_json(block) for block in shown if not isinstance(block, blocks.Prose) or block.done]
+            yield Event("sample", {"step": self.step, "inputs": blocks.pack(asked), "blocks": kept})
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        """Stop is heard before each pass through the model; it is in training mode again afterwards."""
+
+        def listen(*_anything: object) -> None:
+            if self.stopped():
+                raise Stopped
+
+        handle = self.model.register_forward_pre_hook(listen)
+        try:
+            yield
+        finally:
+            handle.remove()
+            self.model.train()
+
+    # -- keeping -----------------------------------------------------------------------------------
+    def due(self) -> bool:
+        """Whether so much has been computed since the last checkpoint that losing it would hurt."""
+        return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS
+
+    def keep(self) -> Iterator[Event]:
+        """A checkpoint of now, from which the run can go on; those that are not needed any more leave."""
+        if self.saved != self.step:
+            self._make_room()
+            path = checkpoint.save(self._place(self.step), self._write)
+            self.bytes = sum(file.stat().st_size for file in path.iterdir())
+            self.saved = self.step
+        self.saved_at = time.monotonic()
+        best = self.best_step == self.step
+        yield Event("checkpoint", {"step": self.step, "path": f"checkpoints/step-{self.step}", "best": best})
+        others = [place for place in snapshot.places(self.folder) if place != self._place(self.best_step)]
+        for place in others[KEPT:]:
+            checkpoint.remove(place)
+
+    def _write(self, staging: Path) -> None:
+        self.model.save_pretrained(staging)
+        snapshot.write(staging, self.optimize, self.rest())
+
+    def _make_room(self) -> None:
+        """NoSpace before anything is written that could not be written to its end."""
+        expected = self.bytes or 4 * sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+        missing = expected + MARGIN - shutil.disk_usage(self.folder).free
+        if missing > 0:
+            raise NoSpace(missing)
+
+    def keep_current(self) -> Iterator[Event]:
+        """The weights of now become the model, and the run can go on from them."""
+        if not self.concluded:
+            yield from self.keep()
+        self._write_model(self.best_step if self.concluded else self.step, {})
+        yield Event("note", {"words": _("The weights of step {step} are kept.", step=self.step).to_json()})
+
+    def keep_good(self) -> Iterator[Event]:
+        """The best weights there are become the model; before the first validation, those that it has."""
+        if self.best_step:
+            self._load_best()
+        step = self.best_step or self.step
+        self._write_model(step, {})
+        yield Event("note", {"words": _("The weights of step {step} are kept.", step=step).to_json()})
+
+    def conclude(self, reason: Words) -> Iterator[Event]:
+        """The best weights, measured once on the test split, become the model."""
+        yield from self.keep()
+        if not self.best_step:
+            yield from self.keep_good()
+            words = _("No validation gave a number. Try a lower learning rate.")
+            yield Event("state", {"state": DIVERGED, "reason": words.to_json()})
+            return
+        words = _("Measuring the best weights on the test split")
+        yield Event("phase", {"words": words.to_json()})
+        self._load_best()
+        self.concluded = True
+        with self._heard():
+            metrics = self._measure("test")
+        yield Event("result", {"step": self.best_step, "metrics": metrics})
+        self._write_model(self.best_step, metrics)
+        yield Event("state", {"state": FINISHED, "reason": reason.to_json()})
+
+    def _place(self, step: int) -> Path:
+        return self.folder / "checkpoints" / f"step-{step}"
+
+    def _load_best(self) -> None:
+        snapshot.load_weights(self._place(self.best_step), self.model)
+
+    def _write_model(self, step: int, metrics: Mapping) -> None:
+        """A folder that plain transformers opens, with a page of our own about where it comes from."""
+        about = {
+            "spec": self.spec.to_json(),
+            "step": step,
+            "metrics": dict(metrics),
+            "validation": dict(self.best_metrics) if step == self.best_step else {},
+            "parameters": sum(weight.numel() for weight in self.model.parameters()),
+            "created": time.time(),
+        }
+
+        def write(staging: Path) -> None:
+            self.model.save_pretrained(staging)
+            self.data.processor.save_pretrained(staging)
+            (staging / "bigmodel.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
+
+        checkpoint.save(self.folder / "model", write)
