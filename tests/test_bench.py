@@ -1,16 +1,24 @@
 """The benchmarks compare the same model, data and batch, and say what they did not measure."""
 
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 
-from bigmodel.bench import command, language_model, report, training
+from bigmodel.bench import command, encoder_decoder, images, language_model, lstm, report, training
 from bigmodel.bench.side import Failed, Missing, Side, alternate, peer
+from bigmodel.core import catalog
 
 ROOT = Path(__file__).parents[1]
 TINY = {"layers": 1, "width": 16, "attention_heads": 2, "block_size": 16, "batch_size": 4, "precision": "fp32"}
+
+TINY_PAIRS = {"layers": 1, "width": 16, "attention_heads": 2, "batch_size": 4, "dropout": 0.0, "precision": "fp32"}
+PICTURES = {
+    "vit": images.vit_spec(layers=1, width=16, attention_heads=2, batch_size=8, precision="fp32"),
+    "resnet": images.resnet_spec(channels=4, stages=2, batch_size=8, precision="fp32"),
+}
 
 
 @pytest.fixture
@@ -34,6 +42,50 @@ def test_the_trainer_learns_what_our_loop_learns(writer, monkeypatch):
     in_our_order = {"train_sampling_strategy": "sequential", "logging_steps": 1, "remove_unused_columns": False}
     measure = language_model.trainer_side(writer.to_json(), 4, 1, aligned=True, **in_our_order)
     assert own_losses(writer, 5, monkeypatch) == pytest.approx(measure()["losses"], rel=1e-3)
+
+
+def test_seq2seq_trainer_learns_what_our_loop_learns_from_our_batches(monkeypatch):
+    spec = encoder_decoder.spec(**TINY_PAIRS)
+    in_our_order = {"logging_steps": 1, "train_sampling_strategy": "sequential"}
+    measure = encoder_decoder.trainer_side(spec.to_json(), 4, 1, same_batches=True, **in_our_order)
+    assert own_losses(spec, 5, monkeypatch) == pytest.approx(measure()["losses"], rel=1e-3)
+
+
+@pytest.mark.parametrize("spec", PICTURES.values(), ids=PICTURES)
+def test_the_picture_trainer_sees_our_pictures(spec, monkeypatch):
+    in_our_order = {"logging_steps": 1, "train_sampling_strategy": "sequential"}
+    measure = images.trainer_side(spec.to_json(), 3, 1, **in_our_order)
+    assert own_losses(spec, 4, monkeypatch) == pytest.approx(measure()["losses"], rel=2e-3)
+
+
+@pytest.mark.parametrize("backend", lstm.GOALS)
+def test_keras_learns_the_same_model(backend):
+    """It begins with other random weights, so that only where it begins is alike: all words equally likely."""
+    for name in ("keras", backend):
+        pytest.importorskip(name, reason="a peer: pip install -r requirements-bench.txt")
+    spec = lstm.spec(vocabulary=300, embedding=8, units=8, batch_size=4, block_size=8)
+    found = alternate(
+        {
+            "keras": Side(
+                lstm.KERAS, lstm._backend(backend, "cpu"), spec=spec.to_json(), steps=2, warm=1, backend=backend
+            )
+        },
+        1,
+    )["keras"]
+    data = training.prepared(spec)
+    ours = sum(weight.numel() for weight in training.fresh_model(spec, data).parameters())
+    one_bias_less = 4 * spec.settings["units"]  # torch has two of them, which are only ever added
+    assert found[0]["parameters"] == ours - one_bias_less
+    assert found[0]["losses"][0] == pytest.approx(math.log(300), rel=0.02)
+
+
+def test_units_of_pairs_are_tokens_without_padding():
+    spec = encoder_decoder.spec(**TINY_PAIRS)
+    arrays = training.prepared(spec).arrays["train"]
+    task = catalog.task("translation")
+    batch = task.plan(arrays, spec.settings, 0)[0]
+    units = encoder_decoder.Pairs(spec, arrays, same_batches=False).units(list(batch))
+    assert units == task.size(task.batch(arrays, batch, spec.settings, 0))
 
 
 def test_everybody_begins_with_the_same_weights(writer):

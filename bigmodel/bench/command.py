@@ -18,6 +18,10 @@ from bigmodel.core.errors import Refusal
 COMPARISONS: Mapping[str, str] = {
     "gpt": "bigmodel.bench.language_model:gpt",
     "char-gpt": "bigmodel.bench.language_model:char_gpt",
+    "lstm": "bigmodel.bench.lstm:lstm",
+    "translator": "bigmodel.bench.encoder_decoder:translator",
+    "vit": "bigmodel.bench.images:vit",
+    "resnet": "bigmodel.bench.images:resnet",
 }
 ON_CUDA_ONLY = ("gpt2",)
 

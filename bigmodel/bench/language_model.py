@@ -9,11 +9,10 @@ from typing import Any
 from bigmodel.bench import trainer
 from bigmodel.bench.report import compared
 from bigmodel.bench.side import Side, alternate
-from bigmodel.bench.training import fresh_model, prepared, spec_from, spec_of
+from bigmodel.bench.training import OURS, fresh_model, prepared, spec_from, spec_of
 from bigmodel.core import catalog
 from bigmodel.core.spec import RunSpec
 
-OURS = "bigmodel.bench.training:ours"
 TRAINER = "bigmodel.bench.language_model:trainer_side"
 BARE = "bigmodel.bench.language_model:bare_side"
 LOG_EVERY = 10  # steps between two looks of the bare loop at its loss, as in nanoGPT

@@ -15,6 +15,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.data.prepare import Prepared, prepare
 from bigmodel.studio import home
 
+OURS = "bigmodel.bench.training:ours"
 ENDLESS = {"epochs": 10_000, "max_steps": 0, "eval_every": 1_000_000}  # ended from outside, before any validation
 
 
