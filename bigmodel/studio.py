@@ -23,6 +23,7 @@ from bigmodel.runs.lock import Lock
 from bigmodel.runs.run import Run
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import Supervisor
+from bigmodel.training import checkpoint, snapshot
 from bigmodel.training.forecast import Forecast
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ class Model:
     folder: Path  # opens in plain transformers
     starter: bool = False
     about: Words | str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A moment of a run that can be gone back to."""
+
+    step: int
+    best: bool  # on validation
+    bytes: int
+    folder: Path
 
 
 def home() -> Path:
@@ -111,9 +122,11 @@ class Studio:
         """Check the spec, write the run folder with its first event, wake the supervisor; the run's id.
         The same token twice is one run."""
         self._refuse_read_only()
-        checked = _checked(spec)
-        device.check(str(checked.settings["device"]))
-        run = self.store.launch(checked, token)
+        return self._launch(_checked(spec), token)
+
+    def _launch(self, spec: RunSpec, token: str, origin: Path | None = None) -> str:
+        device.check(str(spec.settings["device"]))
+        run = self.store.launch(spec, token, origin)
         self._wake()
         return run
 
@@ -122,6 +135,62 @@ class Studio:
         self._refuse_read_only()
         self.store.stop(run, _("Cancelled before it began."))
         self._wake()
+
+    def resume(self, run: str, anyway: bool = False) -> None:
+        """A run that was stopped or has died goes on from its newest checkpoint, bit by bit as if nothing had been.
+        Where versions or data have changed since, that is refused with what has changed, unless `anyway`."""
+        self._refuse_read_only()
+        changed = [] if anyway else snapshot.differences(self.store.folder(run).path)
+        if changed:
+            what = _("What comes would not be the same run any more: {changes}.", changes=_listed(changed))
+            raise Refusal(what, do=_("Resume it anyway, or branch off a new run."), field="anyway")
+        self.store.resume(run)
+        self._wake()
+
+    def checkpoints(self, run: str) -> list[Checkpoint]:
+        """What a run can go on or branch off from, newest first."""
+        known, folder = self.store.run(run), self.store.folder(run).path
+        found = (place for place in snapshot.places(folder) if (place / snapshot.REST).exists())
+        return [
+            Checkpoint(
+                step=int(place.name.removeprefix("step-")),
+                best=known.best_step == int(place.name.removeprefix("step-")),
+                bytes=sum(file.stat().st_size for file in place.iterdir()),
+                folder=place,
+            )
+            for place in found
+        ]
+
+    def branch(self, run: str, step: int | None = None, settings: Mapping | None = None, name: str = "",
+               token: str = "") -> str:  # fmt: skip
+        """A new run that begins with a checkpoint of another, with changed settings: more epochs, another learning
+        rate. The newest checkpoint where no step is named. Refuses to change the network or the encoding."""
+        self._refuse_read_only()
+        parent, found = self.store.run(run), self.checkpoints(run)
+        chosen = next((one for one in found if step in (None, one.step)), None)
+        if chosen is None:
+            what = _("The run {run} has no checkpoint to begin with.", run=run)
+            options = ", ".join(str(one.step) for one in found) or "-"
+            raise Refusal(what, do=_("Choose one of: {options}.", options=options), field="step")
+        if not checkpoint.complete(chosen.folder):
+            what = _("The checkpoint of step {step} is damaged.", step=chosen.step)
+            raise Refusal(what, do=_("Choose another one."), field="step")
+        spec = RunSpec.check(
+            parent.spec.to_json()
+            | {"settings": {**parent.spec.settings, **(settings or {})}, "name": name}
+            | {"parent": {"run": run, "step": chosen.step}}
+        )
+        _refuse_another_network(parent.spec, spec)
+        return self._launch(spec, token, chosen.folder)
+
+    def rollback(self, run: str, token: str = "") -> str:
+        """A new run from the last good checkpoint with half the learning rate; from the beginning where none is."""
+        spec, found = self.store.run(run).spec, self.checkpoints(run)
+        half = {"learning_rate": spec.settings["learning_rate"] / 2}
+        good = next((one for one in found if one.best), found[0] if found else None)
+        if good is not None:
+            return self.branch(run, good.step, half, token=token)
+        return self.launch(spec.to_json() | {"settings": {**spec.settings, **half}}, token)
 
     def delete(self, run: str) -> None:
         """The run with its model; refused while it is trained."""
@@ -206,6 +275,23 @@ class Studio:
 
 def _checked(spec: Mapping | RunSpec) -> RunSpec:
     return RunSpec.check(spec.to_json() if isinstance(spec, RunSpec) else spec)
+
+
+def _refuse_another_network(parent: RunSpec, spec: RunSpec) -> None:
+    """A branch keeps the weights, so it keeps what they are weights of."""
+    fixed = {field.name for field in catalog.architecture(spec.architecture).knobs} - {"dropout"}
+    fixed |= {"block_size", *catalog.task(spec.task).encoding}
+    for name in sorted(fixed & spec.settings.keys()):
+        if spec.settings[name] != parent.settings[name]:
+            what = _("A branch cannot change '{setting}': the weights are made for {value}.", setting=name,
+                     value=str(parent.settings[name]))  # fmt: skip
+            raise Refusal(what, do=_("Start a new run instead."), field=name)
+
+
+def _listed(parts: Sequence[Words]) -> Words:
+    """Several sentences' parts as one."""
+    one, *others = parts
+    return _("{one}; {others}", one=one, others=_listed(others)) if others else one
 
 
 # -- models ------------------------------------------------------------------------------------------

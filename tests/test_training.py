@@ -153,14 +153,14 @@ def test_the_loss_computed_in_chunks_is_torchs_own(kind, smoothing):
 
 
 def test_lean_dropout_drops_as_often_as_it_says_and_keeps_the_mean():
-    from bigmodel.training.dropout import LeanDropout
+    from bigmodel.training.dropout import lean_dropout
 
     torch.manual_seed(0)
     x = torch.ones(1000, 1001, requires_grad=True)
-    y = LeanDropout(0.3)(x)
+    y = lean_dropout()(0.3)(x)
     y.sum().backward()
     assert (y == 0).float().mean().item() == pytest.approx(0.3, abs=0.002) and y.mean().item() == pytest.approx(
         1, abs=0.005
     )
     assert torch.equal(x.grad, y.detach())
-    assert torch.equal(LeanDropout(0.3).eval()(x), x)
+    assert torch.equal(lean_dropout()(0.3).eval()(x), x)

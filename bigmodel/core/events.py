@@ -32,6 +32,7 @@ TRANSITIONS: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 LIVE = frozenset({STARTING, RUNNING, STOPPING})
+RESUMABLE = frozenset({STOPPED, FAILED, INTERRUPTED, CANCELLED})  # what goes on, or begins again, when asked to
 ENDED = frozenset({FINISHED, STOPPED, CANCELLED, FAILED, DIVERGED, INTERRUPTED})
 
 
@@ -39,7 +40,9 @@ ENDED = frozenset({FINISHED, STOPPED, CANCELLED, FAILED, DIVERGED, INTERRUPTED})
 class Event:
     """Something that happened. Kinds and what `data` holds:
 
-    state       state, reason (words), error (a Refusal's JSON, with an id of the traceback in the log)
+    state       state, reason (words), error (a Refusal's JSON, with an id of the traceback in the log), died (true
+                when nobody asked for the end), again (how many times it has been resumed by itself)
+    resume      step: it goes on from there; what was told of later steps is told again
     plan        steps, epochs, steps_per_epoch, parameters, device, precision, threads, rows {split: n}, log_every,
                 unit (words)
     phase       words: what the worker is doing before the first step

@@ -194,7 +194,10 @@ TRAINING: tuple[Field, ...] = (
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What to train on what, and how. `settings` holds a checked value for every field that applies."""
+    """What to train on what, and how. `settings` holds a checked value for every field that applies.
+
+    parent: {"run", "step"} of the checkpoint that a branch begins with, None for a run from random weights.
+    """
 
     task: str
     architecture: str
@@ -202,6 +205,7 @@ class RunSpec:
     settings: Mapping[str, object]
     name: str = ""
     version: int = VERSION
+    parent: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
@@ -214,7 +218,7 @@ class RunSpec:
             "dataset": self.dataset,
             "name": self.name,
             "settings": dict(self.settings),
-        }
+        } | ({"parent": dict(self.parent)} if self.parent else {})
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
@@ -225,7 +229,7 @@ class RunSpec:
         if not isinstance(data, Mapping):
             do = _("Give task, architecture, dataset and settings.")
             raise Refusal(_("This is not a spec of a run."), do=do, field="spec")
-        known = {"version", "task", "architecture", "dataset", "name", "settings"}
+        known = {"version", "task", "architecture", "dataset", "name", "settings", "parent"}
         _refuse_unknown(data, known, _("part of a spec"))
         if data.get("version", VERSION) != VERSION:
             what = _("This spec has version {version}.", version=str(data["version"])[:20])
@@ -250,7 +254,18 @@ class RunSpec:
         settings = defaults(task, architecture, dataset)
         settings |= {key: fields[key].check(value) for key, value in given.items()}
         architecture.check(settings)
-        return RunSpec(task.name, architecture.name, dataset.name, settings, name)
+        return RunSpec(task.name, architecture.name, dataset.name, settings, name, parent=_parent(data.get("parent")))
+
+
+def _parent(given: object) -> Mapping | None:
+    """Checked for its form alone: whether there is such a checkpoint is the business of whoever begins with it."""
+    if given is None:
+        return None
+    right = isinstance(given, Mapping) and set(given) == {"run", "step"}
+    if not right or not isinstance(given["run"], str) or type(given["step"]) is not int or given["step"] < 0:
+        what = _("This is not a checkpoint to begin with.")
+        raise Refusal(what, do=_("Name a run and a step of it."), field="parent")
+    return MappingProxyType(dict(given))
 
 
 def fields_for(task: Task, architecture: Architecture) -> tuple[Field, ...]:

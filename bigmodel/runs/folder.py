@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from bigmodel.core import events, limits
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import Event
+from bigmodel.core.events import QUEUED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.runs.lock import Lock, is_held
@@ -88,6 +89,11 @@ class Folder:
     def alive(self) -> bool:
         return is_held(self.lock_file)
 
+    def resume(self) -> None:
+        """Back into the queue; what was asked before is over."""
+        self.stop_file.unlink(missing_ok=True)
+        self.append(Event("state", {"state": QUEUED}))
+
     def ask_to_stop(self) -> None:
         self.stop_file.touch()
 
@@ -95,10 +101,12 @@ class Folder:
         return self.stop_file.exists()
 
 
-def write(path: Path, spec: RunSpec, first: Event) -> None:
-    """A new run's folder, whole or not at all, on disk when this returns."""
+def write(path: Path, spec: RunSpec, first: Event, origin: Path | None = None) -> None:
+    """A new run's folder, whole or not at all, on disk when this returns. `origin`: the checkpoint it begins with."""
     staging = path.parent.parent / "staging" / path.name
     staging.mkdir(parents=True)
+    if origin is not None:
+        shutil.copytree(origin, staging / "origin", copy_function=_link)
     _write(staging / "spec.json", json.dumps(spec.to_json(), ensure_ascii=False, indent=1).encode())
     _write(staging / "events.jsonl", first.line())
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,12 +115,22 @@ def write(path: Path, spec: RunSpec, first: Event) -> None:
 
 
 def spec_of(data: dict) -> RunSpec:
-    return RunSpec(**{name: data[name] for name in ("task", "architecture", "dataset", "settings", "name", "version")})
+    names = ("task", "architecture", "dataset", "settings", "name", "version")
+    return RunSpec(**{name: data[name] for name in names}, parent=data.get("parent"))
 
 
 def unreadable(id: str, error: Exception) -> Refusal:
     what = _("The run {run} cannot be read.", run=id)
     return Refusal(what, why=_("The system says: {reason}.", reason=str(error)[:200]), field="run")
+
+
+def _link(source: str, target: str) -> None:
+    """The same bytes under a second name, so that a branch costs no space and outlives its parent: a checkpoint's
+    files are never written again. A copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -67,7 +67,7 @@ def nothing() -> Facts:
         "state": "", "reason": None, "error": None, "created": 0.0, "started": 0.0, "ended": 0.0, "clock": 0.0,
         "step": 0, "epoch": 0.0, "loss": None, "recent": [], "plan": {}, "phase": None,
         "validation": {}, "validated": -1, "looks": [0, 0.0], "best": {}, "best_step": 0, "result": {},
-        "number": 0, "token": "", "device": "",
+        "number": 0, "token": "", "device": "", "deaths": 0,
     }  # fmt: skip
 
 
@@ -160,10 +160,12 @@ def _state(facts: Facts, data: Mapping) -> None:
         facts["created"] = facts["created"] or facts["clock"]
         facts["number"] = data.get("number", facts["number"])
         facts["token"] = data.get("token", facts["token"])
+        facts["deaths"] = int(data.get("again", 0))  # a person who asks for it begins to count anew
     if state == RUNNING:
         facts["started"] = facts["clock"]
     if state in ENDED:
         facts |= {"ended": facts["clock"], "phase": None}
+    facts["deaths"] = facts.get("deaths", 0) + bool(data.get("died"))
     facts["device"] = data.get("device", facts["device"])
     facts |= {"state": state, "reason": data.get("reason"), "error": data.get("error")}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import CANCELLED, LIVE, QUEUED, Event
+from bigmodel.core.events import CANCELLED, LIVE, QUEUED, RESUMABLE, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.runs.folder import Folder, spec_of, unreadable, write
@@ -42,8 +42,9 @@ class Store:
             raise Refusal(what, do=_("Name another folder with {variable}.", variable="BIGMODEL_HOME")) from error
 
     # -- written -----------------------------------------------------------------------------------
-    def launch(self, spec: RunSpec, token: str = "") -> str:
-        """A run folder with its first event; the run's id. The same token gives the same run, from whatever process."""
+    def launch(self, spec: RunSpec, token: str = "", origin: Path | None = None) -> str:
+        """A run folder with its first event; the run's id. The same token gives the same run, from whatever process.
+        `origin`: the checkpoint that it begins with."""
         key = hashlib.sha256(token.encode()).hexdigest() if token else secrets.token_hex(32)
         with Lock(self.launch_lock):
             facts = dict(self._facts())
@@ -55,7 +56,7 @@ class Store:
                 raise Refusal(what, do=_("Wait until some have finished, or cancel some."))
             number = max((one["number"] for one in facts.values()), default=0) + 1
             id = self._new_id(spec, key)
-            write(self.folders / id, spec, Event("state", {"state": QUEUED, "number": number, "token": key}))
+            write(self.folders / id, spec, Event("state", {"state": QUEUED, "number": number, "token": key}), origin)
         return id
 
     def stop(self, id: str, reason: Words) -> None:
@@ -70,6 +71,18 @@ class Store:
         else:
             what = _("The run {run} is not running.", run=id)
             raise Refusal(what, why=_("It has ended already."), field="run")
+
+    def resume(self, id: str) -> None:
+        """Back into the queue: a run that ended before its end goes on from its newest checkpoint."""
+        folder = self.folder(id)
+        with Lock(self.launch_lock):  # two clicks are one
+            state = folder.facts()["state"]
+            if state == QUEUED or state in LIVE:
+                return
+            if state not in RESUMABLE:
+                what = _("The run {run} has come to its end and cannot be resumed.", run=id)
+                raise Refusal(what, do=_("Branch off a new run from one of its checkpoints."), field="run")
+            folder.resume()
 
     def delete(self, id: str) -> None:
         folder = self.folder(id)

@@ -30,6 +30,8 @@ TICK_SECONDS = 0.2
 SWEEP_SECONDS = 5.0  # between two looks at the runs that have ended
 GRACE_SECONDS = 15.0  # within which a worker that another supervisor has started takes its lock
 FIRST_SPARE_SECONDS = 1.0  # after the server has begun
+AGAIN_SECONDS = (3.0, 15.0, 60.0)  # after which a run that died goes on by itself; the fourth death is for a person
+AGAIN_WITHIN = 3600.0  # what died longer ago than this is left to whoever looks at it
 SPARE_SECONDS = 10.0  # after a run has begun: loading libraries beside its first steps would slow them
 
 GONE = _("The training process is gone: it was killed, or the machine was restarted.")
@@ -50,6 +52,8 @@ class Supervisor:
         self._handles: dict[str, Handle] = {}  # of the workers that this supervisor has started
         self._missed: dict[str, float] = {}  # starting run without worker -> since when, by the monotonic clock
         self._devices: dict[str, str] = {}  # waiting run -> device it waits for
+        self._left: dict[str, int] = {}  # run that died and is left alone -> size of its events then
+        self._again: dict[str, float] = {}  # run that died -> when it goes on by itself, by the monotonic clock
         self._noted: set[tuple[str, str]] = set()
         self._next_sweep = self._next_spare = 0.0
         self._awake, self._leave = threading.Event(), threading.Event()
@@ -106,6 +110,7 @@ class Supervisor:
     def _round(self) -> bool:
         marks = self._take_in()
         busy = self._look_after(marks)
+        self._raise(marks)
         waiting = sorted((mark.number, id) for id, mark in marks.items() if mark.state == QUEUED)
         for _number, id in waiting:
             with self._noting(id):
@@ -113,7 +118,7 @@ class Supervisor:
         if self.spare and time.monotonic() >= self._next_spare:
             with self._noting("spare"):
                 self.executor.prepare()
-        return bool(waiting or busy or self._missed)
+        return bool(waiting or busy or self._missed or self._again)
 
     def _begin(self) -> None:
         """Clear away what a process that was killed has left half written or half deleted."""
@@ -180,10 +185,40 @@ class Supervisor:
             state = folder.facts()["state"]
             if state in LIVE:
                 words = reason or (NEVER_BEGUN if state == STARTING else GONE)
-                folder.append(Event("state", {"state": INTERRUPTED, "reason": words.to_json()}))
+                folder.append(Event("state", {"state": INTERRUPTED, "reason": words.to_json(), "died": True}))
         finally:
             lock.release()
         return True
+
+    def _raise(self, marks: Mapping[str, Mark]) -> None:
+        """Put runs that have died back into the queue, after waits that grow, a few times."""
+        dead = {id for id, mark in marks.items() if mark.state == INTERRUPTED}
+        self._again = {id: due for id, due in self._again.items() if id in dead}
+        for id in sorted(dead - self._left.keys() - self._again.keys()):
+            with self._noting(id):
+                wait = self._wait(Folder(self.store.folders / id))
+                if wait is None:
+                    self._left[id] = marks[id].offset
+                else:
+                    self._again[id] = time.monotonic() + wait
+        self._left = {id: offset for id, offset in self._left.items() if id in dead and marks[id].offset == offset}
+        for id in [id for id, due in self._again.items() if time.monotonic() >= due]:
+            with self._noting(id):
+                folder = Folder(self.store.folders / id)
+                self._again.pop(id)
+                deaths = folder.facts()["deaths"]
+                folder.append(Event("state", {"state": QUEUED, "again": deaths, "reason": _again(deaths).to_json()}))
+
+    def _wait(self, folder: Folder) -> float | None:
+        """Seconds until a run that died goes on by itself; None where it is left to a person."""
+        from bigmodel.training.snapshot import differences
+
+        facts = folder.facts()
+        if not 1 <= facts["deaths"] <= len(AGAIN_SECONDS) or folder.asked_to_stop() or not facts["plan"]:
+            return None
+        if time.time() - facts["ended"] > AGAIN_WITHIN or differences(folder.path):
+            return None
+        return AGAIN_SECONDS[facts["deaths"] - 1]
 
     # -- what waits --------------------------------------------------------------------------------
     def _start_if_free(self, folder: Folder, busy: set[str]) -> None:
@@ -222,6 +257,10 @@ class Supervisor:
         if (what, str(error)) not in self._noted:
             self._noted.add((what, str(error)))
             logger.warning("%s: %s", what, error)
+
+
+def _again(deaths: int) -> Words:
+    return _("It goes on by itself (try {number} of {most}).", number=deaths, most=len(AGAIN_SECONDS))
 
 
 def summon(store: Store) -> None:

@@ -16,6 +16,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import prepare
+from bigmodel.training.dropout import lean
 from bigmodel.training.losses import LOSSES
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import autocast, device_for
@@ -45,8 +46,6 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     device, rows. `seconds` is None where the network is too large to be tried on this machine."""
     import psutil
     import torch
-
-    from bigmodel.training.dropout import lean
 
     task, architecture, dataset = (
         catalog.task(spec.task),

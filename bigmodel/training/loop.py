@@ -18,6 +18,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared, key, prepare
 from bigmodel.training import memory, snapshot
+from bigmodel.training.dropout import lean
 from bigmodel.training.losses import LOSSES
 from bigmodel.training.meter import Meter
 from bigmodel.training.optimizers import optimizer, rate_factor
@@ -55,8 +56,6 @@ def train(
 
 
 def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path, device: str) -> Iterator[Event]:
-
-    from bigmodel.training.dropout import lean
 
     task, architecture, dataset = (
         catalog.task(spec.task),
@@ -335,8 +334,6 @@ def warm() -> None:
     import sklearn.metrics  # noqa: F401
     import torch
     import transformers
-
-    import bigmodel.training.dropout  # noqa: F401
 
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

@@ -14,6 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bigmodel.core import catalog
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import Words, _
+from bigmodel.data.prepare import key
 from bigmodel.training import checkpoint
 
 TENSORS, REST = "training.safetensors", "training.json"
@@ -23,6 +28,27 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 def versions() -> dict[str, str]:
     """What a run must meet again to go on bit by bit. Loads no torch."""
     return {name: version(name) for name in LIBRARIES}
+
+
+def differences(folder: Path) -> list[Words]:
+    """What is no longer as it was when the newest checkpoint was written: going on is then no longer the same run.
+    Loads no torch."""
+    found = next((place for place in places(folder) if (place / REST).exists()), None)
+    if found is None:
+        return []
+    before, now = read(found), versions()
+    told = [
+        _("{library} was {before} and is {now}", library=name, before=was, now=now[name])
+        for name, was in before["versions"].items()
+        if now.get(name) not in (None, was)
+    ]
+    try:
+        spec = RunSpec.check(before["spec"])
+        parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
+        same = key(*parts, spec.settings) == before["data"]
+    except (Refusal, OSError):
+        same = False
+    return told if same else [*told, _("the data, or how it is encoded, has changed")]
 
 
 def write(folder: Path, optimize: Any, rest: Mapping) -> None:

@@ -1,0 +1,135 @@
+"""Resuming, branching and rolling back through the front desk: real workers, real deaths."""
+
+import json
+import shutil
+
+import pytest
+from conftest import digits, endless, holder, wait_for
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.events import FINISHED, INTERRUPTED, QUEUED, RUNNING, STOPPED
+from bigmodel.runs import supervisor
+from bigmodel.studio import Studio
+from bigmodel.training import snapshot
+
+
+@pytest.fixture
+def studio(home, monkeypatch):
+    monkeypatch.setenv("BIGMODEL_SPARE", "0")
+    monkeypatch.setattr(supervisor, "AGAIN_SECONDS", (0.2, 0.4, 0.6))
+    one = Studio(home)
+    one.serve()
+    yield one
+    for run in one.runs():
+        worker = holder(one.store.folder(run.id).lock_file)
+        if worker is not None:
+            one.store.folder(run.id).ask_to_stop()
+            worker.kill()
+    one.close()
+
+
+def reach(studio, run, *states, seconds=90):
+    return wait_for(lambda: (found := studio.run(run)).state in states and found, seconds)
+
+
+def kill(studio, run):
+    holder(studio.store.folder(run).lock_file).kill()
+
+
+def validated(studio, run):
+    return wait_for(lambda: studio.checkpoints(run))
+
+
+def steps(studio, run):
+    return [event["step"] for event in studio.events(run, kinds=("step",))[1]]
+
+
+def frequent(**settings):
+    spec = endless()
+    return spec | {"settings": spec["settings"] | {"eval_every": 20} | settings}
+
+
+def test_a_run_that_dies_goes_on_by_itself_from_its_checkpoint(studio):
+    run = studio.launch(frequent())
+    validated(studio, run)
+    kill(studio, run)
+    reach(studio, run, INTERRUPTED, seconds=10)
+    reach(studio, run, RUNNING)
+    (resumed,) = wait_for(lambda: studio.events(run, kinds=("resume",))[1])
+    assert resumed["step"] >= 20
+    wait_for(lambda: steps(studio, run)[-1] > resumed["step"] + 20)
+
+
+def test_the_fourth_death_is_left_to_a_person_who_may_resume(studio):
+    run = studio.launch(frequent())
+    validated(studio, run)
+    for _death in range(4):
+        wait_for(lambda: holder(studio.store.folder(run).lock_file) and studio.run(run).state == RUNNING)
+        kill(studio, run)
+        reach(studio, run, INTERRUPTED, seconds=10)
+    told = [event.data for event in studio.events(run, kinds=("state",))[1]]
+    assert [event["again"] for event in told if "again" in event] == [1, 2, 3]
+    wait_for(lambda: run in studio._supervisor._left)
+    studio.resume(run)
+    reach(studio, run, RUNNING)
+
+
+def test_a_stopped_run_is_resumed_and_two_clicks_are_one(studio):
+    run = studio.launch(frequent())
+    wait_for(lambda: studio.run(run).step > 5)
+    studio.stop(run)
+    stopped = reach(studio, run, STOPPED)
+    studio.resume(run)
+    studio.resume(run)
+    wait_for(lambda: studio.run(run).step > stopped.step)
+    states = [event["state"] for event in studio.events(run, kinds=("state",))[1]]
+    assert states.count(QUEUED) == 2 and states.count(RUNNING) == 2
+
+
+def test_a_resume_under_other_versions_says_what_differs_and_asks(studio):
+    run = studio.launch(frequent())
+    validated(studio, run)
+    studio.stop(run)
+    reach(studio, run, STOPPED)
+    file = snapshot.places(studio.store.folder(run).path)[0] / snapshot.REST
+    rest = json.loads(file.read_text())
+    file.write_text(json.dumps(rest | {"versions": rest["versions"] | {"torch": "1.0"}, "data": "other"}))
+    with pytest.raises(Refusal, match=r"torch was 1\.0 and is .*; the data, or how it is encoded, has changed"):
+        studio.resume(run)
+    assert studio.run(run).state == STOPPED
+    studio.resume(run, anyway=True)
+    assert studio.run(run).state != STOPPED
+
+
+def test_a_finished_run_is_continued_for_more_epochs_as_a_branch(studio):
+    run = studio.launch(digits(epochs=1, max_steps=0))
+    done = reach(studio, run, FINISHED)
+    with pytest.raises(Refusal, match="come to its end"):
+        studio.resume(run)
+    more = studio.branch(run, settings={"epochs": 2})
+    assert reach(studio, more, FINISHED).plan["steps"] == 2 * done.steps
+    assert done.steps < steps(studio, more)[0] <= done.steps + studio.run(more).plan["log_every"]
+    assert studio.run(more).spec.parent == {"run": run, "step": done.steps}
+
+
+def test_a_branch_outlives_its_parent_and_may_not_change_the_network(studio):
+    run = studio.launch(digits(epochs=1, max_steps=0))
+    reach(studio, run, FINISHED)
+    with pytest.raises(Refusal, match="cannot change 'channels'"):
+        studio.branch(run, settings={"channels": 64})
+    with pytest.raises(Refusal, match="has no checkpoint"):
+        studio.branch(run, step=3)
+    child = studio.branch(run, settings={"epochs": 2, "learning_rate": 1e-4})
+    shutil.rmtree(studio.store.folder(run).path)
+    assert reach(studio, child, FINISHED).result["accuracy"] > 0
+
+
+def test_rolling_back_halves_the_learning_rate(studio):
+    run = studio.launch(frequent())
+    validated(studio, run)
+    studio.stop(run)
+    reach(studio, run, STOPPED)
+    child = studio.rollback(run)
+    before, after = studio.run(run).spec.settings, studio.run(child).spec.settings
+    assert after["learning_rate"] == before["learning_rate"] / 2
+    assert studio.run(child).spec.parent["step"] == studio.run(run).best_step
