@@ -1,6 +1,5 @@
 """Run folders and the index over them: the folders are the truth, the index only makes them quick."""
 
-import json
 import multiprocessing
 import sqlite3
 import time
@@ -382,7 +381,7 @@ def test_an_old_state_of_a_folder_put_back_is_read_anew(store):
     index.close()
 
 
-def test_a_thousand_runs_are_listed_within_200_ms(store):
+def test_a_thousand_runs_are_listed_without_reading_one_of_them(store, monkeypatch):
     first = store.launch(SPEC).split("-", 2)
     template = store.folder("-".join(first))
     for event in (
@@ -400,13 +399,9 @@ def test_a_thousand_runs_are_listed_within_200_ms(store):
         for file in (template.spec_file, template.events_file):
             (copy / file.name).write_bytes(file.read_bytes())
     index = index_of(store)
-    seconds = []
-    for _round in range(3):
-        started = time.perf_counter()
-        assert len(store.runs(limit=1000)) == 1000
-        seconds.append(time.perf_counter() - started)
-    print(json.dumps({"runs": 1000, "seconds": seconds}))
-    assert min(seconds) < 0.2
+    monkeypatch.setattr(Folder, "events", None)  # from the index alone: 1,000 small files take seconds
+    monkeypatch.setattr(Folder, "spec", None)
+    assert len(store.runs(limit=1000)) == 1000
     index.close()
 
 
