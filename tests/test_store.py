@@ -22,6 +22,7 @@ from bigmodel.core.events import (
 )
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
+from bigmodel.runs.folder import Folder
 from bigmodel.runs.index import Index
 from bigmodel.runs.lock import Lock, is_held
 from bigmodel.runs.run import fold, grow, nothing, run_of
