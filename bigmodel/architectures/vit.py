@@ -72,7 +72,8 @@ class Vit(Architecture):
     )
     recipe = {
         "epochs": 20,
-        "batch_size": 64,
+        "batch_size": 32,  # with few pictures many small updates learn more than few large ones
+        "dropout": 0.0,  # a small one trained from scratch learns too little, not too much
         "learning_rate": 1e-3,
         "weight_decay": 0.05,
         "label_smoothing": 0.1,

@@ -69,7 +69,7 @@ CHECKS: Mapping[str, Check] = {
     for check in (
         _pictures("digits-cnn", "cnn", "digits", 0.98, seconds=60.0),
         _pictures("fashion-cnn", "cnn", "fashion_mnist", 0.90),
-        _pictures("fashion-vit", "vit", "fashion_mnist", 0.84),
+        _pictures("fashion-vit", "vit", "fashion_mnist", 0.84, settings={"epochs": 30}),
         _pictures("fashion-full-cnn", "cnn", "fashion_mnist_full", 0.925, settings={"epochs": 6}),
         _text("classics-gpt", "gpt", "classics_en", settings=CLASSICS, beats_baselines=True, seconds=HALF_AN_HOUR),
         _text("poetry-gpt", "gpt", "poetry_zh", settings=POETRY, beats_baselines=True, seconds=HALF_AN_HOUR),

@@ -192,6 +192,10 @@ class _Work:
     meter: Meter
     parts: int
 
+    def __post_init__(self) -> None:
+        self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.foreach = self.device.split(":")[0] in ("cpu", "cuda")
+
     def gradients(self, group: Sequence, epoch: int) -> tuple[Any, Any, int]:
         """(loss, norm of the gradient, parts where batches had to be cut smaller just now, else 0).
 
@@ -214,7 +218,8 @@ class _Work:
                 torch.cuda.empty_cache()
             torch.set_rng_state(start)
             split = self.parts = 2 * self.parts
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["clip"] or math.inf)
+        # foreach: one call for all weights, which matters for small networks
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.settings["clip"] or math.inf, foreach=self.foreach)
         return loss, norm, split
 
     def _passes(self, group: Sequence, epoch: int) -> Any:
@@ -227,7 +232,9 @@ class _Work:
             LOSSES[self.settings["loss"]],
             self.settings["label_smoothing"],
         )
-        pieces = [piece for indices in group for piece in np.array_split(indices, min(self.parts, len(indices)))]
+        pieces = group
+        if self.parts > 1:
+            pieces = [piece for indices in group for piece in np.array_split(indices, min(self.parts, len(indices)))]
         batches = [self.task.batch(rows, indices, self.settings, epoch) for indices in pieces]
         counted = [int((batch["labels"] != -100).sum()) for batch in batches]  # what the loss is a mean over
         loss = torch.zeros((), device=self.device)
@@ -296,9 +303,7 @@ def _seed(seed: int) -> None:
 
 
 def _finite(loss: Any, norm: Any) -> bool:
-    import torch
-
-    return bool(torch.isfinite(norm) & torch.isfinite(loss))
+    return math.isfinite(float(loss + norm))  # one look at the device
 
 
 def _not_finite(step: int) -> Words:
