@@ -7,9 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from bigmodel.bench import command, encoder_decoder, images, language_model, lstm, report, training
+from bigmodel.bench import (
+    command,
+    dashboard,
+    data,
+    encoder_decoder,
+    gpu,
+    growth,
+    images,
+    language_model,
+    lstm,
+    report,
+    rows,
+    training,
+)
 from bigmodel.bench.side import Failed, Missing, Side, alternate, peer
 from bigmodel.core import catalog
+from bigmodel.core.events import FINISHED
+from bigmodel.studio import Studio
 
 ROOT = Path(__file__).parents[1]
 TINY = {"layers": 1, "width": 16, "attention_heads": 2, "block_size": 16, "batch_size": 4, "precision": "fp32"}
@@ -72,8 +87,7 @@ def test_keras_learns_the_same_model(backend):
         },
         1,
     )["keras"]
-    data = training.prepared(spec)
-    ours = sum(weight.numel() for weight in training.fresh_model(spec, data).parameters())
+    ours = sum(weight.numel() for weight in training.fresh_model(spec, training.prepared(spec)).parameters())
     one_bias_less = 4 * spec.settings["units"]  # torch has two of them, which are only ever added
     assert found[0]["parameters"] == ours - one_bias_less
     assert found[0]["losses"][0] == pytest.approx(math.log(300), rel=0.02)
@@ -91,8 +105,8 @@ def test_units_of_pairs_are_tokens_without_padding():
 def test_everybody_begins_with_the_same_weights(writer):
     import torch
 
-    data = training.prepared(writer)
-    one, two = training.fresh_model(writer, data).state_dict(), training.fresh_model(writer, data).state_dict()
+    kept = training.prepared(writer)
+    one, two = training.fresh_model(writer, kept).state_dict(), training.fresh_model(writer, kept).state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
@@ -198,6 +212,60 @@ def test_the_page_keeps_what_others_write(tmp_path):
 def test_the_page_says_what_the_figures_say():
     text = report.PAGE.read_text("utf-8")
     assert report.with_section(text, report.section(report.read())) == text
+
+
+# -- data, growth, sessions, GPU ---------------------------------------------------------------------------
+def test_both_ways_to_encode_give_the_same_tokens():
+    spec = data.spec("bench_texts_hundredth", vocabulary=400).to_json()
+    ours, theirs = data.our_encoding(spec)(), data.their_encoding(spec)()
+    documents = catalog.dataset("bench_texts_hundredth").rows()["train"].num_rows
+    assert ours["tokens"] == theirs["tokens"] + documents + 1, "ours has an end before each text and after the last"
+
+
+def test_both_ways_to_read_count_the_same_units():
+    spec = data.spec("bench_texts_hundredth", vocabulary=400).to_json()
+    assert data.our_batches(spec)()["rate"] > data.their_batches(spec)()["rate"] > 0
+    assert 0 < data.second_run(spec)()["seconds"] < 60
+
+
+def test_texts_are_as_long_as_they_are_said_to_be():
+    dataset = training.spec_of("text-generation", "gpt", "bench_texts_hundredth") and catalog.dataset(
+        "bench_texts_hundredth"
+    )
+    written = sum(len(text.encode()) for text in dataset.rows()["train"]["text"])
+    assert rows.SIZES[dataset.name] * 10**6 <= written < 1.01 * rows.SIZES[dataset.name] * 10**6
+
+
+def test_runs_made_for_the_list_read_as_runs(home):
+    folders = [growth.ended(home, number, points=1200) for number in (1, 2)]
+    growth._indexed(home, folders)
+    growth._listed(home, 2)
+    run = Studio(home).runs()[0]
+    assert (run.state, run.step, run.number) == (FINISHED, 1200, 2) and run.validation["loss"] > 0
+    assert len(Studio(home).events(run.id, kinds=("step",))[1]) == 1200
+
+
+def test_sessions_watch_a_run_that_goes_on_and_see_it_redrawn():
+    small = {"layers": 1, "width": 16, "attention_heads": 2, "block_size": 16, "vocabulary": 400, "batch_size": 4}
+    (row,) = dashboard.dashboard(1, window=3.0, conditions={"no server": None, "2 sessions": 2}, **small)
+    assert row["ours_value"] > 0 and row["ratio"] == pytest.approx(row["ours_value"] / row["peer_value"])
+    assert float(re.search(r"redrawn ([\d.]+) times a second", row["note"])[1]) > 0.2
+
+
+def test_without_a_gpu_the_gpu_comparison_is_refused(capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit) as leaving:
+        command.main(["gpt2"])
+    assert leaving.value.code == 2 and "--device cuda" in capsys.readouterr().err
+    assert command.main(["gpt2", "--device", "cuda"]) == 1
+    assert "no cuda device" in capsys.readouterr().err
+
+
+def test_utilisation_counts_as_nanogpt_does():
+    settings = {"width": 768, "block_size": 1024, "layers": 12}
+    assert gpu.flops_a_token(124_439_808, settings) == pytest.approx(6 * 123.65e6 + 12 * 12 * 12 * 64 * 1024, rel=1e-3)
+    assert gpu.peak_of("NVIDIA H100 80GB HBM3") == 989 and gpu.peak_of("NVIDIA H100 PCIe") == 756
+    assert gpu.peak_of("an unknown card") is None
 
 
 # -- the command ---------------------------------------------------------------------------------------

@@ -22,6 +22,13 @@ COMPARISONS: Mapping[str, str] = {
     "translator": "bigmodel.bench.encoder_decoder:translator",
     "vit": "bigmodel.bench.images:vit",
     "resnet": "bigmodel.bench.images:resnet",
+    "text-generation": "bigmodel.bench.inference:text_generation",
+    "translation": "bigmodel.bench.inference:translation",
+    "classification": "bigmodel.bench.inference:classification",
+    "data": "bigmodel.bench.data:data",
+    "dashboard": "bigmodel.bench.dashboard:dashboard",
+    "growth": "bigmodel.bench.growth:growth",
+    "gpt2": "bigmodel.bench.gpu:gpt2",
 }
 ON_CUDA_ONLY = ("gpt2",)
 

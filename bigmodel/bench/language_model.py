@@ -121,7 +121,7 @@ def bare_side(spec: Mapping, steps: int, warm: int, precision: str = "fp32") -> 
     return measure
 
 
-def bare_loop(spec: RunSpec, data: Any, steps: int, warm: int, precision: str = "fp32") -> dict:
+def bare_loop(spec: RunSpec, data: Any, steps: int, warm: int, precision: str = "fp32", compiled: bool = False) -> dict:
     """What people write by hand, after nanoGPT's train.py: no events, no checks, no stop."""
     from contextlib import nullcontext
 
@@ -135,6 +135,7 @@ def bare_loop(spec: RunSpec, data: Any, steps: int, warm: int, precision: str = 
     device, block, size = settings["device"], settings["block_size"], settings["batch_size"]
     model = fresh_model(spec, data).to(device)
     optimize = optimizer(model, settings)  # fused AdamW, weights decayed and biases not, as nanoGPT has it
+    called = torch.compile(model) if compiled else model
     starts = np.concatenate(catalog.task(spec.task).plan({"tokens": tokens}, settings, 0))
     cast = torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
     losses, begun = [], 0.0
@@ -145,9 +146,9 @@ def bare_loop(spec: RunSpec, data: Any, steps: int, warm: int, precision: str = 
         chosen = starts[np.arange(step * size, (step + 1) * size) % len(starts)]
         x = torch.stack([torch.from_numpy(tokens[i : i + block].astype(np.int64)) for i in chosen])
         y = torch.stack([torch.from_numpy(tokens[i + 1 : i + 1 + block].astype(np.int64)) for i in chosen])
-        x, y = x.to(device), y.to(device)
+        x, y = (part.pin_memory().to(device, non_blocking=True) if device == "cuda" else part for part in (x, y))
         with cast:
-            logits = model(input_ids=x).logits
+            logits = called(input_ids=x).logits
             loss = functional.cross_entropy(logits.view(-1, logits.size(-1)).float(), y.view(-1))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip"])

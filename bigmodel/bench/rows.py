@@ -17,7 +17,7 @@ from bigmodel.studio import home
 
 SIDE = 32  # pixels
 PICTURES = {"train": 4096, "validation": 64, "test": 64}
-SIZES = {"bench_texts": 100, "bench_texts_tenth": 10}  # name -> MB of text
+SIZES = {"bench_texts": 100, "bench_texts_tenth": 10, "bench_texts_hundredth": 1}  # name -> MB of text
 
 
 class Pictures(FashionMnist):
