@@ -66,8 +66,17 @@ class Curve:
 
     @property
     def start(self) -> float:
-        """The loss of a model that has learnt nothing: that of the first step."""
+        """The first loss: that of a model that has learnt nothing, unless the run goes on from another's weights."""
         return self.loss[0]
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the run began with random weights."""
+        return self.step[0] <= 1
+
+    def learnt(self, loss: float) -> float:
+        """How far the loss has come down. What was learnt before a branch began is not known: half of the rest."""
+        return self.start - loss if self.fresh else 0.5 * self.start
 
     def between(self, after: float, until: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
         """(steps, losses) with after < step <= until."""

@@ -35,7 +35,7 @@ TITLES: Mapping[str, Words] = {
     NOT_A_NUMBER: _("The loss is no longer a number"),
     SPIKE: _("The loss has leapt up"),
     PLATEAU: _("The loss stands still"),
-    OVERFITTING: _("The model learns its data by heart"),
+    OVERFITTING: _("The model learns its data by heart (overfitting)"),
     RATE_TOO_HIGH: _("The learning rate is too high"),
     RATE_TOO_LOW: _("The learning rate is too low"),
     SHUFFLED: _("The labels look shuffled"),
@@ -67,6 +67,11 @@ def _not_a_number(sign: Sign) -> Words:
 
 
 def _spike(sign: Sign) -> Words:
+    if sign.way == "validation":
+        return _(
+            "At step {step} the validation loss is {loss}, worse than that of a model that has learnt nothing; at best it was {before}.",
+            step=sign.since, before=_n(sign, "before"), loss=_n(sign, "loss"),
+        )  # fmt: skip
     return _(
         "At step {step} the loss leapt from {before} to {loss}, far more than it changes from step to step.",
         step=sign.since, before=_n(sign, "before"), loss=_n(sign, "loss"),

@@ -41,7 +41,13 @@ class Doctor:
                 continue
             try:
                 reader(self, event)
-            except (KeyError, TypeError, ValueError):  # not written by us: passed over, as when a run is folded
+            except (
+                KeyError,
+                TypeError,
+                ValueError,
+                AttributeError,
+                OverflowError,
+            ):  # not written by us: passed over, as when a run is folded
                 continue
         return self
 
@@ -80,6 +86,7 @@ class Doctor:
             self._find(Sign(signs.NOT_A_NUMBER, step, {}, "validation"))
             return
         self.curve.validate(step, metrics)
+        self._take(signs.validation_leaps(self.curve))
         self._look()
 
     def _back_to(self, step: int) -> None:
@@ -97,8 +104,8 @@ class Doctor:
 
     # -- signs ------------------------------------------------------------------------------------------------
     def _find(self, sign: Sign) -> None:
-        """A sickness keeps the step it was first seen at, a spike that of the last one."""
-        if sign.kind == signs.SPIKE or sign.kind not in self.found:
+        """A sickness stays as it was first seen; how far the model has learnt by heart is told anew each time."""
+        if sign.kind == signs.OVERFITTING or sign.kind not in self.found:
             self.found[sign.kind] = sign
 
     def _look(self) -> None:
@@ -111,7 +118,7 @@ class Doctor:
             self._take(see(self.curve))
         if self.classes:
             self._take(signs.knows_nothing(self.curve, self.classes, self._chance()))
-        if signs.SPIKE in self.found:
+        if signs.SPIKE in self.found and self.found[signs.SPIKE].way != "validation":
             self._take(signs.stays_up(self.curve, self.found[signs.SPIKE]))
 
     def _take(self, sign: Sign | None) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 
@@ -33,11 +33,21 @@ def spike(curve: Curve) -> Sign | None:
     if len(curve) < 8:
         return None
     base = median(before[-7:])
-    rise, learnt = curve.loss[-1] - base, curve.start - base
+    rise, learnt = curve.loss[-1] - base, curve.learnt(base)
     jitter = median(abs(b - a) for a, b in pairwise(before)) / 0.954
-    if learnt < 0.05 * curve.start or rise < max(7 * jitter, 0.12 * learnt):
+    if learnt < 0.05 * curve.start or rise < max(6 * jitter, 0.12 * learnt):
         return None
     return Sign(SPIKE, int(curve.now), {"before": base, "loss": curve.loss[-1]})
+
+
+def validation_leaps(curve: Curve) -> Sign | None:
+    """The newest validation is worse than a model that knows nothing, and one before was good."""
+    if not curve.val_loss or not curve.fresh:
+        return None
+    best, newest = min(curve.val_loss), curve.val_loss[-1]
+    if best > 0.5 * curve.start or newest < 1.1 * curve.start:
+        return None
+    return Sign(SPIKE, int(curve.val_step[-1]), {"before": best, "loss": newest}, "validation")
 
 
 def stays_up(curve: Curve, leap: Sign) -> Sign | None:
@@ -47,48 +57,46 @@ def stays_up(curve: Curve, leap: Sign) -> Sign | None:
         return None
     before, height = leap.numbers["before"], leap.numbers["loss"]
     level = float(losses[len(losses) // 2 :].mean())
-    if level < before + 0.35 * (height - before):
+    if level < before + 0.45 * (height - before):
         return None
     return Sign(RATE_TOO_HIGH, leap.since, {"before": before, "loss": level, "rate": curve.rate[-1]}, "later")
 
 
 def climbs_at_first(curve: Curve) -> Sign | None:
     """The loss is driven above where it began instead of falling."""
-    if curve.done > 0.3 or len(curve) < 2:
+    if curve.done > 0.3 or len(curve) < 2 or not curve.fresh:
         return None
     level, last = min(curve.loss[-2:]), curve.loss[-1]
     if last > 1.25 * curve.start:
         level = last
     elif curve.val_loss and curve.val_loss[-1] > 1.2 * curve.start and max(curve.loss) > 1.05 * curve.start:
         level = curve.val_loss[-1]
-    elif level < 1.1 * curve.start:
+    elif level < 1.07 * curve.start:
         return None
     return Sign(RATE_TOO_HIGH, int(curve.now), {"before": curve.start, "loss": level, "rate": curve.rate[-1]}, "start")
 
 
 def hardly_moves(curve: Curve) -> Sign | None:
     """The updates are so small that even all of them together could not take the weights anywhere."""
-    if curve.done < 0.06 or len(curve) < 2:
+    if curve.done < 0.06 or len(curve) < 2 or not curve.fresh:
         return None
-    fallen = (curve.start - median(curve.loss[1:][-3:])) / abs(curve.start)
+    fallen = (curve.start - median(curve.loss[max(len(curve) - 3, 1) :])) / abs(curve.start)
     reach = curve.travelled[-1] + curve.longest * (curve.steps - curve.now)
-    if fallen > 0.05 or reach > 0.03:
+    if fallen > (0.05 if reach > 0.005 else 0.15) or reach > 0.03:
         return None
     return Sign(RATE_TOO_LOW, 1, {"fallen": fallen, "reach": reach, "rate": curve.highest})
 
 
 def knows_nothing(curve: Curve, classes: int, chance: float) -> Sign | None:
     """The loss stands where it stands when the input says nothing about the label."""
-    if not 0.08 <= curve.done <= 0.6 or len(curve) < 4 or curve.travelled[-1] < 0.005:
+    if not 0.08 <= curve.done <= 0.6 or len(curve) < 3 or not curve.fresh or curve.travelled[-1] < 0.005:
         return None
-    _steps, losses = curve.between(curve.now - 0.06 * curve.steps)
-    if len(losses) < 3:
-        return None
-    level = float(losses.mean())
+    lately = max(len(curve.between(curve.now - 0.06 * curve.steps)[0]), 2)
+    level = fmean(curve.loss[max(len(curve) - lately, 1) :])
     if not 0.992 * chance <= level <= 1.2 * chance:
         return None
-    guessed = [metrics["accuracy"] for metrics in curve.val_metrics if "accuracy" in metrics]
-    if not guessed or max(guessed[-3:]) > 1.8 / classes:
+    guessed = [metrics["accuracy"] for metrics in curve.val_metrics[-3:] if "accuracy" in metrics]
+    if not guessed or max(guessed) > 1.8 / classes or min(curve.val_loss) < 0.98 * chance:
         return None
     return Sign(SHUFFLED, 1, {"step": curve.now, "loss": level, "chance": chance, "accuracy": guessed[-1]})
 
@@ -156,7 +164,8 @@ def learns_by_heart(curve: Curve) -> Sign | None:
         return None
     margin = max(0.015 * losses[best], 2.5 * noise(losses[-10:]))
     risen = later[-3:].min() > losses[best] + margin
-    known = lately.mean() < KNOWN * later[-3:].mean()  # its own rows are no question any more, others are
+    known = lately.mean() < KNOWN * later[-3:].min()  # its own rows are no question any more, others are
+    known = known and later[-3:].min() > 1.005 * losses[best]
     if not risen and not known:
         return None
     return Sign(OVERFITTING, int(turned), {"best": float(losses[best]), "loss": float(losses[-1]),
@@ -194,6 +203,6 @@ HEALED: Mapping[str, Callable[[Curve, Sign], bool]] = {
     PLATEAU: _moving,
     OVERFITTING: lambda curve, sign: bool(curve.val_loss) and curve.val_loss[-1] < sign.numbers["best"],
     RATE_TOO_HIGH: _calmed,
-    RATE_TOO_LOW: lambda curve, sign: _lately(curve) < 0.9 * curve.start,
+    RATE_TOO_LOW: lambda curve, sign: _lately(curve) < 0.8 * curve.start,
     SHUFFLED: lambda curve, sign: curve.val_metrics[-1]["accuracy"] > 3 * sign.numbers["accuracy"],
 }

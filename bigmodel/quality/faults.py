@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -190,6 +191,7 @@ def carry_out(trial: Trial, folder: Path, cache: Path) -> list[events.Event]:
 
     staging = kept.with_suffix(".part")
     staging.unlink(missing_ok=True)
+    started = time.process_time()
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory() as place, _harmed(trial):
         happened = []
@@ -197,7 +199,8 @@ def carry_out(trial: Trial, folder: Path, cache: Path) -> list[events.Event]:
             if event.kind in ("plan", "step", "validation", "state", "result"):
                 happened.append(event)
     staging.parent.mkdir(parents=True, exist_ok=True)
-    events.append(staging, happened)
+    cost = events.Event("cost", {"cpu_seconds": time.process_time() - started})
+    events.append(staging, [*happened, cost])
     staging.rename(kept)
     return carry_out(trial, folder, cache)
 

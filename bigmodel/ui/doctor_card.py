@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import streamlit as st
@@ -18,6 +19,8 @@ from bigmodel.studio import Run
 from bigmodel.ui import amounts, places
 from bigmodel.ui.curves import Curves
 from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.state import studio, token
+from bigmodel.ui.trouble import refusals
 
 ICON = ":material/stethoscope:"
 # at the curve, where there is room for a word
@@ -45,20 +48,38 @@ def marks(past: Curves) -> dict[str, float]:
 def _card(run: Run, diagnosis: Diagnosis) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"{ICON} **{plain(say(diagnosis.title))}**")
-        st.badge(_("step {step}", step=amounts.count(diagnosis.since_step)), color="orange")
+        since = _("step {step}", step=amounts.count(diagnosis.since_step))
+        st.badge(since if diagnosis.since_step > 1 else _("from the start"), color="orange")
     st.markdown(plain(say(diagnosis.evidence)))
     st.markdown(plain(say(diagnosis.advice)))
+    key = f"doctor.{diagnosis.kind}"
     if diagnosis.kind == signs.SHUFFLED:
-        if st.button(_("Look at the data"), icon=":material/table_view:", key=f"doctor.{diagnosis.kind}.data"):
+        if st.button(_("Look at the data"), icon=":material/table_view:", key=f"{key}.data"):
             places.go("data", dataset=run.spec.dataset)
         return
     fields = _fields(run)
     if not fields or not diagnosis.remedy:
         return
     st.caption(_("Change: {changes}", changes=_changes(run, diagnosis, fields)))
-    label = _("Train again with this change") if len(diagnosis.remedy) == 1 else _("Train again with these changes")
-    if st.button(label, icon=":material/replay:", key=f"doctor.{diagnosis.kind}.again"):
-        places.go("train", **{"from": run.id, "with": written(diagnosis.remedy)})
+    with st.container(horizontal=True, gap="small"):
+        _go_on(run, diagnosis, key)
+        if st.button(_("Train again with this"), icon=":material/replay:", key=f"{key}.again"):
+            places.go("train", **{"from": run.id, "with": written(diagnosis.remedy)})
+
+
+def _go_on(run: Run, diagnosis: Diagnosis, key: str) -> None:
+    """A new run from the last checkpoint before the harm was done, where there is one."""
+    if not diagnosis.from_checkpoint:
+        return
+    before = math.inf if diagnosis.kind == signs.PLATEAU else diagnosis.since_step
+    step = next((one.step for one in studio().checkpoints(run.id) if one.step < before), None)
+    if step is None:
+        return
+    label = _("Go on from step {step} with this", step=amounts.count(step))
+    if not st.button(label, icon=":material/alt_route:", type="primary", disabled=studio().read_only, key=f"{key}.on"):
+        return
+    with refusals():
+        places.go("runs", run=studio().branch(run.id, step, dict(diagnosis.remedy), token=token(f"{key}.{run.id}")))
 
 
 def _changes(run: Run, diagnosis: Diagnosis, fields: Mapping[str, Field]) -> str:
@@ -82,7 +103,7 @@ def _fields(run: Run) -> dict[str, Field]:
 def _value(field: Field, value: object) -> str:
     if isinstance(field, Choice) and value in field.options:
         return say(field.options[value])
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def written(remedy: Mapping[str, object]) -> str:
