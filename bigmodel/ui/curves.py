@@ -77,8 +77,11 @@ class Curves:
             self.cursor, new = studio.events(self.run, after=self.cursor)
             for event in new:
                 taker = getattr(self, f"_{event.kind}", None)
-                if taker:
-                    taker(event)
+                try:
+                    if taker:
+                        taker(event)
+                except (KeyError, TypeError, ValueError, AttributeError):
+                    continue  # not written by us: passed over, as the run does that these events tell of
             if new or self._doctor is None:
                 self._doctor = self._doctor or Doctor(studio.run(self.run).spec)
                 self.diagnoses = self._doctor.read(new).diagnoses()
