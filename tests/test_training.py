@@ -164,3 +164,25 @@ def test_lean_dropout_drops_as_often_as_it_says_and_keeps_the_mean():
     )
     assert torch.equal(x.grad, y.detach())
     assert torch.equal(lean_dropout()(0.3).eval()(x), x)
+
+
+@pytest.mark.parametrize("kind", [PROSE, ("translation", "transformer", "en_de"), DIGITS], ids=lambda kind: kind[1])
+def test_attention_by_products_is_torchs_own(cache, kind):
+    from bigmodel.data.prepare import prepare
+    from bigmodel.training.attention import NAME, by_products
+    from bigmodel.training.precision import autocast
+
+    spec = small(*kind)
+    task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
+    data = prepare(task, architecture, catalog.dataset(spec.dataset), spec.settings, cache)
+    batch = task.batch(data.arrays["train"], task.plan(data.arrays["train"], spec.settings, 0)[0], spec.settings, 0)
+    model = architecture.model(data.facts, spec.settings).train()
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    answers = []
+    for _turn in range(2):
+        torch.manual_seed(0)
+        with autocast("cpu", "bf16"):
+            answers.append(model(**inputs).logits.float())
+        by_products(model, "cpu")
+    assert model.config._attn_implementation == NAME and NAME not in model.config.to_json_string()
+    assert not torch.equal(*answers) and torch.allclose(*answers, atol=0.05)

@@ -16,6 +16,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import prepare
+from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.losses import LOSSES
 from bigmodel.training.optimizers import optimizer
@@ -79,6 +80,7 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     yield {}
     model = architecture.model(data.facts, settings).to(device).train()
     lean(model)
+    by_products(model, device)
     optimize = optimizer(model, settings)
     precisions = (
         ("fp32", "bf16")

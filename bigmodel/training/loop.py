@@ -18,6 +18,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared, key, prepare
 from bigmodel.training import memory, snapshot
+from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.losses import LOSSES
 from bigmodel.training.meter import Meter
@@ -72,6 +73,7 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
     _seed(settings["seed"])
     model = architecture.model(data.facts, settings).to(device)
     lean(model)
+    by_products(model, device)
     model.train()
     optimize = optimizer(model, settings)
     per_epoch = math.ceil(len(task.plan(data.arrays["train"], settings, 0)) / settings["accumulation"])
