@@ -220,43 +220,68 @@ def test_the_doctor_needs_no_torch():
 
 
 # -- on the page --------------------------------------------------------------------------------------------------
+SICK_SETTINGS = {
+    "optimizer": "sgd", "learning_rate": 10.0, "clip": 0.0, "warmup": 0.9, "schedule": "constant", "max_steps": 120,
+    "eval_every": 5,
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def sick_home(tmp_path_factory):
-    """A home in which a worker has trained with a learning rate that is much too high."""
+    """A home in which a worker has trained with a learning rate that grows until the loss is no number."""
     folder = tmp_path_factory.mktemp("sick")
     environment = {**os.environ, "BIGMODEL_HOME": str(folder), "BIGMODEL_SPARE": "0"}
     words = ["--task", "image-classification", "--architecture", "vit", "--dataset", "digits", "--wait"]
-    for name, value in {"learning_rate": 3.0, "max_steps": 60, "schedule": "constant", "warmup": 0.0}.items():
+    for name, value in SICK_SETTINGS.items():
         words += ["--set", f"{name}={value}"]
-    subprocess.run([sys.executable, "-m", "bigmodel", "train", *words], cwd=ROOT, env=environment, check=True, timeout=240)  # fmt: skip
+    subprocess.run([sys.executable, "-m", "bigmodel", "train", *words], cwd=ROOT, env=environment, timeout=240)
     return folder
+
+
+def sick_run(home):
+    return next(run for run in Studio(home).runs() if not run.spec.parent)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_run_page_shows_the_diagnosis_in_the_persons_language(sick_home, monkeypatch, language):
     monkeypatch.setenv("BIGMODEL_HOME", str(sick_home))
-    run = Studio(sick_home).runs()[0]
+    run = sick_run(sick_home)
     page = visit("runs", language, run=run.id)
     leave()
     assert not page.exception
     text = " ".join(said(page))
     assert say(TITLES[signs.RATE_TOO_HIGH], language) in text
+    assert say(TITLES[signs.NOT_A_NUMBER], language) in text
+
+
+def test_one_click_goes_on_from_the_last_good_checkpoint_more_carefully(sick_home, monkeypatch):
+    monkeypatch.setenv("BIGMODEL_HOME", str(sick_home))
+    run = sick_run(sick_home)
+    page = visit("runs", run=run.id)
+    page.button(key="doctor.not-a-number.on").click().run()
+    leave()
+    assert not page.exception
+    branch = next(one for one in Studio(sick_home).runs() if one.spec.parent)
+    assert branch.spec.parent["run"] == run.id
+    assert branch.spec.parent["step"] < run.step
+    assert branch.spec.settings["clip"] == 1.0
+    assert branch.spec.settings["learning_rate"] < run.spec.settings["learning_rate"] / 2
 
 
 def test_the_button_fills_in_the_remedy_on_the_train_page(sick_home, monkeypatch):
     monkeypatch.setenv("BIGMODEL_HOME", str(sick_home))
-    run = Studio(sick_home).runs()[0]
+    run = sick_run(sick_home)
     page = visit("train", **{"from": run.id, "with": "learning_rate=0.001,patience=3"})
     leave()
     assert not page.exception and not page.error
     assert {field.value for field in page.number_input if field.key.endswith(".learning_rate")} == {0.001}
     assert {field.value for field in page.number_input if field.key.endswith(".patience")} == {3}
-    assert {field.value for field in page.number_input if field.key.endswith(".max_steps")} == {60}  # of the run
+    assert {field.value for field in page.number_input if field.key.endswith(".max_steps")} == {120}  # of the run
 
 
 def test_a_link_with_a_setting_that_will_not_do_is_refused(sick_home, monkeypatch):
     monkeypatch.setenv("BIGMODEL_HOME", str(sick_home))
-    run = Studio(sick_home).runs()[0]
+    run = sick_run(sick_home)
     page = visit("train", **{"from": run.id, "with": "learning_rate=-1"})
     leave()
     assert not page.exception

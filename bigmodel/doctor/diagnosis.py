@@ -128,7 +128,9 @@ def _shuffled(sign: Sign) -> Words:
 
 def _n(sign: Sign, name: str) -> str:
     value = sign.numbers[name]
-    return f"{value:.2e}" if value and abs(value) < 1e-3 else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    if value and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.2e}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 # -- advice: (words, settings to change, from a checkpoint?) --------------------------------------------------------
@@ -136,9 +138,10 @@ Treatment = tuple[Words, dict[str, object], bool]
 
 
 def _calm(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
-    rate = _round(settings["learning_rate"] / 2)
+    rate = settings["learning_rate"]
+    rate = _round(rate / 2 if rate < 10 * usual["learning_rate"] else usual["learning_rate"])
     advice = _(
-        "Go back to the last good checkpoint and go on with half the learning rate, {rate}. If it happens again at the same step, look at the data there.",
+        "Go back to the last good checkpoint and go on with a lower learning rate, {rate}. If it happens again at the same step, look at the data there.",
         rate=f"{rate:g}",
     )
     return advice, {"learning_rate": rate} | _clipped(settings), True
