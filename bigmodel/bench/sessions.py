@@ -39,8 +39,11 @@ class Watcher:
             place, origin=self.address, subprotocols=["streamlit"], max_size=None, ping_interval=None
         ) as self.line:
             await self.ask()
-            async for data in self.line:
-                await self._take(data)
+            try:
+                async for data in self.line:
+                    await self._take(data)
+            finally:
+                self._forget()
 
     async def ask(self, fragment: str = "", auto: bool = False) -> None:
         from streamlit.proto.BackMsg_pb2 import BackMsg
