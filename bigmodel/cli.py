@@ -508,10 +508,17 @@ def _bench(arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def _torture(arguments: Sequence[str]) -> int:
+    from bigmodel.torture.command import main
+
+    return main(arguments)
+
+
 HANDED_ON = {
     "starters": (_starters, _("build the models that ship with bigmodel")),
     "quality": (_quality, _("measure how well the recipes do, beside their baselines")),
     "bench": (_bench, _("measure how fast it is, beside what people would pick instead")),
+    "torture": (_torture, _("break things on purpose and count which promises did not hold")),
 }
 
 
