@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bigmodel import cli
+from bigmodel.bench.command import COMPARISONS
 from bigmodel.core import catalog
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import say
@@ -37,6 +38,9 @@ def test_commands_of_the_readme_are_understood(command):
     verb, *rest = shlex.split(command)
     if verb == "quality":
         assert set(rest) <= set(CHECKS)
+        return
+    if verb == "bench":
+        assert set(rest) <= set(COMPARISONS)
         return
     asked = cli._parser(lambda words: say(words, "en")).parse_args([verb, *rest])
     if verb == "train":
