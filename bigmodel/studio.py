@@ -14,7 +14,8 @@ from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import Event
-from bigmodel.core.spec import RunSpec, check_inputs
+from bigmodel.core.fields import Field
+from bigmodel.core.spec import RunSpec, check_inputs, fields_for
 from bigmodel.core.words import Words, _
 from bigmodel.data import look
 from bigmodel.runs import device
@@ -22,7 +23,7 @@ from bigmodel.runs.device import Device
 from bigmodel.runs.lock import Lock
 from bigmodel.runs.run import Run
 from bigmodel.runs.store import Store
-from bigmodel.runs.supervisor import Supervisor
+from bigmodel.runs.supervisor import Supervisor, goes_on_after
 from bigmodel.training import checkpoint, snapshot
 from bigmodel.training.forecast import Forecast
 
@@ -147,6 +148,10 @@ class Studio:
         self.store.resume(run)
         self._wake()
 
+    def goes_on(self, run: str) -> bool:
+        """Whether a run that died will be resumed by itself, within seconds or a minute."""
+        return goes_on_after(self.store.folder(run)) is not None
+
     def checkpoints(self, run: str) -> list[Checkpoint]:
         """What a run can go on or branch off from, newest first."""
         known, folder = self.store.run(run), self.store.folder(run).path
@@ -181,6 +186,7 @@ class Studio:
             | {"parent": {"run": run, "step": chosen.step}}
         )
         _refuse_another_network(parent.spec, spec)
+        _refuse_no_more(snapshot.read(chosen.folder)["epoch"], spec)
         return self._launch(spec, token, chosen.folder)
 
     def rollback(self, run: str, token: str = "") -> str:
@@ -277,15 +283,28 @@ def _checked(spec: Mapping | RunSpec) -> RunSpec:
     return RunSpec.check(spec.to_json() if isinstance(spec, RunSpec) else spec)
 
 
+def changeable(spec: RunSpec) -> list[Field]:
+    """The settings that a branch of the run may change: not what its weights are the weights of."""
+    task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
+    fixed = {field.name for field in architecture.knobs} - {"dropout"} | {"block_size", *task.encoding}
+    return [field for field in fields_for(task, architecture) if field.name not in fixed]
+
+
 def _refuse_another_network(parent: RunSpec, spec: RunSpec) -> None:
     """A branch keeps the weights, so it keeps what they are weights of."""
-    fixed = {field.name for field in catalog.architecture(spec.architecture).knobs} - {"dropout"}
-    fixed |= {"block_size", *catalog.task(spec.task).encoding}
-    for name in sorted(fixed & spec.settings.keys()):
+    free = {field.name for field in changeable(spec)}
+    for name in sorted(spec.settings.keys() & parent.settings.keys() - free):
         if spec.settings[name] != parent.settings[name]:
             what = _("A branch cannot change '{setting}': the weights are made for {value}.", setting=name,
                      value=str(parent.settings[name]))  # fmt: skip
             raise Refusal(what, do=_("Start a new run instead."), field=name)
+
+
+def _refuse_no_more(epoch: float, spec: RunSpec) -> None:
+    """Said now, not by a worker that has to be started for it."""
+    if epoch >= spec.settings["epochs"]:
+        what = _("The weights have been trained for {epochs} epochs already.", epochs=round(epoch, 2))
+        raise Refusal(what, do=_("Ask for more epochs than that."), field="epochs")
 
 
 def _listed(parts: Sequence[Words]) -> Words:
@@ -333,4 +352,4 @@ def _words(value: Mapping | str) -> Words | str:
     return Words.from_json(value) if isinstance(value, Mapping) else value
 
 
-__all__ = ["Device", "Forecast", "Model", "Run", "Studio", "catalog", "home"]
+__all__ = ["Checkpoint", "Device", "Forecast", "Model", "Run", "Studio", "catalog", "changeable", "home"]

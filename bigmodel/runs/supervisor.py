@@ -196,7 +196,7 @@ class Supervisor:
         self._again = {id: due for id, due in self._again.items() if id in dead}
         for id in sorted(dead - self._left.keys() - self._again.keys()):
             with self._noting(id):
-                wait = self._wait(Folder(self.store.folders / id))
+                wait = goes_on_after(Folder(self.store.folders / id))
                 if wait is None:
                     self._left[id] = marks[id].offset
                 else:
@@ -208,17 +208,6 @@ class Supervisor:
                 self._again.pop(id)
                 deaths = folder.facts()["deaths"]
                 folder.append(Event("state", {"state": QUEUED, "again": deaths, "reason": _again(deaths).to_json()}))
-
-    def _wait(self, folder: Folder) -> float | None:
-        """Seconds until a run that died goes on by itself; None where it is left to a person."""
-        from bigmodel.training.snapshot import differences
-
-        facts = folder.facts()
-        if not 1 <= facts["deaths"] <= len(AGAIN_SECONDS) or folder.asked_to_stop() or not facts["plan"]:
-            return None
-        if time.time() - facts["ended"] > AGAIN_WITHIN or differences(folder.path):
-            return None
-        return AGAIN_SECONDS[facts["deaths"] - 1]
 
     # -- what waits --------------------------------------------------------------------------------
     def _start_if_free(self, folder: Folder, busy: set[str]) -> None:
@@ -257,6 +246,18 @@ class Supervisor:
         if (what, str(error)) not in self._noted:
             self._noted.add((what, str(error)))
             logger.warning("%s: %s", what, error)
+
+
+def goes_on_after(folder: Folder) -> float | None:
+    """Seconds after which a run that died goes on by itself; None where it is left to a person."""
+    from bigmodel.training.snapshot import differences
+
+    facts = folder.facts()
+    if facts["state"] != INTERRUPTED or folder.asked_to_stop() or not facts["plan"]:
+        return None
+    if not 1 <= facts["deaths"] <= len(AGAIN_SECONDS) or time.time() - facts["ended"] > AGAIN_WITHIN:
+        return None
+    return None if differences(folder.path) else AGAIN_SECONDS[facts["deaths"] - 1]
 
 
 def _again(deaths: int) -> Words:
