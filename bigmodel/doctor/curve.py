@@ -20,10 +20,12 @@ class Curve:
     loss: array = field(default_factory=lambda: array("d"))
     rate: array = field(default_factory=lambda: array("d"))
     travelled: array = field(default_factory=lambda: array("d"))  # how far all updates so far may have moved a weight
-    longest: float = 0.0  # of the updates
+    reach: float = 0.0  # of the newest update
+    longest: float = 0.0  # reach of an update
     highest: float = 0.0  # learning rate
     val_step: array = field(default_factory=lambda: array("d"))
     val_loss: array = field(default_factory=lambda: array("d"))
+    val_travelled: array = field(default_factory=lambda: array("d"))
     val_metrics: list[Mapping] = field(default_factory=list)
 
     def add(self, step: float, loss: float, rate: float, reach: float) -> None:
@@ -33,7 +35,7 @@ class Curve:
         self.loss.append(loss)
         self.rate.append(rate)
         self.highest = max(self.highest, rate)
-        self.longest = max(self.longest, reach)
+        self.reach, self.longest = reach, max(self.longest, reach)
         self.travelled.append(far + reach * (step - before))
 
     def validate(self, step: float, metrics: Mapping) -> None:
@@ -41,6 +43,8 @@ class Curve:
             return
         self.val_step.append(step)
         self.val_loss.append(metrics["loss"])
+        far = self.travelled[-1] + self.reach * (step - self.step[-1]) if self.step else 0.0
+        self.val_travelled.append(far)
         self.val_metrics.append(metrics)
 
     def cut(self, step: float) -> None:
@@ -49,7 +53,7 @@ class Curve:
         for part in (self.step, self.loss, self.rate, self.travelled):
             del part[keep:]
         keep = bisect_left(self.val_step, step)
-        for part in (self.val_step, self.val_loss, self.val_metrics):
+        for part in (self.val_step, self.val_loss, self.val_travelled, self.val_metrics):
             del part[keep:]
 
     def __len__(self) -> int:

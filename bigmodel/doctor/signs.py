@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,7 +15,10 @@ from bigmodel.doctor.curve import Curve, noise
 
 NOT_A_NUMBER, SPIKE, PLATEAU, OVERFITTING = "not-a-number", "spike", "plateau", "overfitting"
 RATE_TOO_HIGH, RATE_TOO_LOW, SHUFFLED = "rate-too-high", "rate-too-low", "shuffled-labels"
-KNOWN = 0.35  # part of the validation loss
+KNOWN = 0.35  # of the validation loss: a training loss below that is knowledge of the rows themselves
+SMALL = 0.1  # of the first loss: who has come that far may stand still
+LEAP = 5.5  # standard deviations of the noise
+LASTING = 0.005  # of the steps: a leap that is shorter is an odd batch
 
 
 @dataclass(frozen=True)
@@ -28,16 +32,25 @@ class Sign:
 
 
 def spike(curve: Curve) -> Sign | None:
-    """The newest loss stands far above the ones before it: by the noise, and by what has been learnt."""
-    before = curve.loss[-21:-1]
-    if len(curve) < 8:
+    """The newest losses stand far above the ones before them: by the noise, and by what has been learnt.
+
+    The mean over a two-hundredth of the run, since one odd batch is no sickness, unless it undoes everything.
+    """
+    count = max(len(curve) - bisect_right(curve.step, curve.now - LASTING * curve.steps), 1)
+    if len(curve) % max(count // 4, 1) and curve.loss[-1] <= curve.start:
+        return None  # where points are many, a look at every few of them is enough
+    before = curve.loss[max(len(curve) - count - max(20, 3 * count), 0) : len(curve) - count]
+    if len(before) < 7:
         return None
-    base = median(before[-7:])
-    rise, learnt = curve.loss[-1] - base, curve.learnt(base)
-    jitter = median(abs(b - a) for a, b in pairwise(before)) / 0.954
-    if learnt < 0.05 * curve.start or rise < max(6 * jitter, 0.12 * learnt):
+    base = median(before[-7:]) if count == 1 else fmean(before)
+    newest = curve.loss[-1] if curve.loss[-1] > curve.start else fmean(curve.loss[-count:])
+    rise, learnt = newest - base, curve.learnt(base)
+    if learnt < 0.05 * curve.start or rise < 0.12 * learnt:
         return None
-    return Sign(SPIKE, int(curve.now), {"before": base, "loss": curve.loss[-1]})
+    jitter = math.sqrt(fmean((b - a) ** 2 for a, b in pairwise(before)) / 2)  # of neighbours: the trend is not in it
+    if rise < LEAP * jitter * math.sqrt(1 / count + 1 / len(before)):
+        return None
+    return Sign(SPIKE, int(curve.step[-count]), {"before": base, "loss": newest})
 
 
 def validation_leaps(curve: Curve) -> Sign | None:
@@ -112,10 +125,13 @@ def _moves_no_more(curve: Curve) -> Sign | None:
     """The last validations differ by a fraction of what the ones before them did, for the same way travelled."""
     if len(curve.val_loss) < 8:
         return None
-    changes = np.abs(np.diff(np.array(curve.val_loss[-9:])))
-    ways = np.diff(np.interp(np.array(curve.val_step[-9:]), np.array(curve.step), np.array(curve.travelled)))
-    pace = changes / np.maximum(ways, 1e-12)
-    falling = bool((np.diff(np.array(curve.val_loss[-4:])) < 0).all())  # slow, but it gets somewhere
+    losses = np.array(curve.val_loss[-9:])
+    if losses[-1] < SMALL * curve.start:
+        return None
+    changes = np.abs(np.diff(losses))
+    ways = np.diff(np.array(curve.val_travelled[-9:]))
+    pace = changes / losses[1:] / np.maximum(ways, 1e-12)  # for its size: what falls by half each time falls on
+    falling = bool((np.diff(losses[-4:]) < 0).all())  # slow, but it gets somewhere
     for last, share in ((3, 0.05 if falling else 0.2), (2, 0.03 if falling else 0.12)):
         before = float(np.median(pace[-last - 5 : -last]))
         if pace[-last:].max() <= share * before:
@@ -138,7 +154,7 @@ def _long_without_progress(curve: Curve) -> Sign | None:
     half = len(losses) // 2
     one, other = losses[:half], losses[half:]
     error = math.sqrt(one.var() / len(one) + other.var() / len(other))
-    if other.mean() < one.mean() - error or other.mean() < 0.1 * curve.start:
+    if other.mean() < one.mean() - error or other.mean() < SMALL * curve.start:
         return None
     _steps, earlier = curve.validations(0, since)
     _steps, lately = curve.validations(since)
