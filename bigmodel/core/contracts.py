@@ -115,6 +115,10 @@ class Task:
         """Metric name -> value over a whole split. `final` asks for the slow ones too."""
         raise NotImplementedError
 
+    def passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
+        """How often `measure` goes through the model, in passes like its first: what the forecast counts on."""
+        return len(self.plan(arrays, settings, None))
+
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
         """A few filled-in inputs from rows the model has not been trained on. `rows`: list of dicts."""

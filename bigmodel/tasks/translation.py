@@ -13,6 +13,7 @@ from bigmodel.core.words import _
 
 SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
 LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
+DECODING = 0.3  # of a pass over a batch with its loss: what the next token of 64 sentences costs
 MEGABATCH = 50  # batches whose sentences are sorted by length together
 
 
@@ -229,6 +230,14 @@ class Translation(Task):
             references += processor.batch_decode(_gather(arrays, "target", part)[0], skip_special_tokens=True)
         return bleu_and_chrf(answers, references)
 
+    def passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
+        """Translating takes a pass for each token of the longest sentence of 64, each a part of a whole one."""
+        import numpy as np
+
+        lengths = np.sort(np.diff(arrays["target_offsets"]))
+        chosen = lengths if final else lengths[:: max(len(lengths) // SAMPLE, 1)]
+        return len(self.plan(arrays, settings, None)) + DECODING * float(chosen[63::64].sum() + chosen[-1])
+
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
         side = "source" if settings["direction"] == "forward" else "target"
@@ -248,13 +257,10 @@ class Translation(Task):
 
         started, done, tokens = time.monotonic(), [], 0
         lines = inputs["text"].strip().split("\n")
-        for line in lines:
-            text, count = translate(model, processor, line.strip(), inputs) if line.strip() else ("", 0)
+        for text, count in translate(model, processor, lines, inputs):
             done.append(text)
             tokens += count
-            yield Prose(
-                "\n".join(done), done=len(done) == len(lines), tokens=tokens, seconds=time.monotonic() - started
-            )
+            yield Prose("\n".join(done), done=len(done) == len(lines), tokens=tokens, seconds=time.monotonic() - started)
 
 
 def _gather(arrays: Mapping, side: str, indices: Any) -> tuple[Any, Any]:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field as default_field
+from itertools import cycle, islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from bigmodel.core import catalog, limits
-from bigmodel.core.contracts import HEADS
+from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
-from bigmodel.data.prepare import prepare
+from bigmodel.data.prepare import Prepared, prepare
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.losses import LOSSES
 from bigmodel.training.optimizers import optimizer
-from bigmodel.training.precision import autocast, device_for
+from bigmodel.training.precision import autocast, device_for, probe
 
-PROBE_SECONDS = 3.0
+PROBE_SECONDS = 2.0
+LOOK_SECONDS = 0.6  # for which measuring is tried, and answering
 LONGEST_STEP = 1.0  # seconds; of a slower one only a part is tried
 ROUNDS = 4
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
@@ -82,40 +86,69 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     lean(model)
     by_products(model, device)
     optimize = optimizer(model, settings)
-    precisions = (
-        ("fp32", "bf16")
-        if settings["precision"] == "auto" and device != "mps"
-        else (settings["precision"].replace("auto", "fp32"),)
-    )
+    precision = "fp32" if settings["precision"] == "auto" else settings["precision"]
     few = plan[0][:2]  # a little of a batch says what all of it would need, before all of it is tried
     begun = time.perf_counter()
-    held = _step(task, model, data, settings, device, precisions[0], optimize, few) * len(plan[0]) / len(few)
+    held = _step(task, model, data, settings, device, precision, optimize, few) * len(plan[0]) / len(few)
     if figures["memory"] + held > free and device == "cpu":
         yield figures | {"memory": round(figures["memory"] + held)}
         return
     yield {}
     guess = (time.perf_counter() - begun) * len(plan[0]) / len(few)
+    pace = probe(task, model, data, settings, device)
+    yield {}
     tried = max(int(len(plan[0]) * min(1.0, LONGEST_STEP / guess)), len(few))  # rows of a batch, when all are too many
-    spent: dict[str, list[float]] = {name: [] for name in precisions}
+    held, spent = 0.0, []
     until = time.perf_counter() + PROBE_SECONDS
-    for turn in range(ROUNDS * len(precisions)):
-        precision, indices = precisions[turn % len(precisions)], plan[turn % len(plan)]
+    for indices in islice(cycle(plan), 1, None):
         begun = time.perf_counter()
-        kept = _step(task, model, data, settings, device, precision, optimize, indices[:tried])
+        kept = _step(task, model, data, settings, device, pace.precision, optimize, indices[:tried])
         held = max(held, kept * len(plan[0]) / tried)
-        spent[precision].append((time.perf_counter() - begun) * len(indices) / len(indices[:tried]))
+        spent.append((time.perf_counter() - begun) * len(indices) / len(indices[:tried]))
         yield {}
-        if all(spent.values()) and time.perf_counter() > until:
+        if len(spent) > ROUNDS and time.perf_counter() > until:
             break
-    # the first step of each pays for allocations
-    step_seconds = min(min(times[1:] or times) for times in spent.values()) * settings["accumulation"]
-    validations = math.ceil(steps / (settings["eval_every"] or per_epoch))
-    looks = len(task.plan(data.arrays["validation"], settings, None)) * step_seconds / settings["accumulation"] / 3
+    # The mean, as batches differ; the first pays for allocations. What disturbs here will disturb the run as well.
+    step_seconds = fmean(spent[1:]) * settings["accumulation"]
+    looks = math.ceil(steps / (settings["eval_every"] or per_epoch))
+    look, answers = _looking(task, model, data, settings)
+    final = look * task.passes(data.arrays["test"], settings, True) + answers
+    look = look * task.passes(data.arrays["validation"], settings, False) + answers
     yield figures | {
         "memory": round(figures["memory"] + held),
         "step_seconds": step_seconds,
-        "seconds": steps * step_seconds + validations * looks,
+        "seconds": steps * step_seconds + looks * look + final,
     }
+
+
+class _Enough(Exception):
+    """It has been looked at for long enough."""
+
+
+def _looking(task: Task, model: Any, data: Prepared, settings: Mapping) -> tuple[float, float]:
+    """(seconds of one pass of a measurement, seconds of the answers to the pinned inputs), tried for a while."""
+    passes, begun = 0, time.perf_counter()
+
+    def listen(*_anything: object) -> None:
+        nonlocal passes
+        if time.perf_counter() - begun > LOOK_SECONDS:
+            raise _Enough
+        passes += 1
+
+    handle = model.register_forward_pre_hook(listen)
+    try:
+        with suppress(_Enough):
+            task.measure(model, data.processor, data.arrays["validation"], settings)
+        once = (time.perf_counter() - begun) / max(passes, 1)
+        begun, defaults = time.perf_counter(), {field.name: field.default for field in task.inputs}
+        for asked in data.pinned[:1]:
+            with suppress(_Enough):
+                list(task.answer(model, data.processor, defaults | asked))
+        answers = (time.perf_counter() - begun) * len(data.pinned)
+    finally:
+        handle.remove()
+        model.train()
+    return once, answers
 
 
 def _step(
