@@ -174,6 +174,11 @@ def classes() -> tuple[type, type]:
                 loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
             return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=state)
 
+        @staticmethod
+        def _reorder_cache(past_key_values, beam_idx):
+            """The memories of the beams that go on, in their order."""
+            return tuple(part.index_select(1, beam_idx.to(part.device)) for part in past_key_values)
+
         def prepare_inputs_for_generation(self, input_ids, past_key_values=None, **ignored):
             if isinstance(past_key_values, tuple):
                 input_ids = input_ids[:, -1:]

@@ -105,10 +105,12 @@ class Writer:
 
         new: list[int] = []
         failed: list[Exception] = []
-        begun, over, left = threading.Event(), threading.Event(), threading.Event()
+        begun, over, left, end = threading.Event(), threading.Event(), threading.Event(), self.end
 
         def step(result: Any) -> bool:
-            if result.token_id != self.end:
+            """Must not know this object: the generator's own thread drops `step` last, and whatever goes with it. A
+            generator among that would wait for the end of the thread that ends it, which ends the process."""
+            if result.token_id != end:
                 new.append(result.token_id)
             begun.set()
             return left.is_set()

@@ -1,30 +1,45 @@
-"""Translating a line with an encoder-decoder."""
+"""Translating lines with an encoder-decoder."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bigmodel.data.tokenizers import is_chinese
-from bigmodel.inference.fast import Translator
+from bigmodel.inference.fast import TOGETHER, Translator
 
 
-def translate(model: Any, processor: Any, line: str, inputs: Mapping) -> tuple[str, int]:
-    """(translation, new tokens): sentence by sentence where the line is longer than what the model was trained on."""
+def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int]]:
+    """(translation, new tokens) of each line; sentence by sentence where a line is longer than what the model was
+    trained on. CTranslate2 gets lines together, as a batch costs little more than one of them."""
+    together = TOGETHER if isinstance(model, Translator) else 1
+    for start in range(0, len(lines), together):
+        yield from _together(model, processor, lines[start : start + together], inputs)
+
+
+def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int]]:
     longest = model.longest if isinstance(model, Translator) else model.config.max_position_embeddings
-    pieces = _sentences(line) if len(processor(line)["input_ids"]) > longest // 2 else [line]
-    end = processor.eos_token_id
-    ids = [[*processor(piece, add_special_tokens=False)["input_ids"][: longest - 1], end] for piece in pieces]
+    pieces = [_pieces(processor, line.strip(), longest) for line in lines]
+    sentences = [sentence for line in pieces for sentence in line]
     if isinstance(model, Translator):
-        answers = model.translate(ids, inputs["beams"], inputs["max_new_tokens"])
+        found = iter(model.translate(sentences, inputs["beams"], inputs["max_new_tokens"]))
     else:
-        answers = [_generate(model, one, longest, inputs) for one in ids]
-    done = [
-        processor.decode(one, skip_special_tokens=True).replace("\ufffd", "") for one in answers
-    ]  # no half characters
-    text = "".join(done)
-    return text if is_chinese([text]) else " ".join(done), sum(map(len, answers))
+        found = (_generate(model, sentence, longest, inputs) for sentence in sentences)
+    for line in pieces:
+        answers = [next(found) for _sentence in line]
+        done = [processor.decode(one, skip_special_tokens=True).replace("\ufffd", "") for one in answers]  # no halves
+        text = "".join(done)
+        yield text if is_chinese([text]) else " ".join(done), sum(map(len, answers))
+
+
+def _pieces(processor: Any, line: str, longest: int) -> list[list[int]]:
+    """The tokens of a line's sentences, each closed by the end token; none for an empty line. What a single sentence
+    has beyond the model's positions is not read."""
+    long = len(processor(line)["input_ids"]) > longest // 2
+    sentences = _sentences(line) if long else [line] if line else []
+    ids = [processor(sentence, add_special_tokens=False)["input_ids"] for sentence in sentences]
+    return [[*one[: longest - 1], processor.eos_token_id] for one in ids]
 
 
 def _sentences(line: str) -> list[str]:
@@ -32,7 +47,6 @@ def _sentences(line: str) -> list[str]:
 
 
 def _generate(model: Any, ids: Sequence[int], longest: int, inputs: Mapping) -> list[int]:
-    """What a single sentence has beyond the model's positions is not read."""
     import torch
 
     device = next(model.parameters()).device

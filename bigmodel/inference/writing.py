@@ -27,7 +27,7 @@ def write(model: Any, processor: Any, inputs: Mapping) -> Iterator[Prose]:
         for some in source:
             new += some
             now = time.monotonic()
-            due = now - shown >= SHOWN_EVERY
+            due = now - shown >= SHOWN_EVERY or 0 < len(new) == len(some)  # the first token is shown at once
             if not due and not (stop and some):
                 continue
             text = processor.decode(new)
