@@ -76,7 +76,7 @@ def _go_on(run: Run, diagnosis: Diagnosis, key: str) -> None:
     if step is None:
         return
     label = _("Go on from step {step} with this", step=amounts.count(step))
-    if not st.button(label, icon=":material/alt_route:", type="primary", disabled=studio().read_only, key=f"{key}.on"):
+    if not st.button(label, icon=":material/alt_route:", disabled=studio().read_only, key=f"{key}.on"):
         return
     with refusals():
         places.go("runs", run=studio().branch(run.id, step, dict(diagnosis.remedy), token=token(f"{key}.{run.id}")))
