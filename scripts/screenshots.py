@@ -25,6 +25,10 @@ ARTEFACTS = ROOT / "artefacts"
 DESK, PHONE = (1280, 900), (390, 844)
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
 DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
+VALIDATED = (
+    "times => document.querySelector('.live-plot')?.data?.some("
+    "line => line.mode === 'lines+markers' && line.x.length >= times)"
+)
 LONGEST = 5000  # pixels of a page that are still shown
 
 
@@ -141,7 +145,7 @@ def for_readme(folder: Path) -> None:
         page.goto(f"{address}/train?task=image-classification&dataset=fashion_mnist&architecture=cnn")
         page.get_by_role("button", name="Start training").click(timeout=60_000)
         page.locator(".live-plot .plot-container").first.wait_for(timeout=120_000)
-        page.wait_for_timeout(45_000)
+        page.wait_for_function(VALIDATED, arg=4, timeout=600_000)
         page.set_viewport_size({"width": DESK[0], "height": 1000})
         page.wait_for_timeout(2_000)
         page.screenshot(path=str(folder / "run.png"))

@@ -113,6 +113,7 @@ def rows(dataset: Dataset) -> None:
             default=SPLITS[0],
             key=f"{key}.split",
             required=True,
+            label_visibility="collapsed",
             on_change=_first_page,
             args=(key,),
         )
@@ -120,6 +121,7 @@ def rows(dataset: Dataset) -> None:
             _("Search"),
             key=f"{key}.search",
             type="search",
+            label_visibility="collapsed",
             placeholder=_("part of a text or of a class's name"),
             live="400ms",
             on_change=_first_page,

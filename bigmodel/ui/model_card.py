@@ -7,13 +7,14 @@ import json
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Task
+from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.studio import Model
 from bigmodel.ui import amounts, model_facts, places
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
 
+SHOWN = 2  # metrics on a card
 AUTO_CLASSES = {  # head -> the class of transformers that opens it
     "causal-lm": "AutoModelForCausalLM",
     "seq2seq-lm": "AutoModelForSeq2SeqLM",
@@ -46,13 +47,20 @@ def model_card(model: Model) -> None:
 
 
 def _metrics(model: Model, task: Task) -> None:
-    shown = [metric for metric in task.metrics if metric.name in model.metrics][:3]
+    shown, _rest = _measured(model, task)
     if not shown:
         st.caption(_("Not measured on the test split: its training was stopped."))
         return
-    with st.grid(3, min_column_width=90, gap="small"):
+    with st.grid(SHOWN, min_column_width=90, gap="small"):
         for metric in shown:
             st.metric(say(metric.label), amounts.measured(metric, model.metrics[metric.name]), help=say(metric.help))
+
+
+def _measured(model: Model, task: Task) -> tuple[list[Metric], list[Metric]]:
+    """What the model was measured by: on the card, and in its recipe, where the loss goes, which says least."""
+    found = [metric for metric in task.metrics if metric.name in model.metrics]
+    found.sort(key=lambda metric: metric.name == LOSS.name)
+    return found[:SHOWN], found[SHOWN:]
 
 
 def _details(model: Model, task: Task) -> None:
@@ -61,6 +69,8 @@ def _details(model: Model, task: Task) -> None:
         _("Size on disk"): amounts.size(model.bytes),
         _("Made"): amounts.ago(model.created) if model.created else "",
     }
+    for metric in _measured(model, task)[1]:
+        rows[say(metric.label)] = amounts.measured(metric, model.metrics[metric.name])
     network = catalog.architectures().get(model.architecture)
     if network and network.paper:
         rows[_("Paper")] = plain(network.paper)
