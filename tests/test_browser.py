@@ -191,7 +191,7 @@ def test_the_whole_story(visit, folder):
     page.locator(".gallery button").first.click()
     page.wait_for_selector(PLOT)
     visit.picture("story-5-try")
-    assert page.get_by_role("img", name=re.compile("^Probabilities: ")).count() == 1
+    assert page.get_by_role("group", name=re.compile("^Probabilities: ")).count() == 1
 
     # the other language: at once, in the address, for screen readers
     page.get_by_text("中文", exact=True).click()
@@ -217,7 +217,7 @@ def test_a_drawing_is_recognised_stroke_by_stroke(visit, folder):
     page.mouse.up()
     page.wait_for_selector(PLOT)
     visit.picture("draw")
-    assert page.get_by_role("img", name=re.compile("^Probabilities: ")).count() == 1
+    assert page.get_by_role("group", name=re.compile("^Probabilities: ")).count() == 1
 
 
 def test_an_uploaded_picture_is_asked_about_and_a_broken_one_refused(visit, folder, tmp_path):
