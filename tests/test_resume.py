@@ -8,7 +8,7 @@ import torch
 from conftest import learn, small
 
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, STOPPED
-from bigmodel.training import snapshot, watch
+from bigmodel.training import snapshot, space, watch
 from bigmodel.training.precision import Pace
 
 STEPS = 7
@@ -151,7 +151,7 @@ def test_a_run_that_is_continued_learns_what_a_longer_one_would_have(tmp_path, c
 
 def test_a_disk_without_room_pauses_the_run_and_it_goes_on_with_room(tmp_path, cache, monkeypatch):
     spec = spec_of(KINDS[3])
-    monkeypatch.setattr(watch, "MARGIN", 2**60)
+    monkeypatch.setattr(space, "MARGIN", 2**60)
     events = learn(tmp_path, cache, spec)
     assert events[-1]["state"] == INTERRUPTED and "MB" in str(events[-1]["reason"])
     monkeypatch.undo()

@@ -21,6 +21,7 @@ from typing import IO
 from bigmodel.core import blocks
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
+from bigmodel.training import memory
 
 
 def main() -> None:
@@ -102,13 +103,21 @@ def _turn(name: str, answer: Iterator[dict], open_answers: dict, reply: Callable
     except Refusal as refusal:
         open_answers.pop(name)
         reply(name, error=refusal.to_json())
-    except Exception:  # one request's bug must not end the others' answers
+    except Exception as error:  # one request's bug must not end the others' answers
         open_answers.pop(name)
+        if memory.was_short(error):
+            reply(name, error=_too_large().to_json())
+            return
         mark = uuid.uuid4().hex[:8]
         print(f"[{mark}] {traceback.format_exc()}", file=sys.stderr, flush=True)
         what = _("This could not be computed.")
         why = _("Something went wrong inside; the log has it under {mark}.", mark=mark)
         reply(name, error=Refusal(what, why, _("Try other values.")).to_json())
+
+
+def _too_large() -> Refusal:
+    what = _("The memory was used up. This was being done: {phase}.", phase=_("Computing an answer"))
+    return Refusal(what, do=_("Ask for less at once: a shorter input or answer, fewer beams, or a smaller model."))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Folder:
         self.lock_file = path / "lock"
         self.log_file = path / "log.txt"
         self.stop_file = path / "stop"
+        self.reserve = path / "reserve"
         self.model = path / "model"
 
     @property
@@ -79,6 +80,7 @@ class Folder:
             os.lseek(file, max(size - 1, 0), os.SEEK_SET)
             whole = os.read(file, 1) in (b"\n", b"")
             os.write(file, event.line() if whole else b"\n" + event.line())
+            os.fsync(file)  # a state outlives a power failure
         finally:
             os.close(file)
 
@@ -104,6 +106,7 @@ class Folder:
 def write(path: Path, spec: RunSpec, first: Event, origin: Path | None = None) -> None:
     """A new run's folder, whole or not at all, on disk when this returns. `origin`: the checkpoint it begins with."""
     staging = path.parent.parent / "staging" / path.name
+    shutil.rmtree(staging, ignore_errors=True)  # of a launch that died; callers hold the launch lock
     staging.mkdir(parents=True)
     if origin is not None:
         shutil.copytree(origin, staging / "origin", copy_function=_link)
@@ -111,7 +114,7 @@ def write(path: Path, spec: RunSpec, first: Event, origin: Path | None = None) -
     _write(staging / "events.jsonl", first.line())
     path.parent.mkdir(parents=True, exist_ok=True)
     os.rename(staging, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def spec_of(data: dict) -> RunSpec:
@@ -140,8 +143,8 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """The folder's own entry; Windows has no such thing."""
+def sync(folder: Path) -> None:
+    """Wait until a folder's entries are on the disk; Windows has no such thing."""
     if os.name == "nt":
         return
     file = os.open(folder, os.O_RDONLY)

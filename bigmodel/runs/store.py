@@ -16,7 +16,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.events import CANCELLED, LIVE, QUEUED, RESUMABLE, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
-from bigmodel.runs.folder import Folder, spec_of, unreadable, write
+from bigmodel.runs.folder import Folder, spec_of, sync, unreadable, write
 from bigmodel.runs.index import Reader, Row
 from bigmodel.runs.lock import Lock
 from bigmodel.runs.run import Facts, Run, grow, nothing, run_of
@@ -94,6 +94,7 @@ class Store:
         self.trash.mkdir(parents=True, exist_ok=True)
         gone = self.trash / f"{id}-{secrets.token_hex(4)}"
         os.rename(folder.path, gone)
+        sync(self.folders)  # or else a power failure may bring half a run back
         shutil.rmtree(gone, ignore_errors=True)  # what stays is emptied by the supervisor
 
     # -- read --------------------------------------------------------------------------------------

@@ -14,20 +14,21 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import ENDED, FAILED, RUNNING, STARTING, STOPPED, Event
+from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.lock import Lock
+from bigmodel.training import space
 
 LOCK_SECONDS = 30.0  # whoever else has the lock only looks at it
 LOOK_SECONDS = 0.05  # between two looks for the stop message
 NOT_BEGUN = _("Stopped before it began.")
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+RESERVE = 64 * 2**10  # bytes kept on the disk, so that the end of a run can be written down when it is full
 
 
 def main(arguments: list[str]) -> int:
@@ -112,6 +113,9 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
     except Refusal as refusal:
         error = refusal.to_json()
     except Exception as bug:
+        if space.was_full(bug):  # the log is not written to: it has no room either
+            write(_state(INTERRUPTED, space.in_words(space.missing(folder.path))))
+            return INTERRUPTED
         error = _explain(bug)
     write(Event("state", {"state": FAILED, "error": error}))
     return FAILED
@@ -130,29 +134,42 @@ def _in_words(bug: Exception, id: str) -> Refusal:
     text = str(bug).lower()
     if isinstance(bug, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return Refusal(_("The memory was used up."), why=log, do=_("Lower the batch size or the size of the network."))
-    if isinstance(bug, OSError) and bug.errno in NO_SPACE:
-        return Refusal(_("The disk is full."), why=log, do=_("Free some space and start the run again."))
     what = _("Something went wrong in bigmodel itself ({kind}).", kind=type(bug).__name__)
     return Refusal(what, do=log)
 
 
 @contextmanager
 def _ledger(folder: Folder) -> Iterator[Callable[[Event], None]]:
-    """One write for each event. After a line that a full disk has torn, the next begins on a line of its own."""
+    """One write for each event. After a line that a full disk has torn, the next begins on a line of its own; a
+    state then takes the room that was kept for it."""
     file = os.open(folder.events_file, os.O_WRONLY | os.O_APPEND)
     torn = False
 
-    def write(event: Event) -> None:
+    def put(event: Event) -> None:
         nonlocal torn
         line = b"\n" + event.line() if torn else event.line()
         torn = os.write(file, line) != len(line)
         if torn:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if event.kind == "state":
+            os.fsync(file)
 
+    def write(event: Event) -> None:
+        try:
+            put(event)
+        except OSError as error:
+            if event.kind != "state" or not space.was_full(error):
+                raise
+            folder.reserve.unlink(missing_ok=True)
+            put(event)
+
+    with suppress(OSError):  # without room for it there is none for a checkpoint either, which says so
+        folder.reserve.write_bytes(bytes(RESERVE))
     try:
         yield write
     finally:
         os.close(file)
+        folder.reserve.unlink(missing_ok=True)
 
 
 @contextmanager

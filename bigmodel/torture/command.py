@@ -19,8 +19,17 @@ from bigmodel.torture.row import Found, Row
 
 MODULES = {
     1: "killed",
+    2: "failing_disk",
+    3: "full_disk",
+    4: "damage",
+    5: "stops",
+    6: "servers:KILLED",
+    7: "deaths",
+    8: "not_finite",
+    9: "short_memory",
+    11: "servers:SEVERAL",
 }
-SHOWN = 5  # failures of a row that are written out
+SHOWN = 12  # failures of a row that are written out
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _load() -> None:
     """Once, in the process that all trials are forked from. It computes nothing, so that it has no threads."""
-    import datasets  # noqa: F401
+    import datasets
     import sacrebleu  # noqa: F401
     import sklearn.metrics  # noqa: F401
     import torch
@@ -75,6 +84,7 @@ def _load() -> None:
     from bigmodel.core import catalog
 
     torch.set_num_threads(1)
+    datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     for architecture in catalog.architectures().values():
@@ -86,7 +96,7 @@ def _carry_out(number: int, asked: argparse.Namespace) -> list[dict]:
     """The row's figures, said and kept."""
     row: Row = _row(number)
     print(f"row {number}: {row.injected} ...", file=sys.stderr, flush=True)
-    found, seconds = _tried(row, asked.trials or row.trials)
+    found, seconds = _tried(row, row.trials if asked.trials is None else asked.trials)
     figures = {
         "row": number,
         "injected": row.injected,
@@ -103,7 +113,7 @@ def _carry_out(number: int, asked: argparse.Namespace) -> list[dict]:
         figures["without"] = {}
         for name, switched_off in row.without.items():
             with switched_off():
-                found, _seconds = _tried(row, min(asked.trials or row.fewer, row.fewer))
+                found, _seconds = _tried(row, row.fewer)
             figures["without"][name] = {"trials": found.trials, "failures": len(found.failures)}
             seen = "noticed" if found.failures else "NOT NOTICED"
             print(
@@ -117,7 +127,7 @@ def _carry_out(number: int, asked: argparse.Namespace) -> list[dict]:
 
 
 def _row(number: int) -> Row:
-    module, _dot, name = MODULES[number].partition(":")
+    module, _colon, name = MODULES[number].partition(":")
     return getattr(import_module(f"bigmodel.torture.{module}"), name or "ROW")
 
 
@@ -142,7 +152,7 @@ def said(figures: dict) -> str:
 
 def _list(found: Found) -> None:
     for words in found.failures[:SHOWN]:
-        print(f"    {words}", file=sys.stderr, flush=True)
+        print(f"    {words[:600]}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

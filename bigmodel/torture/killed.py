@@ -6,12 +6,27 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from bigmodel.runs.folder import Folder
 from bigmodel.torture.row import Found, Row
 from bigmodel.torture.trial import (
-    Child, bury, damaged, differences, finish, good, home, kept, launch, newest, patched, spec, steady, told, work,
+    Child,
+    bury,
+    damaged,
+    differences,
+    finish,
+    good,
+    home,
+    kept,
+    launch,
+    newest,
+    patched,
+    spec,
+    steady,
+    told,
+    work,
 )  # fmt: skip
 from bigmodel.training import checkpoint, snapshot, watch
 
@@ -93,7 +108,7 @@ def _judge(folder: Folder, found: Found) -> tuple[int, float]:
     lost: list[float] = []
     for event in events:
         lost = [event.time] if event.kind in ("checkpoint", "resume", "plan") else [*lost, event.time]
-    gap = max((after - before for before, after in zip(lost, lost[1:], strict=False)), default=0.0)
+    gap = max((after - before for before, after in pairwise(lost)), default=0.0)
     seconds = lost[-1] - lost[0] if lost else 0.0
     found.expect(seconds <= INTERVAL + 2 * gap + 0.01, f"{folder.id}: {seconds:.2f} s of work are lost")
     return max(newest(folder) - max(there, default=0), 0), seconds

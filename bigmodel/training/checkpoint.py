@@ -25,14 +25,14 @@ def save(folder: Path, write: Callable[[Path], None]) -> Path:
     manifest = {str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": _hash(path)} for path in files}
     (staging / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
     for path in [*files, staging / MANIFEST]:
-        _flush(path)
-    _flush(staging)
+        flush(path)
+    flush(staging)
     away = _away(folder)
     if folder.exists():
         shutil.rmtree(away, ignore_errors=True)
         folder.rename(away)
     staging.rename(folder)
-    _flush(folder.parent)
+    flush(folder.parent)
     shutil.rmtree(away, ignore_errors=True)
     return folder
 
@@ -56,7 +56,24 @@ def remove(folder: Path) -> None:
     away = _away(folder)
     shutil.rmtree(away, ignore_errors=True)
     folder.rename(away)
+    flush(folder.parent)  # or else a power failure may bring the name back, with half of its files
     shutil.rmtree(away, ignore_errors=True)
+
+
+def mend(parent: Path) -> None:
+    """Bring to an end, or undo, what a death in `save` or `remove` has left half done in a folder of `parent`.
+
+    Only for whoever may write there: what is being saved at this moment would be taken for a remainder.
+    """
+    for staging in parent.glob(".*.staging"):
+        folder = staging.with_name(staging.name.removeprefix(".").removesuffix(".staging"))
+        if not folder.exists():  # death came between the two renames
+            whole = next((one for one in (staging, _away(folder)) if complete(one)), None)
+            if whole is not None:
+                whole.rename(folder)
+                flush(parent)
+    for rest in [*parent.glob(".*.staging"), *parent.glob(".*.removed")]:
+        shutil.rmtree(rest, ignore_errors=True)
 
 
 def _away(folder: Path) -> Path:
@@ -68,7 +85,7 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Wait until a file or a folder's entries are on the disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open folders; its rename is journalled

@@ -17,7 +17,7 @@ from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared, key, prepare
-from bigmodel.training import memory, snapshot
+from bigmodel.training import memory, snapshot, space
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.losses import LOSSES
@@ -49,8 +49,11 @@ def train(
                 doing = [Words.from_json(event["words"])]
             yield event
     except NoSpace as full:
-        yield _state(INTERRUPTED, _no_space(full))
+        yield _state(INTERRUPTED, space.in_words(full.missing))
     except Exception as error:
+        if space.was_full(error):
+            yield _state(INTERRUPTED, space.in_words(space.missing(folder)))
+            return
         if not memory.was_short(error):
             raise
         raise memory.in_words(doing[0] if doing else None) from error
@@ -139,7 +142,8 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
 
         for parameters in work.optimize.param_groups:
             parameters["lr"] = rate = settings["learning_rate"] * rate_factor(settings, watch.step, steps)
-        loss, norm, split = work.gradients(group, epoch)
+        with memory.doing(_("Training step {step}", step=watch.step + 1)):
+            loss, norm, split = work.gradients(group, epoch)
         if split:
             yield Event("note", {"words": _split(split, watch.step + 1).to_json(), "parts": split})
         step = watch.step + 1
@@ -149,7 +153,8 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
             yield from watch.keep_good()
             yield _state(DIVERGED, _not_finite(step))
             return
-        work.optimize.step()
+        with memory.doing(_("Training step {step}", step=watch.step + 1)):
+            work.optimize.step()
         work.optimize.zero_grad(set_to_none=True)
         watch.step = step
 
@@ -259,6 +264,7 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
     {} for a run that begins. A damaged checkpoint is passed over for the one before.
     """
     folder = watch.folder
+    snapshot.mend(folder)
     for place in snapshot.places(folder):
         if not snapshot.whole(place):
             yield _note(_("The checkpoint {name} is damaged; the one before it is used.", name=place.name))
@@ -267,6 +273,8 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
         _load(place, watch, memory_too=True)
         watch.step = before["step"]
         watch.restore(before["watch"])
+        if watch.best_is_lost():
+            yield watch.forget_best()
         yield Event("resume", {"step": watch.step})
         yield _note(_("Goes on from step {step}.", step=watch.step))
         return before
@@ -324,13 +332,6 @@ def _split(parts: int, step: int) -> Words:
         "The memory was not enough for a whole batch. From step {step} on each is computed in {parts} parts and added up, so what is learnt stays the same.",
         step=step,
         parts=parts,
-    )
-
-
-def _no_space(full: NoSpace) -> Words:
-    return _(
-        "The disk is full: {megabytes} MB are missing for the next checkpoint. Free some space, then resume.",
-        megabytes=math.ceil(full.missing / 1e6),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 
-SAYINGS = ("out of memory", "can't allocate memory", "cannot allocate memory", "unable to allocate")
+SAYINGS = ("out of memory", "can't allocate memory", "cannot allocate memory", "unable to allocate", "bad_alloc")
 
 
 def was_short(error: BaseException) -> bool:
@@ -15,6 +17,17 @@ def was_short(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in SAYINGS)
+
+
+@contextmanager
+def doing(phase: Words) -> Iterator[None]:
+    """Name what was being done when the memory was not enough."""
+    try:
+        yield
+    except Exception as error:
+        if not was_short(error):
+            raise
+        raise in_words(phase) from error
 
 
 def in_words(phase: Words | None) -> Refusal:

@@ -125,9 +125,23 @@ def places(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]), reverse=True)
 
 
+def mend(folder: Path) -> None:
+    """Put a run's folder in order after a death. Only for whoever holds its lock."""
+    checkpoint.mend(folder)
+    checkpoint.mend(folder / "checkpoints")
+
+
 def whole(place: Path) -> bool:
     """Whether a run can go on from it: nothing is missing or damaged."""
     return (place / REST).exists() and checkpoint.complete(place)
+
+
+def best_of(place: Path) -> int | None:
+    """The step that was the best when this checkpoint was written; None where that cannot be read."""
+    try:
+        return read(place)["watch"]["best_step"] or None
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def can_resume(folder: Path) -> bool:

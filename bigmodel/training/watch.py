@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +16,10 @@ from bigmodel.core.events import DIVERGED, FINISHED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared
-from bigmodel.training import checkpoint, snapshot
+from bigmodel.training import checkpoint, memory, snapshot, space
 
 CHECKPOINT_SECONDS = 30.0  # the most that is computed again after a death
 KEPT = 2  # checkpoints beside the best one: if the newest is damaged, the one before does
-MARGIN = 32 * 2**20  # bytes that stay free on the disk for events, logs and whoever else writes
 
 
 class Stopped(Exception):
@@ -68,14 +66,14 @@ class Watch:
         started = time.monotonic()
         with self._heard():
             metrics = self._measure("validation")
-            answers = list(self.samples())
+            merit = self._merit(metrics)
+            answers = list(self.samples()) if all(map(math.isfinite, merit)) else []  # else it cannot answer either
         yield Event(
             "validation",
             {"step": self.step, "epoch": epoch, "metrics": metrics, "seconds": time.monotonic() - started},
         )
         yield from answers
         self.validated = self.step
-        merit = self._merit(metrics)
         if not all(map(math.isfinite, merit)) or (self.best and merit <= self.best):
             self.worse_in_a_row += 1
             return
@@ -83,8 +81,9 @@ class Watch:
         yield from self.keep()
 
     def _measure(self, split: str) -> dict:
-        final = split == "test"
-        return self.task.measure(self.model, self.data.processor, self.data.arrays[split], self.settings, final=final)
+        final, rows = split == "test", self.data.arrays[split]
+        with memory.doing(_("Measuring the model on the {split} split", split=split)):
+            return self.task.measure(self.model, self.data.processor, rows, self.settings, final=final)
 
     def _merit(self, metrics: Mapping) -> tuple[float, ...]:
         """Greater is better: the task's first metric, and the loss where that is the same."""
@@ -95,7 +94,8 @@ class Watch:
         """What the model answers to the pinned inputs, the random numbers of training left as they were."""
         for asked in self.data.pinned:
             defaults = {field.name: field.default for field in self.task.inputs}
-            shown = list(self.task.answer(self.model, self.data.processor, defaults | asked))
+            with memory.doing(_("Answering the sample inputs")):
+                shown = list(self.task.answer(self.model, self.data.processor, defaults | asked))
             kept = [blocks.to_json(block) for block in shown if not isinstance(block, blocks.Prose) or block.done]
             yield Event("sample", {"step": self.step, "inputs": blocks.pack(asked), "blocks": kept})
 
@@ -123,15 +123,36 @@ class Watch:
         """A checkpoint of now, from which the run can go on; those that are not needed any more leave."""
         if self.saved != self.step:
             self._make_room()
-            path = checkpoint.save(self._place(self.step), self._write)
+            self._flush_story()
+            path = self._save()
             self.bytes = sum(file.stat().st_size for file in path.iterdir())
             self.saved = self.step
         self.saved_at = time.monotonic()
         best = self.best_step == self.step
         yield Event("checkpoint", {"step": self.step, "path": f"checkpoints/step-{self.step}", "best": best})
         others = [place for place in snapshot.places(self.folder) if place != self._place(self.best_step)]
+        needed = {self._place(best) for place in others[:KEPT] if (best := snapshot.best_of(place)) is not None}
         for place in others[KEPT:]:
-            checkpoint.remove(place)
+            if place not in needed:  # to go on from an older one, the best of its time is needed too
+                checkpoint.remove(place)
+
+    def _flush_story(self) -> None:
+        """What has been told of the steps up to here must outlive a power failure if the checkpoint does, or else the
+        curve has a hole."""
+        story = self.folder / "events.jsonl"
+        if story.exists():
+            checkpoint.flush(story)
+
+    def _save(self) -> Path:
+        """NoSpace where somebody else has filled the disk meanwhile; what is half written is taken away at once."""
+        try:
+            with memory.doing(_("Saving a checkpoint")):
+                return checkpoint.save(self._place(self.step), self._write)
+        except Exception as error:
+            if not space.was_full(error):
+                raise
+            snapshot.mend(self.folder)
+            raise NoSpace(self._missing()) from error
 
     def _write(self, staging: Path) -> None:
         self.model.save_pretrained(staging)
@@ -139,10 +160,14 @@ class Watch:
 
     def _make_room(self) -> None:
         """NoSpace before anything is written that could not be written to its end."""
-        expected = self.bytes or 4 * sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
-        missing = expected + MARGIN - shutil.disk_usage(self.folder).free
+        missing = self._missing()
         if missing > 0:
             raise NoSpace(missing)
+
+    def _missing(self) -> int:
+        """Bytes that must become free for the next checkpoint."""
+        expected = self.bytes or 4 * sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+        return space.missing(self.folder, expected)
 
     def keep_current(self) -> Iterator[Event]:
         """The weights of now become the model, and the run can go on from them."""
@@ -154,7 +179,7 @@ class Watch:
     def keep_good(self) -> Iterator[Event]:
         """The best weights there are become the model; before the first validation, those that it has."""
         if self.best_step:
-            self._load_best()
+            yield from self._load_best()
         step = self.best_step or self.step
         self._write_model(step, {})
         yield Event("note", {"words": _("The weights of step {step} are kept.", step=step).to_json()})
@@ -169,7 +194,7 @@ class Watch:
             return
         words = _("Measuring the best weights on the test split")
         yield Event("phase", {"words": words.to_json()})
-        self._load_best()
+        yield from self._load_best()
         self.concluded = True
         with self._heard():
             metrics = self._measure("test")
@@ -180,8 +205,28 @@ class Watch:
     def _place(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step-{step}"
 
-    def _load_best(self) -> None:
-        snapshot.load_weights(self._place(self.best_step), self.model)
+    def _load_best(self) -> Iterator[Event]:
+        """The best weights; where the disk has damaged them, the newest that are whole."""
+        best = self._place(self.best_step)
+        if not snapshot.whole(best):
+            best = next((place for place in snapshot.places(self.folder) if snapshot.whole(place)), None)
+            yield self.forget_best()
+        if best is None:
+            return
+        snapshot.load_weights(best, self.model)
+        self.best_step = int(best.name.removeprefix("step-"))
+
+    def best_is_lost(self) -> bool:
+        return bool(self.best_step) and not snapshot.whole(self._place(self.best_step))
+
+    def forget_best(self) -> Event:
+        """Look for a best anew, and say so."""
+        words = _(
+            "The checkpoint of step {step}, the best so far, is damaged or gone; a best one is looked for anew.",
+            step=self.best_step,
+        )
+        self.best, self.best_step, self.best_metrics = (), 0, {}
+        return Event("note", {"words": words.to_json()})
 
     def _write_model(self, step: int, metrics: Mapping) -> None:
         """A folder that plain transformers opens, with a page of our own about where it comes from."""
@@ -199,4 +244,5 @@ class Watch:
             self.data.processor.save_pretrained(staging)
             (staging / "bigmodel.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
 
-        checkpoint.save(self.folder / "model", write)
+        with memory.doing(_("Saving the model")):
+            checkpoint.save(self.folder / "model", write)

@@ -12,6 +12,7 @@ from pathlib import Path
 from bigmodel.core.words import Words, _
 
 ROOT = Path(__file__).parents[3]  # the folder that holds the package
+CRASHES = [getattr(signal, name, 0) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")]
 AGAIN = 30.0  # seconds before another spare is tried when one has died by itself
 
 
@@ -74,7 +75,7 @@ def cause(code: int) -> Words:
             "The training process was killed from outside, most often because the memory was used up. "
             "A smaller batch size or network needs less."
         )
-    if code in (-signal.SIGSEGV, -signal.SIGABRT):
+    if -code in CRASHES:
         return _("The training process crashed inside a library (signal {signal}).", signal=-code)
     if code < 0:
         return _("The training process was ended from outside (signal {signal}).", signal=-code)

@@ -1,0 +1,125 @@
+"""Promises hold when things go wrong, and the trials notice when they do not; RELIABILITY.md says what was found."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import learn, small
+
+from bigmodel.core.events import Event
+from bigmodel.runs import worker
+from bigmodel.runs.store import Store
+from bigmodel.torture import command, page
+from bigmodel.torture.row import Found, Row
+from bigmodel.training import checkpoint, snapshot, watch
+
+ROOT = Path(__file__).parents[1]
+FEW = {1: 4, 2: 3, 3: 4, 4: 24, 5: 1, 6: 1, 7: 1, 8: 3, 9: 12, 11: 1}  # trials of each row
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("row", command.MODULES)
+def test_a_promise_holds_and_its_trials_notice_when_it_does_not(row, tmp_path):
+    options = ["--row", str(row), "--trials", str(FEW[row]), "--without", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bigmodel", "torture", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    assert found["trials"] >= FEW[row] and found["failures"] == 0
+    assert found["without"] and all(one["failures"] for one in found["without"].values())
+
+
+def test_the_page_says_what_the_figures_say():
+    assert page.text(page.read()) == page.PAGE.read_text("utf-8")
+
+
+def test_figures_are_kept_row_by_row_and_what_was_switched_off_before_stays(tmp_path):
+    file, shown = tmp_path / "figures.json", tmp_path / "RELIABILITY.md"
+    one = {"row": 4, "injected": "a|b", "promise": "holds", "trials": 7, "failures": 0, "worst": "none", "seconds": 1.0}
+    one |= {"note": "a note"} | page.here()
+    page.keep(one | {"without": {"the hash": {"trials": 3, "failures": 2}}}, file, shown)
+    page.keep(one | {"trials": 9, "failures": 1}, file, shown)
+    page.keep(one | {"row": 2}, file, shown)
+    assert [(each["row"], each["trials"]) for each in page.read(file)] == [(2, 7), (4, 9)]
+    assert "| 4 | the hash | 3 | 2 |" in shown.read_text() and "| 9 | **1** |" in shown.read_text()
+
+
+def test_a_row_that_breaks_down_has_failed():
+    def breaks(trials, place):
+        raise ValueError("no ground to stand on")
+
+    found, _seconds = command._tried(Row(0, "", "", 3, breaks, {}), 3)
+    assert found.failures == ["ValueError: no ground to stand on"] and found.trials == 3
+    assert page.broken({"failures": 1}) and page.broken({"failures": 0, "without": {"x": {"failures": 0}}})
+    assert not Found().failures
+
+
+def test_a_row_that_is_none_is_refused(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        command.main(["--row", "99"])
+    assert leaving.value.code == 2 and "There is no row 99" in capsys.readouterr().err
+
+
+# -- what the trials have brought to light ------------------------------------------------------------
+@pytest.fixture
+def saved(tmp_path):
+    """A saved folder, and what it was written with."""
+    return checkpoint.save(tmp_path / "model", lambda staging: (staging / "a").write_text("old")), tmp_path
+
+
+def test_a_death_between_the_two_renames_of_a_save_loses_nothing(saved, monkeypatch):
+    folder, parent = saved
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", lambda *_args, **_more: None)
+    checkpoint.save(folder, lambda staging: (staging / "a").write_text("new"))
+    monkeypatch.undo()
+    folder.rename(parent / ".model.staging")  # as it was a moment before
+    checkpoint.mend(parent)
+    assert (folder / "a").read_text() == "new" and [path.name for path in parent.iterdir()] == ["model"]
+
+
+def test_a_save_that_was_not_finished_gives_way_to_the_one_before(saved):
+    folder, parent = saved
+    folder.rename(parent / ".model.removed")
+    (parent / ".model.staging").mkdir()
+    checkpoint.mend(parent)
+    assert (folder / "a").read_text() == "old" and [path.name for path in parent.iterdir()] == ["model"]
+
+
+def test_the_best_of_an_older_checkpoint_is_kept_as_long_as_that_one_is(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+    learn(tmp_path, cache, small("image-classification", "cnn", "digits", max_steps=9, eval_every=2))
+    steps = {int(place.name[5:]) for place in snapshot.places(tmp_path)}
+    assert {snapshot.best_of(place) for place in snapshot.places(tmp_path)} - {None} <= steps
+
+
+def test_a_launch_that_died_half_way_does_not_stand_in_the_way_of_the_next(home, monkeypatch):
+    store, spec = Store(home), small("image-classification", "cnn", "digits")
+    (home / "staging" / "taken" / "spec.json").mkdir(parents=True)
+    monkeypatch.setattr(store, "_new_id", lambda _spec, _key: "taken")
+    assert store.launch(spec) == "taken" and store.run("taken").state == "queued"
+
+
+def test_a_state_is_written_into_the_room_kept_for_it(home, monkeypatch):
+    store = Store(home)
+    folder = store.folder(store.launch(small("image-classification", "cnn", "digits")))
+    write = worker.os.write
+
+    def full(file, data):
+        if folder.reserve.exists() and data.startswith((b'{"kind"', b"\n")):
+            raise OSError(28, "No space left on device")
+        return write(file, data)
+
+    with worker._ledger(folder) as ledger:
+        assert folder.reserve.stat().st_size == worker.RESERVE
+        monkeypatch.setattr(worker.os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            ledger(Event("note", {"words": {"text": "lost"}}))
+        ledger(Event("state", {"state": "starting", "device": "cpu"}))
+    assert folder.facts()["state"] == "starting" and not folder.reserve.exists()
