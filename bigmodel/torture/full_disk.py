@@ -155,5 +155,5 @@ ROW = Row(
         "the room kept for the last word": lambda: patched((worker, "RESERVE", 0)),
         "the plain word for a full disk": lambda: patched((space, "was_full", lambda _error: False)),
     },
-    fewer=8,
+    fewer=4,
 )

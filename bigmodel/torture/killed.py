@@ -125,4 +125,5 @@ ROW = Row(
         "the random numbers put back": lambda: patched((snapshot, "load_random", lambda _folder: None)),
         "the optimizer's memory put back": lambda: patched((snapshot, "load_optimizer", lambda *_: None)),
     },
+    fewer=5,
 )

@@ -89,5 +89,5 @@ ROW = Row(
             (meter.Meter, "state", lambda _self: None)
         ),
     },
-    fewer=2,
+    fewer=1,
 )
