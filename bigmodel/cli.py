@@ -28,7 +28,7 @@ from bigmodel.core.events import FINISHED, LIVE, QUEUED, STOPPED
 from bigmodel.core.fields import Field
 from bigmodel.core.words import LANGUAGES, Words, _, say
 from bigmodel.runs.supervisor import summon
-from bigmodel.studio import STARTER, STARTERS, Model, Run, Studio
+from bigmodel.studio import STARTER, STARTERS, Checkpoint, Model, Run, Studio
 
 DONE, REFUSED, USAGE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
 LOOK_SECONDS = 0.2  # between two looks of --wait
@@ -129,7 +129,7 @@ def _parser(say: Callable[[Words], str]) -> argparse.ArgumentParser:
     _add_set(train, say(_("a setting, as often as needed; `list --task T --architecture A` shows them")))
     train.add_argument("--name", default="", help=say(_("a name of your own")))
     train.add_argument("--token", default="", help=say(_("the same token twice is one run")))
-    train.add_argument("--wait", action="store_true", help=say(_("until it ends, and write what came out")))
+    _add_wait(train, say)
 
     runs = verb("runs", _runs, _("all runs, newest first"))
     runs.add_argument("--state", action="append", choices=STATES, help=say(_("only runs in this state")))
@@ -140,6 +140,24 @@ def _parser(say: Callable[[Words], str]) -> argparse.ArgumentParser:
 
     stop = verb("stop", _stop, _("end a run and keep its weights, or cancel one that waits"))
     stop.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+
+    resume = verb("resume", _resume, _("let a run go on that was stopped or has died, from its newest checkpoint"))
+    resume.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+    resume.add_argument("--anyway", action="store_true", help=say(_("also where versions or data have changed since")))
+    _add_wait(resume, say)
+
+    branch = verb("branch", _branch, _("start a run from a checkpoint of another, and write its id"))
+    branch.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+    branch.add_argument("--step", type=int, help=say(_("of the checkpoint; by default the newest")))
+    _add_set(branch, say(_("what is to be different: learning_rate=0.0001, epochs=20 to train on ...")))
+    branch.add_argument("--name", default="", help=say(_("a name of your own")))
+    _add_wait(branch, say)
+
+    rollback = verb(
+        "rollback", _rollback, _("start a run from the best checkpoint of another with half its learning rate")
+    )
+    rollback.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+    _add_wait(rollback, say)
 
     attempt = verb("try", _try, _("use a model"))
     attempt.add_argument("model", metavar="MODEL", help=say(_("the id of a run, or of a starter: starter:NAME")))
@@ -154,6 +172,10 @@ def _add_set(parser: argparse.ArgumentParser, help: str) -> None:
     parser.add_argument(
         "--set", action="append", default=[], type=_pair, metavar="NAME=VALUE", dest="settings", help=help
     )
+
+
+def _add_wait(parser: argparse.ArgumentParser, say: Callable[[Words], str]) -> None:
+    parser.add_argument("--wait", action="store_true", help=say(_("until it ends, and write what came out")))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -246,7 +268,11 @@ def _train(desk: Counter, asked: argparse.Namespace) -> int:
     task, architecture = catalog.task(asked.task), catalog.architecture(asked.architecture)
     settings = _parsed(asked.settings, spec.fields_for(task, architecture), _("setting"))
     wanted = {"task": task.name, "architecture": architecture.name, "dataset": asked.dataset, "name": asked.name}
-    id = desk.studio.launch(wanted | {"settings": settings}, token=asked.token)
+    return _launched(desk, asked, desk.studio.launch(wanted | {"settings": settings}, token=asked.token))
+
+
+def _launched(desk: Counter, asked: argparse.Namespace, id: str) -> int:
+    """See to it that somebody works on a new run, and say which it is."""
     summon(desk.studio.store)
     if not asked.json:
         desk.give(id)
@@ -288,9 +314,9 @@ def _wait(desk: Counter, id: str, as_json: bool) -> int:
 
 
 def _watch(desk: Counter, id: str, progress: _Progress) -> Run:
-    """Look on until it is over, and see to it that somebody works on it."""
+    """Look on until it is over for good, and see to it that somebody works on it."""
     looked = time.monotonic()
-    while not (run := desk.studio.run(id)).over:
+    while not (run := desk.studio.run(id)).over or desk.studio.goes_on(id):
         progress.show(run)
         if time.monotonic() - looked > SUMMON_SECONDS:
             looked = time.monotonic()
@@ -339,6 +365,32 @@ def _say_end(desk: Counter, run: Run) -> None:
         desk.tell(desk.say(run.reason))
 
 
+# -- resume, branch, rollback --------------------------------------------------------------------------
+def _resume(desk: Counter, asked: argparse.Namespace) -> int:
+    id = _id(asked.run, desk.studio.store.ids())
+    desk.studio.resume(id, asked.anyway)
+    summon(desk.studio.store)
+    if asked.json and not asked.wait:
+        desk.give_json(_run(desk.studio.run(id)))
+    elif not asked.json:
+        found = desk.studio.checkpoints(id)
+        goes_on = _("{run} goes on from step {step}.", run=id, step=found[0].step) if found else None
+        desk.tell(desk.say(goes_on or _("{run} begins anew: it has no checkpoint.", run=id)))
+    return _wait(desk, id, asked.json) if asked.wait else DONE
+
+
+def _branch(desk: Counter, asked: argparse.Namespace) -> int:
+    id = _id(asked.run, desk.studio.store.ids())
+    parent = desk.studio.run(id).spec
+    known = spec.fields_for(catalog.task(parent.task), catalog.architecture(parent.architecture))
+    settings = _parsed(asked.settings, known, _("setting"))
+    return _launched(desk, asked, desk.studio.branch(id, asked.step, settings, asked.name))
+
+
+def _rollback(desk: Counter, asked: argparse.Namespace) -> int:
+    return _launched(desk, asked, desk.studio.rollback(_id(asked.run, desk.studio.store.ids())))
+
+
 # -- runs, show, stop ----------------------------------------------------------------------------------
 def _runs(desk: Counter, asked: argparse.Namespace) -> int:
     runs = desk.studio.runs(asked.state or (), max(asked.limit, 0))
@@ -351,8 +403,10 @@ def _runs(desk: Counter, asked: argparse.Namespace) -> int:
 
 def _show(desk: Counter, asked: argparse.Namespace) -> int:
     run = desk.studio.run(_id(asked.run, desk.studio.store.ids()))
+    checkpoints, branches = desk.studio.checkpoints(run.id), _branches(desk.studio, run.id)
     if asked.json:
-        desk.give_json(_run(run))
+        kept = [{"step": one.step, "best": one.best, "bytes": one.bytes} for one in checkpoints]
+        desk.give_json(_run(run) | {"checkpoints": kept, "branches": branches})
         return DONE
     rows = [("run", run.id), ("state", STATES[run.state])]
     rows += [("reason", run.reason)] if run.reason else []
@@ -362,6 +416,10 @@ def _show(desk: Counter, asked: argparse.Namespace) -> int:
         for name in ("name", "task", "architecture", "dataset")
         if getattr(run.spec, name)
     ]
+    if run.spec.parent:
+        rows.append(("branched from", _("{run} at step {step}", **run.spec.parent)))
+    rows += [("branch", id) for id in branches]
+    rows += [("checkpoint", _checkpoint(desk, one)) for one in checkpoints]
     rows += [("step", f"{run.step}/{run.steps}")]
     rows += [("loss", _number(run.loss))] if run.loss is not None else []
     rows += [("left", _duration(run.eta))] if run.eta is not None else []
@@ -370,6 +428,16 @@ def _show(desk: Counter, asked: argparse.Namespace) -> int:
         [*rows, *_metric_rows(run), *((f"--set {name}", value) for name, value in run.spec.settings.items())]
     )
     return DONE
+
+
+def _branches(studio: Studio, id: str) -> list[str]:
+    """The runs that begin with a checkpoint of this one, newest first."""
+    return [run.id for run in studio.runs(limit=10_000) if run.spec.parent and run.spec.parent["run"] == id]
+
+
+def _checkpoint(desk: Counter, one: Checkpoint) -> str:
+    parts = [_("step {step}", step=one.step), f"{one.bytes / 1e6:.1f} MB", *([_("the best")] if one.best else [])]
+    return "  ".join(desk.say(part) for part in parts)
 
 
 def _stop(desk: Counter, asked: argparse.Namespace) -> int:

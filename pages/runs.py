@@ -6,6 +6,7 @@ from bigmodel.core import events
 from bigmodel.studio import Run
 from bigmodel.ui import amounts, places
 from bigmodel.ui.choice import title_of
+from bigmodel.ui.go_on import go_on, kin, may, notes
 from bigmodel.ui.language import _, plain
 from bigmodel.ui.run_row import confirm_delete, confirm_stop, run_row, run_title
 from bigmodel.ui.state import studio
@@ -21,15 +22,18 @@ def actions(run: Run) -> None:
         if run.state in (*events.LIVE, events.QUEUED) and run.state != events.STOPPING:
             waiting = run.state == events.QUEUED
             label = _("Take out of the queue") if waiting else _("Stop")
-            if st.button(label, icon=":material/stop_circle:", disabled=studio().read_only, key="run.stop"):
+            if st.button(label, icon=":material/stop_circle:", key="run.stop", **may()):
                 confirm_stop(run)
-        if run.has_model and st.button(_("Try it"), icon=":material/play_circle:", type="primary", key="run.try"):
+        go_on(run)
+        first = "secondary" if run.state in (*events.RESUMABLE, events.DIVERGED) else "primary"
+        if run.has_model and st.button(_("Try it"), icon=":material/play_circle:", type=first, key="run.try"):
             places.go("try", model=run.id)
         if st.button(_("Train again with these settings"), icon=":material/replay:", key="run.again"):
             places.go("train", **{"from": run.id})
         over = run.state in events.ENDED
-        if over and st.button(_("Delete"), icon=":material/delete:", disabled=studio().read_only, key="run.delete"):
+        if over and st.button(_("Delete"), icon=":material/delete:", key="run.delete", **may()):
             confirm_delete(run)
+    notes(run)
 
 
 def one(id: str) -> None:
@@ -46,6 +50,7 @@ def one(id: str) -> None:
         title_of("dataset", run.spec.dataset),
     ]
     st.caption(" · ".join(plain(part) for part in (*parts, amounts.ago(run.created))))
+    kin(run)
     actions(run)
     watch(run)
 

@@ -120,6 +120,87 @@ def test_a_waiting_run_is_cancelled(store):
     assert (code, json.loads(out)["state"]) == (0, CANCELLED)
 
 
+# -- going on -------------------------------------------------------------------------------------
+ENDLESS = (*TRAIN, *SMALL, "--set", "max_steps=0", "--set", "epochs=10000", "--set", "eval_every=20")
+
+
+def stopped(store):
+    """The id of a run that was stopped after it had been validated."""
+    id = bigmodel(*ENDLESS)[1].strip()
+    wait_for(lambda: store.run(id).best_step)
+    assert bigmodel("stop", id)[0] == 0
+    wait_for(lambda: store.run(id).state == STOPPED)
+    return id
+
+
+def test_a_stopped_run_is_resumed_and_goes_on_where_it_was(store):
+    id = stopped(store)
+    (before, *_others) = sorted((one.step for one in Studio(store.home).checkpoints(id)), reverse=True)
+    code, out, err = bigmodel("resume", id[:-1])
+    assert (code, out) == (0, "") and f"goes on from step {before}." in err
+    wait_for(lambda: store.run(id).step > before)
+    steps = [event["step"] for event in store.events(id, kinds=("step",))[1]]
+    assert steps == sorted(steps)
+
+
+def test_a_resume_under_other_versions_says_what_differs_and_goes_on_anyway(store):
+    id = stopped(store)
+    file = max((store.folder(id).path / "checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))
+    file /= "training.json"
+    rest = json.loads(file.read_text())
+    rest["versions"]["torch"] = "1.0"
+    file.write_text(json.dumps(rest))
+    code, out, err = bigmodel("resume", id)
+    assert (code, out) == (1, "") and "torch was 1.0 and is" in err
+    code, out, _err = bigmodel("resume", id, "--anyway", "--json")
+    assert code == 0 and json.loads(out)["state"] not in (STOPPED, FAILED)
+
+
+def test_a_finished_run_is_branched_and_shown_with_its_kin(store):
+    parent = bigmodel(*TRAIN, *SMALL, "--wait")[1].split()[0]
+    code, out, err = bigmodel("branch", parent, "--set", "max_steps=5", "--name", "more", "--wait", "--json")
+    child = json.loads(out)
+    assert (code, child["state"], child["step"]) == (0, FINISHED, 5), err
+    assert child["spec"]["parent"] == {"run": parent, "step": 3} and child["spec"]["name"] == "more"
+    shown = bigmodel("show", child["run"])[1]
+    assert f"{parent} at step 3" in shown and "checkpoint" in shown and "the best" in shown
+    assert child["run"] in bigmodel("show", parent)[1]
+    assert json.loads(bigmodel("show", parent, "--json")[1])["branches"] == [child["run"]]
+
+
+def test_a_rollback_is_a_branch_with_half_the_learning_rate(store):
+    parent = stopped(store)
+    code, out, _err = bigmodel("rollback", parent)
+    child = store.run(out.strip())
+    assert code == 0 and child.spec.parent == {"run": parent, "step": store.run(parent).best_step}
+    assert child.spec.settings["learning_rate"] == store.run(parent).spec.settings["learning_rate"] / 2
+
+
+def test_what_cannot_go_on_says_what_would_do(store):
+    id = bigmodel(*TRAIN, *SMALL, "--wait")[1].split()[0]
+    for arguments, says in (
+        (("resume", id), "Branch off a new run"),
+        (("branch", id, "--step", "99"), "Choose one of: 3"),
+        (("branch", id, "--set", "channels=64"), "cannot change 'channels'"),
+        (("branch", id, "--set", "speed=5"), "Choose one of: accumulation"),
+        (("branch", id, "--set", "epochs=0"), "from 1 to 10000"),
+    ):
+        code, out, err = bigmodel(*arguments)
+        assert (code, out) == (1, "") and says in err
+    assert len(store.runs()) == 1 and store.run(id).state == FINISHED
+
+
+def test_those_who_wait_also_wait_for_a_run_that_died_to_go_on(store):
+    process = begin(*ENDLESS, "--wait", "--json")
+    id = wait_for(lambda: (runs := store.runs()) and runs[0].best_step and runs[0].id)
+    holder(store.folder(id).lock_file).kill()
+    wait_for(lambda: store.events(id, kinds=("resume",))[1])
+    assert process.poll() is None
+    bigmodel("stop", id)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and json.loads(out)["state"] == STOPPED, err
+
+
 # -- what there is --------------------------------------------------------------------------------
 def test_list_shows_what_fits_with_what():
     code, out, err = bigmodel("list", "--json")
@@ -168,6 +249,10 @@ def test_no_runs_are_an_empty_list_and_nothing_on_the_screen():
         ("runs", "--state", "asleep"),
         ("show",),
         ("stop",),
+        ("resume",),
+        ("branch",),
+        ("branch", "any", "--step", "last"),
+        ("rollback",),
         ("try",),
         ("list", "--language", "fr"),
         ("list", "--language"),
@@ -199,6 +284,9 @@ def test_wrong_usage_ends_with_2_and_the_usage(arguments):
         (("list", "--architecture", "cnn"), "Give --task and --architecture"),
         (("show", "nothing"), "There is no run nothing"),
         (("stop", "nothing"), "There is no run nothing"),
+        (("resume", "nothing"), "There is no run nothing"),
+        (("branch", "nothing"), "There is no run nothing"),
+        (("rollback", "nothing"), "There is no run nothing"),
         (("try", "nothing"), "There is no run nothing"),
         (("try", "starter:nothing"), "There is no model starter:nothing"),
     ],

@@ -1,7 +1,9 @@
 """Every page in both languages, in Streamlit's own test bench, over a home with a real finished run."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -18,8 +20,9 @@ from bigmodel.core import catalog, events, words
 from bigmodel.core.blocks import Prose
 from bigmodel.core.spec import TRAINING
 from bigmodel.studio import Studio
-from bigmodel.ui import places, state
+from bigmodel.ui import places, run_curves, state
 from bigmodel.ui.answers import DONE, RUNNING, STOPPED, Answer
+from bigmodel.ui.curves import Curves
 
 ROOT = Path(__file__).parents[1]
 MAIN = ROOT / "bigmodel" / "ui" / "main.py"
@@ -277,6 +280,185 @@ def test_every_state_of_a_run_has_its_look(empty_home, ending, language):
     assert studio.run(run).state == ending
     listed = visit("runs", language)
     assert not listed.exception
+
+
+# -- going on -------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """A home in which a digit reader has been stopped after it was validated, and that run's id."""
+    folder = tmp_path_factory.mktemp("long")
+    previous, os.environ["BIGMODEL_SPARE"] = os.environ.get("BIGMODEL_SPARE"), "0"
+    one = Studio(folder)
+    one.serve()
+    run = one.launch(digits("long", max_steps=0, epochs=10_000, eval_every=20))
+    wait_for(lambda: one.run(run).best_step)
+    one.stop(run)
+    wait_for(lambda: one.run(run).state == events.STOPPED)
+    one.close()
+    os.environ.pop("BIGMODEL_SPARE") if previous is None else os.environ.update(BIGMODEL_SPARE=previous)
+    return folder, run
+
+
+@pytest.fixture
+def ended(long, home):
+    """The id of a run with real checkpoints that ended as asked: a copy, its last word another. It is `home`'s only run,
+    and nobody works on what waits there."""
+
+    def end(state, **more):
+        id = long[1]
+        shutil.rmtree(home / "runs", ignore_errors=True)
+        shutil.copytree(long[0] / "runs" / id, home / "runs" / id)
+        path = home / "runs" / id / "events.jsonl"
+        kept = [line for line in path.read_bytes().splitlines(keepends=True) if b'"stop' not in line[:60]]
+        path.write_bytes(b"".join(line for line in kept if b'"state":"stop' not in line))
+        events.append(path, [events.Event("state", {"state": state, "reason": None, **more})])
+        (home / "runs" / id / "stop").unlink(missing_ok=True)
+        assert Studio(home).run(id).state == state
+        return id
+
+    yield end
+    leave()
+
+
+LABELS = {
+    "run.resume": {"en": "Resume from step {step}", "zh": "从第 {step} 步继续"},
+    "run.rollback": {"en": "Go back and halve the learning rate", "zh": "回退并将学习率减半"},
+    "run.on": {"en": "Train on", "zh": "追加训练"},
+    "run.branch": {"en": "Branch off", "zh": "创建分支"},
+}
+WAYS_ON = {
+    events.STOPPED: ["run.resume", "run.on", "run.branch"],
+    events.INTERRUPTED: ["run.resume", "run.branch"],
+    events.FAILED: ["run.resume", "run.branch"],
+    events.FINISHED: ["run.on", "run.branch"],
+    events.DIVERGED: ["run.rollback", "run.branch"],
+}
+
+
+def buttons(app):
+    return {button.key: button for button in app.button}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("state", WAYS_ON)
+def test_an_ended_run_offers_the_ways_on_that_suit_it(ended, home, state, language):
+    run = ended(state)
+    app = visit("runs", language, run=run)
+    assert not app.exception
+    step = Studio(home).checkpoints(run)[0].step
+    found = {key: button for key, button in buttons(app).items() if key in LABELS}
+    assert list(found) == WAYS_ON[state]
+    assert all(button.label == LABELS[key][language].format(step=step) for key, button in found.items())
+    if language == "zh":
+        assert [text for text in said(app) if SENTENCE.search(_without_terms(text))] == []
+
+
+def test_a_run_without_a_checkpoint_resumes_from_the_start(empty_home):
+    id = Studio(empty_home).launch(digits())
+    Studio(empty_home).stop(id)
+    app = visit("runs", run=id)
+    found = buttons(app)
+    assert found["run.resume"].label == "Resume from the start" and "run.branch" not in found
+
+
+def test_resume_puts_the_run_back_into_the_queue_and_two_clicks_are_one(ended, home):
+    run = ended(events.STOPPED)
+    app = visit("runs", run=run)
+    app.button("run.resume").click().run()
+    assert not app.exception and not app.error
+    told = [event["state"] for event in Studio(home).events(run, kinds=("state",))[1]]
+    assert told[-2:] == [events.STOPPED, events.QUEUED] and "run.resume" not in buttons(app)
+
+
+def test_a_resume_under_other_versions_is_asked_about(ended, home):
+    run = ended(events.STOPPED)
+    file = Studio(home).checkpoints(run)[0].folder / "training.json"
+    rest = json.loads(file.read_text())
+    rest["versions"]["torch"] = "1.0"
+    file.write_text(json.dumps(rest))
+    app = visit("runs", run=run).button("run.resume").click().run()
+    assert "torch was 1.0" in " ".join(said(app)) and Studio(home).run(run).state == events.STOPPED
+    assert {"run.anyway", "run.instead"} <= buttons(app).keys()
+    app.button("run.anyway").click().run()
+    assert Studio(home).run(run).state == events.QUEUED and "run.anyway" not in buttons(app)
+
+
+def test_a_run_that_died_says_that_it_goes_on_by_itself(ended):
+    run = ended(events.INTERRUPTED, died=True)
+    assert any("goes on by itself" in one.value for one in visit("runs", run=run).info)
+    run = ended(events.INTERRUPTED)  # a full disk: nobody died
+    assert not any("goes on by itself" in one.value for one in visit("runs", run=run).info)
+
+
+def test_going_back_leads_to_a_run_with_half_the_learning_rate(ended, home):
+    run = ended(events.DIVERGED)
+    app = visit("runs", run=run)
+    app.button("run.rollback").click().run()
+    child = Studio(home).run(app.query_params["run"])
+    parent = Studio(home).run(run)
+    assert child.spec.parent["run"] == run
+    assert child.spec.settings["learning_rate"] == parent.spec.settings["learning_rate"] / 2
+    again = visit("runs", run=child.id)
+    assert any("Branched from long" in text for text in said(again))
+    assert any("Branch at step" in text for text in said(visit("runs", run=run)))
+    assert any("branched off" in text for text in said(visit("runs")))
+
+
+def test_training_on_adds_epochs(ended, home):
+    run = ended(events.FINISHED)
+    app = visit("runs", run=run)
+    app.button("run.on").click().run()
+    app.number_input("on.epochs").set_value(3)
+    app.button("on.start").click()
+    app.button("run.on").click().run()  # the bench draws the whole page again, where a browser draws the dialog alone
+    assert not app.exception
+    child = Studio(home).run(app.query_params["run"])
+    assert child.id != run and child.spec.settings["epochs"] == 1 + 3
+
+
+def test_a_branch_begins_where_and_as_it_is_told(ended, home):
+    run = ended(events.STOPPED)
+    kept = Studio(home).checkpoints(run)
+    app = visit("runs", run=run)
+    app.button("run.branch").click().run()
+    key = f"branch.{run}"
+    assert len(app.radio(f"{key}.step").options) == len(kept)
+    assert "best" in " ".join(app.radio(f"{key}.step").options)
+    assert f"{key}.channels" not in {one.key for one in app.number_input}, "the network stays"
+
+    def start(step, **settings):
+        app.radio(f"{key}.step").set_value(step)
+        for name, value in settings.items():
+            app.number_input(f"{key}.{name}").set_value(value)
+        app.button("branch.start").click()
+        app.button("run.branch").click().run()
+
+    start(kept[-1].step, epochs=0)
+    assert len(Studio(home).runs()) == 1
+    assert any("from 1 to 10000" in text.value.replace("\\", "") for text in app.markdown)
+    start(kept[-1].step, epochs=7, learning_rate=0.0005)
+    child = Studio(home).run(app.query_params["run"])
+    assert child.spec.parent == {"run": run, "step": kept[-1].step}
+    assert (child.spec.settings["epochs"], child.spec.settings["learning_rate"]) == (7, 0.0005)
+
+
+def test_a_server_that_may_only_look_lets_nothing_go_on_and_says_why(ended, home):
+    run = ended(events.STOPPED)
+    other = Studio(home)
+    other.serve()
+    try:
+        state.studio().serve()
+        app = visit("runs", run=run)
+        for key in WAYS_ON[events.STOPPED]:
+            assert app.button(key).disabled and app.button(key).help == "Another bigmodel works on this folder"
+    finally:
+        other.close()
+
+
+def test_where_a_run_diverged_stands_on_its_curve(ended, home):
+    run = ended(events.DIVERGED)
+    past = Curves(run).read(Studio(home))
+    assert run_curves._marks(Studio(home).run(run), past) == {"Diverged": float(Studio(home).run(run).step)}
 
 
 def _way_to(state):

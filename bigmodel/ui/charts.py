@@ -42,12 +42,14 @@ def curve_chart(
     alt: str,
     height: int = 240,
     measured_rarely: Sequence[str] = (),
+    behind: Sequence[str] = (),
     marks: Mapping[str, float] | None = None,
     percent: bool = False,
     from_zero: bool = False,
 ) -> None:
     """Lines over step or time. Those measured at every step are smoothed, with the raw one behind them;
-    `measured_rarely` ones get a mark at each point. `marks`: a label at a value of x."""
+    `measured_rarely` ones get a mark at each point, those `behind` are faint, in the first line's colour.
+    `marks`: a label at a value of x."""
     as_log = view.logarithmic
     traces = []
     for number, (label, line) in enumerate(lines.items()):
@@ -56,6 +58,10 @@ def curve_chart(
         x, y = view.x(line), np.asarray(line.value, dtype=float)
         if as_log:
             x, y = x[y > 0], y[y > 0]
+        if label in behind:
+            x, y = thin(x, y)
+            traces.append(_trace(label, x, smooth(y, view.smoothing), 0, faint=True) | {"showlegend": True})
+            continue
         rare = label in measured_rarely
         if view.smoothing and not rare:
             traces.append(_trace(label, *thin(x, y), number, faint=True))

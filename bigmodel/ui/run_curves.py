@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -9,15 +10,19 @@ import streamlit as st
 
 from bigmodel.core import events
 from bigmodel.core.contracts import LOSS, Task
+from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words
 from bigmodel.core.words import _ as words
 from bigmodel.studio import Run
 from bigmodel.ui import amounts
 from bigmodel.ui.charts import View, curve_chart
-from bigmodel.ui.curves import Curves, Line
+from bigmodel.ui.curves import Curves, Line, curves, thin
 from bigmodel.ui.doctor_card import marks
 from bigmodel.ui.language import _, say
+from bigmodel.ui.state import studio
+from bigmodel.ui.states import look
 
+FOREBEARS = 5  # generations whose curves are shown before that of a branch
 # what the worker measures of its device: chart -> (lines by name, what a value is multiplied with)
 DEVICE: Mapping[str, tuple[Words, Mapping[str, Words], float]] = {
     "use": (words("Use of the device (%)"), {"cpu": words("Processor"), "gpu": words("GPU")}, 1.0),
@@ -40,6 +45,7 @@ class Chart:
     rare: tuple[str, ...] = ()  # labels of lines with few points
     percent: bool = False
     plain: bool = False  # neither smoothed nor on a log scale
+    behind: tuple[str, ...] = ()  # labels of faint lines
 
 
 def draw(run: Run, past: Curves, task: Task) -> None:
@@ -47,20 +53,52 @@ def draw(run: Run, past: Curves, task: Task) -> None:
         _nothing_yet(run)
         return
     view = _view()
+    before = {} if view.by_time else {_("Before the branch"): _before(run)}
     loss = Chart(
         "loss",
         _("Loss"),
-        {_("Training"): past.lines["loss"], _("Validation"): past.validation.get("loss", Line())},
+        {_("Training"): past.lines["loss"], _("Validation"): past.validation.get("loss", Line()), **before},
         say(LOSS.help),
         rare=(_("Validation"),),
+        behind=tuple(before),
     )
     _draw(
-        loss, view, height=320, marks={label: view.at(step, past.lines["loss"]) for label, step in marks(past).items()}
+        loss,
+        view,
+        height=320,
+        marks={label: view.at(step, past.lines["loss"]) for label, step in _marks(run, past).items()},
     )
     grid = st.grid(2, min_column_width=320, gap="medium")
     for chart in _others(past, task):
         with grid.cell():
             _draw(chart, view)
+
+
+def _marks(run: Run, past: Curves) -> dict[str, float]:
+    """What the doctor has found, and in any case where a diverged run has ended: a line that stops says nothing."""
+    found = marks(past)
+    if run.state == events.DIVERGED and run.step not in found.values():
+        found[say(look(run.state).title)] = float(run.step)
+    return found
+
+
+def _before(run: Run, depth: int = FOREBEARS) -> Line:
+    """The training loss of the runs that a branch comes from, up to where it begins, in steps of the branch's own."""
+    result = Line()
+    if not run.spec.parent or not depth:
+        return result
+    try:
+        parent = studio().run(str(run.spec.parent["run"]))
+    except Refusal:  # it has been deleted since
+        return result
+    mine, its = (one.plan.get("steps_per_epoch") or 0 for one in (run, parent))
+    scale = mine / its if mine and its else 1.0
+    loss = curves(str(studio().home), parent.id).read(studio()).lines["loss"]
+    for line in (_before(parent, depth - 1), loss):
+        end = bisect_right(line.step, run.spec.parent["step"])
+        for step, value in zip(*thin(line.step[:end], line.value[:end]), strict=True):
+            result.add(step * scale, 0.0, float(value))
+    return result
 
 
 def _nothing_yet(run: Run) -> None:
@@ -114,6 +152,7 @@ def _draw(chart: Chart, view: View, height: int = 230, marks: Mapping[str, float
         alt=_("{title} over the course of training, now {value}", title=chart.title, value=said),
         height=height,
         measured_rarely=chart.rare,
+        behind=chart.behind,
         marks=marks,
         percent=chart.percent,
         from_zero=chart.plain,

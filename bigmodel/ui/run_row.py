@@ -25,12 +25,14 @@ def run_row(run: Run) -> None:
         what, standing = st.columns([4, 5], vertical_alignment="center")
         with what, st.container(gap="xxsmall"):
             st.markdown(f"**{run_title(run)}**")
+            branch = _("branched off")
             parts = (
                 title_of("task", run.spec.task),
                 title_of("architecture", run.spec.architecture),
                 amounts.ago(run.created),
             )
-            st.caption(" · ".join(plain(part) for part in parts))
+            branched = [f":material/alt_route: {plain(branch)}"] if run.spec.parent else []
+            st.caption(" · ".join([*(plain(part) for part in parts), *branched]))
         with standing:
             grid = st.grid(3, min_column_width=80, gap="small", vertical_alignment="center")
             with grid.cell():
@@ -66,9 +68,7 @@ def confirm_stop(run: Run) -> None:
         st.markdown(
             _("It has not begun; nothing is lost.")
             if waiting
-            else _(
-                "The worker saves the weights it has and ends. The model can be tried; the run does not go on by itself."
-            )
+            else _("The worker saves the weights it has and ends. The model can be tried, and the run resumed.")
         )
         if st.button(title.rstrip("?？"), type="primary", key="confirm.stop"):
             with refusals():
