@@ -53,7 +53,9 @@ def _mutations(trials: int, folder: Path, place: Path) -> dict:
     best = folder / "checkpoints" / f"step-{snapshot.best_of(newest)}"
     safe = place / "safe"
     shutil.copytree(folder / "checkpoints", safe)
-    for number in range(trials):
+    number = 0
+    while sum(kinds.values()) < trials:
+        number += 1
         hit = best if number % 8 == 7 else newest
         kind, damage = chance.choice(DAMAGES)
         file = chance.choice(sorted(hit.iterdir()))

@@ -52,8 +52,7 @@ def run(trials: int, place: Path) -> Found:
 
 def _on_a_small_disk(trials: int, place: Path, reference: dict) -> dict:
     found, chance, asked = Found(), random.Random(0), []
-    real = _mount(place / "disk")
-    if not real:
+    if not _mount(place / "disk"):
         return {
             "failures": ["no file system could be mounted in a user namespace here"],
             "worst": "",
