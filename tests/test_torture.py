@@ -42,13 +42,13 @@ def test_the_page_says_what_the_figures_say():
 
 def test_figures_are_kept_row_by_row_and_what_was_switched_off_before_stays(tmp_path):
     file, shown = tmp_path / "figures.json", tmp_path / "RELIABILITY.md"
-    one = {"row": 4, "injected": "a|b", "promise": "holds", "trials": 7, "failures": 0, "worst": "none", "seconds": 1.0}
-    one |= {"note": "a note"} | page.here()
+    one = {"row": 4, "injected": "a|b", "promise": "holds", "trials": 7, "usual": "40", "failures": 0}
+    one |= {"worst": "none", "seconds": 1.0, "note": "a note"} | page.here()
     page.keep(one | {"without": {"the hash": {"trials": 3, "failures": 2}}}, file, shown)
     page.keep(one | {"trials": 9, "failures": 1}, file, shown)
     page.keep(one | {"row": 2}, file, shown)
     assert [(each["row"], each["trials"]) for each in page.read(file)] == [(2, 7), (4, 9)]
-    assert "| 4 | the hash | 3 | 2 |" in shown.read_text() and "| 9 | **1** |" in shown.read_text()
+    assert "| 4 | the hash | 3 | 2 |" in shown.read_text() and "| 9 of 40 | **1** |" in shown.read_text()
 
 
 def test_a_row_that_breaks_down_has_failed():

@@ -102,6 +102,7 @@ def _carry_out(number: int, asked: argparse.Namespace) -> list[dict]:
         "injected": row.injected,
         "promise": row.promise,
         "trials": found.trials,
+        "usual": "" if asked.trials is None else str(row.trials or "all"),
         "failures": len(found.failures),
         "worst": found.worst,
         "seconds": round(seconds, 1),

@@ -23,15 +23,18 @@ The trials use the app's own training loop, worker, run folders and supervisor, 
 in processes that are forked from one with the libraries loaded; dying, running out of memory and a full disk are real
 (signals, address-space limits, a file system of some megabytes), other errors of the disk are raised where the app
 calls the system. Power failure is played back from a record of what was written and what had been flushed by then.
-`--row N` and `--trials N` choose. Rows that are not listed have not been measured.
+`--row N` and `--trials N` choose; '20 of 200' says that fewer trials were made than a full run makes ('of all': than
+there are places to fail). Seconds are of a machine with so many other processes at work. Rows that are not listed have
+not been measured.
 """
 
 
 def here() -> dict:
-    """When and where."""
+    """When and where, and how busy it was."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "versions": {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "load": round(os.getloadavg()[0], 1),
         "system": f"{platform.system()} {platform.release().split('-')[0]}, {os.cpu_count()} cores",
     }
 
@@ -86,7 +89,11 @@ def text(rows: list[dict]) -> str:
 
 def _row(one: Mapping) -> str:
     failures = f"**{one['failures']}**" if one["failures"] else "0"
-    cells = (one["row"], one["injected"], one["promise"], one["trials"], failures, one["worst"], round(one["seconds"]))
+    usual = one.get("usual", "")
+    fewer = bool(usual) and (usual == "all" or one["trials"] < int(usual))
+    trials = f"{one['trials']} of {usual}" if fewer else one["trials"]
+    seconds = f"{one['seconds']:.0f} at load {one.get('load', 0):.0f}"
+    cells = (one["row"], one["injected"], one["promise"], trials, failures, one["worst"], seconds)
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
