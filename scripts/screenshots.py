@@ -143,7 +143,7 @@ def for_readme(folder: Path) -> None:
         page.locator(".live-plot .plot-container").wait_for(timeout=120_000)
         picture(page, address, folder / "home.png", wait=3)
         page.goto(f"{address}/train?task=image-classification&dataset=fashion_mnist&architecture=cnn")
-        page.get_by_role("button", name="Start training").click(timeout=60_000)
+        page.get_by_role("button", name="Start training").click(timeout=120_000)
         page.locator(".live-plot .plot-container").first.wait_for(timeout=120_000)
         page.wait_for_function(VALIDATED, arg=4, timeout=600_000)
         page.set_viewport_size({"width": DESK[0], "height": 1000})
