@@ -24,10 +24,11 @@ from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import head
 from bigmodel.inference.fast import Translator, Writer
 
-FORM = 1  # of what is kept; a new one makes all conversions anew
+FORM = 2  # of what is kept; a new one makes all conversions anew
 KEPT = 20  # conversions in the cache; those not used for the longest time leave
 RUNNERS = {"gpt2": Writer, "marian": Translator}  # transformers' model_type -> what runs it
 CHECKED_TOKENS = 48  # of each pinned example
+ALIKE = 1e-2  # between logarithmic probabilities: a hundredth of each, far above what rounding does
 ROWS = 40  # of the test split that say what 8 bits cost
 TOKENS = 4096  # of a text that are read for the same
 
@@ -82,10 +83,11 @@ def _key(folder: Path) -> str:
 # -- made ----------------------------------------------------------------------------------------------
 def _make(place: Path, runner: type, task: Task, spec: Mapping, folder: Path, model: Any, processor: Any) -> dict:
     """Converted into a folder beside, compared, and renamed: it is there wholly or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    _drop_oldest(place.parent)
-    staging = Path(tempfile.mkdtemp(dir=place.parent, prefix=".staging-"))
+    staging = None
     try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _drop_oldest(place.parent)
+        staging = Path(tempfile.mkdtemp(dir=place.parent, prefix=".staging-"))
         record = _convert(staging, runner, model, processor, _pinned(task, spec, folder))
         if not record["agrees"]:
             print(f"{folder} is answered by transformers: {record}", file=sys.stderr, flush=True)
@@ -101,7 +103,8 @@ def _make(place: Path, runner: type, task: Task, spec: Mapping, folder: Path, mo
         print(f"{folder} cannot be converted: {error}", file=sys.stderr, flush=True)
         return {"agrees": False}
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _convert(staging: Path, runner: type, model: Any, processor: Any, asked: Sequence[Mapping]) -> dict:
@@ -124,14 +127,13 @@ def _convert(staging: Path, runner: type, model: Any, processor: Any, asked: Seq
                 spec.optimize(quantization=None if precision == "float32" else precision)
                 (staging / precision).mkdir()
                 spec.save(str(staging / precision))
-        same, compared = _compare(runner(staging / "float32", facts), model, processor, asked)
+        compared = _compare(runner(staging / "float32", facts), model, processor, asked)
     except OSError:
         raise
     except Exception as error:  # the converter's errors are of many kinds, and mean that transformers goes on
         traceback.print_exc()
         return {"agrees": False, "reason": repr(error)}
-    agrees = 0 < compared == same
-    return {"agrees": agrees, "tokens_compared": compared, "tokens_equal": same, "facts": facts}
+    return compared | {"facts": facts}
 
 
 def _never(runner: type, processor: Any) -> tuple:
@@ -177,15 +179,15 @@ def _pinned(task: Task, spec: Mapping, folder: Path) -> list[dict]:
     return examples
 
 
-def _compare(fast: Writer | Translator, model: Any, processor: Any, asked: Sequence[Mapping]) -> tuple[int, int]:
-    """(tokens that are the same, tokens compared) of greedy answers.
+def _compare(fast: Writer | Translator, model: Any, processor: Any, asked: Sequence[Mapping]) -> dict:
+    """How many tokens of greedy answers are the same, and how far their logarithmic probabilities are apart.
 
     One pass of transformers over what CTranslate2 has written tells at each place what transformers would have
-    written there; where all are the same, both write the same.
+    written there; where all are the same, both write the same. Drawn texts need the probabilities to be the same too.
     """
     import torch
 
-    same = compared = 0
+    same, compared, apart = 0, 0, 0.0
     for inputs in asked:
         given, new = fast.greedy(processor, inputs, CHECKED_TOKENS)
         if isinstance(fast, Translator):
@@ -195,10 +197,13 @@ def _compare(fast: Writer | Translator, model: Any, processor: Any, asked: Seque
             read = {"input_ids": torch.tensor([[*given, *new[:-1]]])}
         with torch.no_grad():
             logits = model(**read).logits[0, -len(new) :].float()
+        chances = logits.log_softmax(-1).gather(1, torch.tensor(new)[:, None])[:, 0]
+        apart = max(apart, float((torch.tensor(fast.chances(given, new)) - chances).abs().max()))
         logits[:, fast.never] = -torch.inf
         same += sum(one == other for one, other in zip(new, logits.argmax(-1).tolist(), strict=True))
         compared += len(new)
-    return same, compared
+    agrees = 0 < compared == same and apart < ALIKE
+    return {"agrees": agrees, "tokens_compared": compared, "tokens_equal": same, "log_probabilities_apart": apart}
 
 
 # -- what 8 bits cost --------------------------------------------------------------------------------------

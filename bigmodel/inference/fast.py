@@ -170,6 +170,14 @@ class Writer:
         new = [token for some in self.tokens(given, asked) for token in some]
         return given, new if len(new) == count else [*new, self.end]
 
+    def chances(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
+        """The logarithmic probability of each new token."""
+        import numpy as np
+
+        read = [*given, *new[:-1]]
+        chances = np.array(self.fresh[0].forward_batch([read], return_log_probs=True))[0, -len(new) :]
+        return chances[np.arange(len(new)), new].tolist()
+
     def quality(self, arrays: Mapping, processor: Any, most: int) -> tuple[float, int]:
         """(perplexity, tokens it was measured on), a context at a time."""
         import numpy as np
@@ -217,6 +225,12 @@ class Translator:
         count = min(count, self.longest - 1)
         new = self.translate([given], 1, count)[0]
         return given, new if len(new) == count else [*new, self.end]
+
+    def chances(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
+        """The logarithmic probability of each new token."""
+        source, target = ([self.names[one] for one in ids if one != self.end] for ids in (given, new))
+        (scored,) = self.translator.score_batch([[*source, self.names[self.end]]], [target])
+        return scored.log_probs[: len(new)]
 
     def quality(self, arrays: Mapping, processor: Any, most: int) -> tuple[float, int]:
         """(chrF, sentences it was measured on)."""

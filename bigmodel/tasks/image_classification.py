@@ -154,15 +154,16 @@ class ImageClassification(Task):
         fitted, changed = fit(
             picture, processor.size, getattr(model.config, "grey", False), getattr(model.config, "dark_ground", False)
         )
-        device = next(model.parameters()).device
+        pixels = tensor(np.array(fitted)[None])  # as in training; the processor does the same, more slowly
         training = model.training
-        model.eval()
+        if training:  # going through all modules takes as long as some networks do
+            model.eval()
         with torch.inference_mode():
-            pixels = tensor(np.array(fitted)[None])  # as in training; the processor does the same, more slowly
-            chances = model(pixel_values=pixels.to(device)).logits[0].float().softmax(-1)
-        model.train(training)
-        best = chances.argsort(descending=True)[:10].tolist()
-        yield Scores(tuple(model.config.id2label[i] for i in best), tuple(float(chances[i]) for i in best))
+            chances = model(pixel_values=pixels.to(next(model.parameters()).device)).logits[0].float().softmax(-1)
+        if training:
+            model.train()
+        values, best = (part.tolist() for part in chances.topk(min(len(chances), 10)))
+        yield Scores(tuple(model.config.id2label[place] for place in best), tuple(values))
         if changed:
             yield Picture(_png(fitted), "")
             yield Note(changed)
