@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from bigmodel.core import limits
@@ -142,14 +143,9 @@ def smooth(values: Sequence[float], weight: float) -> np.ndarray:
     Values that are not finite are passed over and stay as they are.
     """
     result = np.array(values, dtype=float)
-    if not 0 < weight < 1:
-        return result
-    average, seen = 0.0, 0.0
-    for i, value in enumerate(result):
-        if np.isfinite(value):
-            average = weight * average + (1 - weight) * value
-            seen = weight * seen + (1 - weight)
-            result[i] = average / seen
+    finite = np.isfinite(result)
+    if 0 < weight < 1:
+        result[finite] = pd.Series(result[finite]).ewm(alpha=1 - weight, adjust=True).mean().to_numpy()
     return result
 
 
