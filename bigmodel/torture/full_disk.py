@@ -11,13 +11,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from bigmodel.core.events import FINISHED, INTERRUPTED, Event
+from bigmodel.core.events import FINISHED, INTERRUPTED, RUNNING, Event
 from bigmodel.core.words import Words
 from bigmodel.runs import worker
 from bigmodel.runs.folder import Folder
 from bigmodel.torture.row import Found, Row
 from bigmodel.torture.trial import (
+    Child,
     apart,
+    bury,
     damaged,
     differences,
     finish,
@@ -84,7 +86,8 @@ def _filled(folder: Folder, way: str, step: int, chance: random.Random, referenc
     where = f"full {way}, after step {step}"
     filler = folder.home / "filler"
     bytes_left = chance.randint(1, 60_000)
-    apart(lambda: _work(folder, way, step, filler, bytes_left), folder.log_file)
+    code = Child(lambda _tell: _work(folder, way, step, filler, bytes_left), folder.log_file).wait()
+    found.expect(code == 0, f"{where}: the worker ended with {code}")
     facts = folder.facts()
     reason = str(Words.from_json(facts["reason"])) if facts["reason"] else ""
     found.expect(facts["state"] == INTERRUPTED, f"{where}: the state is {facts['state']} ({facts['error']})")
@@ -94,6 +97,8 @@ def _filled(folder: Folder, way: str, step: int, chance: random.Random, referenc
     found.expect(not damaged(folder.path), f"{where}: damaged checkpoints {damaged(folder.path)}")
     found.expect(max(there, default=-1) >= kept(folder), f"{where}: the checkpoint of step {kept(folder)} is gone")
     filler.unlink(missing_ok=True)
+    if facts["state"] == RUNNING:  # it found no room for its last word
+        bury(folder)
     found.expect(finish(folder) == FINISHED, f"{where}: after resuming the state is {folder.facts()['state']}")
     for part in differences(reference, told(folder)):
         found.fail(f"{where}: {part} differ from the run that never lacked room")

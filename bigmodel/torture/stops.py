@@ -1,9 +1,11 @@
-"""Row 5: a short run stopped at every moment at which it asks whether to stop, and resumed."""
+"""Row 5: a short run stopped before every step and in its measurements, and resumed."""
 
 from __future__ import annotations
 
 import itertools
 import random
+import shutil
+import sys
 from pathlib import Path
 
 from bigmodel.core.events import STOPPED
@@ -18,14 +20,14 @@ STEPS = 6
 
 
 def run(trials: int, place: Path) -> Found:
-    """`trials`: moments of each kind of run at most; 0: all of them."""
-    found, moments_of = Found(), {}
+    """`trials`: moments of each kind of run, steps before measurements."""
+    found, asked = Found(), {}
     with steady():
         for network, accumulation in itertools.product(NETWORKS, (1, 2)):
             one = spec(network, max_steps=STEPS, eval_every=4, accumulation=accumulation)
             name = f"{network} x{accumulation}"
             reference, moments = _undisturbed(one, place / name)
-            moments_of[name] = moments
+            asked[name] = len(moments)
             for moment in _some(moments, trials):
                 folder = launch(home(place / f"{name}-{moment}", place / "cache"), one)
                 _stopped(folder, moment, found, f"{name} stopped at moment {moment}")
@@ -33,22 +35,26 @@ def run(trials: int, place: Path) -> Found:
                 found.trials += 1
                 for part in differences(reference, told(folder)):
                     found.fail(f"{name} stopped at moment {moment}: {part} differ")
+                shutil.rmtree(folder.home)
     found.worst = f"{len(found.failures)} differences"
-    moments = ", ".join(f"{name} {count}" for name, count in moments_of.items())
+    counts = ", ".join(f"{name} {count}" for name, count in asked.items())
     found.note = (
-        f"moments at which a run asks, steps and passes of measurements, by network and accumulation: {moments}"
+        f"of each, {min(trials, STEPS)} of {STEPS} steps and {max(trials - STEPS, 0)} passes of a measurement; moments at "
+        f"which a run asks, by network and accumulation: {counts}"
     )
     return found
 
 
-def _some(moments: int, trials: int) -> list[int]:
-    if not trials or trials >= moments:
-        return list(range(moments))
-    return sorted(random.Random(0).sample(range(moments), trials))
+def _some(moments: list[str], trials: int) -> list[int]:
+    """Steps first, from the third on, by when there is something that could be forgotten; then measurements."""
+    steps = [number for number, name in enumerate(moments) if name == "step"]
+    others = sorted(set(range(len(moments))) - set(steps))
+    chosen = (steps[2:] + steps[:2])[:trials]
+    return sorted(chosen + random.Random(0).sample(others, min(max(trials - len(chosen), 0), len(others))))
 
 
-def _undisturbed(one: RunSpec, path: Path) -> tuple[dict, int]:
-    """The story of the run that is never stopped, and how often it asks."""
+def _undisturbed(one: RunSpec, path: Path) -> tuple[dict, list[str]]:
+    """The story of the run that is never stopped, and when it asks."""
     folder = launch(home(path, path.parent / "cache"), one)
     moments = apart(lambda: _asking(folder, -1), folder.log_file)
     return told(folder), moments
@@ -59,28 +65,32 @@ def _stopped(folder: Folder, moment: int, found: Found, where: str) -> None:
     found.expect(folder.facts()["state"] == STOPPED, f"{where}: the state is {folder.facts()['state']}")
 
 
-def _asking(folder: Folder, moment: int) -> int:
-    """Work, and answer 'stop' at one moment; how often it was asked. The worker's own questions while data is read
-    are not counted."""
+def _asking(folder: Folder, moment: int) -> list[str]:
+    """Work, and answer 'stop' at one moment; whether each question came before a step or a pass of a measurement. The
+    worker's own questions while data is read are not counted."""
     from bigmodel.training import loop
 
-    asked = itertools.count()
+    moments: list[str] = []
     train = loop.train
 
+    def stopped() -> bool:
+        moments.append("step" if sys._getframe(1).f_code is loop._learn.__code__ else "measurement")
+        return len(moments) > moment >= 0
+
     def counting(spec, path, _stopped, cache, device):
-        return train(spec, path, lambda: next(asked) >= moment >= 0, cache, device)
+        return train(spec, path, stopped, cache, device)
 
     with patched((loop, "train", counting)):
         work(folder)
-    return next(asked)
+    return moments
 
 
 ROW = Row(
     number=5,
-    injected="stop at every moment of a short run: language model, encoder-decoder, image classifier; "
+    injected="stop before every step of a short run and in its measurements: language model, encoder-decoder, image classifier; "
     "accumulation 1 and 2; dropout on",
     promise="the resumed run is, bit by bit, the one that was never stopped: loss curve, metrics, samples, weights",
-    trials=0,
+    trials=20,
     run=run,
     without={
         "the random numbers put back": lambda: patched((snapshot, "load_random", lambda _folder: None)),
@@ -89,5 +99,5 @@ ROW = Row(
             (meter.Meter, "state", lambda _self: None)
         ),
     },
-    fewer=1,
+    fewer=2,
 )
