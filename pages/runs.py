@@ -6,7 +6,7 @@ from bigmodel.core import events
 from bigmodel.studio import Run
 from bigmodel.ui import amounts, places
 from bigmodel.ui.choice import title_of
-from bigmodel.ui.go_on import go_on, kin, may, notes
+from bigmodel.ui.go_on import go_further, go_on, kin, may, notes
 from bigmodel.ui.language import _, plain
 from bigmodel.ui.run_row import confirm_delete, confirm_stop, run_row, run_title
 from bigmodel.ui.state import studio
@@ -28,6 +28,7 @@ def actions(run: Run) -> None:
         first = "secondary" if run.state in (*events.RESUMABLE, events.DIVERGED) else "primary"
         if run.has_model and st.button(_("Try it"), icon=":material/play_circle:", type=first, key="run.try"):
             places.go("try", model=run.id)
+        go_further(run)
         if st.button(_("Train again with these settings"), icon=":material/replay:", key="run.again"):
             places.go("train", **{"from": run.id})
         over = run.state in events.ENDED

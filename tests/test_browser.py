@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from conftest import wait_for
+from conftest import digits, wait_for
 
 from bigmodel.core import events
 from bigmodel.studio import Studio
@@ -343,6 +343,38 @@ def test_an_unforeseen_error_while_watching_is_friendly_too(visit, folder, write
         page.get_by_role("heading", name="Trained here").wait_for()
     finally:
         events_file.write_bytes(before)
+
+
+def test_a_stopped_run_is_resumed_and_a_double_click_branches_off_once(visit, folder):
+    studio = Studio(folder)
+    run = studio.launch(digits(epochs=10_000, max_steps=0, eval_every=20))
+    page = visit.go(f"/runs?run={run}")
+    wait_for(lambda: studio.run(run).best_step)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop this run").click()
+    resume = page.get_by_role("button", name="Resume from step")
+    resume.wait_for()
+    before = studio.checkpoints(run)[0].step
+
+    resume.dblclick()
+    page.get_by_text(re.compile(r"^Step [\d,]+ of [\d,]+")).wait_for()
+    wait_for(lambda: studio.run(run).step > before + 20)
+    told = [event["state"] for event in studio.events(run, kinds=("state",))[1]]
+    assert told.count(events.QUEUED) == 2 and told.count(events.RUNNING) == 2
+
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop this run").click()
+    page.get_by_role("button", name="Branch off").click()
+    page.get_by_role("dialog").get_by_role("spinbutton", name="Epochs").fill("9000")
+    page.keyboard.press("Tab")
+    visit.idle()
+    page.get_by_role("button", name="Start the branch").dblclick()
+    page.get_by_role("link", name=f"Branched from {run} at step").wait_for()
+    (child,) = (one for one in studio.runs() if one.spec.parent)
+    assert f"run={child.id}" in page.url and child.spec.settings["epochs"] == 9000
+    visit.picture("branch")
+    page.get_by_role("link", name=f"Branched from {run} at step").click()
+    page.get_by_role("link", name="Branch at step").wait_for()
 
 
 def test_two_windows_see_the_same_run(browser, address, folder):

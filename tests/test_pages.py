@@ -20,9 +20,9 @@ from bigmodel.core import catalog, events, words
 from bigmodel.core.blocks import Prose
 from bigmodel.core.spec import TRAINING
 from bigmodel.studio import Studio
-from bigmodel.ui import places, run_curves, state
+from bigmodel.ui import charts, places, run_curves, state
 from bigmodel.ui.answers import DONE, RUNNING, STOPPED, Answer
-from bigmodel.ui.curves import Curves
+from bigmodel.ui.curves import Curves, Line
 
 ROOT = Path(__file__).parents[1]
 MAIN = ROOT / "bigmodel" / "ui" / "main.py"
@@ -459,6 +459,25 @@ def test_where_a_run_diverged_stands_on_its_curve(ended, home):
     run = ended(events.DIVERGED)
     past = Curves(run).read(Studio(home))
     assert run_curves._marks(Studio(home).run(run), past) == {"Diverged": float(Studio(home).run(run).step)}
+
+
+def test_the_one_number_before_there_was_none_is_drawn_as_a_point(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(charts, "live_plot", lambda traces, *_rest, **_more: drawn.extend(traces))
+    line = Line()
+    line.add(1, 0.1, 7.0)
+    line.add(8, 0.2, float("nan"))
+    charts.curve_chart({"Training": line}, charts.View(), key="any", alt="any")
+    assert [(one["mode"], one["x"], one["y"]) for one in drawn] == [("lines+markers", [1.0], [7.0])]
+
+
+def test_the_curve_of_a_branch_is_preceded_by_its_parents_up_to_where_it_begins(ended, home):
+    run = ended(events.FINISHED)
+    kept = state.studio().checkpoints(run)
+    child = state.studio().run(state.studio().branch(run, kept[-1].step))
+    before = run_curves._before(child)
+    assert before.step[0] >= 1 and before.step[-1] <= kept[-1].step
+    assert len(run_curves._before(state.studio().run(run))) == 0
 
 
 def _way_to(state):

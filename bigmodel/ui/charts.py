@@ -66,7 +66,8 @@ def curve_chart(
         if view.smoothing and not rare:
             traces.append(_trace(label, *thin(x, y), number, faint=True))
             y = smooth(y, view.smoothing)
-        traces.append(_trace(label, *thin(x, y), number, marked=rare or len(y) == 1))
+        x, y = thin(x, y)  # which leaves out what is no number
+        traces.append(_trace(label, x, y, number, marked=rare or len(y) == 1))
     layout = {
         "xaxis": view.x_axis(),
         "yaxis": {"type": "log" if as_log else "linear"}

@@ -31,22 +31,27 @@ def may() -> dict[str, object]:
 
 # -- what can be done ---------------------------------------------------------------------------------
 def go_on(run: Run) -> None:
-    """The buttons that make an ended run, or another from its weights, go on; the one that suits it best is filled."""
-    if run.state not in events.ENDED:
-        return
-    kept = studio().checkpoints(run.id)
+    """The filled button of a run that ended before its end: what makes it go on, or another from where it was well."""
     if run.state in events.RESUMABLE:
+        kept = studio().checkpoints(run.id)
         label = _("Resume from step {step}", step=amounts.count(kept[0].step)) if kept else _("Resume from the start")
         if st.button(label, icon=":material/resume:", type="primary", key="run.resume", **may()):
             _resume(run)
-    if run.state == events.DIVERGED:
+    elif run.state == events.DIVERGED:
         label = _("Go back and halve the learning rate")
         if st.button(label, icon=":material/settings_backup_restore:", type="primary", key="run.rollback", **may()):
             _roll_back(run)
-    further = bool(kept) and run.state in (events.FINISHED, events.STOPPED)
-    if further and st.button(_("Train on"), icon=":material/forward:", key="run.on", **may()):
+
+
+def go_further(run: Run) -> None:
+    """The buttons that begin another run with the weights of this one."""
+    kept = studio().checkpoints(run.id) if run.state in events.ENDED else []
+    if not kept:
+        return
+    well = run.state in (events.FINISHED, events.STOPPED)
+    if well and st.button(_("Train on"), icon=":material/forward:", key="run.on", **may()):
         train_on(run, kept[0])
-    if kept and st.button(_("Branch off"), icon=ICON, key="run.branch", **may()):
+    if st.button(_("Branch off"), icon=ICON, key="run.branch", **may()):
         branch_off(run, kept)
 
 
