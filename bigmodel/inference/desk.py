@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -42,17 +43,16 @@ class Line:
             self._ensure()
 
     def close(self) -> None:
+        leave(self.hang_up())
+
+    def hang_up(self) -> subprocess.Popen | None:
+        """Tell the worker to leave; the one that was told."""
         with self.lock:
             process, self.process = self.process, None
-        if process is None:
-            return
-        with suppress(OSError):  # it is dead already
-            process.stdin.close()
-        try:
-            process.wait(LEAVING_SECONDS)
-        except subprocess.TimeoutExpired:  # in the middle of an answer that nobody waits for any more
-            process.kill()
-            process.wait()
+        if process is not None:
+            with suppress(OSError):  # it is dead already
+                process.stdin.close()
+        return process
 
     def talk(self, request: dict) -> Iterator[dict]:
         """The worker's parts of a reply, as they come; closing the iterator cancels what is left."""
@@ -116,6 +116,17 @@ class Line:
                     parts.put({"error": gone.to_json()})
 
 
+def leave(*processes: subprocess.Popen | None) -> None:
+    """Wait for those that were told to leave, a second for all of them together."""
+    until = time.monotonic() + LEAVING_SECONDS
+    for process in filter(None, processes):
+        try:
+            process.wait(max(until - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:  # in the middle of an answer that nobody waits for any more
+            process.kill()
+            process.wait()
+
+
 class Desk(Line):
     """The line to the process that answers, and one to a process that forecasts. Shared by all sessions of a server.
 
@@ -133,8 +144,7 @@ class Desk(Line):
         self.forecasting.start()
 
     def close(self) -> None:
-        super().close()
-        self.forecasting.close()
+        leave(self.hang_up(), self.forecasting.hang_up())
 
     def ask(self, model: Model, inputs: Mapping) -> Iterator[Block]:
         """Blocks as they come. Closing the iterator stops the work."""
