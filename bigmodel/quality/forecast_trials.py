@@ -1,0 +1,172 @@
+"""How true forecasts are: thirty configurations foretold and then trained, each in a process of its own.
+
+    python -m bigmodel.quality.forecast_trials [--only N,N] [--json FILE]
+
+time      from the plan to the end of the run, beside the forecast's seconds; right within 20 %
+memory    the most that the process held, beside the forecast's; right within 15 %
+time left what the run page says after a tenth of the steps, beside what was left; right within 15 %
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bigmodel.core.events import RUNNING, Event
+from bigmodel.core.spec import RunSpec
+from bigmodel.runs.run import fold
+
+TIME, MEMORY, LEFT = 0.20, 0.15, 0.15
+GOAL = 27
+
+TEXT, PAIRS, PICTURES = "text-generation", "translation", "image-classification"
+# task, network, data, settings: steps for some ten to thirty seconds on one core
+CONFIGURATIONS: Sequence[tuple[str, str, str, dict]] = (
+    (PICTURES, "cnn", "digits", {"epochs": 8}),
+    (PICTURES, "cnn", "digits", {"epochs": 20, "batch_size": 128}),
+    (PICTURES, "cnn", "fashion_mnist", {"max_steps": 150}),
+    (PICTURES, "cnn", "fashion_mnist", {"max_steps": 60, "batch_size": 256, "channels": 16}),
+    (PICTURES, "cnn", "fashion_mnist", {"max_steps": 120, "augment": "none", "optimizer": "sgd"}),
+    (PICTURES, "resnet", "digits", {"epochs": 4}),
+    (PICTURES, "resnet", "digits", {"epochs": 6, "batch_size": 128}),
+    (PICTURES, "resnet", "fashion_mnist", {"max_steps": 40}),
+    (PICTURES, "vit", "digits", {"epochs": 6}),
+    (PICTURES, "vit", "digits", {"epochs": 6, "layers": 2, "width": 64}),
+    (PICTURES, "vit", "fashion_mnist", {"max_steps": 120}),
+    (PICTURES, "vit", "fashion_mnist", {"max_steps": 60, "width": 192, "attention_heads": 6}),
+    (TEXT, "gpt", "poetry_zh", {"max_steps": 60}),
+    (TEXT, "gpt", "poetry_zh", {"max_steps": 40, "width": 192, "batch_size": 16, "precision": "bf16"}),
+    (TEXT, "gpt", "poetry_zh", {"max_steps": 80, "width": 64, "layers": 2, "block_size": 64}),
+    (TEXT, "gpt", "prose_zh", {"max_steps": 80}),
+    (TEXT, "gpt", "prose_zh", {"max_steps": 80, "precision": "fp32", "eval_every": 20}),
+    (TEXT, "gpt", "classics_en", {"max_steps": 60, "vocabulary": 2048}),
+    (TEXT, "gpt", "classics_en", {"max_steps": 30, "vocabulary": 2048, "block_size": 256, "width": 256}),
+    (TEXT, "gpt", "classics_en", {"max_steps": 30, "accumulation": 2, "vocabulary": 4096}),
+    (TEXT, "lstm", "poetry_zh", {"max_steps": 60}),
+    (TEXT, "lstm", "prose_zh", {"max_steps": 100}),
+    (TEXT, "lstm", "classics_en", {"max_steps": 60}),
+    (TEXT, "lstm", "classics_en", {"max_steps": 80, "units": 64, "vocabulary": 2048, "precision": "fp32"}),
+    (PAIRS, "transformer", "en_zh", {"max_steps": 80}),
+    (PAIRS, "transformer", "en_zh", {"max_steps": 60, "width": 64, "layers": 2}),
+    (PAIRS, "transformer", "en_zh", {"max_steps": 50, "precision": "bf16", "batch_size": 64}),
+    (PAIRS, "transformer", "en_de", {"max_steps": 80}),
+    (PAIRS, "transformer", "en_de", {"max_steps": 60, "precision": "fp32"}),
+    (PAIRS, "transformer", "en_de", {"max_steps": 40, "accumulation": 2}),
+)
+
+
+def spec_of(number: int) -> RunSpec:
+    task, architecture, dataset, settings = CONFIGURATIONS[number]
+    data = {"task": task, "architecture": architecture, "dataset": dataset}
+    return RunSpec.check(data | {"settings": settings | {"seed": 0, "device": "cpu"}})
+
+
+def trial(number: int, cache: Path) -> dict:
+    """Foretold and then trained; the two beside each other."""
+    told, done = (_child(what, number, cache) for what in ("foretell", "train"))
+    return {
+        "configuration": " ".join(map(str, CONFIGURATIONS[number][1:])),
+        "seconds": [told["seconds"], done["seconds"]],
+        "memory": [told["memory"], done["memory"]],
+        "left": done["left"],
+    }
+
+
+def foretell(number: int, cache: Path) -> dict:
+    from bigmodel.training.forecast import forecast
+    from bigmodel.training.loop import warm
+
+    warm()
+    *_before, figures = forecast(spec_of(number), cache)
+    return figures
+
+
+def train(number: int, cache: Path) -> dict:
+    import resource
+
+    from bigmodel.training.loop import train, warm
+
+    warm()
+    spec, events = spec_of(number), [Event("state", {"state": state}) for state in ("queued", "starting", RUNNING)]
+    with tempfile.TemporaryDirectory() as folder:
+        for event in train(spec, Path(folder), lambda: False, cache):
+            events.append(Event(event.kind, event.data, time.time()))
+    begun = next(event.time for event in events if event.kind == "plan")
+    steps = next(event["steps"] for event in events if event.kind == "plan")
+    tenth = next(i for i, event in enumerate(events) if event.kind == "step" and event["step"] >= max(steps / 10, 2))
+    left = fold("", spec, events[: tenth + 1]).eta
+    return {
+        "seconds": events[-1].time - begun,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "left": [left, events[-1].time - events[tenth].time],
+    }
+
+
+def _child(what: str, number: int, cache: Path) -> dict:
+    command = [
+        sys.executable,
+        "-m",
+        "bigmodel.quality.forecast_trials",
+        f"--{what}",
+        str(number),
+        "--cache",
+        str(cache),
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, env=os.environ)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def off(pair: Sequence[float | None]) -> float:
+    """How far what was told is from what came, as a part of what came; infinite where nothing was told."""
+    told, came = pair
+    return abs(told - came) / came if told is not None else float("inf")
+
+
+def summed(rows: Sequence[dict]) -> dict[str, int]:
+    bounds = {"seconds": TIME, "memory": MEMORY, "left": LEFT}
+    return {name: sum(off(row[name]) <= bound for row in rows) for name, bound in bounds.items()}
+
+
+def _lines(rows: Sequence[dict]) -> Iterator[str]:
+    for row in rows:
+        (told, came), (held, used), (eta, left) = row["seconds"], row["memory"], row["left"]
+        yield (
+            f"time {told or 0:6.1f} s / {came:6.1f} s ({off(row['seconds']):4.0%})  "
+            f"memory {held / 1e6:5.0f} / {used / 1e6:5.0f} MB ({off(row['memory']):4.0%})  "
+            f"left {eta or 0:6.1f} / {left:6.1f} s ({off(row['left']):4.0%})  {row['configuration']}"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default=",".join(map(str, range(len(CONFIGURATIONS)))), help="numbers, 0 to 29")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--foretell", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--train", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    for what, do in (("foretell", foretell), ("train", train)):
+        if getattr(asked, what) is not None:
+            print(json.dumps(do(getattr(asked, what), asked.cache)))
+            return 0
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        for number in map(int, asked.only.split(",")):
+            rows.append(trial(number, asked.cache or Path(place)))
+            print(next(_lines(rows[-1:])), flush=True)
+    right = summed(rows)
+    print(f"right: time {right['seconds']}, memory {right['memory']}, time left {right['left']} of {len(rows)}")
+    if asked.json:
+        asked.json.write_text(json.dumps({"rows": rows, "right": right}, indent=1), "utf-8")
+    return 0 if min(right.values()) >= min(GOAL, 0.9 * len(rows)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
