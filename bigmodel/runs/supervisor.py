@@ -177,7 +177,10 @@ class Supervisor:
         return time.monotonic() < self._missed.setdefault(folder.id, time.monotonic()) + GRACE_SECONDS
 
     def _bury(self, folder: Folder, reason: Words | None) -> bool:
-        """Declare a run interrupted, holding its lock so that no worker can take it up meanwhile."""
+        """Declare a run interrupted and put its folder in order, holding its lock so that no worker can take it up
+        meanwhile."""
+        from bigmodel.training.snapshot import mend
+
         lock = folder.lock()
         if not lock.take():
             return False
@@ -186,6 +189,7 @@ class Supervisor:
             if state in LIVE:
                 words = reason or (NEVER_BEGUN if state == STARTING else GONE)
                 folder.append(Event("state", {"state": INTERRUPTED, "reason": words.to_json(), "died": True}))
+                mend(folder.path)
         finally:
             lock.release()
         return True
