@@ -21,7 +21,7 @@ from bigmodel.data import look
 from bigmodel.runs import device
 from bigmodel.runs.device import Device
 from bigmodel.runs.lock import Lock
-from bigmodel.runs.run import Run
+from bigmodel.runs.run import Run, fold
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import Supervisor, goes_on_after
 from bigmodel.training import checkpoint, snapshot
@@ -192,8 +192,9 @@ class Studio:
     def rollback(self, run: str, token: str = "") -> str:
         """A new run from the last good checkpoint with half the learning rate; from the beginning where none is."""
         spec, found = self.store.run(run).spec, self.checkpoints(run)
+        left = [one for one in found if snapshot.read(one.folder)["epoch"] < spec.settings["epochs"]]  # before the end
         half = {"learning_rate": spec.settings["learning_rate"] / 2}
-        good = next((one for one in found if one.best), found[0] if found else None)
+        good = next((one for one in left if one.best), left[0] if left else None)
         if good is not None:
             return self.branch(run, good.step, half, token=token)
         return self.launch(spec.to_json() | {"settings": {**spec.settings, **half}}, token)
@@ -352,4 +353,4 @@ def _words(value: Mapping | str) -> Words | str:
     return Words.from_json(value) if isinstance(value, Mapping) else value
 
 
-__all__ = ["Checkpoint", "Device", "Forecast", "Model", "Run", "Studio", "catalog", "changeable", "home"]
+__all__ = ["Checkpoint", "Device", "Forecast", "Model", "Run", "Studio", "catalog", "changeable", "fold", "home"]

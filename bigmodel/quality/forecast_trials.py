@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bigmodel.core.events import RUNNING, Event
 from bigmodel.core.spec import RunSpec
-from bigmodel.runs.run import fold
+from bigmodel.studio import fold
 
 TIME, MEMORY, LEFT = 0.20, 0.15, 0.15
 GOAL = 27

@@ -260,7 +260,9 @@ class Translation(Task):
         for text, count in translate(model, processor, lines, inputs):
             done.append(text)
             tokens += count
-            yield Prose("\n".join(done), done=len(done) == len(lines), tokens=tokens, seconds=time.monotonic() - started)
+            yield Prose(
+                "\n".join(done), done=len(done) == len(lines), tokens=tokens, seconds=time.monotonic() - started
+            )
 
 
 def _gather(arrays: Mapping, side: str, indices: Any) -> tuple[Any, Any]:

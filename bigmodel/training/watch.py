@@ -82,7 +82,7 @@ class Watch:
 
     def _measure(self, split: str) -> dict:
         final, rows = split == "test", self.data.arrays[split]
-        with memory.doing(_("Measuring the model on the {split} split", split=split)):
+        with memory.doing(_("Measuring the model on the test split") if final else _("Validating the model")):
             return self.task.measure(self.model, self.data.processor, rows, self.settings, final=final)
 
     def _merit(self, metrics: Mapping) -> tuple[float, ...]:

@@ -24,7 +24,7 @@ class View:
     smoothing: float = 0.0
 
     def x(self, line: Line) -> np.ndarray:
-        return np.asarray(line.seconds if self.by_time else line.step, dtype=float)
+        return np.array(line.seconds if self.by_time else line.step, dtype=float)
 
     def at(self, step: float, line: Line) -> float:
         """Where a step stands on the axis."""
@@ -55,7 +55,7 @@ def curve_chart(
     for number, (label, line) in enumerate(lines.items()):
         if not len(line):
             continue
-        x, y = view.x(line), np.asarray(line.value, dtype=float)
+        x, y = view.x(line), np.array(line.value, dtype=float)
         if as_log:
             x, y = x[y > 0], y[y > 0]
         if label in behind:

@@ -151,7 +151,7 @@ def smooth(values: Sequence[float], weight: float) -> np.ndarray:
 
 def thin(x: Sequence[float], y: Sequence[float], points: int = limits.CURVE_POINTS) -> tuple[np.ndarray, np.ndarray]:
     """At most `points` of the line, chosen so that its peaks stay."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    x, y = np.array(x, dtype=float), np.array(y, dtype=float)  # copies: a view would forbid the line to grow
     finite = np.isfinite(y)
     x, y = x[finite], y[finite]
     if len(y) <= points:
