@@ -102,7 +102,7 @@ def _carry_out(number: int, asked: argparse.Namespace) -> list[dict]:
         "injected": row.injected,
         "promise": row.promise,
         "trials": found.trials,
-        "usual": "" if asked.trials is None else str(row.trials or "all"),
+        "usual": "" if asked.trials is None else str(row.trials * row.each or "all"),
         "failures": len(found.failures),
         "worst": found.worst,
         "seconds": round(seconds, 1),
@@ -110,6 +110,8 @@ def _carry_out(number: int, asked: argparse.Namespace) -> list[dict]:
     } | page.here()
     print(f"  {said(figures)}", file=sys.stderr, flush=True)
     _list(found)
+    if asked.write:
+        page.keep(figures)
     if asked.without:
         figures["without"] = {}
         for name, switched_off in row.without.items():
@@ -122,8 +124,8 @@ def _carry_out(number: int, asked: argparse.Namespace) -> list[dict]:
                 file=sys.stderr,
                 flush=True,
             )
-    if asked.write:
-        page.keep(figures)
+        if asked.write:
+            page.keep(figures)
     return [figures]
 
 

@@ -183,11 +183,14 @@ def _died(
     found.expect(not damaged(folder.path), f"{where}: damaged checkpoints {damaged(folder.path)}")
     found.expect(max(good(folder.path), default=-1) >= kept(folder), f"{where}: what was kept is gone")
     found.expect(len(folder.log()) <= 2**17, f"{where}: {len(folder.log())} characters of log are shown")
+    before = kept(folder)
     if folder.facts()["state"] == FAILED:
         folder.resume()
     if found.expect(_until(boss, folder, FINISHED), f"{where}: resumed, it is {folder.facts()['state']}"):
         for part in differences(reference, told(folder)):
             found.fail(f"{where}: {part} differ from the run that did not die")
+        resumed = [event["step"] for _at, event in folder.events() if event.kind == "resume"]
+        found.expect(resumed == [before], f"{where}: it went on from {resumed}, not from step {before}")
     return max(end.time - last.time, 0.0)
 
 
@@ -212,6 +215,7 @@ ROW = Row(
         "the way back to a checkpoint": lambda: patched((loop, "_before", _begins_anew)),
     },
     fewer=1,
+    each=len(WAYS),
 )
 
 

@@ -38,3 +38,4 @@ class Row:
     run: Callable[[int, Path], Found]
     without: Mapping[str, Callable[[], AbstractContextManager]]
     fewer: int = 6
+    each: int = 1  # kinds of which so many trials are made

@@ -210,7 +210,7 @@ KILLED = Row(
     "has no hole",
     trials=10,
     run=killed,
-    without={"the look at the lock": lambda: without("the look at the lock")},
+    without={"the lock of the run": lambda: without("the lock of the run")},
     fewer=1,
 )
 

@@ -46,10 +46,10 @@ def run(trials: int, place: Path) -> Found:
 
 
 def _some(moments: list[str], trials: int) -> list[int]:
-    """Steps first, from the third on, by when there is something that could be forgotten; then measurements."""
+    """Steps first, from the fourth on, by when there is something that could be forgotten; then measurements."""
     steps = [number for number, name in enumerate(moments) if name == "step"]
     others = sorted(set(range(len(moments))) - set(steps))
-    chosen = (steps[2:] + steps[:2])[:trials]
+    chosen = (steps[3:] + steps[:3])[:trials]
     return sorted(chosen + random.Random(0).sample(others, min(max(trials - len(chosen), 0), len(others))))
 
 
@@ -99,5 +99,6 @@ ROW = Row(
             (meter.Meter, "state", lambda _self: None)
         ),
     },
-    fewer=2,
+    fewer=1,
+    each=2 * len(NETWORKS),
 )
