@@ -32,9 +32,13 @@ def kept(tmp_path_factory):
     return tmp_path_factory.mktemp("kept")
 
 
-@pytest.fixture
-def writer(trained, kept):
-    return Engine(trained(*GPT)[1] / "model", kept)
+@pytest.fixture(params=["in pieces", "by a thread"])
+def writer(trained, kept, request):
+    """A converted GPT, writing as small models do and as large ones do."""
+    engine = Engine(trained(*GPT)[1] / "model", kept)
+    for precision in ("float32", "int8"):
+        engine.load(precision).small = request.param == "in pieces"
+    return engine
 
 
 @pytest.fixture

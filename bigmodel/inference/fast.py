@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 LOOK = 0.05  # seconds between two looks at what a writing thread has written
+SMALL = 16 * 2**20  # bytes of weights up to which a call for each token costs as much as the token
+PIECES = (8, 64)  # tokens that a small model writes at a time, at first and then: a moment, and some 40 ms
 LARGE = 200 * 2**20  # bytes of weights from which on a second thread pays
 HELD = 512 * 2**20  # bytes of weights of one model in memory for texts written at the same time
 TOGETHER = 16  # sentences translated as one batch
@@ -26,7 +28,8 @@ def _threads(weights: int) -> int:
 
 
 class Writer:
-    """A causal language model. Each text is written by a thread of CTranslate2's and can be left at any token.
+    """A causal language model. Each text is written by a thread of CTranslate2's and can be left at any token; a small
+    model writes some tokens at a time.
 
     The seed of a thread is set when it draws for the first time and never again. So that the same seed gives the same
     text, a text that is drawn gets a generator of its own that has not drawn yet; the next one is made ready while
@@ -35,7 +38,7 @@ class Writer:
 
     def __init__(self, place: Path, facts: Mapping):
         self.place, self.context, self.end, self.never = place, facts["context"], facts["end"], facts["never"]
-        self.threads = _threads(facts["bytes"])
+        self.threads, self.small = _threads(facts["bytes"]), facts["bytes"] <= SMALL
         self.most = max(2, HELD // max(facts["bytes"], 1))  # generators at one time
         self.names = json.loads((place / "vocabulary.json").read_text("utf-8"))
         self.lock = threading.Condition()
@@ -84,13 +87,17 @@ class Writer:
             time.sleep(LOOK)
             yield []
         drawn = inputs["temperature"] > 0
-        seen, left = list(ids), inputs["max_new_tokens"]
+        seen, left, start = list(ids), inputs["max_new_tokens"], 0
+        write, pieces = (self._piece, iter(PIECES)) if self.small else (self._write, iter(()))
         try:
             while left > 0:
-                unread = seen if len(seen) <= self.context else seen[-max(self.context // 2, 1) :]
-                count = min(left, self.context - len(unread) + 1)
+                if len(seen) - start > self.context:
+                    start = len(seen) - max(self.context // 2, 1)
+                count = min(
+                    left, self.context - (len(seen) - start) + 1, next(pieces, PIECES[-1] if self.small else left)
+                )
                 before = len(seen)
-                for new in self._write(generator, list(unread), count, inputs):
+                for new in write(generator, seen[start:], count, inputs):
                     seen += new
                     yield new
                 left -= len(seen) - before
@@ -99,8 +106,18 @@ class Writer:
         finally:
             self._give(generator, drawn)
 
+    def _piece(self, generator: Any, unread: Sequence[int], count: int, inputs: Mapping) -> Iterator[list[int]]:
+        """At most `count` tokens of a small model in one go; fewer where the end token came."""
+        import ctranslate2
+
+        with SEEDING:
+            ctranslate2.set_random_seed(inputs["seed"] + 1)
+            prompt = [[self.names[one] for one in unread]]
+            (answer,) = generator.generate_batch(prompt, **self._options(count, inputs))
+        yield answer.sequences_ids[0]
+
     def _write(self, generator: Any, unread: Sequence[int], count: int, inputs: Mapping) -> Iterator[list[int]]:
-        """At most `count` tokens, written by a thread; fewer where the end token came."""
+        """The same of a larger model, written by a thread that can be left at any token."""
         import ctranslate2
 
         new: list[int] = []

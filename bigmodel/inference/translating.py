@@ -36,9 +36,10 @@ def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping)
 def _pieces(processor: Any, line: str, longest: int) -> list[list[int]]:
     """The tokens of a line's sentences, each closed by the end token; none for an empty line. What a single sentence
     has beyond the model's positions is not read."""
-    long = len(processor(line)["input_ids"]) > longest // 2
-    sentences = _sentences(line) if long else [line] if line else []
-    ids = [processor(sentence, add_special_tokens=False)["input_ids"] for sentence in sentences]
+    whole = processor(line, add_special_tokens=False)["input_ids"]
+    ids = [whole] if whole else []
+    if len(whole) > longest // 2:
+        ids = [processor(sentence, add_special_tokens=False)["input_ids"] for sentence in _sentences(line)]
     return [[*one[: longest - 1], processor.eos_token_id] for one in ids]
 
 
