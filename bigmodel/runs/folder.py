@@ -110,8 +110,10 @@ def write(path: Path, spec: RunSpec, first: Event, origin: Path | None = None) -
     staging.mkdir(parents=True)
     if origin is not None:
         shutil.copytree(origin, staging / "origin", copy_function=_link)
+        sync(staging / "origin")
     _write(staging / "spec.json", json.dumps(spec.to_json(), ensure_ascii=False, indent=1).encode())
     _write(staging / "events.jsonl", first.line())
+    sync(staging)  # or else a power failure may leave the name and nothing under it
     path.parent.mkdir(parents=True, exist_ok=True)
     os.rename(staging, path)
     sync(path.parent)
