@@ -92,7 +92,7 @@ def _row(one: Mapping) -> str:
     usual = one.get("usual", "")
     fewer = bool(usual) and (usual == "all" or one["trials"] < int(usual))
     trials = f"{one['trials']} of {usual}" if fewer else one["trials"]
-    seconds = f"{one['seconds']:.0f} at load {one.get('load', 0):.0f}"
+    seconds = f"{one['seconds']:.0f} at load {one['load']:.0f}"
     cells = (one["row"], one["injected"], one["promise"], trials, failures, one["worst"], seconds)
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 

@@ -83,7 +83,7 @@ WAYS: dict[str, Callable[[], None]] = {"raised": _ask_for_too_much, "limit": _st
 PHASES = {
     "load": "Building the network",
     "step": "Training step",
-    "measurement": "Measuring the model",
+    "measurement": "Validating the model",
     "save": "Saving",
 }
 
