@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean, median
@@ -17,8 +17,9 @@ NOT_A_NUMBER, SPIKE, PLATEAU, OVERFITTING = "not-a-number", "spike", "plateau", 
 RATE_TOO_HIGH, RATE_TOO_LOW, SHUFFLED = "rate-too-high", "rate-too-low", "shuffled-labels"
 KNOWN = 0.35  # of the validation loss: a training loss below that is knowledge of the rows themselves
 SMALL = 0.1  # of the first loss: who has come that far may stand still
+STILL = ((2, 0.02), (3, 0.08), (4, 0.2))  # so many validations in a row that differ by at most so much of what is usual
 LEAP = 5.5  # standard deviations of the noise
-LASTING = 0.005  # of the steps: a leap that is shorter is an odd batch
+LASTING = (0.005, 0.025)  # of the steps: a leap that is shorter is an odd batch, a low one takes longer to be seen
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,17 @@ class Sign:
 
 
 def spike(curve: Curve) -> Sign | None:
-    """The newest losses stand far above the ones before them: by the noise, and by what has been learnt.
+    """The newest losses stand far above the ones before them: by the noise, and by what has been learnt."""
+    for part in LASTING:
+        sign = _spike(curve, part)
+        if sign:
+            return sign
+    return None
 
-    The mean over a two-hundredth of the run, since one odd batch is no sickness, unless it undoes everything.
-    """
-    count = max(len(curve) - bisect_right(curve.step, curve.now - LASTING * curve.steps), 1)
+
+def _spike(curve: Curve, part: float) -> Sign | None:
+    """By their mean over a part of the run, since one odd batch is no sickness, unless it undoes everything."""
+    count = max(len(curve) - bisect_right(curve.step, curve.now - part * curve.steps), 1)
     if len(curve) % max(count // 4, 1) and curve.loss[-1] <= curve.start:
         return None  # where points are many, a look at every few of them is enough
     before = curve.loss[max(len(curve) - count - max(20, 3 * count), 0) : len(curve) - count]
@@ -47,10 +54,14 @@ def spike(curve: Curve) -> Sign | None:
     rise, learnt = newest - base, curve.learnt(base)
     if learnt < 0.05 * curve.start or rise < 0.12 * learnt:
         return None
-    jitter = math.sqrt(fmean((b - a) ** 2 for a, b in pairwise(before)) / 2)  # of neighbours: the trend is not in it
-    if rise < LEAP * jitter * math.sqrt(1 / count + 1 / len(before)):
+    if rise < LEAP * _jitter(before) * math.sqrt(1 / count + 1 / len(before)):
         return None
     return Sign(SPIKE, int(curve.step[-count]), {"before": base, "loss": newest})
+
+
+def _jitter(losses: Sequence[float]) -> float:
+    """Standard deviation of what is not trend, from the differences of neighbours."""
+    return math.sqrt(fmean((b - a) ** 2 for a, b in pairwise(losses)) / 2)
 
 
 def validation_leaps(curve: Curve) -> Sign | None:
@@ -66,7 +77,7 @@ def validation_leaps(curve: Curve) -> Sign | None:
 def stays_up(curve: Curve, leap: Sign) -> Sign | None:
     """A spike from which the loss does not come back."""
     steps, losses = curve.between(leap.since)
-    if len(steps) < 3 or steps[-1] - leap.since < 0.025 * curve.steps:
+    if len(steps) < 3 or steps[-1] - leap.since < 0.05 * curve.steps:
         return None
     before, height = leap.numbers["before"], leap.numbers["loss"]
     level = float(losses[len(losses) // 2 :].mean())
@@ -79,14 +90,28 @@ def climbs_at_first(curve: Curve) -> Sign | None:
     """The loss is driven above where it began instead of falling."""
     if curve.done > 0.3 or len(curve) < 2 or not curve.fresh:
         return None
-    level, last = min(curve.loss[-2:]), curve.loss[-1]
-    if last > 1.25 * curve.start:
-        level = last
-    elif curve.val_loss and curve.val_loss[-1] > 1.2 * curve.start and max(curve.loss) > 1.05 * curve.start:
-        level = curve.val_loss[-1]
-    elif level < 1.07 * curve.start:
+    level = _driven_up(curve)
+    if level is None:
         return None
     return Sign(RATE_TOO_HIGH, int(curve.now), {"before": curve.start, "loss": level, "rate": curve.rate[-1]}, "start")
+
+
+def _driven_up(curve: Curve) -> float | None:
+    """How high the loss has been driven above its start; None where that may be the noise of batches."""
+    last, two = curve.loss[-1], min(curve.loss[-2:])
+    apart = (curve.now - curve.step[0]) / (len(curve) - 1)  # steps to an event: its loss is a mean over them
+    if last > 1.6 * curve.start or (last > 1.25 * curve.start and apart >= 2):
+        return last
+    if two > 1.25 * curve.start:
+        return two
+    if curve.val_loss and curve.val_loss[-1] > 1.2 * curve.start and max(curve.loss) > 1.05 * curve.start:
+        return curve.val_loss[-1]
+    if len(curve) < 4:
+        return None
+    count = max(len(curve) - bisect_right(curve.step, curve.now - 0.01 * curve.steps), 2)
+    level = fmean(curve.loss[-count:])
+    surely = 3 * _jitter(curve.loss) * math.sqrt(apart + 1 / count)
+    return level if level > max(1.07 * curve.start, curve.start + surely) else None
 
 
 def hardly_moves(curve: Curve) -> Sign | None:
@@ -125,16 +150,16 @@ def _moves_no_more(curve: Curve) -> Sign | None:
     """The last validations differ by a fraction of what the ones before them did, for the same way travelled."""
     if len(curve.val_loss) < 8:
         return None
-    losses = np.array(curve.val_loss[-9:])
+    losses = np.array(curve.val_loss[-10:])
     if losses[-1] < SMALL * curve.start:
         return None
     changes = np.abs(np.diff(losses))
-    ways = np.diff(np.array(curve.val_travelled[-9:]))
+    ways = np.diff(np.array(curve.val_travelled[-10:]))
     pace = changes / losses[1:] / np.maximum(ways, 1e-12)  # for its size: what falls by half each time falls on
     falling = bool((np.diff(losses[-4:]) < 0).all())  # slow, but it gets somewhere
-    for last, share in ((3, 0.05 if falling else 0.2), (2, 0.03 if falling else 0.12)):
+    for last, share in STILL:
         before = float(np.median(pace[-last - 5 : -last]))
-        if pace[-last:].max() <= share * before:
+        if pace[-last:].max() <= share * before * (0.25 if falling else 1):
             break
     else:
         return None
@@ -178,10 +203,10 @@ def learns_by_heart(curve: Curve) -> Sign | None:
     _s, lately = curve.between(now - span / 2, now)
     if not len(then) or not len(lately) or lately.mean() > 0.98 * then.mean():
         return None
-    margin = max(0.015 * losses[best], 2.5 * noise(losses[-10:]))
-    risen = later[-3:].min() > losses[best] + margin
-    known = lately.mean() < KNOWN * later[-3:].min()  # its own rows are no question any more, others are
-    known = known and later[-3:].min() > 1.005 * losses[best]
+    height, unsteady = float(later[-3:].min() - losses[best]), float(np.abs(np.diff(later[-4:])).max())
+    risen = height > max(0.015 * losses[best], 2.5 * noise(losses[-10:]), 1.5 * unsteady)
+    little = height > max(0.005 * losses[best], 1.5 * _jitter(losses[-10:]), 0.5 * unsteady)
+    known = little and lately.mean() < KNOWN * later[-3:].min()  # its own rows are no question any more, others are
     if not risen and not known:
         return None
     return Sign(OVERFITTING, int(turned), {"best": float(losses[best]), "loss": float(losses[-1]),

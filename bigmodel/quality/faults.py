@@ -165,8 +165,9 @@ def _trial(fault: str, case: str, seed: int) -> Trial:
         rate /= float(np.exp(random.uniform(np.log(300), np.log(1000))))
     if fault in ("rate-too-high", "rate-too-low", "shuffled-labels"):
         settings["warmup"] = 0.0 if settings["schedule"] != "inverse-sqrt" else 0.02
-    if fault in ("few-rows", "standstill"):
-        settings["eval_every"] = max(steps // 40, 1)  # seen in time only by who looks often enough
+    looks = {"few-rows": 40, "standstill": 60}.get(fault)
+    if looks:
+        settings["eval_every"] = max(steps // looks, 1)  # seen in time only by who looks often enough
     settings["learning_rate"] = min(rate, 10.0)
     return Trial(f"{fault}-{case}-{seed}", case, fault, seed, steps, at, settings, way)
 
