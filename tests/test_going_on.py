@@ -21,9 +21,9 @@ def studio(home, monkeypatch):
     one.serve()
     yield one
     for run in one.runs():
+        one.store.folder(run.id).ask_to_stop()  # also for a worker that is only about to begin
         worker = holder(one.store.folder(run.id).lock_file)
         if worker is not None:
-            one.store.folder(run.id).ask_to_stop()
             worker.kill()
     one.close()
 
