@@ -36,6 +36,13 @@ PICTURES = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def known():
+    """What the benchmarks add to the catalogue is gone after them."""
+    yield
+    catalog.datasets.cache_clear()
+
+
 @pytest.fixture
 def writer():
     return language_model.char_gpt_spec(**TINY)

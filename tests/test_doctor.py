@@ -59,7 +59,7 @@ def kinds(told, spec=SPEC):
 # -- real trainings -----------------------------------------------------------------------------------------------
 SICK = {
     "not-a-number": Trial("nan", "digits-cnn", "not-a-number", 1, 80, at=0.5, way="gradient"),
-    "bad-batches": Trial("bad", "digits-cnn", "bad-batches", 1, 300, at=0.8, settings={"learning_rate": 5e-3}),
+    "bad-batches": Trial("bad", "digits-cnn", "bad-batches", 1, 400, at=0.8, settings={"learning_rate": 2e-3}),
     "rate-too-high": Trial("high", "digits-vit", "rate-too-high", 1, 80, settings={"learning_rate": 0.3}),
     "rate-too-low": Trial("low", "digits-cnn", "rate-too-low", 1, 200, settings={"learning_rate": 5e-6}),
     "standstill": Trial("still", "digits-vit", "standstill", 1, 300, 0.4, {"schedule": "constant", "eval_every": 8}, "stops"),
