@@ -1,10 +1,11 @@
-"""What there is: every task, architecture and data set, found by looking into their folders."""
+"""What there is: every task, architecture and data set that ships, found by looking into their folders, and what
+people brought."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from bigmodel.core.contracts import Architecture, Dataset, Task, fits
@@ -37,7 +38,26 @@ def architectures() -> Mapping[str, Architecture]:
 
 @cache
 def datasets() -> Mapping[str, Dataset]:
+    """Those that ship; with those that people brought: `every_dataset`."""
     return _find("bigmodel.datasets", Dataset)
+
+
+_brought: dict[str, Callable[[], Mapping]] = {}
+
+
+def bring(kind: str, things: Callable[[], Mapping]) -> None:
+    """`things()` names what the home folder of this process holds of a kind; asked anew each time, since it grows."""
+    _brought[kind] = things
+
+
+def brought(kind: str) -> Mapping:
+    """What people brought of a kind, by name."""
+    return _brought[kind]() if kind in _brought else {}
+
+
+def every_dataset() -> Mapping[str, Dataset]:
+    """Those that people brought, and those that ship."""
+    return {**brought("dataset"), **datasets()}
 
 
 def task(name: str) -> Task:
@@ -49,7 +69,7 @@ def architecture(name: str) -> Architecture:
 
 
 def dataset(name: str) -> Dataset:
-    return _one(datasets(), name, "dataset")
+    return _one(every_dataset(), name, "dataset")
 
 
 KINDS = {"task": _("task"), "architecture": _("network"), "dataset": _("data set")}
@@ -67,4 +87,4 @@ def architectures_for(task: Task) -> Mapping[str, Architecture]:
 
 
 def datasets_for(task: Task) -> Mapping[str, Dataset]:
-    return {name: one for name, one in datasets().items() if fits(task, dataset=one)}
+    return {name: one for name, one in every_dataset().items() if fits(task, dataset=one)}
