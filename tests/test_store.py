@@ -101,13 +101,17 @@ def test_the_first_slow_step_is_not_in_the_eta():
 
 
 def test_what_is_only_looked_at_is_in_the_eta():
-    """100 steps of 0.1 s, a validation of 4 s each 25, as many test rows as validation rows times two."""
-    plan = Event("plan", {"steps": 100, "steps_per_epoch": 25, "rows": {"train": 1000, "validation": 100, "test": 200}})
+    """100 steps of 0.1 s, a validation of 4 s each 25, twice as much to do at the test; three answers, a checkpoint."""
+    plan = Event("plan", {"steps": 100, "steps_per_epoch": 25, "passes": {"validation": 30, "test": 60.0}})
     looked = Event("validation", {"step": 25, "metrics": {"accuracy": 0.5, "loss": 1.0}, "seconds": 4.0})
+    asked = [Event("sample", {"step": at, "seconds": seconds}) for at, seconds in ((0, 9.0), *[(25, 0.5)] * 3)]
+    kept = Event("checkpoint", {"step": 25, "best": True, "seconds": 0.25})
     begun, half = [plan, step(24, 2.4), step(25, 2.5)], [step(49, 4.9), step(50, 5.0)]
-    unknown = 25 * 0.1 / 3 * 0.1  # an epoch's steps at a third, for a tenth of the rows
+    unknown = 30 * 0.1 / 3  # a pass at a third of a step
     assert story(*begun).eta == pytest.approx(7.5 + 4 * unknown + 2 * unknown)
     assert story(*begun, looked).eta == pytest.approx(7.5 + 3 * 4 + 2 * 4)
+    assert story(*begun, looked, *asked).eta == pytest.approx(7.5 + 3 * (4 + 1.5) + 2 * 4), "the newest answers count"
+    assert story(*begun, looked, kept).eta == pytest.approx(7.5 + 3 * 4.25 + 2 * 4 + 0.25), "and the model at the end"
     assert story(*begun, looked, *half).eta == pytest.approx(5.0 + 3 * 4 + 2 * 4), "the one at 50 is going on"
     ended = Event("validation", {"step": 100, "metrics": {"accuracy": 0.5, "loss": 1.0}, "seconds": 4.0})
     assert story(*begun, looked, *half, step(100, 10.0), ended).eta == pytest.approx(2 * 4), "the test"

@@ -10,7 +10,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 
 RECENT = 30  # step events that are all remembered; of those before them ever fewer
-LOOK_COST = 1 / 3  # of a step: a batch that is only looked at, before the first validation has been timed
+LOOK_COST = 1 / 3  # of a step: a pass over a batch without a way back, before the first validation has been timed
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def nothing() -> Facts:
     return {
         "state": "", "reason": None, "error": None, "created": 0.0, "started": 0.0, "ended": 0.0, "clock": 0.0,
         "step": 0, "epoch": 0.0, "loss": None, "recent": [], "plan": {}, "phase": None,
-        "validation": {}, "validated": -1, "looks": [0, 0.0], "best": {}, "best_step": 0, "result": {},
+        "validation": {}, "validated": -1, "looks": [0, 0.0], "answers": [-1, 0.0],
+        "saves": [0, 0.0], "best": {}, "best_step": 0, "result": {},
         "number": 0, "token": "", "device": "", "deaths": 0,
     }  # fmt: skip
 
@@ -130,15 +131,19 @@ def eta(facts: Facts, settings: Mapping) -> float | None:
 
 
 def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
-    """Seconds in which the model will be measured and not trained."""
+    """Seconds in which the model will be measured, asked and saved, and not trained."""
     if facts["result"]:
         return 0.0
-    per_epoch, (count, spent) = _whole(facts["plan"], "steps_per_epoch") or steps, facts.get("looks") or (0, 0.0)
-    train, validation, test = (_whole(facts["plan"].get("rows"), split) for split in ("train", "validation", "test"))
-    once = spent / count if count else per_epoch * pace * LOOK_COST * validation / max(train, 1)
+    plan, (count, spent) = facts["plan"], facts.get("looks") or (0, 0.0)
+    per_epoch, passes = _whole(plan, "steps_per_epoch") or steps, plan.get("passes") or {}
+    validation, test = (float(passes.get(split) or 0.0) for split in ("validation", "test"))
+    once = spent / count if count else validation * pace / (settings.get("accumulation") or 1) * LOOK_COST
     every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
-    return once * (due + test / max(validation, 1))
+    saves, saved = facts.get("saves") or (0, 0.0)
+    save = saved / saves if saves else 0.0
+    answers = (facts.get("answers") or (0, 0.0))[1]
+    return due * (once + answers + save) + once * test / max(validation, 1e-9) + save
 
 
 def _planned(facts: Facts) -> int:
@@ -195,7 +200,15 @@ def _validation(facts: Facts, data: Mapping) -> None:
     facts["looks"] = [count + 1, spent + float(data["seconds"])]
 
 
+def _sample(facts: Facts, data: Mapping) -> None:
+    """How long the answers to all pinned inputs took, the newest time."""
+    step, (before, spent) = int(data["step"]), facts.get("answers") or (-1, 0.0)
+    facts["answers"] = [step, float(data.get("seconds", 0.0)) + (spent if step == before else 0.0)]
+
+
 def _checkpoint(facts: Facts, data: Mapping) -> None:
+    count, spent = facts.get("saves") or (0, 0.0)
+    facts["saves"] = [count + 1, spent + float(data.get("seconds", 0.0))]
     if not data.get("best"):
         return
     facts["best_step"] = int(data["step"])
@@ -217,6 +230,7 @@ HANDLERS: Mapping[str, Callable[[Facts, Mapping], None]] = {
     "phase": _phase,
     "step": _step,
     "validation": _validation,
+    "sample": _sample,
     "checkpoint": _checkpoint,
     "result": _result,
 }

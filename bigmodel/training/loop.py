@@ -100,6 +100,10 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
         "threads": pace.threads,
         "probe_seconds": dict(pace.seconds),
         "rows": data.facts.get("rows", {}),
+        "passes": {
+            "validation": task.passes(data.arrays["validation"], settings, False),
+            "test": task.passes(data.arrays["test"], settings, True),
+        },
         "log_every": log_every,
         "unit": task.unit.to_json(),
     }

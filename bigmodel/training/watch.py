@@ -66,11 +66,12 @@ class Watch:
         started = time.monotonic()
         with self._heard():
             metrics = self._measure("validation")
+            measured = time.monotonic() - started
             merit = self._merit(metrics)
             answers = list(self.samples()) if all(map(math.isfinite, merit)) else []  # else it cannot answer either
         yield Event(
             "validation",
-            {"step": self.step, "epoch": epoch, "metrics": metrics, "seconds": time.monotonic() - started},
+            {"step": self.step, "epoch": epoch, "metrics": metrics, "seconds": measured},
         )
         yield from answers
         self.validated = self.step
@@ -93,11 +94,14 @@ class Watch:
     def samples(self) -> Iterator[Event]:
         """What the model answers to the pinned inputs, the random numbers of training left as they were."""
         for asked in self.data.pinned:
-            defaults = {field.name: field.default for field in self.task.inputs}
+            started, defaults = time.monotonic(), {field.name: field.default for field in self.task.inputs}
             with memory.doing(_("Answering the sample inputs")):
                 shown = list(self.task.answer(self.model, self.data.processor, defaults | asked))
             kept = [blocks.to_json(block) for block in shown if not isinstance(block, blocks.Prose) or block.done]
-            yield Event("sample", {"step": self.step, "inputs": blocks.pack(asked), "blocks": kept})
+            seconds = time.monotonic() - started
+            yield Event(
+                "sample", {"step": self.step, "inputs": blocks.pack(asked), "blocks": kept, "seconds": seconds}
+            )
 
     @contextmanager
     def _heard(self) -> Iterator[None]:
@@ -121,6 +125,7 @@ class Watch:
 
     def keep(self) -> Iterator[Event]:
         """A checkpoint of now, from which the run can go on; those that are not needed any more leave."""
+        started = time.monotonic()
         if self.saved != self.step:
             self._make_room()
             self._flush_story()
@@ -129,7 +134,9 @@ class Watch:
             self.saved = self.step
         self.saved_at = time.monotonic()
         best = self.best_step == self.step
-        yield Event("checkpoint", {"step": self.step, "path": f"checkpoints/step-{self.step}", "best": best})
+        place = f"checkpoints/step-{self.step}"
+        seconds = time.monotonic() - started
+        yield Event("checkpoint", {"step": self.step, "path": place, "best": best, "seconds": seconds})
         others = [place for place in snapshot.places(self.folder) if place != self._place(self.best_step)]
         needed = {self._place(best) for place in others[:KEPT] if (best := snapshot.best_of(place)) is not None}
         for place in others[KEPT:]:
