@@ -28,6 +28,7 @@ from starlette.routing import Route  # noqa: E402
 
 import bigmodel  # noqa: E402
 from bigmodel.ui.live_plot import PLOTLY_PATH, PLOTLY_URL  # noqa: E402
+from bigmodel.ui.receiving import ADDRESS, receive  # noqa: E402
 from bigmodel.ui.state import studio  # noqa: E402
 from bigmodel.ui.trouble import show_trouble  # noqa: E402
 from bigmodel.ui.welcome import warm  # noqa: E402
@@ -101,7 +102,7 @@ async def plotly(request: Request) -> FileResponse:
 app = st.App(
     HERE / "bigmodel" / "ui" / "main.py",
     lifespan=lifespan,
-    routes=[Route("/healthz", health), Route(PLOTLY_URL, plotly)],
+    routes=[Route("/healthz", health), Route(PLOTLY_URL, plotly), Route(ADDRESS, receive, methods=["POST"])],
     middleware=[Middleware(SecurityHeaders)],
     on_script_error=show_trouble,
 )

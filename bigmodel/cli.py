@@ -582,7 +582,14 @@ def _torture(arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def _data(arguments: Sequence[str]) -> int:
+    from bigmodel.data_verbs import main
+
+    return main(arguments, _language(arguments))
+
+
 HANDED_ON = {
+    "data": (_data, _("bring data of your own, look after its versions")),
     "starters": (_starters, _("build the models that ship with bigmodel")),
     "quality": (_quality, _("measure how well the recipes do, beside their baselines")),
     "bench": (_bench, _("measure how fast it is, beside what people would pick instead")),

@@ -7,17 +7,23 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import Event
+from bigmodel.core.events import LIVE, QUEUED, Event
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, check_inputs, fields_for
 from bigmodel.core.words import Words, _
 from bigmodel.data import look
+from bigmodel.data.own import imports, shelf, versions
+from bigmodel.data.own import plan as plans
+from bigmodel.data.own.imports import Imports, Incoming, Job, Parcel
+from bigmodel.data.own.plan import Found, Plan
+from bigmodel.data.own.shelf import OwnDataset, Version, title_of
 from bigmodel.runs import device
 from bigmodel.runs.device import Device
 from bigmodel.runs.lock import Lock
@@ -74,6 +80,8 @@ class Studio:
     def __init__(self, home_folder: Path | None = None):
         self.home = (home_folder or home()).absolute()
         self.store = Store(self.home)
+        self.imports = Imports(self.home)
+        shelf.bring(self.home)
         self._server = Lock(self.store.server_lock)
         self._serving = False
         self._supervisor: Supervisor | None = None
@@ -90,6 +98,7 @@ class Studio:
         """Leave. What is being trained goes on, and is found again by the next server."""
         with self._mutex:
             self._serving = False
+            self.imports.close()
             if self._supervisor is not None:
                 self._supervisor.stop()
             if self._desk is not None:
@@ -261,7 +270,7 @@ class Studio:
         from bigmodel.inference.desk import Desk
 
         with self._mutex:
-            self._desk = self._desk or Desk(log=self.home / "models.log", cache=self.store.cache)
+            self._desk = self._desk or Desk(self.home / "models.log", self.store.cache, self.home)
             return self._desk
 
     # -- data: looked at --------------------------------------------------------------------------
@@ -274,6 +283,93 @@ class Studio:
         """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive},
         classes {name: rows}, bytes (of the file)."""
         return look.facts(dataset, self.store.cache)
+
+    # -- data: brought ----------------------------------------------------------------------------
+    def incoming(self, name: str) -> Incoming:
+        """To write a file into that a browser sends: `with` it, `write` pieces, `done` gives the parcel."""
+        self._refuse_read_only()
+        return self.imports.incoming(name)
+
+    def paste(self, text: str) -> Parcel:
+        self._refuse_read_only()
+        return self.imports.paste(text)
+
+    def place(self, path: str, trusted: bool = False) -> Parcel:
+        """A file or folder of this machine; `trusted`: not only inside `data_roots`."""
+        self._refuse_read_only()
+        return self.imports.place(path, trusted)
+
+    def data_roots(self) -> list[Path]:
+        return self.imports.roots()
+
+    def hub_about(self, name: str, revision: str = "") -> dict:
+        """What the Hub says of a data set: id, revision, licence, card, configs {name: [splits]}."""
+        return self.imports.hub_about(name, revision)
+
+    def hub_parcel(self, about: Mapping, config: str, splits: Sequence[str], most: int) -> Parcel:
+        """At most `most` rows of each of some splits, to be fetched when they are taken in."""
+        self._refuse_read_only()
+        return self.imports.hub({**about, "config": config, "splits": list(splits), "most": most})
+
+    def parcel(self, id: str) -> Parcel:
+        """What has come and was not taken in yet."""
+        return self.imports.parcel(id)
+
+    def look_into(self, parcel: str, corrected: Mapping | None = None) -> Found:
+        """What a file is, how it could be read, and why; `corrected`: the parts of a plan that are decided."""
+        return self.imports.look(parcel, corrected)
+
+    def begin_import(
+        self, parcel: str, plan: Plan | Mapping, title: str = "", licence: str = "", wait: bool = False
+    ) -> Job:
+        """Read a file into a data set, beside everything else."""
+        self._refuse_read_only()
+        return self.imports.begin(parcel, plan, title, licence, wait)
+
+    def import_of(self, parcel: str) -> Job | None:
+        """The newest reading of a file."""
+        return next((job for job in reversed(self.imports.jobs.values()) if job.parcel.id == parcel), None)
+
+    def cancel_import(self, parcel: str) -> None:
+        job = self.import_of(parcel)
+        if job is not None:
+            job.stop.set()
+
+    def own_datasets(self) -> list[OwnDataset]:
+        """The newest version of each, the last that was brought first."""
+        own = self.imports.shelf
+        return [own[name] for name in own]
+
+    def data_versions(self, slug: str) -> list[Version]:
+        """Newest first."""
+        return self.imports.shelf.versions(slug)
+
+    def newest_version(self, slug: str) -> str:
+        """The hash of the version that a data set's name means."""
+        return self.imports.shelf.about(slug).get("newest", "")
+
+    def set_aside(self, dataset: str, start: int = 0, count: int = 50) -> list[dict]:
+        """{"row", "count", "raw", "reason"} of what could not be taken in."""
+        return list(islice(versions.aside(self.imports.shelf.version(dataset)), start, start + count))
+
+    def derive(self, dataset: str, steps: Sequence[Mapping]) -> str:
+        """A new version with these steps applied (bigmodel/data/own/versions.py); its name."""
+        self._refuse_read_only()
+        return versions.derive(self.home, dataset, steps)
+
+    def use_version(self, name: str) -> str:
+        """From now on the data set's name means this version."""
+        self._refuse_read_only()
+        return versions.use(self.imports.shelf, name)
+
+    def delete_dataset(self, slug: str) -> None:
+        """With all versions; refused while a run waits for it or learns from it."""
+        self._refuse_read_only()
+        for run in self.runs(states=(*LIVE, QUEUED)):
+            if run.spec.dataset.partition("@")[0] == slug:
+                what = _("The run {run} needs this data set.", run=run.id)
+                raise Refusal(what, do=_("Stop it first."), field="dataset")
+        self.imports.shelf.delete(slug)
 
     def device(self) -> Device:
         """What the next run is trained on, and how busy it is."""
@@ -341,7 +437,7 @@ def _model(id: str, folder: Path) -> Model | None:
 
 def _title(spec: Mapping) -> Words:
     """'GPT, Chinese poetry', for a run without a name."""
-    architecture, dataset = catalog.architectures().get(spec["architecture"]), catalog.datasets().get(spec["dataset"])
+    architecture, dataset = catalog.architectures().get(spec["architecture"]), catalog.find_dataset(spec["dataset"])
     return _(
         "{architecture}, {dataset}",
         architecture=architecture.title if architecture else spec["architecture"],
@@ -353,4 +449,24 @@ def _words(value: Mapping | str) -> Words | str:
     return Words.from_json(value) if isinstance(value, Mapping) else value
 
 
-__all__ = ["Checkpoint", "Device", "Forecast", "Model", "Run", "Studio", "catalog", "changeable", "fold", "home"]
+__all__ = [
+    "Checkpoint",
+    "Device",
+    "Forecast",
+    "Found",
+    "Job",
+    "Model",
+    "OwnDataset",
+    "Parcel",
+    "Plan",
+    "Run",
+    "Studio",
+    "Version",
+    "catalog",
+    "changeable",
+    "fold",
+    "home",
+    "imports",
+    "plans",
+    "title_of",
+]

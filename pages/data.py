@@ -1,10 +1,14 @@
-"""The data sets that come along; with ?dataset=NAME one of them: rows, lengths, classes, pictures, licence."""
+"""The data sets there are, and the ways to bring one; with ?parcel=ID a file that has come, with ?dataset=NAME one of
+them: rows, lengths, classes, pictures, licence."""
 
 import streamlit as st
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset
 from bigmodel.ui import places
+from bigmodel.ui.data_bring import bring
+from bigmodel.ui.data_import import import_page
+from bigmodel.ui.data_own import own_cards, own_parts
 from bigmodel.ui.data_view import about, card, distributions, rows
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.trouble import refusals
@@ -12,7 +16,7 @@ from bigmodel.ui.trouble import refusals
 
 def one(dataset: Dataset) -> None:
     places.link("data", _("All data sets"), icon=":material/arrow_back:")
-    st.title(say(dataset.title))
+    st.title(plain(say(dataset.title)))
     st.markdown(plain(say(dataset.about)))
     if st.button(_("Train on this"), type="primary", icon=":material/model_training:"):
         places.go("train", dataset=dataset.name)
@@ -20,22 +24,36 @@ def one(dataset: Dataset) -> None:
         about(dataset)
         distributions(dataset)
         rows(dataset)
+        own_parts(dataset)
 
 
-name = st.query_params.get("dataset", "")
+def cards(title: str, about: str, datasets: list[Dataset]) -> None:
+    st.header(title)
+    st.caption(about)
+    with st.grid(3, min_column_width=260, gap="medium"):
+        for dataset in datasets:
+            card(dataset)
+
+
+name, parcel = st.query_params.get("dataset", ""), st.query_params.get("parcel", "")
 chosen = None
 if name:
     with refusals():
         chosen = catalog.dataset(name)
 if chosen:
     one(chosen)
+elif parcel:
+    import_page(parcel)
 else:
     st.title(_("Data"))
-    st.caption(
+    bring()
+    own = own_cards()
+    if own:
+        cards(_("Your own"), _("Each is kept in versions that never change; the newest is shown."), own)
+    cards(
+        _("Ready to use"),
         _(
             "These data sets come with bigmodel and need no network. Each is cut into training, validation and test rows once and for all."
-        )
+        ),
+        list(catalog.datasets().values()),
     )
-    with st.grid(3, min_column_width=260, gap="medium"):
-        for dataset in catalog.datasets().values():
-            card(dataset)

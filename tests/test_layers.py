@@ -24,11 +24,11 @@ MAY_IMPORT = {
     "bench": {"core", "datasets", "data", "training", "inference", "runs", "studio"},
     "torture": {"core", "data", "training", "inference", "runs", "studio"},
     "doctor": {"core"},
-    "runs": {"core", "training"},
+    "runs": {"core", "data", "training"},
     "studio": {"core", "runs", "data", "inference", "training"},
     "ui": {"core", "doctor", "studio"},
     "pages": {"core", "ui", "studio"},
-    "cli": {"core", "runs", "studio", "quality", "bench", "torture"},
+    "cli": {"core", "runs", "studio", "quality", "bench", "torture", "data_verbs"},
     "__main__": {"cli"},
 }
 HEAVY = {

@@ -69,7 +69,14 @@ def architecture(name: str) -> Architecture:
 
 
 def dataset(name: str) -> Dataset:
-    return _one(every_dataset(), name, "dataset")
+    own = brought("dataset")
+    return own[name] if name in own else _one(every_dataset(), name, "dataset")  # older versions are not listed
+
+
+def find_dataset(name: str) -> Dataset | None:
+    """None where it is not there: what was trained on it can still be looked at."""
+    own = brought("dataset")
+    return own[name] if name in own else datasets().get(name)
 
 
 KINDS = {"task": _("task"), "architecture": _("network"), "dataset": _("data set")}

@@ -173,7 +173,7 @@ def _pinned(task: Task, spec: Mapping, folder: Path) -> list[dict]:
     from bigmodel.core import blocks
 
     examples = [blocks.unpack(one) for one in _read(folder / "bigmodel.json").get("examples", ())][:3]
-    dataset = catalog.datasets().get(spec["dataset"])
+    dataset = catalog.find_dataset(spec["dataset"])
     if dataset is not None and dataset.path().exists():
         examples += task.pinned(head(dataset, "validation", ROWS), spec["settings"])
     return examples
@@ -225,7 +225,7 @@ def cost(conversion: Converted, task: Task, spec: Mapping, processor: Any) -> Wo
 def _measure(conversion: Converted, task: Task, spec: Mapping, processor: Any) -> dict:
     import datasets
 
-    dataset = catalog.datasets().get(spec["dataset"])
+    dataset = catalog.find_dataset(spec["dataset"])
     if dataset is None or not dataset.path().exists():
         return {"rows": 0}
     rows = datasets.Dataset.from_list(head(dataset, "test", ROWS))

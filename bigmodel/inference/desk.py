@@ -32,8 +32,8 @@ LEAVING_SECONDS = 1.0
 class Line:
     """The line to one worker process, started when it is needed. Thread-safe."""
 
-    def __init__(self, log: Path | None = None):
-        self.log = log
+    def __init__(self, log: Path | None = None, home: Path | None = None):
+        self.log, self.home = log, home
         self.lock = threading.Lock()
         self.process: subprocess.Popen | None = None
         self.waiting: dict[str, tuple[subprocess.Popen, queue.Queue]] = {}  # request -> who works on it, what came
@@ -84,7 +84,7 @@ class Line:
         if self.process is None or self.process.poll() is not None:
             errors = self.log.open("ab") if self.log else subprocess.DEVNULL
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bigmodel.inference.worker"],
+                [sys.executable, "-m", "bigmodel.inference.worker", *([str(self.home)] if self.home else [])],
                 cwd=Path(__file__).parents[2],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -133,10 +133,10 @@ class Desk(Line):
     A forecast that has to encode its data first computes for seconds on end; nobody who asks a model waits for that.
     """
 
-    def __init__(self, log: Path | None = None, cache: Path | None = None):
-        super().__init__(log)
+    def __init__(self, log: Path | None = None, cache: Path | None = None, home: Path | None = None):
+        super().__init__(log, home)
         self.cache = cache  # where models in a quicker form are kept; without one they answer by transformers
-        self.forecasting = Line(log)
+        self.forecasting = Line(log, home)
 
     def start(self) -> None:
         """Have the workers import their libraries before the first question comes."""
@@ -164,7 +164,7 @@ class Desk(Line):
         about = json.loads((model.folder / "bigmodel.json").read_text("utf-8"))
         if "examples" in about:
             return [blocks.unpack(example) for example in about["examples"]]
-        dataset = catalog.datasets().get(model.dataset)
+        dataset = catalog.find_dataset(model.dataset)
         if dataset is None or not dataset.path().exists():
             return []
         return catalog.task(model.task).examples(head(dataset, "test", EXAMPLE_ROWS), model.settings)

@@ -21,10 +21,14 @@ from typing import IO
 from bigmodel.core import blocks
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
+from bigmodel.data.own import shelf
 from bigmodel.training import memory
 
 
 def main() -> None:
+    """`python -m bigmodel.inference.worker [HOME]`: with the data that people have brought to a home folder."""
+    for home in sys.argv[1:]:
+        shelf.bring(Path(home))
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no reply
     requests: queue.Queue = queue.Queue()

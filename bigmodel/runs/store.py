@@ -180,7 +180,8 @@ class Store:
         seconds = int(time.time())
         while True:
             moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(seconds))
-            id = f"{moment}-{spec.architecture}-{spec.dataset}-{key[:4]}"
+            data = spec.dataset.partition("@")[0]  # the version of an own data set stands in the spec
+            id = f"{moment}-{spec.architecture}-{data}-{key[:4]}"
             if not (self.folders / id).exists():
                 return id
             seconds += 1

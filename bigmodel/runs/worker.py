@@ -21,6 +21,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
+from bigmodel.data.own import shelf
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.lock import Lock
 from bigmodel.training import space
@@ -80,6 +81,7 @@ def _write_to(path: Path) -> None:
 
 
 def _work(folder: Folder, lock: Lock | None) -> int:
+    shelf.bring(folder.home)
     facts = folder.facts()
     if lock is None or facts["state"] != STARTING:
         return 0  # it was cancelled, declared dead or given to another worker before we had it

@@ -28,6 +28,8 @@ MODULES = {
     8: "not_finite",
     9: "short_memory",
     11: "servers:SEVERAL",
+    13: "bad_input:FILES",
+    14: "bad_input:NAMES",
 }
 SHOWN = 12  # failures of a row that are written out
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Architecture, Dataset, Task
+from bigmodel.core.contracts import Architecture, Dataset, Task, fits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec, fields_for
 from bigmodel.ui.ask import begin
@@ -39,13 +39,20 @@ def combination() -> Combination:
     """Three choices, each among what fits the ones before it."""
     _arrive()
     task = catalog.task(_pick(_("What should the model learn?"), "train.task", catalog.tasks()))
-    datasets = catalog.datasets_for(task)
+    datasets = _with_older(task, catalog.datasets_for(task))
     dataset = catalog.dataset(_pick(_("From which data?"), f"train.dataset.{task.name}", datasets))
     networks = catalog.architectures_for(task)
     network = catalog.architecture(_pick(_("With which network?"), f"train.architecture.{task.name}", networks))
     chosen = Combination(task, dataset, network)
     _leave(chosen)
     return chosen
+
+
+def _with_older(task: Task, datasets: Mapping[str, Dataset]) -> Mapping[str, Dataset]:
+    """An older version of an own data set, too, when that is what was asked for."""
+    name = st.session_state.get(f"train.dataset.{task.name}", "")
+    older = catalog.find_dataset(name) if name not in datasets else None
+    return {older.name: older, **datasets} if older is not None and fits(task, dataset=older) else datasets
 
 
 def _pick(label: str, key: str, things: Mapping[str, Task | Dataset | Architecture]) -> str:
@@ -93,17 +100,21 @@ def _take(names: Mapping[str, str]) -> None:
     if task is None:
         return
     st.session_state["train.task"] = task.name
-    for name, fitting in (("dataset", catalog.datasets_for(task)), ("architecture", catalog.architectures_for(task))):
-        if names.get(name) in fitting:
-            st.session_state[f"train.{name}.{task.name}"] = names[name]
+    dataset = catalog.find_dataset(names.get("dataset", ""))
+    if dataset is not None and fits(task, dataset=dataset):
+        st.session_state[f"train.dataset.{task.name}"] = dataset.name  # in full, where only a name was given
+    if names.get("architecture") in catalog.architectures_for(task):
+        st.session_state[f"train.architecture.{task.name}"] = names["architecture"]
 
 
 def _task_for(names: Mapping[str, str]) -> Task | None:
     """The first task that fits the data set or the network when only these are given."""
+    dataset = catalog.find_dataset(names.get("dataset", ""))
+    suiting = [task for task in catalog.tasks().values() if dataset is not None and fits(task, dataset=dataset)]
+    if suiting:
+        return max(suiting, key=lambda task: len(task.needs))  # texts with classes are for classifying first
     for task in catalog.tasks().values():
-        if names.get("dataset") in catalog.datasets_for(task) or names.get("architecture") in catalog.architectures_for(
-            task
-        ):
+        if names.get("architecture") in catalog.architectures_for(task):
             return task
     return None
 

@@ -1,0 +1,220 @@
+"""Data sets of the Hub, by their names: asked about, looked into, fetched. Runs in the reading process alone.
+
+HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured by the libraries. No data set's own program is ever run: they
+are read as tables. What is fetched is pinned to a commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+from bigmodel.data.own import looking
+
+NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
+PREVIEW = 200  # rows that are looked at
+CARD = 4000  # characters of a card that are shown
+BATCH = 500
+
+
+def about(request: Mapping, tell: Callable) -> dict:
+    """id, revision (a commit), licence, card, downloads, configs {name: [splits]}."""
+    name, revision = str(request["id"]).strip(), str(request.get("revision") or "").strip() or None
+    name = name.removeprefix("https://huggingface.co/datasets/").strip("/")
+    if not NAME.fullmatch(name):
+        what = _("{name} is no name of a data set.", name=name[:100] or "''")
+        raise Refusal(what, do=_("Give it as owner/name, as the Hub shows it."), field="id")
+    with explained(name):
+        from huggingface_hub import HfApi
+
+        info = HfApi().dataset_info(name, revision=revision, timeout=20)
+        if info.gated:
+            HfApi().auth_check(name, repo_type="dataset")
+        configs = _configs(name, info.sha)
+    card = info.card_data.to_dict() if info.card_data else {}
+    return {
+        "id": name,
+        "revision": info.sha,
+        "licence": _licence(card.get("license")),
+        "card": str(getattr(info, "description", "") or "")[:CARD],
+        "downloads": info.downloads or 0,
+        "url": f"{_endpoint()}/datasets/{name}",
+        "configs": configs,
+    }
+
+
+def _licence(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def _configs(name: str, revision: str) -> dict[str, list[str]]:
+    from datasets import load_dataset_builder
+    from datasets.inspect import get_dataset_config_names
+
+    found = {}
+    for config in get_dataset_config_names(name, revision=revision)[:100]:
+        builder = load_dataset_builder(name, config, revision=revision)
+        splits = list(builder.info.splits or {}) or [str(one) for one in builder.config.data_files or {}]
+        found[config] = splits
+    if not any(found.values()):
+        what = _("{name} holds no tables that can be read.", name=name)
+        raise Refusal(what, do=_("Choose another data set, or fetch its files and bring them."))
+    return {config: splits for config, splits in found.items() if splits}
+
+
+def _rows(about: Mapping, split: str) -> Iterator[dict]:
+    """Rows of one split as they come over the line; pictures stay the bytes they are."""
+    from datasets import Image, load_dataset
+
+    stream = load_dataset(about["id"], about["config"], split=split, revision=about["revision"], streaming=True)
+    for name, feature in (stream.features or {}).items():
+        if isinstance(feature, Image):
+            stream = stream.cast_column(name, Image(decode=False))
+    names = {name: feature.names for name, feature in (stream.features or {}).items() if hasattr(feature, "names")}
+    for row in stream:
+        yield {name: _named(value, names.get(name)) for name, value in row.items()}
+
+
+def _named(value: object, names: list[str] | None) -> object:
+    """The name of a class instead of its number."""
+    return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
+
+
+def preview(request: Mapping, tell: Callable) -> dict:
+    """What the first rows are and could be used for, as of a file."""
+    wanted = request["about"]
+    folder = Path(request["folder"])
+    first = next((one for one in wanted["splits"] if "train" in one), wanted["splits"][0])
+    with explained(wanted["id"]):
+        _write(itertools.islice(_rows(wanted, first), PREVIEW), folder / "preview.parquet", first, lambda rows: None)
+    found = looking.look(folder / "preview.parquet", "preview.parquet", request.get("corrected")).to_json()
+    said = _("Revision {revision} of {name}, read as it comes over the line.",
+             revision=wanted["revision"][:12], name=wanted["id"])  # fmt: skip
+    return found | {"evidence": [said.to_json(), *found["evidence"]]}
+
+
+def fetch(request: Mapping, tell: Callable) -> dict:
+    """The wanted rows as `file`, a Parquet file with a column that names the split; its size and the source's hash."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    wanted, target = request["about"], Path(request["folder"]) / "file"
+    total = len(wanted["splits"]) * wanted["most"]
+    count = 0
+
+    def told(rows: int) -> None:
+        nonlocal count
+        count = rows
+        tell(done=count, total=total, rows=count, aside=0)
+
+    with explained(wanted["id"]):
+        parts = []
+        for number, split in enumerate(wanted["splits"]):
+            part = target.with_name(f"part-{number}.parquet")
+            before = count
+            _write(itertools.islice(_rows(wanted, split), wanted["most"]), part, split,
+                   lambda rows, before=before: told(before + rows))  # fmt: skip
+            parts.append(part)
+    files = [parquet.ParquetFile(part) for part in parts]
+    form = pyarrow.unify_schemas([file.schema_arrow for file in files])
+    with parquet.ParquetWriter(target, form, compression="zstd") as writer:
+        for file in files:
+            for batch in file.iter_batches(BATCH, use_threads=False):
+                writer.write_table(pyarrow.Table.from_batches([batch]).cast(form))
+    for part in parts:
+        part.unlink()
+    same = json.dumps([wanted[name] for name in ("id", "revision", "config", "splits", "most")])
+    return {"sha256": hashlib.sha256(same.encode()).hexdigest(), "bytes": target.stat().st_size}
+
+
+def _write(rows: Iterator[dict], path: Path, split: str, tell: Callable[[int], None]) -> None:
+    """Rows as Parquet, in batches; the first batch says which columns there are."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    writer, count = None, 0
+    while batch := list(itertools.islice(rows, BATCH)):
+        for row in batch:
+            row["split"] = row.get("split") if isinstance(row.get("split"), str) else split
+        table = pyarrow.Table.from_pylist(batch, schema=writer.schema if writer else None)
+        if writer is None:
+            writer = parquet.ParquetWriter(path, _plain(table.schema), compression="zstd")
+            table = table.cast(writer.schema)
+        writer.write_table(table)
+        count += len(batch)
+        tell(count)
+    if writer is None:
+        raise Refusal(_("The part {name} has no rows.", name=split), do=_("Choose another part."))
+    writer.close()
+
+
+def _plain(schema):
+    """A column that holds nothing in the first rows is taken for text."""
+    import pyarrow
+
+    return pyarrow.schema(
+        [(one.name, pyarrow.string() if pyarrow.types.is_null(one.type) else one.type) for one in schema]
+    )
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """What the Hub's client raises, in words: missing, gated, offline, broken."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except Refusal:
+        raise
+    except errors.GatedRepoError:
+        what = _("{name} is only given to people who have agreed to its terms.", name=name)
+        do = _("Agree to them on the Hub, and set {variable} to a token of yours.", variable="HF_TOKEN")
+        raise Refusal(what, do=do) from None
+    except errors.RevisionNotFoundError:
+        raise Refusal(_("{name} has no such revision.", name=name), do=_("Leave it empty for the newest.")) from None
+    except errors.RepositoryNotFoundError:
+        what = _("There is no data set {name} on the Hub, or it is private.", name=name)
+        do = _("Look at the spelling; for a private one, set {variable} to a token of yours.", variable="HF_TOKEN")
+        raise Refusal(what, do=do) from None
+    except errors.OfflineModeIsEnabled:
+        what = _("bigmodel is told to stay offline ({variable}).", variable="HF_HUB_OFFLINE")
+        raise Refusal(what, do=_("Take that back, or bring the data as a file.")) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # the libraries raise dozens of kinds: of the net, of the files, of their own
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+        if _is_of_the_net(error):
+            what = _("The Hub cannot be reached: {reason}.", reason=reason)
+            raise Refusal(
+                what, do=_("Look at the network, or set {variable} to a mirror.", variable="HF_ENDPOINT")
+            ) from error
+        raise Refusal(
+            _("{name} cannot be read: {reason}.", name=name, reason=reason),
+            do=_("Choose another data set, or fetch its files and bring them."),
+        ) from error
+
+
+def _is_of_the_net(error: BaseException | None) -> bool:
+    names = set()
+    while error is not None:
+        names |= {kind.__name__ for kind in type(error).__mro__}
+        error = error.__cause__ or error.__context__
+    return bool(
+        names & {"ConnectError", "ConnectTimeout", "ReadTimeout", "ConnectionError", "TimeoutException", "HTTPError"}
+    )
+
+
+DO = {"about": about, "preview": preview, "fetch": fetch}

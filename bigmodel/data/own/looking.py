@@ -1,0 +1,179 @@
+"""A first look at a file: what it is, what its columns hold, how they could be used, and what the first rows become."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import itertools
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import Words, _
+from bigmodel.data.own import columnar, roles, rows
+from bigmodel.data.own.broken import Broken
+from bigmodel.data.own.plan import TOGETHER, Found, Plan
+from bigmodel.data.own.recognise import Kind, kind_of
+from bigmodel.data.own.records import records
+from bigmodel.data.own.writing import told
+
+LOOKED_AT, SHOWN = 1000, 8  # records that are judged by; rows that are shown
+LONGEST = 5.0  # seconds
+
+
+def look(path: Path, name: str, corrected: Mapping | None = None) -> Found:
+    """`corrected`: parts of a plan that a person has decided; the rest is found under these."""
+    fixed = dict(corrected or {})
+    kind = _kind(path, name, fixed)
+    plan = Plan(
+        format=kind.format, roles={}, encoding=kind.encoding, delimiter=kind.delimiter, header=kind.header,
+        unit=kind.unit, member=kind.member, labels=kind.labels,
+    )  # fmt: skip
+    plan = dataclasses.replace(plan, **{key: value for key, value in fixed.items() if key not in ("roles", "split")})
+    columns, taken, ends = _columns(path, plan)
+    _refuse_nothing(taken)
+    chosen, split, why = _roles(plan, columns, fixed)
+    plan = dataclasses.replace(plan, roles=chosen, split=split)
+    size = _size(path)
+    whole = set(chosen) in TOGETHER
+    preview, aside = _preview(taken, plan) if whole else ([], [])
+    return Found(
+        plan=plan,
+        evidence=(*kind.evidence, *why),
+        columns={one.name: one.to_json() for one in columns},
+        preview=tuple(preview),
+        aside=tuple(aside),
+        tables=kind.tables,
+        bytes=size,
+        rows=_estimate(path, plan, taken, ends, size),
+    )
+
+
+def _kind(path: Path, name: str, fixed: Mapping) -> Kind:
+    kind = kind_of(path, name, str(fixed.get("member", "")).replace("(gzip)", ""))
+    if "labels" in fixed and kind.format == "pictures":
+        kind = dataclasses.replace(kind, labels=str(fixed["labels"]))
+    return kind
+
+
+def _columns(path: Path, plan: Plan) -> tuple[list[roles.Column], list, int]:
+    """What stands in each column, by the first records; these records, and how far they go, in bytes."""
+    if plan.format == "parquet":
+        names = columnar.opened(path).schema_arrow.names
+        plan = dataclasses.replace(plan, roles={name: name for name in names})
+    done, until = [0], time.monotonic() + LONGEST
+    taken: list = []
+    for one in itertools.islice(records(path, plan, done), 50 if plan.format == "pictures" else LOOKED_AT):
+        taken.append(one)
+        if time.monotonic() > until:
+            break
+    whole = [one[1] for one in taken if type(one) is not Broken]
+    flat = [_flat(record) for record in whole]
+    names = list(dict.fromkeys(name for record in flat for name in record))[:200]
+    return [roles.column(name, [record.get(name) for record in flat]) for name in names], taken, done[0]
+
+
+def _refuse_nothing(taken: list) -> None:
+    """Where no record can be read there is nothing to choose."""
+    if not taken:
+        raise Refusal(_("There are no rows in this file."), do=_("Give a file with data in it."))
+    if all(type(one) is Broken for one in taken):
+        what = _("None of the first {count} rows can be read.", count=len(taken))
+        raise Refusal(what, taken[0].reason, _("Mend the file, or give another one."))
+
+
+def _flat(record: Mapping) -> dict:
+    """{"translation": {"en": ...}} also as {"translation.en": ...}, which is how translations are commonly published."""
+    found = {}
+    for name, value in record.items():
+        name = str(name)
+        if isinstance(value, Mapping) and set(value) - {"bytes", "path"}:
+            found |= {f"{name}.{inner}": part for inner, part in list(value.items())[:20]}
+        else:
+            found[name] = value
+    return found
+
+
+def _roles(plan: Plan, columns: list, fixed: Mapping) -> tuple[dict[str, str], str, list[Words]]:
+    names = {one.name for one in columns}
+    if "roles" in fixed:
+        return {role: name for role, name in fixed["roles"].items() if name in names}, fixed.get("split", ""), []
+    chosen, split, why = _by_format(plan, columns) or roles.choose(columns)
+    return chosen, fixed.get("split", split), why
+
+
+def _by_format(plan: Plan, columns: list) -> tuple[dict, str, list] | None:
+    """Formats whose columns say by themselves what they are."""
+    names = {one.name: one for one in columns}
+    if plan.format == "text":
+        folder = names.get("folder")
+        if plan.unit == "files" and folder and 1 < folder.distinct <= roles.CLASSES:
+            return {"text": "text", "label": "folder"}, "", [_("The folders can be taken for classes.")]
+        return {"text": "text"}, "", []
+    if plan.format in ("po", "xliff"):
+        return {"source": "source", "target": "target"}, "", []
+    if plan.format == "tmx":
+        filled = sorted(columns, key=lambda one: -one.filled)[:2]
+        if len(filled) < 2:
+            return {}, "", [_("Its texts are in one language only.")]
+        first = [one for one in columns if one in filled]
+        said = _("It holds {languages}.", languages=", ".join(f"{one.name} ({one.count})" for one in columns))
+        return {"source": first[0].name, "target": first[1].name}, "", [said]
+    if plan.format == "pictures":
+        if not plan.labels:
+            folder = names.get("folder")
+            return (
+                ({"image": "picture", "label": "folder"} if folder and folder.filled else {"image": "picture"}),
+                "",
+                [],
+            )
+        chosen, split, why = roles.choose([one for one in columns if one.name not in ("name", "folder", "picture")])
+        label = chosen.get("label") or next((one.name for one in columns if one.name not in ("name", "folder", "picture")
+                                             and one.distinct > 0), "")  # fmt: skip
+        return ({"image": "picture", "label": label} if label else {"image": "picture"}), split, why
+    return None
+
+
+def _preview(taken: list, plan: Plan) -> tuple[list[dict], list[dict]]:
+    good: list[dict] = []
+    bad: list[dict] = []
+    for one in rows.rows(iter(taken), plan):
+        if type(one) is Broken:
+            bad.append(told(one))
+        elif len(good) < SHOWN:
+            number, row = one
+            good.append({"row": number, **{role: _short(value) for role, value in row.items() if role != "split"}})
+        if len(good) >= SHOWN and (len(bad) >= SHOWN or plan.format in ("pictures", "parquet")):
+            break
+    return good, bad[:SHOWN]
+
+
+def _short(value: object) -> object:
+    """A text's beginning; a picture so that JSON can carry it."""
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    return value[:500] if isinstance(value, str) else value
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+    return path.stat().st_size
+
+
+def _estimate(path: Path, plan: Plan, taken: list, ends: int, size: int) -> int:
+    """All rows where all were seen; else as many as the first ones let expect."""
+    if plan.format == "parquet":
+        return columnar.opened(path).metadata.num_rows
+    if plan.format == "pictures":
+        said = kind_of(path, path.name).evidence
+        return next((value for words in said for key, value in words.values if key == "count"), 0)
+    if len(taken) < LOOKED_AT or not ends:
+        return len(taken)
+    numbers = [one.row if type(one) is Broken else one[0] for one in taken]
+    read = sum(
+        len(json.dumps(one[1], ensure_ascii=False, default=str).encode()) for one in taken if type(one) is not Broken
+    )
+    return max(len(numbers), round(len(numbers) * size / max(min(ends, max(read, 1)), 1)))

@@ -1,0 +1,126 @@
+"""Records of pictures: from an archive or a folder, classed by the folder they lie in or by a file of labels."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from bigmodel.core import limits
+from bigmodel.core.words import Words, _
+from bigmodel.data.own import archive
+from bigmodel.data.own.broken import Broken
+from bigmodel.data.own.tables import Record
+
+ENDS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".jfif")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+SIDE = 256  # pixels of the longer side that are kept: more than the networks look at
+NO_PICTURE = _("It is no picture that can be read.")
+
+
+def is_picture(name: str) -> bool:
+    return name.lower().endswith(ENDS)
+
+
+def in_archive(path: Path, labels: Mapping[str, Mapping] | None, leave_out: str, done: list[int]) -> Iterator[Record]:
+    """(place in the archive, {"picture": bytes, "folder", "name", ...}); `labels`: what a file says of each name."""
+    with archive.opened(path) as packed:
+        unpacked = 0
+        found = archive.entries(packed)
+        total = sum(entry.info.compress_size for entry in found) or 1
+        size, read = path.stat().st_size, 0
+        for entry in found:
+            read += entry.info.compress_size
+            done[0] = size * min(read, total) // total
+            if entry.name == leave_out:
+                continue
+            if not is_picture(entry.name):
+                yield Broken(entry.number, entry.name, NO_PICTURE)
+                continue
+            data = archive.read(packed, entry, limits.PICTURE_BYTES)
+            if isinstance(data, Words):
+                yield Broken(entry.number, entry.name, data)
+                continue
+            unpacked += len(data)
+            if unpacked > limits.UNPACKED_BYTES:
+                yield Broken(entry.number, entry.name, _("The archive becomes too large when it is unpacked."))
+                return
+            yield _record(entry.number, entry.name, entry.folder, data, labels)
+
+
+def in_folder(folder: Path, labels: Mapping[str, Mapping] | None, done: list[int]) -> Iterator[Record]:
+    """The same of a folder on the disk; what lies elsewhere by a link is left out."""
+    for number, path in enumerate(pictures_in(folder), 1):
+        name = path.relative_to(folder).as_posix()
+        size = path.stat().st_size
+        done[0] += size
+        if size > limits.PICTURE_BYTES:
+            reason = _("It has more than {maximum} MB.", maximum=limits.PICTURE_BYTES // 2**20)
+            yield Broken(number, name, reason)
+            continue
+        inner = path.parent.name if path.parent != folder else ""
+        yield _record(number, name, inner, path.read_bytes(), labels)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    here = folder.resolve()
+    found = (path for path in folder.rglob("*") if is_picture(path.name) and path.is_file())
+    return sorted((path for path in found if path.resolve().is_relative_to(here)), key=lambda path: path.as_posix())
+
+
+def _record(number: int, name: str, folder: str, data: bytes, labels: Mapping[str, Mapping] | None) -> Record:
+    record = {"picture": data, "folder": folder, "name": name}
+    if labels is None:
+        return number, record
+    about = labels.get(name) or labels.get(PurePosixPath(name).name) or labels.get(PurePosixPath(name).stem)
+    if about is None:
+        return Broken(number, name, _("The file of labels does not name it."))
+    return number, {**about, **record}
+
+
+def small(data: bytes) -> bytes | Words:
+    """A picture as it is kept: upright, its first frame, no larger than needed; the words where it is none."""
+    from PIL import Image, ImageOps
+
+    if not isinstance(data, bytes):
+        return NO_PICTURE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns before it refuses; our own bound comes first
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                width, height = picture.size
+                if width * height > limits.IMAGE_PIXELS:
+                    return _("It has {width} x {height} pixels.", width=width, height=height)
+                as_it_is = (
+                    picture.format in ("PNG", "JPEG")
+                    and max(width, height) <= SIDE
+                    and picture.mode in ("L", "RGB", "1")
+                    and picture.getexif().get(0x0112, 1) == 1
+                    and getattr(picture, "n_frames", 1) == 1
+                )
+                picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded at about the size that is needed
+                picture.load()
+                return data if as_it_is else _kept(ImageOps.exif_transpose(picture))
+    except Image.DecompressionBombError:
+        return _("It has more than {maximum} million pixels.", maximum=limits.IMAGE_PIXELS // 10**6)
+    except Exception:  # Pillow raises many kinds for broken files; all mean the same to a person
+        return NO_PICTURE
+
+
+def _kept(picture) -> bytes:
+    from PIL import Image
+
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(ground, picture)
+    grey = picture.mode in ("1", "L", "I", "I;16", "F")
+    if picture.mode in ("I", "I;16", "F"):
+        low, high = picture.getextrema()
+        picture = picture.point(lambda value: (value - low) * (255.0 / max(high - low, 1)))
+    picture = picture.convert("L" if grey else "RGB")
+    picture.thumbnail((SIDE, SIDE))
+    out = io.BytesIO()
+    picture.save(out, "PNG") if max(picture.size) <= 64 else picture.save(out, "JPEG", quality=92)
+    return out.getvalue()

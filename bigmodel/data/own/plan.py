@@ -1,0 +1,175 @@
+"""How a file is read: its format, and which of its columns plays which role. Found by looking, corrected by people."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import Words, _
+
+FORMATS: Mapping[str, Words] = {
+    "csv": _("table of text (CSV, TSV)"),
+    "jsonl": _("JSON, an object a line"),
+    "json": _("JSON, one list of objects"),
+    "text": _("text"),
+    "parquet": _("Parquet"),
+    "pictures": _("pictures"),
+    "po": _("PO (gettext)"),
+    "xliff": _("XLIFF"),
+    "tmx": _("TMX"),
+}
+DELIMITERS: Mapping[str, Words] = {
+    ",": _("comma"),
+    "\t": _("tab"),
+    ";": _("semicolon"),
+    "|": _("vertical bar"),
+    "": _("none: one column"),
+}
+UNITS: Mapping[str, Words] = {
+    "lines": _("each line"),
+    "paragraphs": _("each paragraph (blank lines between)"),
+    "sections": _("each section (Markdown headings)"),
+    "files": _("each file"),
+}
+ROLES: Mapping[str, Words] = {
+    "text": _("Text"),
+    "label": _("Class"),
+    "source": _("Source text"),
+    "target": _("Translation"),
+    "image": _("Picture"),
+    "messages": _("Conversation"),
+}
+KINDS = {"text": "text", "label": "class", "source": "text", "target": "text", "image": "image", "messages": "text"}
+TOGETHER = ({"text"}, {"text", "label"}, {"source", "target"}, {"image", "label"}, {"messages"})
+ENCODINGS = ("utf-8", "gb18030", "big5", "utf-16", "utf-32", "shift_jis", "euc_kr", "cp1252", "cp1251", "iso8859-1")
+LEAST_SHARE, LARGEST_SHARE = 0.01, 0.4  # of the rows, for validation and for test
+
+
+@dataclass(frozen=True)
+class Plan:
+    """roles: role -> column of the file.  split: the column that says which rows are for training; '' to cut them here.
+    member: the file inside an archive, '' for the file itself."""
+
+    format: str
+    roles: Mapping[str, str]
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    header: bool = True
+    unit: str = "lines"
+    member: str = ""
+    labels: str = ""  # the file inside an archive of pictures that names their classes
+    split: str = ""
+    validation: float = 0.1
+    test: float = 0.1
+
+    def to_json(self) -> dict:
+        return asdict(self) | {"roles": dict(self.roles)}
+
+    @staticmethod
+    def check(data: object) -> Plan:
+        """The plan in `data`; Refusal names what will not do."""
+        known = {one.name for one in fields(Plan)}
+        if not isinstance(data, Mapping) or not set(data) <= known or not {"format", "roles"} <= set(data):
+            raise Refusal(_("This does not say how to read a file."), do=_("Give a format and roles."), field="plan")
+        plan = Plan(**data)
+        for name, value, options in (
+            ("format", plan.format, FORMATS),
+            ("delimiter", plan.delimiter, DELIMITERS),
+            ("unit", plan.unit, UNITS),
+        ):
+            if value not in options:
+                raise _refused(name, value, ", ".join(repr(one) for one in options))
+        _check_encoding(plan.encoding)
+        _check_roles(plan.roles)
+        for name in ("validation", "test"):
+            share = getattr(plan, name)
+            number = isinstance(share, int | float) and not isinstance(share, bool)
+            if not number or not LEAST_SHARE <= share <= LARGEST_SHARE:
+                raise _refused(name, share, f"{LEAST_SHARE} ... {LARGEST_SHARE}")
+        for name in ("member", "labels", "split"):
+            if not isinstance(getattr(plan, name), str):
+                raise _refused(name, getattr(plan, name), "...")
+        return plan
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was seen in a file: how it can be read, why we think so, and what comes out.
+
+    columns: name -> {"examples": [...], "filled": share, "distinct": n}.  preview: the first rows by role.
+    tables: the files inside an archive that could be read instead.
+    """
+
+    plan: Plan | None
+    evidence: tuple[Words, ...]
+    columns: Mapping[str, Mapping] = field(default_factory=dict)
+    preview: tuple[Mapping, ...] = ()
+    aside: tuple[Mapping, ...] = ()
+    tables: tuple[str, ...] = ()
+    bytes: int = 0
+    rows: int = 0  # as many as there seem to be
+
+    def to_json(self) -> dict:
+        return {
+            "plan": self.plan.to_json() if self.plan else None,
+            "evidence": [one.to_json() for one in self.evidence],
+            "columns": {name: dict(column) for name, column in self.columns.items()},
+            "preview": [dict(row) for row in self.preview],
+            "aside": [dict(row) for row in self.aside],
+            "tables": list(self.tables),
+            "bytes": self.bytes,
+            "rows": self.rows,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping) -> Found:
+        return Found(
+            plan=Plan(**data["plan"]) if data["plan"] else None,
+            evidence=tuple(Words.from_json(one) for one in data["evidence"]),
+            columns=data["columns"],
+            preview=tuple(data["preview"]),
+            aside=tuple(data["aside"]),
+            tables=tuple(data["tables"]),
+            bytes=data["bytes"],
+            rows=data["rows"],
+        )
+
+
+def _refused(name: str, value: object, options: str) -> Refusal:
+    what = _("{name} cannot be {value}.", name=name, value=str(value)[:60] or "''")
+    return Refusal(what, do=_("Choose one of: {options}.", options=options), field=name)
+
+
+def _check_encoding(name: object) -> None:
+    """Any that Python reads text in; not its codecs for other things, which can unpack and execute."""
+    try:
+        known = isinstance(name, str) and codecs.lookup(name)._is_text_encoding
+    except (LookupError, ValueError):  # the second for a name with a zero byte
+        known = False
+    if not known or codecs.lookup(name).name in (
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "raw_unicode_escape",
+        "undefined",
+    ):
+        raise _refused("encoding", name, ", ".join(ENCODINGS))
+
+
+def _check_roles(roles: object) -> None:
+    options = "; ".join(" + ".join(sorted(one)) for one in TOGETHER)
+    named = isinstance(roles, Mapping) and all(isinstance(one, str) and one for one in roles.values())
+    if roles == {}:
+        what = _("It is not known which columns are to be learnt from.")
+        raise Refusal(what, do=_("Choose columns for one of: {options}.", options=options), field="roles")
+    if named and set(roles) == {"image"}:
+        do = _("Put the pictures of each class into a folder of its own, or add a table that names them.")
+        raise Refusal(_("Nothing says which class the pictures belong to."), do=do, field="roles")
+    if not named or set(roles) not in TOGETHER:
+        what = _("These roles do not make data that a model can learn from.")
+        raise Refusal(what, do=_("Choose columns for one of: {options}.", options=options), field="roles")
+    if len(set(roles.values())) < len(roles):
+        what = _("One column cannot play two roles.")
+        raise Refusal(what, do=_("Choose another column for one of them."), field="roles")

@@ -1,0 +1,160 @@
+"""Records to rows: each column in its role, or the reason why a record cannot be learnt from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+
+from bigmodel.core import limits
+from bigmodel.core.words import Words, _
+from bigmodel.data.own import pictures
+from bigmodel.data.own.broken import Broken, shown
+from bigmodel.data.own.plan import ROLES, Plan
+from bigmodel.data.own.tables import Record
+from bigmodel.data.own.texts import TOO_LONG
+
+SPLITS: Mapping[str, str] = {
+    "train": "train", "training": "train", "训练": "train", "训练集": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation", "验证": "validation",
+    "验证集": "validation", "eval": "validation",
+    "test": "test", "testing": "test", "测试": "test", "测试集": "test",
+}  # fmt: skip
+NO_TEXT_SIGNS = _("It holds characters that are no text.")
+CONTROLS = {code: None for code in range(32) if chr(code) not in "\t\n\r\x0b\x0c"}
+SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
+            "user": "user", "assistant": "assistant", "system": "system", "tool": "tool", "function": "tool"}  # fmt: skip
+
+
+class Unfit(Exception):
+    """A value that cannot be learnt from, and why."""
+
+    def __init__(self, reason: Words):
+        self.reason = reason
+
+
+def rows(records: Iterator[Record], plan: Plan) -> Iterator[tuple[int, dict] | Broken]:
+    """(number, {role: value, "split": name or ''}) of each record; Broken for those that will not do."""
+    parts = [(role, column, READ[role]) for role, column in plan.roles.items()]
+    split = plan.split
+    for found in records:
+        if type(found) is Broken:
+            yield found
+            continue
+        number, record = found
+        row: dict = {}
+        try:
+            for role, column, read in parts:
+                row[role] = read(value_of(record, column), role)
+            row["split"] = _split(record.get(split)) if split else ""
+        except Unfit as unfit:
+            yield Broken(number, shown(raw_of(record)), unfit.reason)
+            continue
+        yield number, row
+
+
+def value_of(record: Mapping, column: str) -> object:
+    """What stands in a column; 'translation.en' is the part 'en' of the column 'translation'."""
+    if column in record or "." not in column:
+        return record.get(column)
+    outer, _dot, inner = column.partition(".")
+    part = record.get(outer)
+    return part.get(inner) if isinstance(part, Mapping) else None
+
+
+def raw_of(record: Mapping) -> str:
+    """The record in a line, for people."""
+    plain = {name: value for name, value in record.items() if not isinstance(value, bytes)}
+    return json.dumps(plain, ensure_ascii=False, default=str)
+
+
+def text(value: object, role: str) -> str:
+    if type(value) is not str:
+        if value is None:
+            raise Unfit(_("{role} is missing.", role=ROLES[role]))
+        raise Unfit(_("{role} is no text but {value}.", role=ROLES[role], value=str(value)[:60]))
+    if not value or value.isspace():
+        raise Unfit(_("{role} is empty.", role=ROLES[role]))
+    if len(value) > limits.CELL_CHARACTERS:
+        raise Unfit(TOO_LONG)
+    if not value.isprintable():  # most values are, which is quickly seen
+        _refuse_controls(value)
+    return value
+
+
+def _refuse_controls(value: str) -> None:
+    """Line breaks and tabs are text; a zero byte or half a character is not."""
+    if value.translate(CONTROLS) != value:
+        raise Unfit(NO_TEXT_SIGNS)
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Unfit(NO_TEXT_SIGNS) from None
+
+
+def label(value: object, role: str) -> str:
+    """The name of a class, as text: 1, 1.0 and '1' are one."""
+    if value is None or value == "" or value != value:
+        raise Unfit(_("{role} is missing.", role=ROLES[role]))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    if not isinstance(value, str | int | float):
+        raise Unfit(_("{role} is no name but {value}.", role=ROLES[role], value=str(value)[:60]))
+    name = " ".join(str(value).split())
+    if not name or len(name) > limits.CLASS_CHARACTERS or not name.isprintable():
+        raise Unfit(_("{role} is no name but {value}.", role=ROLES[role], value=shown(str(value)[:60])))
+    return name
+
+
+def image(value: object, role: str) -> bytes:
+    if isinstance(value, Mapping):  # as `datasets` writes pictures
+        value = value.get("bytes")
+    if not isinstance(value, bytes):
+        raise Unfit(pictures.NO_PICTURE)
+    picture = pictures.small(value)
+    if isinstance(picture, Words):
+        raise Unfit(picture)
+    return picture
+
+
+def messages(value: object, role: str) -> str:
+    """A conversation as JSON: [{"role", "content"}], from the ways in which it is commonly written."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise Unfit(_("{role} is no list of messages.", role=ROLES[role])) from None
+    if not isinstance(value, list) or not value:
+        raise Unfit(_("{role} is no list of messages.", role=ROLES[role]))
+    said = []
+    for one in value:
+        if not isinstance(one, Mapping):
+            raise Unfit(_("{role} is no list of messages.", role=ROLES[role]))
+        speaker = SPEAKERS.get(str(one.get("role", one.get("from", ""))).lower())
+        content = one.get("content", one.get("value"))
+        if speaker is None or not isinstance(content, str):
+            raise Unfit(_("A message has no known role or no text."))
+        if not content.isprintable():
+            _refuse_controls(content)
+        said.append({"role": speaker, "content": content})
+    if not any(one["role"] == "assistant" and one["content"].strip() for one in said):
+        raise Unfit(_("The conversation has no answer to learn."))
+    return json.dumps(said, ensure_ascii=False)
+
+
+def _split(value: object) -> str:
+    name = SPLITS.get(str(value).strip().lower()) if value is not None else None
+    if name is None:
+        raise Unfit(_("It belongs to no part that is known: {value}.", value=str(value)[:60]))
+    return name
+
+
+READ: Mapping[str, Callable[[object, str], object]] = {
+    "text": text,
+    "label": label,
+    "source": text,
+    "target": text,
+    "image": image,
+    "messages": messages,
+}

@@ -1,0 +1,85 @@
+"""Records of plain text and Markdown: a line, a paragraph, a section or a whole file each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from bigmodel.core import limits
+from bigmodel.core.words import _
+from bigmodel.data.own.broken import Broken, shown
+from bigmodel.data.own.lines import NOT_TEXT, lines, text_of
+from bigmodel.data.own.tables import Record
+
+HEADING = re.compile(r"#{1,6}\s")
+TOO_LONG = _("It has more than {maximum} characters.", maximum=limits.CELL_CHARACTERS)
+ENDS = (".txt", ".md", ".markdown", ".text")
+
+
+def text(file: BinaryIO, encoding: str, unit: str) -> Iterator[Record]:
+    """(line where it begins, {"text"}). A line that is no text is set aside and ends nothing."""
+    if unit == "lines":
+        yield from _lines(file, encoding)
+        return
+    begun, parts, size = 0, [], 0
+    for found in lines(file, encoding):
+        line = None if type(found) is Broken else text_of(found[1], encoding)
+        if line is None:
+            yield found if type(found) is Broken else Broken(found[0], shown(found[1]), NOT_TEXT)
+            continue
+        blank = not line.strip()
+        ends = bool(HEADING.match(line)) if unit == "sections" else blank
+        if ends and parts:
+            yield _whole(begun, parts)
+            parts, size = [], 0
+        if blank and not parts:
+            continue
+        if not parts:
+            begun = found[0]
+        if size <= limits.CELL_CHARACTERS:  # beyond it nothing is kept that would be refused anyway
+            parts.append(line)
+        size += len(line)
+    if parts:
+        yield _whole(begun, parts)
+
+
+def _lines(file: BinaryIO, encoding: str) -> Iterator[Record]:
+    for found in lines(file, encoding):
+        if type(found) is Broken:
+            yield found
+            continue
+        line = text_of(found[1], encoding)
+        if line is None:
+            yield Broken(found[0], shown(found[1].rstrip(b"\r\n")), NOT_TEXT)
+        elif line.strip():
+            yield found[0], {"text": line.rstrip()}
+
+
+def _whole(begun: int, parts: list[str]) -> Record:
+    text = "".join(parts).replace("\r\n", "\n").rstrip()
+    if len(text) > limits.CELL_CHARACTERS:
+        return Broken(begun, shown(text), TOO_LONG)
+    return begun, {"text": text}
+
+
+def files(folder: Path) -> Iterator[Record]:
+    """(number, {"text", "folder", "name"}) of every text file of a folder; those that lie elsewhere by a link are left out."""
+    for number, path in enumerate(texts_in(folder), 1):
+        name = path.relative_to(folder).as_posix()
+        if path.stat().st_size > limits.LINE_BYTES:
+            yield Broken(number, name, _("It has more than {maximum} MB.", maximum=limits.LINE_BYTES // 2**20))
+            continue
+        data = path.read_bytes()
+        try:
+            yield number, {"text": data.decode("utf-8-sig"), "folder": path.parent.name, "name": name}
+        except UnicodeDecodeError:
+            yield Broken(number, name, _("It is no text in UTF-8."))
+
+
+def texts_in(folder: Path) -> list[Path]:
+    """In the order of their names, so that a folder gives the same data wherever it lies."""
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in ENDS and path.is_file()]
+    here = folder.resolve()
+    return sorted((path for path in found if path.resolve().is_relative_to(here)), key=lambda path: path.as_posix())

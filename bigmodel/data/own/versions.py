@@ -1,0 +1,321 @@
+"""New versions of a data set: written whole or not at all, named by a hash of the source and of the steps applied.
+
+A step is JSON, so that it can be kept, shown and applied again:
+
+    {"drop": [row, ...]}                        rows left out
+    {"edit": {row: {column: value}}}            cells with another content
+    {"split": {row: "train" | ...}}             rows moved to another part
+    {"mend": {row: {column: value, ...}}}       rows that had been set aside, taken in with these values
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from bigmodel.core import catalog
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+from bigmodel.data.own import rows as reading
+from bigmodel.data.own.plan import KINDS, Plan
+from bigmodel.data.own.shelf import FORMAT, HASH, Shelf, Version, slug_of, write_json
+from bigmodel.data.own.writing import LEVEL, NAMES, count_splits, lines_of, natural, sha256
+
+KINDS_OF_STEPS = ("drop", "edit", "split", "mend")
+
+
+def hash_of(source: Mapping, plan: Mapping, steps: Sequence[Mapping]) -> str:
+    """The same steps on the same source, the same hash; where it came from and what it is called do not matter."""
+    parts = [FORMAT, source["sha256"], dict(plan), list(steps)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def add(shelf: Shelf, slug: str, staging: Path, source: Mapping, plan: Mapping, steps: Sequence[Mapping],
+        written: Mapping) -> Version:  # fmt: skip
+    """Put what lies in `staging` on the shelf. What is there already under this hash is kept: it is the same."""
+    hash = hash_of(source, plan, steps)
+    folder = shelf.folder / slug / "versions" / hash[:HASH]
+    if not (folder / "manifest.json").exists():
+        manifest = {
+            "format": FORMAT,
+            "hash": hash,
+            "number": 1 + max((one.manifest["number"] for one in shelf.versions(slug)), default=0),
+            "created": time.time(),
+            "source": dict(source),
+            "plan": dict(plan),
+            "steps": list(steps),
+            "columns": _columns(plan, written["names"]),
+            "rows": written["rows"],
+            "aside": written["aside"],
+            "files": {
+                path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in sorted(staging.iterdir())
+            },
+        }
+        write_json(staging / "manifest.json", manifest)
+        for path in staging.iterdir():
+            path.chmod(0o444)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(staging, folder)
+    found = Shelf(shelf.home).versions(slug)
+    version = next(one for one in found if one.folder == folder)
+    if version.manifest["hash"] != hash:
+        raise RuntimeError(f"two versions share the name {version.name}")
+    shelf.write_about(slug, newest=version.hash)
+    return version
+
+
+def _columns(plan: Mapping, names: Sequence[str]) -> dict:
+    return {
+        role: {"kind": KINDS[role], "from": column} | ({"names": list(names)} if KINDS[role] == "class" else {})
+        for role, column in plan["roles"].items()
+    }
+
+
+def use(shelf: Shelf, name: str) -> str:
+    """Let an older version be the newest again: how a step is taken back."""
+    version = shelf.version(name)
+    shelf.write_about(version.slug, newest=version.hash)
+    return version.name
+
+
+# -- steps -----------------------------------------------------------------------------------------------
+def derive(home: Path, name: str, steps: Sequence[Mapping]) -> str:
+    """A new version of a data set with these steps applied; its name. The old one stays as it is. Of a data set that
+    ships, an own copy is made first."""
+    shelf = Shelf(home)
+    version = shelf.version(name) if name in shelf or name not in catalog.datasets() else _copied(shelf, name)
+    steps = [_checked(step) for step in steps]
+    staging = _staging(shelf)
+    try:
+        written = _apply(version, steps, staging)
+        manifest = version.manifest
+        return add(shelf, version.slug, staging, manifest["source"], manifest["plan"],
+                   [*manifest["steps"], *steps], written).name  # fmt: skip
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _staging(shelf: Shelf) -> Path:
+    """In the home folder, so that it can be renamed to where it belongs."""
+    staging = shelf.home / "staging" / f"data-{secrets.token_hex(6)}"
+    staging.mkdir(parents=True)
+    return staging
+
+
+def _checked(step: object) -> dict:
+    """The step with rows as JSON keeps them; Refusal where it is none."""
+    right = isinstance(step, Mapping) and len(step) == 1 and next(iter(step)) in KINDS_OF_STEPS
+    try:
+        ((kind, what),) = step.items() if right else (("", None),)
+        if kind == "drop":
+            return {"drop": sorted({int(row) for row in what})}
+        if kind == "split" and set(what.values()) <= set(NAMES):
+            return {"split": {str(int(row)): split for row, split in sorted(what.items(), key=lambda one: int(one[0]))}}
+        if kind in ("edit", "mend") and all(isinstance(cells, Mapping) and cells for cells in what.values()):
+            return {
+                kind: {str(int(row)): dict(cells) for row, cells in sorted(what.items(), key=lambda one: int(one[0]))}
+            }
+    except (TypeError, ValueError, AttributeError):
+        pass
+    what = _("This is no step that a version can be made with: {step}.", step=str(step)[:100])
+    raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(KINDS_OF_STEPS)), field="steps")
+
+
+def _apply(version: Version, steps: Sequence[Mapping], staging: Path) -> dict:
+    """The rows of a version after these steps, in a folder."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    columns = version.manifest["columns"]
+    label = next((name for name, column in columns.items() if column["kind"] == "class"), "")
+    dropped, edits, splits, mends = _merged(steps, version, columns)
+    names: list[str] = list(columns[label]["names"]) if label else []
+    file = parquet.ParquetFile(version.folder / "rows.parquet")
+    _refuse_strangers({*dropped, *edits, *splits}, file)
+    order, place = _classes(file, label, names, dropped, edits, mends)
+    form = file.schema_arrow
+    target = staging / "rows.parquet"
+    with parquet.ParquetWriter(target, form, compression="zstd", compression_level=LEVEL,
+                               use_dictionary=[label, "split"] if label else ["split"]) as writer:  # fmt: skip
+        for batch in file.iter_batches(256 if "image" in columns else 10_000, use_threads=False):
+            writer.write_batch(_changed(batch, form, label, names, place, dropped, edits, splits))
+        if mends:
+            rows = [
+                {"row": row, **_stored(cells, label, place), "split": cells["split"]} for row, cells in mends.items()
+            ]
+            writer.write_batch(pyarrow.RecordBatch.from_pylist(rows, form))
+    file.close()
+    counted = count_splits(target)
+    if not all(counted.values()):
+        what = _("After this step a part of the data would be empty: {rows}.", rows=str(counted))
+        raise Refusal(what, do=_("Keep at least one row in each part."), field="steps")
+    aside = _write_aside(version, set(mends), staging / "aside.jsonl")
+    return {"rows": counted, "aside": aside, "names": order}
+
+
+def _merged(steps: Sequence[Mapping], version: Version, columns: Mapping) -> tuple:
+    """All steps as one: what is dropped, edited, moved, taken in. Values are checked as when the file was read."""
+    dropped: set[int] = set()
+    edits: dict[int, dict] = {}
+    splits: dict[int, str] = {}
+    mends: dict[int, dict] = {}
+    for step in steps:
+        ((kind, what),) = step.items()
+        if kind == "drop":
+            dropped |= set(what)
+        elif kind == "split":
+            splits |= {int(row): split for row, split in what.items()}
+        else:
+            for row, cells in what.items():
+                known = _values(cells, columns, whole=kind == "mend")
+                if kind == "edit":
+                    edits.setdefault(int(row), {}).update(known)
+                else:
+                    mends[int(row)] = known | {"split": "train"}
+    _refuse_not_aside(set(mends), version)
+    return dropped, edits, splits, mends
+
+
+def _values(cells: Mapping, columns: Mapping, whole: bool) -> dict:
+    """Cells by column, in their proper types; Refusal for a column that is not there or a value that will not do."""
+    unknown = set(cells) - set(columns)
+    missing = set(columns) - set(cells) if whole else set()
+    if unknown or missing:
+        what = _("These are not the columns of the data: {names}.", names=", ".join(sorted(unknown | missing))[:200])
+        raise Refusal(what, do=_("Give: {options}.", options=", ".join(columns)), field="steps")
+    values = {}
+    for column, value in cells.items():
+        if KINDS[column] == "image":
+            raise Refusal(_("A picture cannot be edited here."), do=_("Drop the row instead."), field="steps")
+        try:
+            values[column] = reading.READ[column](value, column)
+        except reading.Unfit as unfit:
+            raise Refusal(unfit.reason, do=_("Give another value, or drop the row."), field="steps") from None
+    return values
+
+
+def _refuse_strangers(rows: set[int], file) -> None:
+    """Rows are named by numbers that the version has."""
+    left = set(rows)
+    for batch in file.iter_batches(100_000, columns=["row"], use_threads=False):
+        if not left:
+            return
+        left.difference_update(batch["row"].to_pylist())
+    if left:
+        numbers = ", ".join(str(row) for row in sorted(left)[:10])
+        raise Refusal(_("There is no row {rows}.", rows=numbers), do=_("Name rows of this version."), field="steps")
+
+
+def _refuse_not_aside(rows: set[int], version: Version) -> None:
+    left = rows - {one["row"] for one in aside(version)} if rows else set()
+    if left:
+        numbers = ", ".join(str(row) for row in sorted(left)[:10])
+        what = _("The row {rows} has not been set aside.", rows=numbers)
+        raise Refusal(what, do=_("Name rows that have been set aside."), field="steps")
+
+
+def _classes(file, label: str, names: list[str], dropped: set, edits: Mapping, mends: Mapping) -> tuple[list, dict]:
+    """The classes that are left, in order, and the number of each: one that has no row any more goes."""
+    if not label:
+        return [], {}
+    used: set[str] = {cells[label] for cells in mends.values()}
+    for batch in file.iter_batches(100_000, columns=["row", label], use_threads=False):
+        for row, number in zip(batch["row"].to_pylist(), batch[label].to_pylist(), strict=True):
+            if row not in dropped:
+                used.add(edits[row][label] if row in edits and label in edits[row] else names[number])
+    order = sorted(used, key=natural)
+    return order, {name: place for place, name in enumerate(order)}
+
+
+def _changed(batch, form, label: str, names: Sequence[str], place: Mapping, dropped: set, edits: Mapping,
+             splits: Mapping):  # fmt: skip
+    """A batch after the steps."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    numbers = batch["row"].to_pylist()
+    columns = {name: batch[name] for name in form.names}
+    if label:
+        columns[label] = pyarrow.array(
+            [
+                place.get(edits.get(row, {}).get(label, names[number]))
+                for row, number in zip(numbers, batch[label].to_pylist(), strict=True)
+            ],
+            pyarrow.int64(),
+        )
+    for name in form.names:
+        if name in (label, "row") or KINDS.get(name) == "image":
+            continue
+        new = {row: splits[row] for row in numbers if row in splits} if name == "split" else {
+            row: edits[row][name] for row in numbers if row in edits and name in edits[row]
+        }  # fmt: skip
+        if new:
+            values = columns[name].to_pylist()
+            values = [new.get(row, value) for row, value in zip(numbers, values, strict=True)]
+            columns[name] = pyarrow.array(values, form.field(name).type)
+    result = pyarrow.RecordBatch.from_pydict(columns, form)
+    if dropped.intersection(numbers):
+        kept = compute.invert(compute.is_in(batch["row"], value_set=pyarrow.array(sorted(dropped), pyarrow.int64())))
+        result = result.filter(kept)
+    return result
+
+
+def _stored(cells: Mapping, label: str, place: Mapping) -> dict:
+    return {name: place[value] if name == label else value for name, value in cells.items() if name != "split"}
+
+
+# -- what was set aside ------------------------------------------------------------------------------------
+def aside(version: Version) -> Iterator[dict]:
+    """{"row", "count", "raw", "reason"} of each part of the file that is not among the rows."""
+    yield from lines_of(version.folder / "aside.jsonl")
+
+
+def _write_aside(version: Version, without: set[int], path: Path) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for one in aside(version):
+            if one["row"] not in without:
+                count += one["count"]
+                file.write(json.dumps(one, ensure_ascii=False) + "\n")
+    return count
+
+
+# -- of what ships ----------------------------------------------------------------------------------------
+def _copied(shelf: Shelf, name: str) -> Version:
+    """An own copy of a data set that ships, made once, so that steps have rows with numbers to name."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    shipped = catalog.datasets()[name]
+    source = {"kind": "shipped", "name": f"{name}.parquet", "sha256": shipped.fingerprint(),
+              "bytes": shipped.path().stat().st_size, "url": shipped.facts.source}  # fmt: skip
+    roles = {role: role for role in KINDS if role in shipped.columns}
+    plan = Plan("parquet", roles, split="split").to_json()
+    hash = hash_of(source, plan, [])
+    for slug in shelf.slugs():
+        for version in shelf.versions(slug):
+            if version.manifest["hash"] == hash:
+                return version
+    slug = shelf.new_slug(f"own {slug_of(name)}")
+    staging = _staging(shelf)
+    try:
+        table = parquet.read_table(shipped.path(), columns=[*roles, "split"])
+        table = table.add_column(0, "row", pyarrow.array(range(1, len(table) + 1), pyarrow.int64()))
+        parquet.write_table(table.replace_schema_metadata(None), staging / "rows.parquet", compression="zstd")
+        (staging / "aside.jsonl").touch()
+        label = next((role for role in roles if KINDS[role] == "class"), "")
+        names = [str(one) for one in shipped.columns[label].names] if label else []
+        (shelf.folder / slug).mkdir(parents=True)
+        title = _("{title}, own copy", title=shipped.title)
+        shelf.write_about(slug, title=title.to_json(), licence=shipped.facts.licence, created=time.time(),
+                          citation=shipped.facts.citation, languages=list(shipped.facts.languages))  # fmt: skip
+        return add(shelf, slug, staging, source, plan, [], {"rows": count_splits(staging / "rows.parquet"),
+                                                            "aside": 0, "names": names})  # fmt: skip
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -1,0 +1,245 @@
+"""A file that has come: what was found in it and why, how it is read, and reading it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+import streamlit as st
+
+from bigmodel.core import limits
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import Words
+from bigmodel.core.words import _ as words
+from bigmodel.studio import Found, Job, Parcel, Plan, imports, plans, title_of
+from bigmodel.ui import amounts, places
+from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.picture import enlarged
+from bigmodel.ui.state import studio
+from bigmodel.ui.trouble import refusals, show_refusal
+
+TICK = 0.5  # seconds between two looks at a file that is being read
+SUITS = {  # in the order in which they are offered
+    ("text",): words("Texts"),
+    ("label", "text"): words("Texts with a class"),
+    ("source", "target"): words("Texts with their translation"),
+    ("image", "label"): words("Pictures with a class"),
+    ("messages",): words("Conversations"),
+}
+
+
+def import_page(id: str) -> None:
+    """One file on its way: looked at, corrected, read."""
+    places.link("data", _("All data sets"), icon=":material/arrow_back:")
+    job = studio().import_of(id)
+    if job is not None and job.state in (imports.RUNNING, imports.DONE):
+        st.title(plain(job.title))
+        st.fragment(_progress, run_every=TICK if job.state == imports.RUNNING else None)(job)
+        return
+    try:
+        parcel = studio().parcel(id)
+    except Refusal as refusal:
+        show_refusal(refusal)
+        return
+    st.title(plain(parcel.name))
+    if job is not None and job.state == imports.FAILED:
+        show_refusal(job.refusal)
+    elif job is not None and job.state == imports.CANCELLED:
+        st.info(_("Reading was stopped; nothing was kept."), icon=":material/cancel:")
+    with refusals():
+        _look(parcel)
+
+
+# -- before --------------------------------------------------------------------------------------------
+def _look(parcel: Parcel) -> None:
+    key = f"import.{parcel.id}"
+    reading = dict(st.session_state.get(f"{key}.reading", {}))
+    with st.spinner(_("Looking at the file ...")):
+        found = studio().look_into(parcel.id, reading)
+    _evidence(parcel, found)
+    left, right = st.columns([3, 2], gap="large")
+    with right:
+        _how(parcel, found, key, reading)
+    with left:
+        plan = _roles(found, key)
+        if plan is not None and dict(plan.roles) != dict(found.plan.roles):
+            corrected = {**reading, "roles": dict(plan.roles), "split": plan.split}
+            found = studio().look_into(parcel.id, corrected)
+        _rows(found, plan)
+        if plan is not None:
+            _start(parcel, plan, key)
+
+
+def _evidence(parcel: Parcel, found: Found) -> None:
+    """What it is in one line, then every reason to think so."""
+    with st.grid(3, min_column_width=150, gap="small"):
+        st.metric(_("Kind"), say(plans.FORMATS[found.plan.format]), border=True)
+        st.metric(_("Size"), amounts.size(found.bytes or parcel.bytes), border=True)
+        st.metric(_("Rows, about"), amounts.count(found.rows), border=True)
+    with st.container(border=True):
+        _bold(_("What was found"))
+        for one in found.evidence:
+            st.markdown(f":material/check: {plain(say(one))}")
+
+
+def _bold(text: str) -> None:
+    st.markdown(f"**{text}**")
+
+
+def _how(parcel: Parcel, found: Found, key: str, reading: dict) -> None:
+    """How the file is read; a change looks at it anew."""
+    plan, asked = found.plan, {}
+    with st.container(border=True):
+        _bold(_("How it is read"))
+        st.caption(_("Found by looking at the content. Correct what is wrong."))
+        if found.tables:
+            name = "labels" if plan.format == "pictures" else "member"
+            label = _("File with the classes") if name == "labels" else _("File in the archive")
+            options = (["", *found.tables]) if name == "labels" else list(found.tables)
+            asked[name] = _choice(label, options, getattr(plan, name), key, name, {"": _("none: by folders")})
+        if plan.format in ("csv", "jsonl", "json", "text"):
+            kinds = {one: say(plans.FORMATS[one]) for one in ("csv", "jsonl", "json", "text")}
+            asked["format"] = _choice(_("Kind"), list(kinds), plan.format, key, "format", kinds)
+        if plan.format in ("csv", "jsonl", "json", "text", "po") and plan.unit != "files":
+            known = list(dict.fromkeys([plan.encoding, *plans.ENCODINGS]))
+            asked["encoding"] = _choice(_("Encoding"), known, plan.encoding, key, "encoding", {})
+        if plan.format == "csv":
+            delimiters = {sign: say(one) for sign, one in plans.DELIMITERS.items()}
+            asked["delimiter"] = _choice(_("Delimiter"), list(delimiters), plan.delimiter, key, "delimiter", delimiters)
+            asked["header"] = st.toggle(_("The first row names the columns"), plan.header, key=f"{key}.header")
+        if plan.format == "text" and plan.unit != "files":
+            units = {one: say(unit) for one, unit in plans.UNITS.items() if one != "files"}
+            asked["unit"] = _choice(_("A row is"), list(units), plan.unit, key, "unit", units)
+    changed = {name: value for name, value in asked.items() if value != getattr(plan, name)}
+    if changed:
+        st.session_state[f"{key}.reading"] = {**reading, **changed}
+        for name in [name for name in st.session_state if str(name).startswith(f"{key}.role.")]:
+            del st.session_state[name]
+        st.rerun()
+
+
+def _choice(label: str, options: list, value: str, key: str, name: str, said: Mapping) -> str:
+    place = options.index(value) if value in options else 0
+    return st.selectbox(label, options, place, format_func=lambda one: said.get(one, str(one)), key=f"{key}.{name}")
+
+
+def _roles(found: Found, key: str) -> Plan | None:
+    """Which columns are learnt from; None, and what is missing, where that is not settled."""
+    st.header(_("What can be learnt from it"))
+    names = list(found.columns)
+    fitting = [one for one in SUITS if len(one) <= len(names)]
+    first = tuple(sorted(found.plan.roles))
+    if not names or not fitting:
+        st.warning(_("No column holds texts, pictures or conversations."), icon=":material/warning:")
+        return None
+    start = first if first in fitting else next((one for one in fitting if set(first) <= set(one)), fitting[0])
+    suits = st.selectbox(
+        _("The rows are"),
+        fitting,
+        fitting.index(start),
+        format_func=lambda one: say(SUITS[one]),
+        key=f"{key}.role.suits",
+    )
+    chosen: dict[str, str] = {}
+    with st.grid(2, min_column_width=200, gap="small") as grid:
+        for role in (one for one in plans.KINDS if one in suits):
+            with grid.cell():
+                chosen[role] = _column(role, found, names, key)
+    return _checked(found, {role: name for role, name in chosen.items() if name})
+
+
+def _column(role: str, found: Found, names: list[str], key: str) -> str:
+    known = found.plan.roles.get(role)
+    place = names.index(known) if known in names else None
+    said = lambda name: f"{name}  ·  {_example(found.columns[name])}"  # noqa: E731
+    return st.selectbox(
+        say(plans.ROLES[role]),
+        names,
+        place,
+        format_func=said,
+        key=f"{key}.role.{role}",
+        placeholder=_("choose a column"),
+    )
+
+
+def _example(column: Mapping) -> str:
+    examples = column.get("examples") or [""]
+    text = " ".join(str(examples[0]).split())
+    return text[:40] + ("..." if len(text) > 40 else "")
+
+
+def _checked(found: Found, roles: Mapping[str, str]) -> Plan | None:
+    if set(roles) not in plans.TOGETHER:
+        st.caption(_("Choose a column for each."))
+        return None
+    try:
+        return Plan.check(found.plan.to_json() | {"roles": dict(roles)})
+    except Refusal as refusal:
+        show_refusal(refusal)
+        return None
+
+
+def _rows(found: Found, plan: Plan | None) -> None:
+    """What the first rows become, and what would be set aside."""
+    if plan is None:
+        return
+    _bold(_("The first rows"))
+    if not found.preview:
+        st.warning(_("None of the first rows can be read this way."), icon=":material/warning:")
+    elif "image" in plan.roles:
+        with st.grid("auto", min_column_width=84, gap="small"):
+            for row in found.preview:
+                picture = enlarged(base64.b64decode(row["image"]["base64"]))
+                st.image(picture, caption=row["label"], width=76, alt=row["label"])
+    else:
+        order = [role for role in plans.KINDS if role in plan.roles]
+        rows = [{say(plans.ROLES[role]): row[role] for role in order} for row in found.preview]
+        st.dataframe(rows, hide_index=True, height="content", alt=_("The first rows of this file"))
+    if found.aside:
+        st.caption(_("Of the first rows these would be set aside:"))
+        st.dataframe(aside_table(found.aside), hide_index=True, height="content", alt=_("Rows that would be set aside"))
+
+
+def aside_table(rows: tuple[Mapping, ...] | list[Mapping]) -> list[dict]:
+    return [
+        {_("Row"): row["row"], _("Reason"): say(Words.from_json(row["reason"])), _("Content"): row["raw"][:300]}
+        for row in rows
+    ]
+
+
+def _start(parcel: Parcel, plan: Plan, key: str) -> None:
+    with st.container(border=True):
+        title = st.text_input(_("Name"), title_of(parcel.name), max_chars=limits.TITLE_CHARACTERS, key=f"{key}.title")
+        licence = st.text_input(
+            _("Licence"), parcel.about.get("licence", ""), max_chars=100, key=f"{key}.licence",
+            placeholder=_("not stated"), help=_("What others allow you to do with these data. Shown wherever they are used."),
+        )  # fmt: skip
+        if plan.split:
+            st.caption(_("Which rows are for training is said by the column {name}.", name=plan.split))
+        else:
+            share = st.slider(
+                _("Rows for validation and for test, each"), 2, 30, 10, format="%d %%", key=f"{key}.share",
+                help=_("They are not trained on: they tell how good the model is with what it has never seen."),
+            )  # fmt: skip
+            plan = Plan.check(plan.to_json() | {"validation": share / 100, "test": share / 100})
+        if st.button(_("Take it in"), type="primary", icon=":material/download:", width="stretch", key=f"{key}.begin"):
+            with refusals():
+                studio().begin_import(parcel.id, plan, title, licence)
+                st.rerun()
+
+
+# -- while and after -----------------------------------------------------------------------------------
+def _progress(job: Job) -> None:
+    """How far it is; when it is done, on to the rows."""
+    if job.state == imports.DONE:
+        places.go("data", dataset=job.name)
+    if job.state != imports.RUNNING:
+        st.rerun()
+    st.progress(job.share, text=say(job.phase) if job.phase else _("Reading"))
+    done = job.progress
+    with st.grid(3, min_column_width=130, gap="small"):
+        st.metric(_("Rows read"), amounts.count(done.get("rows", 0)), border=True)
+        st.metric(_("Set aside"), amounts.count(done.get("aside", 0)), border=True)
+        left = amounts.duration(job.eta) if job.eta is not None else "-"
+        st.metric(_("Time left"), left, border=True)
+    st.button(_("Cancel"), icon=":material/cancel:", on_click=studio().cancel_import, args=(job.parcel.id,))
