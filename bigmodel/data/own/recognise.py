@@ -276,6 +276,9 @@ def _older(sample: bytes, lines: list[bytes]) -> tuple[str, tuple[Words, ...]]:
         common = sum(sign in COMMON or sign in TRADITIONAL for sign in letters)
         if letters and broken <= 0.1 * len(texts_read) and common > 0.08 * len(letters):
             return encoding, (_("It reads as Chinese in {encoding}.", encoding=encoding.upper()),)
+    signs = [sign for line in wide for sign in line.decode("cp1252", "replace") if ord(sign) > 127]
+    if sum(sign in WESTERN for sign in signs) >= 0.9 * len(signs):
+        return "cp1252", (_("It is no UTF-8; by the frequency of its letters it is {encoding}.", encoding="CP1252"),)
     from charset_normalizer import from_bytes
 
     best = from_bytes(b"\n".join(wide)[:65536], cp_isolation=["shift_jis", "euc_jp", "euc_kr", "cp1252", "cp1250",
@@ -288,6 +291,7 @@ def _older(sample: bytes, lines: list[bytes]) -> tuple[str, tuple[Words, ...]]:
     )
 
 
+WESTERN = set("éèêëàâäáåãæçîïíìñôöóòõøœùûüúßÉÈÀÂÄÁÅÇÖÓØÜÚÑß¿¡«»’‘“”–—…°§€")
 TRADITIONAL = set(
     "的一是不了在有人我這個們來大中上國為說時要就會也對生能子那得於著下自之年過發後作里用道行所然家種事成方多經麼去法學如都同現當沒動面起看定天分還進好小部其些主樣理心"
 )

@@ -1,0 +1,296 @@
+"""Data that people bring: recognised by content, read in a process of its own, kept in versions, learnt from."""
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+from conftest import wait_for
+
+from bigmodel.core import catalog
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import Words, say
+from bigmodel.data.own import child, roles
+from bigmodel.data.own.reader import read
+from bigmodel.data.own.recognise import encoding_of, has_header
+from bigmodel.data.own.shelf import slug_of, title_of
+from bigmodel.data.own.writing import lines_of
+from bigmodel.studio import Studio, imports
+from bigmodel.torture import bad_files
+
+EXPECTED = Path(__file__).parent / "bad_files" / "expected.json"
+WORDS = ["the", "film", "was", "good", "bad", "great", "awful", "story", "acting", "plot", "boring", "nice", "really", "very", "much"]
+
+
+@pytest.fixture
+def studio(home):
+    one = Studio(home)
+    yield one
+    one.close()
+
+
+def reviews(rows=60, bad=0):
+    chance = random.Random(1)
+    lines = [f'"{" ".join(chance.choices(WORDS, k=9))}",{chance.choice(["good", "bad"])}' for _ in range(rows)]
+    return ("review,stars\n" + "\n".join(lines + ["broken"] * bad) + "\n").encode()
+
+
+def bring(studio, name, data, **corrected):
+    """A file from the upload to the shelf; the data set."""
+    parcel = studio.imports.receive(name, [data])
+    job = studio.begin_import(parcel.id, studio.look_into(parcel.id, corrected).plan, wait=True)
+    if job.refusal:
+        raise job.refusal
+    return catalog.dataset(job.name)
+
+
+def trained(studio, task, architecture, dataset, **settings):
+    spec = {"task": task, "architecture": architecture, "dataset": dataset.name}
+    known = RunSpec.check(spec).settings
+    small = {"epochs": 1, "max_steps": 3, "batch_size": 8, "width": 32, "layers": 1, "attention_heads": 2, "block_size": 16,
+             "vocabulary": 400, "channels": 4, "sentence_length": 16, "precision": "fp32"} | settings  # fmt: skip
+    studio.serve()
+    run = studio.launch(spec | {"settings": {name: value for name, value in small.items() if name in known}})
+    wait_for(lambda: studio.run(run).over)
+    return studio.run(run)
+
+
+# -- from a file to a model --------------------------------------------------------------------------------
+def test_a_stranger_s_table_becomes_a_model_that_answers(studio):
+    dataset = bring(studio, "My Reviews (1).csv", reviews())
+    run = trained(studio, "text-generation", "gpt", dataset)
+    assert run.state == "finished", run.error
+    assert run.spec.dataset == dataset.name and "@" in dataset.name
+    assert studio.examples(run.id)[0]["prompt"]
+    assert list(studio.ask(run.id, {"prompt": "the film", "max_new_tokens": 3}))[-1].done
+
+
+def test_a_stranger_s_pictures_become_a_model(studio):
+    shown = {f"{'cats' if n % 2 else 'dogs'}/{n}.png": bad_files.picture(n, side=20 + n % 3) for n in range(40)}
+    dataset = bring(studio, "pets.zip", bad_files.archive(shown))
+    assert dataset.columns["label"].names == ("cats", "dogs")
+    assert trained(studio, "image-classification", "cnn", dataset).state == "finished"
+
+
+def test_a_stranger_s_memory_of_translations_becomes_a_model(studio):
+    pairs = [(f"Open file {n} of {n % 7}", f"打开第 {n} 个文件，共 {n % 7} 个") for n in range(60)]
+    dataset = bring(studio, "mine.tmx", bad_files.tmx(pairs))
+    assert trained(studio, "translation", "transformer", dataset).state == "finished"
+
+
+# -- recognised --------------------------------------------------------------------------------------------
+def test_text_is_no_part_of_context():
+    made = [roles.column(name, values) for name, values in (("context", ["a b c"] * 3), ("Review_Text", ["d"] * 3))]
+    assert [roles.called(one, "text") for one in made] == [False, True]
+
+
+def test_the_longest_texts_are_the_text_and_the_few_values_the_class():
+    rows = [{"id": str(n), "body of it": f"a longer sentence number {n}", "mood": "ab"[n % 2]} for n in range(40)]
+    columns = [roles.column(name, [row[name] for row in rows]) for name in rows[0]]
+    chosen, split, _why = roles.choose(columns)
+    assert chosen == {"text": "body of it", "label": "mood"} and not split
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "big5", "utf-16", "utf-8-sig"])
+def test_chinese_is_read_in_every_encoding_it_comes_in(encoding, studio):
+    texts = [
+        f"這個電影的情節很好看{n}了的我" if encoding == "big5" else f"这个电影的情节很好看{n}了的我" for n in range(20)
+    ]
+    dataset = bring(studio, "a.csv", ("text\n" + "\n".join(texts) + "\n").encode(encoding), delimiter="")
+    assert {row["text"] for row in studio.peek(dataset.name)} <= set(texts)
+
+
+def test_latin_letters_of_an_old_encoding_are_told_from_utf_8():
+    assert encoding_of("été à la plage, très agréable\n".encode("latin-1") * 20)[0] in (
+        "cp1252",
+        "iso8859-1",
+        "iso8859_1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "header"), [(["text", "label"], True), (["it was good", "1"], False), (["Kommentar", "Note"], True)]
+)
+def test_a_first_row_of_data_is_no_header(first, header):
+    rows = [first] + [["and so it went on for a while", str(n)] for n in range(10)]
+    assert has_header(rows, 2) == header
+
+
+# -- nothing is lost ---------------------------------------------------------------------------------------
+def test_rows_that_cannot_be_read_are_set_aside_with_number_and_reason(studio):
+    dataset = bring(studio, "r.csv", reviews(60, bad=2))
+    manifest = dataset.version.manifest
+    assert sum(manifest["rows"].values()) == 60 and manifest["aside"] == 2
+    aside = studio.set_aside(dataset.name)
+    assert [row["row"] for row in aside] == [62, 63] and aside[0]["raw"] == "broken"
+    assert say(Words.from_json(aside[0]["reason"]), "zh") == "有 1 个字段，应为 2 个。"
+
+
+def test_a_mended_row_is_taken_in_as_a_new_version(studio):
+    old = bring(studio, "r.csv", reviews(60, bad=2))
+    new = catalog.dataset(studio.derive(old.name, [{"mend": {62: {"text": "mended", "label": "good"}}}]))
+    assert sum(new.version.manifest["rows"].values()) == 61 and new.version.manifest["aside"] == 1
+    assert "mended" in {row["text"] for row in studio.peek(new.name)}
+    assert "mended" not in {row["text"] for row in studio.peek(old.name)}
+
+
+def test_the_original_is_kept_as_it_came(studio):
+    data = reviews(60, bad=1)
+    dataset = bring(studio, "r.csv", data)
+    (kept,) = (dataset.version.folder.parents[1] / "original").glob("file*")
+    assert kept.read_bytes() == data
+
+
+def test_a_quote_that_is_never_closed_costs_one_row(studio):
+    data = reviews(30) + b'"never closed,good\n' + reviews(30)[13:]
+    manifest = bring(studio, "r.csv", data).version.manifest
+    assert sum(manifest["rows"].values()) == 60 and manifest["aside"] == 1
+
+
+# -- versions ----------------------------------------------------------------------------------------------
+def test_the_same_steps_on_the_same_source_have_the_same_hash(studio, tmp_path):
+    other = Studio(tmp_path / "other")
+    steps = [{"drop": [3]}, {"edit": {4: {"label": "so so"}}}]
+    names = []
+    for one in (studio, other):
+        parcel = one.imports.receive(f"{len(names)}.csv", [reviews()])
+        job = one.begin_import(parcel.id, one.look_into(parcel.id).plan, title="same", wait=True)
+        names.append(one.derive(job.name, steps))
+    assert names[0] == names[1]
+
+
+def test_a_step_changes_the_new_version_and_never_the_old(studio):
+    old = bring(studio, "r.csv", reviews())
+    before = old.path().read_bytes()
+    new = catalog.dataset(studio.derive(old.name, [{"drop": [2, 3]}, {"edit": {"4": {"label": "so so"}}}]))
+    assert sum(new.version.manifest["rows"].values()) == 58 and "so so" in new.columns["label"].names
+    assert old.path().read_bytes() == before and catalog.dataset(new.version.slug).name == new.name
+    studio.use_version(old.name)
+    assert catalog.dataset(old.version.slug).name == old.name
+
+
+def test_rows_that_were_changed_on_the_disk_are_not_learnt_from(studio):
+    dataset = bring(studio, "r.csv", reviews())
+    dataset.path().chmod(0o644)
+    dataset.path().write_bytes(dataset.path().read_bytes() + b"x")
+    with pytest.raises(Refusal, match="has changed"):
+        dataset.rows()
+
+
+def test_equal_rows_never_stand_in_two_parts(studio):
+    data = b"text\n" + b"".join(b"sentence number %d\n" % (n % 50) for n in range(500))
+    rows = bring(studio, "r.csv", data, delimiter="").rows()
+    parts = [set(rows[split]["text"]) for split in ("train", "validation", "test")]
+    assert all(parts) and not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+@pytest.mark.parametrize(
+    "step", [{"drop": ["x"]}, {"move": [1]}, {"drop": [10_000]}, {"edit": {"2": {"other": "x"}}}, "drop"]
+)
+def test_a_step_that_is_none_is_refused(studio, step):
+    dataset = bring(studio, "r.csv", reviews())
+    with pytest.raises(Refusal):
+        studio.derive(dataset.name, [step])
+    assert len(studio.data_versions(dataset.version.slug)) == 1
+
+
+def test_the_same_file_twice_is_one_data_set(studio):
+    names = {bring(studio, "r.csv", reviews()).name for _ in range(2)}
+    assert len(names) == 1 and len(studio.own_datasets()) == 1
+
+
+def test_a_deleted_data_set_is_gone_and_its_runs_can_be_looked_at(studio):
+    dataset = bring(studio, "r.csv", reviews())
+    studio.delete_dataset(dataset.version.slug)
+    assert catalog.find_dataset(dataset.name) is None and not studio.own_datasets()
+
+
+# -- the process -------------------------------------------------------------------------------------------
+def test_what_takes_too_much_memory_is_refused_and_the_process_gone(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import bigmodel.core.limits as l; l.CHILD_BYTES = 40 * 2**20\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[1]}")
+    (tmp_path / "a.csv").write_bytes(reviews(200_000))
+    plan = {"format": "csv", "roles": {"text": "review", "label": "stars"}}
+    with pytest.raises(Refusal, match="more memory"):
+        read({"do": "import", "path": str(tmp_path / "a.csv"), "plan": plan, "folder": str(tmp_path)}, seconds=30)
+
+
+def test_a_reading_that_is_cancelled_leaves_nothing(studio):
+    parcel = studio.imports.receive("r.csv", [reviews(300_000)])
+    job = studio.begin_import(parcel.id, studio.look_into(parcel.id).plan)
+    wait_for(lambda: job.progress.get("rows"))
+    studio.cancel_import(parcel.id)
+    wait_for(lambda: job.state == imports.CANCELLED)
+    assert not studio.own_datasets() and not list((studio.home / "staging").glob("data-*"))
+
+
+def test_a_path_outside_the_allowed_folders_is_refused(studio, tmp_path, monkeypatch):
+    (tmp_path / "secret.csv").write_bytes(reviews())
+    (studio.home / "inbox").mkdir()
+    (studio.home / "inbox" / "link.csv").symlink_to("/etc/passwd")
+    for path in (
+        "/etc/passwd",
+        str(studio.home / "inbox" / "link.csv"),
+        str(studio.home / "inbox" / ".." / "secret.csv"),
+    ):
+        with pytest.raises(Refusal):
+            studio.place(path)
+    monkeypatch.setenv("BIGMODEL_DATA_ROOTS", str(tmp_path))
+    assert studio.place(str(tmp_path / "secret.csv")).path == tmp_path / "secret.csv"
+
+
+# -- bad input ---------------------------------------------------------------------------------------------
+def outcome(name, data, folder):
+    """What a person is told of a file, in both languages."""
+    (folder / "file").write_bytes(data)
+    (folder / "out").mkdir()
+    try:
+        found = child.look({"path": str(folder / "file"), "name": name}, None)
+        request = {"path": str(folder / "file"), "plan": found["plan"], "folder": str(folder / "out")}
+        written = child.import_rows(request, lambda **_: None)
+    except Refusal as refusal:
+        return {language: refusal.say(language) for language in ("en", "zh")}
+    aside = list(lines_of(folder / "out" / "aside.jsonl"))
+    assert sum(row["count"] for row in aside) == written["aside"]
+    return {"rows": sum(written["rows"].values()), "aside": written["aside"]} | {
+        language: [say(Words.from_json(row["reason"]), language) for row in aside] for language in ("en", "zh")
+    }
+
+
+def test_there_are_enough_broken_files_and_each_says_what_is_wrong_in_chinese():
+    expected = json.loads(EXPECTED.read_text("utf-8"))
+    assert set(expected) == set(bad_files.broken()) and len(expected) >= 80
+    for name, told in expected.items():
+        words = told["zh"] if isinstance(told["zh"], list) else [told["zh"]]
+        assert all(any("\u4e00" <= sign <= "\u9fff" for sign in one) for one in words), name
+
+
+@pytest.mark.parametrize("name", sorted(bad_files.broken()))
+def test_a_broken_file_gets_the_message_it_must(name, tmp_path):
+    assert outcome(name, bad_files.broken()[name], tmp_path) == json.loads(EXPECTED.read_text("utf-8"))[name]
+
+
+def test_some_mutated_files_lose_nothing(tmp_path):
+    from bigmodel.torture.bad_input import _bring, mutated
+    from bigmodel.torture.row import Found
+
+    chance, found = random.Random(int(time.time())), Found()
+    for number in range(8):
+        name, data = mutated(chance)
+        (tmp_path / f"{number}.seed").write_bytes(data)
+        _bring(tmp_path / str(number), name, data, found)
+    assert not found.failures
+
+
+def test_hostile_names_touch_nothing(tmp_path):
+    from bigmodel.torture.bad_input import ODD, hostile_names
+
+    assert not hostile_names(len(ODD), tmp_path).failures
+
+
+@pytest.mark.parametrize("name", ["con", "NUL.csv", "../../x", "数据", "a" * 300, "\u202egnp.exe", ""])
+def test_every_name_becomes_one_that_every_system_allows(name):
+    assert slug_of(name) and slug_of(name).isascii() and len(slug_of(name)) <= 50
+    assert slug_of(name) not in ("con", "nul") and title_of(name).isprintable()
