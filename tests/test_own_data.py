@@ -20,7 +20,7 @@ from bigmodel.data.own.writing import lines_of
 from bigmodel.studio import Studio, imports
 from bigmodel.torture import bad_files
 
-EXPECTED = Path(__file__).parent / "bad_files" / "expected.json"
+EXPECTED = Path(__file__).with_name("bad_files.json")
 WORDS = ["the", "film", "was", "good", "bad", "great", "awful", "story", "acting", "plot", "boring", "nice", "really", "very", "much"]
 
 
