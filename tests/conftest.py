@@ -68,7 +68,7 @@ def home(tmp_path, monkeypatch):
 
 SMALL = {
     "width": 32, "attention_heads": 2, "layers": 1, "embedding": 32, "units": 32, "channels": 8, "stages": 2, "blocks": 1,
-    "block_size": 32, "sentence_length": 32, "vocabulary": 1000, "batch_size": 16, "dropout": 0.0,
+    "block_size": 32, "sentence_length": 32, "text_length": 32, "vocabulary": 1000, "batch_size": 16, "dropout": 0.0,
     "max_steps": 60, "eval_every": 60, "learning_rate": 0.004, "schedule": "constant", "warmup": 0.0, "optimizer": "adam",
     "precision": "fp32", "device": "cpu", "label_smoothing": 0.0,
 }  # fmt: skip
@@ -85,7 +85,8 @@ def small(task, architecture, dataset, **more):
     from bigmodel.core.spec import RunSpec
 
     names = set(RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset}).settings)
-    patient = {"max_steps": 200, "eval_every": 200} if architecture == "vit" else {}  # it is slow to begin
+    patient = {"max_steps": 200, "eval_every": 200} if architecture in ("vit", "bert") else {}  # slow to begin
+    patient |= {"learning_rate": 0.001} if architecture == "bert" else {}  # its norms come after the layers
     settings = {name: value for name, value in (SMALL | patient | more).items() if name in names}
     return RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset, "settings": settings})
 

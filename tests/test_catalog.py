@@ -20,7 +20,7 @@ FITTING = [
     )
     if fits(task, architecture, dataset)
 ]
-LIBRARY = {"gpt", "transformer", "vit", "resnet"}  # networks whose class is transformers' own
+LIBRARY = {"gpt", "bert", "transformer", "vit", "resnet"}  # networks whose class is transformers' own
 
 
 @pytest.mark.parametrize("names", FITTING, ids="/".join)
@@ -58,6 +58,7 @@ def test_what_was_trained_opens_in_plain_transformers(names, trained, tmp_path):
         "causal-lm": "from transformers import pipeline; print(pipeline('text-generation', model=F)('a', max_new_tokens=3)[0]['generated_text'])",
         "seq2seq-lm": "from transformers import AutoModelForSeq2SeqLM as M, AutoTokenizer as T; t = T.from_pretrained(F); "
         "print(t.batch_decode(M.from_pretrained(F).generate(**t('Open file', return_tensors='pt', return_token_type_ids=False), max_new_tokens=3)))",
+        "text-classification": "from transformers import pipeline; print(pipeline('text-classification', model=F)('Who was it?')[0]['label'])",
         "image-classification": "from PIL import Image; from transformers import pipeline; print(pipeline('image-classification', model=F)(Image.new('L', (28, 28)))[0]['label'])",
     }[catalog.task(names[0]).head]  # fmt: skip
     guard = "import sys; sys.modules['bigmodel'] = None; F = sys.argv[1]; "  # any import of ours would fail

@@ -1,4 +1,4 @@
-"""LSTM text generator: embedding, one long short-term memory, softmax over the vocabulary."""
+"""LSTM: embedding, long short-term memory, softmax over the vocabulary or over the classes of a text."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Lstm(Architecture):
     order = 20
     title = _("LSTM")
     about = _(
-        "Reads a text token by token and keeps what matters in a memory. The classic text generator: embedding, LSTM, softmax."
+        "Reads a text token by token and keeps what matters in a memory. The classic network for text: embedding, LSTM, softmax."
     )
     paper = "Hochreiter, Schmidhuber 1997, Long Short-Term Memory"
-    heads = frozenset({"causal-lm"})
+    heads = frozenset({"causal-lm", "text-classification"})
     knobs = (
         Number(
             name="embedding",
@@ -73,39 +73,54 @@ class Lstm(Architecture):
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         """Embedding (vocabulary x embedding), LSTM, Dense to the vocabulary. The vocabulary has the size that
-        was asked for, as in Keras, even where the data fills less of it."""
-        config_class, model_class = classes()
-        return model_class(
-            config_class(
-                vocab_size=max(settings["vocabulary"], facts["vocabulary"]),
-                embedding_size=settings["embedding"],
-                hidden_size=settings["units"],
-                num_hidden_layers=settings["layers"],
-                dropout=settings["dropout"],
-                bos_token_id=facts["end"],
-                eos_token_id=facts["end"],
-                pad_token_id=facts["pad"],
+        was asked for, as in Keras, even where the data fills less of it. Where there are classes, Dense to them."""
+        config_class, writer, reader = classes()
+        sizes = {
+            "vocab_size": max(settings["vocabulary"], facts["vocabulary"]),
+            "embedding_size": settings["embedding"],
+            "hidden_size": settings["units"],
+            "num_hidden_layers": settings["layers"],
+            "dropout": settings["dropout"],
+            "pad_token_id": facts["pad"],
+        }
+        if "classes" in facts:
+            names = dict(enumerate(facts["classes"]))
+            return reader(
+                config_class(**sizes, id2label=names, label2id={name: place for place, name in names.items()})
             )
-        )
+        return writer(config_class(**sizes, bos_token_id=facts["end"], eos_token_id=facts["end"]))
 
     def register(self) -> None:
         classes()
 
     def diagram(self, settings: Mapping) -> list[Layer]:
+        reads = "text_length" in settings  # texts as a whole, where it is not to write them
+        last = [
+            Layer(_("Mean over the tokens"), f"{settings['units']}"),
+            Layer(_("Softmax over the classes")),
+        ]
         return [
-            Layer(_("Tokens"), f"{settings['block_size']}"),
+            Layer(_("Tokens"), f"{settings['text_length' if reads else 'block_size']}"),
             Layer(_("Embedding"), f"{settings['vocabulary']} x {settings['embedding']}"),
             Layer(_("LSTM"), f"{settings['units']}", settings["layers"]),
-            Layer(_("Softmax over the vocabulary"), f"{settings['vocabulary']}"),
+            *(last if reads else [Layer(_("Softmax over the vocabulary"), f"{settings['vocabulary']}")]),
         ]
 
 
 @cache
-def classes() -> tuple[type, type]:
-    """The config and the model, registered with transformers' Auto classes in this process."""
+def classes() -> tuple[type, type, type]:
+    """The config, the model that writes texts and the one that classifies them, registered with transformers' Auto
+    classes in this process."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PretrainedConfig, PreTrainedModel
-    from transformers.modeling_outputs import CausalLMOutputWithPast
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSequenceClassification,
+        GenerationMixin,
+        PretrainedConfig,
+        PreTrainedModel,
+    )
+    from transformers.modeling_outputs import CausalLMOutputWithPast, SequenceClassifierOutput
 
     class LstmConfig(PretrainedConfig):
         model_type = "bigmodel-lstm"
@@ -119,14 +134,12 @@ def classes() -> tuple[type, type]:
         eos_token_id: int | None = None
         pad_token_id: int | None = None
 
-    class LstmForCausalLM(PreTrainedModel, GenerationMixin):
-        """input_ids (batch, tokens) -> logits (batch, tokens, vocabulary); the state (h, c) travels as
-        `past_key_values`, each (layers, batch, units)."""
+    class Network(PreTrainedModel):
+        """Embedding, LSTM, and Dense to so many answers."""
 
         config_class = LstmConfig
-        _is_stateful = True  # the state cannot be cut back, so assisted decoding is out
 
-        def __init__(self, config: LstmConfig):
+        def __init__(self, config: LstmConfig, answers: int):
             super().__init__(config)
             self.embedding = torch.nn.Embedding(config.vocab_size, config.embedding_size)
             self.dropout = torch.nn.Dropout(config.dropout)
@@ -137,7 +150,7 @@ def classes() -> tuple[type, type]:
                 batch_first=True,
                 dropout=config.dropout if config.num_hidden_layers > 1 else 0.0,
             )
-            self.dense = torch.nn.Linear(config.hidden_size, config.vocab_size)
+            self.dense = torch.nn.Linear(config.hidden_size, answers)
             self.post_init()
 
         def _init_weights(self, module):
@@ -165,6 +178,15 @@ def classes() -> tuple[type, type]:
         def set_input_embeddings(self, value):
             self.embedding = value
 
+    class LstmForCausalLM(Network, GenerationMixin):
+        """input_ids (batch, tokens) -> logits (batch, tokens, vocabulary); the state (h, c) travels as
+        `past_key_values`, each (layers, batch, units)."""
+
+        _is_stateful = True  # the state cannot be cut back, so assisted decoding is out
+
+        def __init__(self, config: LstmConfig):
+            super().__init__(config, config.vocab_size)
+
         def forward(self, input_ids, past_key_values=None, use_cache=None, labels=None, **ignored):
             state = past_key_values if isinstance(past_key_values, tuple) else None
             hidden, state = self.lstm(self.dropout(self.embedding(input_ids)), state)
@@ -184,6 +206,23 @@ def classes() -> tuple[type, type]:
                 input_ids = input_ids[:, -1:]
             return {"input_ids": input_ids, "past_key_values": past_key_values, "use_cache": True}
 
+    class LstmForSequenceClassification(Network):
+        """input_ids and attention_mask (batch, tokens), padded on the right -> logits (batch, classes), from the mean
+        of what the LSTM has said at each token."""
+
+        def __init__(self, config: LstmConfig):
+            super().__init__(config, config.num_labels)
+
+        def forward(self, input_ids, attention_mask=None, labels=None, **ignored):
+            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            hidden, _state = self.lstm(self.dropout(self.embedding(input_ids)))
+            mask = mask[..., None].to(hidden.dtype)
+            mean = (hidden * mask).sum(1) / mask.sum(1)
+            logits = self.dense(self.dropout(mean))
+            loss = None if labels is None else torch.nn.functional.cross_entropy(logits, labels)
+            return SequenceClassifierOutput(loss=loss, logits=logits)
+
     AutoConfig.register(LstmConfig.model_type, LstmConfig, exist_ok=True)
     AutoModelForCausalLM.register(LstmConfig, LstmForCausalLM, exist_ok=True)
-    return LstmConfig, LstmForCausalLM
+    AutoModelForSequenceClassification.register(LstmConfig, LstmForSequenceClassification, exist_ok=True)
+    return LstmConfig, LstmForCausalLM, LstmForSequenceClassification

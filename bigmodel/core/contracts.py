@@ -29,19 +29,31 @@ class Head:
     inputs: keyword arguments of `forward`.  logits: shape of what comes back as `.logits`.
     labels: shape of the labels in a batch. Labels are already aligned with the logits (a language
     model's are shifted when the batch is made) and -100 marks a position that does not count.
+    auto: the class of transformers that opens such a model.
     """
 
     inputs: tuple[str, ...]
     logits: str
     labels: str
+    auto: str
 
 
 HEADS: Mapping[str, Head] = {
-    "causal-lm": Head(("input_ids",), "batch, tokens, vocabulary", "batch, tokens"),
+    "causal-lm": Head(("input_ids",), "batch, tokens, vocabulary", "batch, tokens", "AutoModelForCausalLM"),
     "seq2seq-lm": Head(
-        ("input_ids", "attention_mask", "decoder_input_ids"), "batch, target tokens, vocabulary", "batch, target tokens"
+        ("input_ids", "attention_mask", "decoder_input_ids"),
+        "batch, target tokens, vocabulary",
+        "batch, target tokens",
+        "AutoModelForSeq2SeqLM",
     ),
-    "image-classification": Head(("pixel_values",), "batch, classes", "batch"),
+    "image-classification": Head(("pixel_values",), "batch, classes", "batch", "AutoModelForImageClassification"),
+    "text-classification": Head(
+        ("input_ids", "attention_mask"), "batch, classes", "batch", "AutoModelForSequenceClassification"
+    ),
+    # of a pretraining: `places` are those of the flattened batch that are asked for
+    "masked-lm": Head(
+        ("input_ids", "attention_mask", "places"), "places, vocabulary", "places", "AutoModelForMaskedLM"
+    ),
 }
 
 

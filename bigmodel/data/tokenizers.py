@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PAD, UNKNOWN, END = "<pad>", "<unk>", "<eos>"
+BEGIN, CLOSE, MASK = "<cls>", "<sep>", "<mask>"  # around a text that is read as a whole; in the place of a hidden token
 CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 
 
@@ -21,13 +22,28 @@ def is_chinese(texts: Iterable[str]) -> bool:
     return len(CHINESE.findall(sample)) > len(sample) / 3
 
 
-def train_tokenizer(texts: Sequence[str], kind: str, vocabulary: int) -> PreTrainedTokenizerFast:
-    """A fast tokenizer of at most `vocabulary` entries. kind: 'auto', 'characters' or 'bpe'."""
+def train_tokenizer(texts: Sequence[str], kind: str, vocabulary: int, marked: bool = False) -> PreTrainedTokenizerFast:
+    """A fast tokenizer of at most `vocabulary` entries. kind: 'auto', 'characters' or 'bpe'.
+
+    marked: for networks that read a text as a whole and write none. Each text stands between two marks, there is a mask,
+    and capitals and widths of letters do not count.
+    """
     if kind == "auto":
         kind = "characters" if is_chinese(texts) else "bpe"
-    tokenizer = (_characters if kind == "characters" else _byte_pairs)(texts, vocabulary)
     from transformers import PreTrainedTokenizerFast
 
+    train = _characters if kind == "characters" else _byte_pairs
+    if marked:
+        return PreTrainedTokenizerFast(
+            tokenizer_object=_marked(train, texts, vocabulary),
+            pad_token=PAD,
+            unk_token=UNKNOWN,
+            cls_token=BEGIN,
+            sep_token=CLOSE,
+            mask_token=MASK,
+            clean_up_tokenization_spaces=False,
+        )
+    tokenizer = train(texts, vocabulary, [PAD, UNKNOWN, END])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -38,20 +54,35 @@ def train_tokenizer(texts: Sequence[str], kind: str, vocabulary: int) -> PreTrai
     )
 
 
-def _characters(texts: Sequence[str], vocabulary: int):
+def _marked(train: Callable, texts: Sequence[str], vocabulary: int):
+    """A tokenizer whose texts are made alike first and then stand between marks."""
+    from tokenizers import normalizers, processors
+
+    alike = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    special = [PAD, UNKNOWN, BEGIN, CLOSE, MASK]
+    tokenizer = train([alike.normalize_str(text) for text in texts], vocabulary, special)
+    tokenizer.normalizer = alike
+    marks = [(mark, special.index(mark)) for mark in (BEGIN, CLOSE)]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A {CLOSE}", pair=f"{BEGIN} $A {CLOSE} $B {CLOSE}", special_tokens=marks
+    )
+    return tokenizer
+
+
+def _characters(texts: Sequence[str], vocabulary: int, special: Sequence[str]):
     """Every character is a token; those that are too rare for the vocabulary are unknown."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     counts = Counter(character for text in texts for character in text)
     common = sorted(counts, key=lambda character: (-counts[character], character))
-    entries = [PAD, UNKNOWN, END, *common[: vocabulary - 3]]
+    entries = [*special, *common[: vocabulary - len(special)]]
     tokenizer = Tokenizer(models.WordLevel({entry: index for index, entry in enumerate(entries)}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
     return tokenizer
 
 
-def _byte_pairs(texts: Sequence[str], vocabulary: int):
+def _byte_pairs(texts: Sequence[str], vocabulary: int, special: Sequence[str]):
     """Byte-level BPE (Radford et al. 2019): nothing is unknown, and decoding gives back the very text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -60,7 +91,7 @@ def _byte_pairs(texts: Sequence[str], vocabulary: int):
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[PAD, UNKNOWN, END],
+        special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

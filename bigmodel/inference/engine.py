@@ -13,7 +13,7 @@ from typing import Any
 
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block, Note
-from bigmodel.core.contracts import Architecture, Task
+from bigmodel.core.contracts import HEADS, Architecture, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import check_inputs
 from bigmodel.core.words import _
@@ -27,12 +27,7 @@ def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
     import transformers
 
     architecture.register()
-    auto = {
-        "causal-lm": transformers.AutoModelForCausalLM,
-        "seq2seq-lm": transformers.AutoModelForSeq2SeqLM,
-        "image-classification": transformers.AutoModelForImageClassification,
-    }[head]
-    model = auto.from_pretrained(
+    model = getattr(transformers, HEADS[head].auto).from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
     )
     return model.eval()

@@ -17,6 +17,7 @@ OTHERS = {
     "text-generation": ("loss", "perplexity", "accuracy"),
     "translation": ("bleu", "accuracy"),
     "image-classification": ("f1",),
+    "text-classification": ("f1",),
 }
 MARK = {True: "yes", False: "**no**", None: ""}
 

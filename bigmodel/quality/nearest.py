@@ -15,7 +15,7 @@ def nearest(train_sources: Sequence[str], train_targets: Sequence[str], sources:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    lengths = (1, 3) if _without_spaces(train_sources) else (3, 5)
+    lengths = (1, 3) if without_spaces(train_sources) else (3, 5)
     vectors = TfidfVectorizer(analyzer="char", ngram_range=lengths, sublinear_tf=True)
     known = vectors.fit_transform(train_sources).T.tocsc()
     asked = vectors.transform(sources)
@@ -38,6 +38,6 @@ def baselines(train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]])
     }
 
 
-def _without_spaces(texts: Sequence[str]) -> bool:
+def without_spaces(texts: Sequence[str]) -> bool:
     text = "".join(texts[:1000])
     return sum("぀" <= one <= "鿿" for one in text) > len(text) / 4

@@ -7,7 +7,7 @@ import json
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.contracts import HEADS, LOSS, Metric, Task
 from bigmodel.studio import Model
 from bigmodel.ui import amounts, model_facts, places
 from bigmodel.ui.language import _, plain, say
@@ -15,11 +15,6 @@ from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
 
 SHOWN = 2  # metrics on a card
-AUTO_CLASSES = {  # head -> the class of transformers that opens it
-    "causal-lm": "AutoModelForCausalLM",
-    "seq2seq-lm": "AutoModelForSeq2SeqLM",
-    "image-classification": "AutoModelForImageClassification",
-}
 
 
 def model_card(model: Model) -> None:
@@ -98,8 +93,8 @@ def _is_own(model: Model) -> bool:
 
 def opening(model: Model, task: Task, own: bool = False) -> str:
     """The lines of transformers that open the model's folder."""
-    auto = AUTO_CLASSES.get(task.head, "AutoModel")
-    processor = "AutoImageProcessor" if task.head == "image-classification" else "AutoTokenizer"
+    head = HEADS[task.head]
+    auto, processor = head.auto, "AutoImageProcessor" if "pixel_values" in head.inputs else "AutoTokenizer"
     folder = str(model.folder)
     named = (
         f"from bigmodel.core import catalog\ncatalog.architecture({model.architecture!r}).register()\n" if own else ""

@@ -1,0 +1,151 @@
+"""BERT: a transformer that reads a text from both sides at once, and can first learn the language of its texts by guessing
+masked words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bigmodel.architectures.gpt import divide
+from bigmodel.core.contracts import Architecture, Layer
+from bigmodel.core.fields import Number
+from bigmodel.core.words import _
+
+
+class Bert(Architecture):
+    name = "bert"
+    order = 10
+    title = _("BERT")
+    about = _(
+        "Reads a text from both sides at once. It can first learn the language by guessing masked words of the same texts."
+    )
+    paper = "Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"
+    heads = frozenset({"text-classification"})
+    knobs = (
+        Number(
+            name="pretraining_epochs",
+            label=_("Pretraining epochs"),
+            integer=True,
+            default=0,
+            minimum=0,
+            maximum=1000,
+            help=_(
+                "So many times the network first reads all training texts and guesses masked words of them, without looking at the classes. 0: it begins with the classes at once."
+            ),
+        ),
+        Number(
+            name="layers",
+            label=_("Layers"),
+            integer=True,
+            default=3,
+            minimum=1,
+            maximum=48,
+            help=_("Transformer blocks on top of each other. More can learn more and take longer."),
+        ),
+        Number(
+            name="width",
+            label=_("Width"),
+            integer=True,
+            default=128,
+            minimum=8,
+            maximum=4096,
+            help=_("Numbers that describe one token inside the network."),
+        ),
+        Number(
+            name="attention_heads",
+            label=_("Attention heads"),
+            integer=True,
+            default=4,
+            minimum=1,
+            maximum=64,
+            advanced=True,
+            help=_("Ways in which a token looks at others at the same time. Divides the width."),
+        ),
+        Number(
+            name="dropout",
+            label=_("Dropout"),
+            default=0.1,
+            minimum=0,
+            maximum=0.9,
+            step=0.05,
+            advanced=True,
+            help=_("Part of the signals switched off at random while training, against learning by heart."),
+        ),
+        Number(
+            name="pretraining_rate",
+            label=_("Learning rate of the pretraining"),
+            default=1e-3,
+            minimum=1e-7,
+            maximum=10,
+            advanced=True,
+            help=_("How far each update goes while masked words are guessed."),
+        ),
+    )
+    recipe = {"batch_size": 32, "learning_rate": 5e-4, "epochs": 6, "weight_decay": 0.05, "warmup": 0.1}
+
+    def check(self, settings: Mapping) -> None:
+        divide(settings["width"], settings["attention_heads"])
+
+    def model(self, facts: Mapping, settings: Mapping) -> Any:
+        from transformers import BertForSequenceClassification
+
+        return BertForSequenceClassification(_config(facts, settings))
+
+    def pretraining_model(self, facts: Mapping, settings: Mapping) -> Any:
+        return guesser()(_config(facts, settings))
+
+    def begin_with(self, model: Any, pretrained: Path) -> None:
+        """All but the pooler and the classifier, which the guessing has no use for."""
+        import torch
+
+        guessed = guesser().from_pretrained(
+            pretrained, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
+        model.bert.load_state_dict(guessed.bert.state_dict(), strict=False)
+
+    def diagram(self, settings: Mapping) -> list[Layer]:
+        width = settings["width"]
+        return [
+            Layer(_("Tokens"), f"{settings['text_length']}"),
+            Layer(_("Token and position embedding"), f"{width}"),
+            Layer(_("Self-attention, feed-forward"), f"{settings['attention_heads']} x {width}", settings["layers"]),
+            Layer(_("What the first token has gathered"), f"{width}"),
+            Layer(_("Softmax over the classes")),
+        ]
+
+
+def _config(facts: Mapping, settings: Mapping) -> Any:
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=facts["vocabulary"],
+        hidden_size=settings["width"],
+        intermediate_size=4 * settings["width"],
+        num_hidden_layers=settings["layers"],
+        num_attention_heads=settings["attention_heads"],
+        max_position_embeddings=facts["longest"],
+        hidden_dropout_prob=settings["dropout"],
+        attention_probs_dropout_prob=0.0,  # without it attention is computed in one fused piece
+        initializer_range=min(0.02 * (768 / settings["width"]) ** 0.5, 0.08),  # BERT's, for its width of 768
+        pad_token_id=facts["pad"],
+        id2label=dict(enumerate(facts["classes"])),
+        label2id={name: place for place, name in enumerate(facts["classes"])},
+    )
+
+
+@cache
+def guesser() -> type:
+    """transformers' BertForMaskedLM, which names the words of the asked places only: seven in eight would be for nothing."""
+    from transformers import BertForMaskedLM
+    from transformers.modeling_outputs import MaskedLMOutput
+
+    class BertGuesser(BertForMaskedLM):
+        def forward(self, input_ids: Any, attention_mask: Any, places: Any) -> Any:
+            """input_ids and attention_mask (batch, tokens), places (asked) in the flattened batch -> logits (asked,
+            vocabulary)."""
+            hidden = self.bert(input_ids, attention_mask=attention_mask)[0]
+            return MaskedLMOutput(logits=self.cls(hidden.flatten(0, 1)[places]))
+
+    return BertGuesser

@@ -1,0 +1,230 @@
+"""Text classification: a model says which class a text belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bigmodel.core import limits
+from bigmodel.core.blocks import Block, Note, Scores
+from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.fields import Choice, Number, Text
+from bigmodel.core.words import _
+
+ENCODED = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
+LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
+MEGABATCH = 50  # batches whose texts are sorted by length together
+SHOWN = 10  # classes of an answer
+EXAMPLE_CHARACTERS = 600  # of a text that is offered to be tried
+
+
+class TextClassification(Task):
+    name = "text-classification"
+    order = 25
+    title = _("Text classification")
+    about = _("The model reads a text and says which class it belongs to: its topic, its tone, its author.")
+    icon = ":material/label:"
+    needs = frozenset({"text", "label"})
+    head = "text-classification"
+    losses = ("cross-entropy", "mse")
+    unit = _("texts")
+    metrics = (
+        Metric("accuracy", _("Accuracy"), percent=True, help=_("The part of the texts whose class is found.")),
+        LOSS,
+        Metric(
+            "precision",
+            _("Class precision"),
+            percent=True,
+            help=_("Of the texts that are put into a class, how many belong there; the mean over the classes."),
+        ),
+        Metric(
+            "recall",
+            _("Recall"),
+            percent=True,
+            help=_("Of the texts of a class, how many are found; the mean over the classes."),
+        ),
+        Metric(
+            "f1",
+            _("F1"),
+            percent=True,
+            help=_("The harmonic mean of precision and recall; the mean over the classes."),
+        ),
+        Metric(
+            "f1_weighted",
+            _("F1, weighted"),
+            percent=True,
+            help=_("F1 of each class, the mean weighted by how many texts a class has."),
+        ),
+    )
+    fields = (
+        Number(
+            name="text_length",
+            label=_("Longest text"),
+            integer=True,
+            default=128,
+            minimum=8,
+            maximum=4096,
+            help=_("The model reads so many tokens of a text, the first ones. Longer sees more and costs more."),
+        ),
+        Choice(
+            name="tokenizer",
+            label=_("Tokenizer"),
+            default="auto",
+            advanced=True,
+            help=_("How text is cut into tokens: characters suit Chinese, byte-level BPE everything else."),
+            options={"auto": _("Automatic"), "characters": _("Characters"), "bpe": _("Byte-level BPE")},
+        ),
+        Number(
+            name="vocabulary",
+            label=_("Vocabulary size"),
+            integer=True,
+            default=8192,
+            minimum=300,
+            maximum=100_000,
+            advanced=True,
+            help=_("At most this many different tokens."),
+        ),
+    )
+    encoding = ("text_length", "tokenizer", "vocabulary")
+    inputs = (
+        Text(
+            name="text",
+            label=_("Text"),
+            lines=5,
+            required=True,
+            help=_("A text like those the model was trained on."),
+        ),
+    )
+
+    # -- from rows to batches ---------------------------------------------------------------------
+    def processor(self, rows: Any, settings: Mapping) -> Any:
+        from bigmodel.data.tokenizers import train_tokenizer
+
+        texts = list(rows["train"]["text"])
+        tokenizer = train_tokenizer(texts, settings["tokenizer"], settings["vocabulary"], marked=True)
+        tokenizer.model_max_length = settings["text_length"]
+        return tokenizer
+
+    def facts(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        """special: tokens that are no part of a text and are never to be guessed."""
+        return {
+            "classes": list(rows["train"].features["label"].names),
+            "vocabulary": len(processor),
+            "pad": processor.pad_token_id,
+            "mask": processor.mask_token_id,
+            "special": sorted(processor.all_special_ids),
+            "longest": settings["text_length"],
+        }
+
+    def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        """Texts as one stream of tokens with offsets, each between the marks of its tokenizer; labels: (texts,)."""
+        import numpy as np
+
+        texts, parts, lengths = rows["text"], [], [0]
+        for start in range(0, len(texts), ENCODED):
+            some = list(texts[start : start + ENCODED])
+            for ids in processor(some, truncation=True, max_length=settings["text_length"])["input_ids"]:
+                ids = ids or [processor.pad_token_id]  # an empty text of a tokenizer without marks
+                parts.append(np.asarray(ids, dtype=np.int32))
+                lengths.append(len(ids))
+        return {
+            "tokens": np.concatenate(parts),
+            "offsets": np.cumsum(lengths),
+            "labels": np.asarray(rows["label"], dtype=np.int64),
+            "pad": np.asarray(processor.pad_token_id),
+        }
+
+    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+        """Texts of like length together, so that little is padded; the batches in random order."""
+        import numpy as np
+
+        size, lengths = settings["batch_size"], np.diff(arrays["offsets"])
+        if epoch is None:
+            order = np.argsort(lengths, kind="stable")
+            return [order[i : i + size] for i in range(0, len(order), size)]
+        random = np.random.default_rng([settings["seed"], epoch])
+        order = random.permutation(len(lengths))
+        span = size * MEGABATCH
+        chunks = [order[i : i + span] for i in range(0, len(order), span)]
+        chunks = [chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks]
+        batches = [chunk[i : i + size] for chunk in chunks for i in range(0, len(chunk), size)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
+        """input_ids and attention_mask (batch, tokens), labels (batch)."""
+        import numpy as np
+        import torch
+
+        indices = np.asarray(indices)
+        starts, ends = arrays["offsets"][indices], arrays["offsets"][indices + 1]
+        width = min(-(-(ends - starts).max() // LENGTHS) * LENGTHS, settings["text_length"])
+        places = np.arange(width)[None] + starts[:, None]
+        real = places < ends[:, None]
+        tokens = arrays["tokens"][np.minimum(places, len(arrays["tokens"]) - 1)]
+        return {
+            "input_ids": torch.from_numpy(np.where(real, tokens, arrays["pad"]).astype(np.int64)),
+            "attention_mask": torch.from_numpy(real.astype(np.int64)),
+            "labels": torch.from_numpy(np.ascontiguousarray(arrays["labels"][indices])),
+        }
+
+    # -- how good -----------------------------------------------------------------------------------
+    def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
+        import numpy as np
+        import torch
+
+        from bigmodel.training.losses import LOSSES
+
+        device = next(model.parameters()).device
+        loss, guesses, plan = 0.0, [], self.plan(arrays, settings, None)
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            for indices in plan:
+                batch = {name: value.to(device) for name, value in self.batch(arrays, indices, settings, None).items()}
+                labels = batch.pop("labels")
+                logits = model(**batch).logits.float()
+                loss += LOSSES[settings["loss"]](logits, labels).item() * len(labels)
+                guesses.append(logits.argmax(-1).cpu().numpy())
+        model.train(training)
+        truth, guesses = np.asarray(arrays["labels"])[np.concatenate(plan)], np.concatenate(guesses)
+        values = {"accuracy": float((guesses == truth).mean()), "loss": loss / len(truth)}
+        return values | (class_by_class(truth, guesses) if final else {})
+
+    # -- trying it ----------------------------------------------------------------------------------
+    def examples(self, rows: Any, settings: Mapping) -> list[dict]:
+        """Of each class the first, then the others."""
+        short = [row for row in rows if len(row["text"]) <= EXAMPLE_CHARACTERS] or list(rows)
+        first = {row["label"]: row for row in reversed(short)}
+        chosen = [first[label] for label in sorted(first)]
+        chosen += [row for row in short if first[row["label"]] is not row]
+        return [{"text": row["text"]} for row in chosen[:8]]
+
+    def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
+        import torch
+
+        longest = min(
+            processor.model_max_length, getattr(model.config, "max_position_embeddings", limits.PROMPT_CHARACTERS)
+        )
+        read = processor(inputs["text"], truncation=True, max_length=longest, return_tensors="pt")
+        device = next(model.parameters()).device
+        asked = {name: read[name].to(device) for name in ("input_ids", "attention_mask")}
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            chances = model(**asked).logits[0].float().softmax(-1)
+        model.train(training)
+        values, best = (part.tolist() for part in chances.topk(min(len(chances), SHOWN)))
+        yield Scores(tuple(model.config.id2label[place] for place in best), tuple(values))
+        if len(processor(inputs["text"], truncation=True, max_length=longest + 1)["input_ids"]) > longest:
+            yield Note(
+                _("The text is longer than what the model reads: it has seen the first {count} tokens.", count=longest)
+            )
+
+
+def class_by_class(truth: Any, guesses: Any) -> dict[str, float]:
+    """Precision, recall and F1 as the mean over the classes, and F1 weighted by the size of the classes."""
+    from sklearn.metrics import f1_score, precision_recall_fscore_support
+
+    precision, recall, f1, _count = precision_recall_fscore_support(truth, guesses, average="macro", zero_division=0)
+    weighted = f1_score(truth, guesses, average="weighted", zero_division=0)
+    return {"precision": float(precision), "recall": float(recall), "f1": float(f1), "f1_weighted": float(weighted)}
