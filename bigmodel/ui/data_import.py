@@ -19,6 +19,7 @@ from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
 
 TICK = 0.5  # seconds between two looks at a file that is being read
+ORDER = ("image", "text", "label", "source", "target", "messages")  # in which columns are shown
 SUITS = {  # in the order in which they are offered
     ("text",): words("Texts"),
     ("label", "text"): words("Texts with a class"),
@@ -58,8 +59,9 @@ def _look(parcel: Parcel) -> None:
         found = studio().look_into(parcel.id, reading)
     _evidence(parcel, found)
     left, right = st.columns([3, 2], gap="large")
-    with right:
-        _how(parcel, found, key, reading)
+    if found.plan.format not in ("pictures", "parquet", "tmx", "xliff") or found.tables:
+        with right:
+            _how(found, key, reading)
     with left:
         plan = _roles(found, key)
         if plan is not None and dict(plan.roles) != dict(found.plan.roles):
@@ -78,15 +80,14 @@ def _evidence(parcel: Parcel, found: Found) -> None:
         st.metric(_("Rows, about"), amounts.count(found.rows), border=True)
     with st.container(border=True):
         _bold(_("What was found"))
-        for one in found.evidence:
-            st.markdown(f":material/check: {plain(say(one))}")
+        st.markdown("  \n".join(f":material/check: {plain(say(one))}" for one in found.evidence))
 
 
 def _bold(text: str) -> None:
     st.markdown(f"**{text}**")
 
 
-def _how(parcel: Parcel, found: Found, key: str, reading: dict) -> None:
+def _how(found: Found, key: str, reading: dict) -> None:
     """How the file is read; a change looks at it anew."""
     plan, asked = found.plan, {}
     with st.container(border=True):
@@ -142,7 +143,10 @@ def _roles(found: Found, key: str) -> Plan | None:
     )
     chosen: dict[str, str] = {}
     with st.grid(2, min_column_width=200, gap="small") as grid:
-        for role in (one for one in plans.KINDS if one in suits):
+        for role in (one for one in ORDER if one in suits):
+            if found.plan.format == "pictures" and role == "image":
+                chosen[role] = "picture"  # there is no other
+                continue
             with grid.cell():
                 chosen[role] = _column(role, found, names, key)
     return _checked(found, {role: name for role, name in chosen.items() if name})
@@ -192,7 +196,7 @@ def _rows(found: Found, plan: Plan | None) -> None:
                 picture = enlarged(base64.b64decode(row["image"]["base64"]))
                 st.image(picture, caption=row["label"], width=76, alt=row["label"])
     else:
-        order = [role for role in plans.KINDS if role in plan.roles]
+        order = [role for role in ORDER if role in plan.roles]
         rows = [{say(plans.ROLES[role]): row[role] for role in order} for row in found.preview]
         st.dataframe(rows, hide_index=True, height="content", alt=_("The first rows of this file"))
     if found.aside:

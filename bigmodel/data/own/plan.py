@@ -10,12 +10,12 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 
 FORMATS: Mapping[str, Words] = {
-    "csv": _("table of text (CSV, TSV)"),
-    "jsonl": _("JSON, an object a line"),
-    "json": _("JSON, one list of objects"),
-    "text": _("text"),
+    "csv": _("CSV, TSV"),
+    "jsonl": _("JSON lines"),
+    "json": _("JSON list"),
+    "text": _("Text"),
     "parquet": _("Parquet"),
-    "pictures": _("pictures"),
+    "pictures": _("Pictures"),
     "po": _("PO (gettext)"),
     "xliff": _("XLIFF"),
     "tmx": _("TMX"),
