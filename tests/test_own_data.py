@@ -21,7 +21,23 @@ from bigmodel.studio import Studio, imports
 from bigmodel.torture import bad_files
 
 EXPECTED = Path(__file__).with_name("bad_files.json")
-WORDS = ["the", "film", "was", "good", "bad", "great", "awful", "story", "acting", "plot", "boring", "nice", "really", "very", "much"]
+WORDS = [
+    "the",
+    "film",
+    "was",
+    "good",
+    "bad",
+    "great",
+    "awful",
+    "story",
+    "acting",
+    "plot",
+    "boring",
+    "nice",
+    "really",
+    "very",
+    "much",
+]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 PREVIEW = 200  # rows that are looked at
 CARD = 4000  # characters of a card that are shown
 BATCH = 500
+NO_FILES = ("EmptyDatasetError", "DataFilesNotFoundError")  # of `datasets`: nothing in it is a table
 
 
 def about(request: Mapping, tell: Callable) -> dict:
@@ -196,6 +197,11 @@ def explained(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # the libraries raise dozens of kinds: of the net, of the files, of their own
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+        if type(error).__name__ in NO_FILES:
+            raise Refusal(
+                _("{name} holds no tables that can be read.", name=name),
+                do=_("Choose another data set, or fetch its files and bring them."),
+            ) from error
         if _is_of_the_net(error):
             what = _("The Hub cannot be reached: {reason}.", reason=reason)
             raise Refusal(
