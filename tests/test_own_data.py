@@ -83,11 +83,13 @@ def test_a_stranger_s_table_becomes_a_model_that_answers(studio):
     assert list(studio.ask(run.id, {"prompt": "the film", "max_new_tokens": 3}))[-1].done
 
 
-def test_a_stranger_s_pictures_become_a_model(studio):
-    shown = {f"{'cats' if n % 2 else 'dogs'}/{n}.png": bad_files.picture(n, side=20 + n % 3) for n in range(40)}
+@pytest.mark.parametrize("sides", [(20, 23), (300, 340)])
+def test_a_stranger_s_pictures_become_a_model(studio, sides):
+    shown = {f"{'cats' if n % 2 else 'dogs'}/{n}.png": bad_files.picture(n, side=sides[n % 2]) for n in range(40)}
     dataset = bring(studio, "pets.zip", bad_files.archive(shown))
     assert dataset.columns["label"].names == ("cats", "dogs")
-    assert trained(studio, "image-classification", "cnn", dataset).state == "finished"
+    run = trained(studio, "image-classification", "cnn", dataset)
+    assert run.state == "finished", run.error
 
 
 def test_a_stranger_s_memory_of_translations_becomes_a_model(studio):

@@ -11,6 +11,7 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Image
 from bigmodel.core.words import Words, _
 
+LARGEST = 64  # pixels of a side, unless a person asks for more
 SEEN = 512  # pixels of the longer side that are looked at; the models' own pictures are smaller still
 
 
@@ -51,7 +52,24 @@ class ImageClassification(Task):
             ),
             options={"none": _("None"), "shift": _("Shift"), "shift-flip": _("Shift and mirror")},
         ),
+        Choice(
+            name="side",
+            label=_("Picture size"),
+            default="auto",
+            advanced=True,
+            help=_(
+                "To how many pixels pictures are made before a network learns from them. Automatic: as they are, and at most 64 x 64. A pretrained network has a size of its own."
+            ),
+            options={
+                "auto": _("Automatic"),
+                "32": _("32 x 32"),
+                "64": _("64 x 64"),
+                "96": _("96 x 96"),
+                "128": _("128 x 128"),
+            },
+        ),
     )
+    encoding = ("side",)
     inputs = (Image(name="image", label=_("Picture"), help=_("A picture like those the model was trained on.")),)
 
     # -- from rows to batches ---------------------------------------------------------------------
@@ -59,6 +77,9 @@ class ImageClassification(Task):
         from transformers import ViTImageProcessorPil
 
         width, height = _open(rows["train"][0]["image"]).size
+        side = settings.get("side", "auto")
+        if side != "auto" or max(width, height) > LARGEST:  # photos: each step would take minutes
+            width = height = LARGEST if side == "auto" else int(side)
         return ViTImageProcessorPil(
             size={"height": height, "width": width}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True
         )
