@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 BARS = 30  # of a histogram
+LARGE = 64 * 2**20  # bytes of a file that is not held in memory
+PART = 2000  # rows of it that are read at a time
 
 
 def peek(dataset: str, split: str, start: int, count: int, search: str) -> list[dict]:
@@ -29,9 +32,29 @@ def peek(dataset: str, split: str, start: int, count: int, search: str) -> list[
     if split not in SPLITS:
         what = _("There is no split named {name}.", name=str(split)[:60])
         raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(SPLITS)), field="split")
+    start, count = max(start, 0), min(max(count, 0), limits.TABLE_ROWS)
+    if data.path().stat().st_size > LARGE:
+        return _page(data, split, start, count, search)
     rows = _find(_split(data.path(), _version(data.path()), split), data.columns, search)
-    page = rows.slice(max(start, 0), min(max(count, 0), limits.TABLE_ROWS))
-    return [_readable(row, data.columns) for row in page.to_pylist()]
+    return [_readable(row, data.columns) for row in rows.slice(start, count).to_pylist()]
+
+
+def _page(data: Dataset, split: str, start: int, count: int, search: str) -> list[dict]:
+    """The same of a file that is too large to be held: a part at a time, as far as the page goes."""
+    import pyarrow
+    import pyarrow.compute as compute
+    import pyarrow.parquet as parquet
+
+    file, found = parquet.ParquetFile(data.path()), []
+    shown = [name for name in (*data.columns, "split") if name in file.schema_arrow.names]
+    for batch in file.iter_batches(PART, columns=shown):
+        if len(found) == count:
+            break
+        rows = pyarrow.Table.from_batches([batch])
+        rows = _find(rows.filter(compute.equal(rows["split"], split)), data.columns, search)
+        found += rows.slice(start, count - len(found)).to_pylist()
+        start = max(start - len(rows), 0)
+    return [_readable(row, data.columns) for row in found]
 
 
 def facts(dataset: str, cache: Path) -> dict:
@@ -132,38 +155,48 @@ def _facts(name: str, version: tuple[int, int], cache: Path) -> dict:
 
 
 def _count(data: Dataset) -> dict:
+    """A part at a time: the file may be larger than the memory."""
     import pyarrow.compute as compute
     import pyarrow.parquet as parquet
 
     kinds = {name: column.kind for name, column in data.columns.items() if column.kind != "image"}
-    present = set(parquet.read_schema(data.path()).names)
-    rows = parquet.read_table(data.path(), columns=["split", *(name for name in kinds if name in present)])
-    texts = {
-        name: compute.utf8_length(rows[name]).drop_null() for name in rows.column_names if kinds.get(name) == "text"
-    }
-    classes = next((name for name in rows.column_names if kinds.get(name) == "class"), None)
+    file = parquet.ParquetFile(data.path())
+    shown = [name for name in kinds if name in file.schema_arrow.names]
+    label = next((name for name in shown if kinds[name] == "class"), None)
+    splits, classes = Counter(), Counter()
+    lengths = {name: Counter() for name in shown if kinds[name] == "text"}
+    for batch in file.iter_batches(10 * PART, columns=["split", *shown]):
+        _add(splits, batch["split"])
+        for name, counted in lengths.items():
+            _add(counted, compute.utf8_length(batch[name]).drop_null())
+        if label:
+            _add(classes, batch[label])
     return {
-        "rows": {split: compute.sum(compute.equal(rows["split"], split)).as_py() or 0 for split in SPLITS},
-        "lengths": {name: _histogram(lengths.to_pylist()) for name, lengths in texts.items()},
-        "classes": _counts(rows[classes]) if classes else {},
+        "rows": {split: splits[split] for split in SPLITS},
+        "lengths": {name: _histogram(counted) for name, counted in lengths.items()},
+        "classes": {str(number): classes[number] for number in sorted(classes)},
         "bytes": data.path().stat().st_size,
     }
 
 
-def _counts(column: pyarrow.ChunkedArray) -> dict[str, int]:
-    counted = ((str(part["values"]), part["counts"]) for part in column.value_counts().to_pylist())
-    return dict(sorted(counted, key=lambda item: int(item[0])))
+def _add(counted: Counter, values: pyarrow.Array) -> None:
+    for part in values.value_counts().to_pylist():
+        counted[part["values"]] += part["counts"]
 
 
-def _histogram(lengths: list[int]) -> list[tuple[int, int, int]]:
-    """Bars of equal width; the last holds the longest hundredth however long it is."""
+def _histogram(lengths: Mapping[int, int]) -> list[tuple[int, int, int]]:
+    """Bars of equal width over {length: rows}; the last holds the longest hundredth however long it is."""
     if not lengths:
         return []
-    lengths = sorted(lengths)
-    low, high = lengths[0], lengths[int(len(lengths) * 0.99)]
+    low, longest, hundredth = min(lengths), max(lengths), int(sum(lengths.values()) * 0.99)
+    passed, high = 0, low
+    for high in sorted(lengths):
+        passed += lengths[high]
+        if passed > hundredth:
+            break
     width = max(1, -(-(high - low + 1) // BARS))
     bars = [[start, start + width - 1, 0] for start in range(low, high + 1, width)]
-    for length in lengths:
-        bars[min((length - low) // width, len(bars) - 1)][2] += 1
-    bars[-1][1] = max(bars[-1][1], lengths[-1])
+    for length, rows in lengths.items():
+        bars[min((length - low) // width, len(bars) - 1)][2] += rows
+    bars[-1][1] = max(bars[-1][1], longest)
     return [tuple(bar) for bar in bars]
