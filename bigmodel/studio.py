@@ -220,9 +220,13 @@ class Studio:
     def run(self, run: str) -> Run:
         return self.store.run(run)
 
-    def events(self, run: str, after: int = 0, kinds: Sequence[str] = ()) -> tuple[int, list[Event]]:
-        """(cursor, events after the cursor): what a live page polls."""
-        return self.store.events(run, after, kinds)
+    def events(self, run: str, after: int = 0, kinds: Sequence[str] = (), limit: int = -1) -> tuple[int, list[Event]]:
+        """(cursor, events after the cursor): what a live page polls. With a limit, the first of them only."""
+        return self.store.events(run, after, kinds, limit)
+
+    def story_bytes(self, run: str) -> int:
+        """Where the cursor stands when all events have been read."""
+        return self.store.folder(run).size()
 
     def log(self, run: str) -> str:
         """The tail of the worker's log."""

@@ -570,3 +570,29 @@ def _lab(linear, sight):
 def _distance(one, other):
     """CIE76 is enough for a lower bound that is known to hold."""
     return sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5
+
+
+# -- how often pages look ---------------------------------------------------------------------------------------
+def test_the_more_sessions_look_the_more_rarely_each_does():
+    from bigmodel.ui.pace import stretched
+
+    assert [stretched(1.0, sessions) for sessions in (1, 3, 4, 6, 7, 10, 12, 13, 500)] == [1, 1, 2, 2, 4, 4, 4, 8, 8]
+
+
+def test_drawn_values_keep_the_digits_that_can_be_seen():
+    import numpy as np
+
+    from bigmodel.ui.charts import shortened
+
+    assert shortened(np.array([2.302585093, 0.0, -1.2345678e-9, 98765432.1])) == [2.30259, 0.0, -1.23457e-9, 98765400.0]
+
+
+def test_a_long_story_is_read_in_several_looks(home):
+    from bigmodel.bench import growth
+    from bigmodel.ui import curves
+
+    folder = growth.ended(home, 1, points=2 * curves.AT_ONCE)
+    growth._indexed(home, [folder])
+    past, desk = curves.Curves(folder.id), Studio(home)
+    assert not past.read(desk, patience=0.0).whole and 0 < past.share < 0.6
+    assert past.read(desk).whole and len(past.lines["loss"]) == 2 * curves.AT_ONCE

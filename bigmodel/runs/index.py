@@ -85,16 +85,19 @@ class Reader:
         found = self._ask(lambda file: file.execute(query, (id,)).fetchone(), None)
         return Row(*found) if found else None
 
-    def events(self, id: str, after: int, kinds: Sequence[str]) -> tuple[int, list[Event]]:
-        """(place up to which the index knows the run's events, those of them after `after`)."""
+    def events(self, id: str, after: int, kinds: Sequence[str], limit: int = -1) -> tuple[int, list[Event]]:
+        """(place up to which the index knows the run's events, those of them after `after`): all, or the first `limit`,
+        with the place of the last of these."""
         chosen = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
-        query = f"SELECT line FROM events WHERE run = ? AND offset > ? {chosen} ORDER BY offset"
+        query = f"SELECT line, offset FROM events WHERE run = ? AND offset > ? {chosen} ORDER BY offset LIMIT ?"
 
         def look(file: sqlite3.Connection) -> tuple[int, list[Event]]:
             found = file.execute("SELECT key, offset FROM runs WHERE id = ?", (id,)).fetchone()
             if found is None:
                 return 0, []
-            return found[1], [parse(line) for (line,) in file.execute(query, (found[0], after, *kinds))]
+            rows = file.execute(query, (found[0], after, *kinds, limit)).fetchall()
+            place = rows[-1][1] if len(rows) == limit else found[1]
+            return place, [parse(line) for line, _offset in rows]
 
         return self._ask(look, (0, []))
 

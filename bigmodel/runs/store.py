@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from bigmodel.core import limits
@@ -139,12 +140,14 @@ class Store:
         position = self._position(facts["number"]) if facts["state"] == QUEUED else 0
         return self._run(id, row, facts, position)
 
-    def events(self, id: str, after: int = 0, kinds: Sequence[str] = ()) -> tuple[int, list[Event]]:
-        """(cursor, events after the cursor). Only what is new is read."""
+    def events(self, id: str, after: int = 0, kinds: Sequence[str] = (), limit: int = -1) -> tuple[int, list[Event]]:
+        """(cursor, events after the cursor). Only what is new is read, and no more than about `limit` at a time."""
         folder = self.folder(id)
-        indexed, found = self.index.events(id, after, kinds)
+        indexed, found = self.index.events(id, after, kinds, limit)
         start = max(indexed, after)
-        tail = list(folder.events(start))
+        if len(found) == limit:
+            return start, found
+        tail = list(islice(folder.events(start), limit if limit >= 0 else None))
         found += [event for _offset, event in tail if not kinds or event.kind in kinds]
         return (tail[-1][0] if tail else start), found
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bigmodel.core import limits
 from bigmodel.ui import amounts
 from bigmodel.ui.curves import Line, smooth, thin
 from bigmodel.ui.language import _
 from bigmodel.ui.live_plot import live_plot
 
+LARGE = 300  # pixels of height: a chart over the whole width of the page, and not one of two
+DIGITS = 6  # of a value that is drawn
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
@@ -51,6 +54,7 @@ def curve_chart(
     `measured_rarely` ones get a mark at each point, those `behind` are faint, in the first line's colour.
     `marks`: a label at a value of x."""
     as_log = view.logarithmic
+    points = limits.CURVE_POINTS if height >= LARGE else limits.CURVE_POINTS // 2
     traces = []
     for number, (label, line) in enumerate(lines.items()):
         if not len(line):
@@ -59,14 +63,14 @@ def curve_chart(
         if as_log:
             x, y = x[y > 0], y[y > 0]
         if label in behind:
-            x, y = thin(x, y)
+            x, y = thin(x, y, points)
             traces.append(_trace(label, x, smooth(y, view.smoothing), 0, faint=True) | {"showlegend": True})
             continue
         rare = label in measured_rarely
         if view.smoothing and not rare:
-            traces.append(_trace(label, *thin(x, y), number, faint=True))
+            traces.append(_trace(label, *thin(x, y, points), number, faint=True))
             y = smooth(y, view.smoothing)
-        x, y = thin(x, y)  # which leaves out what is no number
+        x, y = thin(x, y, points)  # which leaves out what is no number
         traces.append(_trace(label, x, y, number, marked=rare or len(y) == 1))
     layout = {
         "xaxis": view.x_axis(),
@@ -86,13 +90,21 @@ def _trace(label: str, x: np.ndarray, y: np.ndarray, number: int, faint: bool = 
         "mode": "lines+markers" if marked else "lines",
         "name": label,
         "x": x.tolist(),
-        "y": [float(f"{value:.6g}") for value in y],
+        "y": shortened(y),
         "line": {"width": 1 if faint else 2, "dash": DASHES[number % len(DASHES)] if not faint else "solid"},
         "marker": {"size": 6},
         "showlegend": not faint,
         "hoverinfo": "skip" if faint else "x+y+name",
         "meta": {"colour": number, "opacity": 0.28 if faint else 1.0},
     }
+
+
+def shortened(values: np.ndarray) -> list[float]:
+    """To as many digits as can be seen: what is sent each second is half as long. All values are finite."""
+    with np.errstate(divide="ignore"):
+        places = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+    scale = 10.0 ** np.clip(np.where(np.isfinite(places), places, 0), -300, 300)
+    return (np.round(values * scale) / scale).tolist()
 
 
 def _marks(marks: Mapping[str, float], right: float) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from bigmodel.doctor.diagnosis import Diagnosis
 from bigmodel.doctor.doctor import Doctor
 from bigmodel.studio import Studio
 
+AT_ONCE = 4_000  # events
+PATIENCE = 0.25  # seconds in which a look reads; a long story is read in several looks
 LINES = ("loss", "learning_rate", "gradient_norm", "rate")
 
 
@@ -61,8 +64,11 @@ class Curves:
     def __init__(self, run: str):
         self.run = run
         self.cursor = 0
+        self.whole = False  # everything has been read once
+        self.share = 0.0  # of the story, as long as it has not
         self.lines: dict[str, Line] = {name: Line() for name in LINES}
         self.validation: dict[str, Line] = {}
+        self.pretraining: dict[str, Line] = {"loss": Line(), "validation": Line()}
         self.device: dict[str, Line] = {}
         self.samples: list[Sample] = []
         self.notes: list[Event] = []
@@ -73,20 +79,32 @@ class Curves:
         self._doctor: Doctor | None = None
         self._lock = threading.Lock()
 
-    def read(self, studio: Studio) -> Curves:
+    def read(self, studio: Studio, patience: float = PATIENCE) -> Curves:
+        """What is new. The first looks at a very long run read only a part of it each."""
         with self._lock:
-            self.cursor, new = studio.events(self.run, after=self.cursor)
-            for event in new:
-                taker = getattr(self, f"_{event.kind}", None)
-                try:
-                    if taker:
-                        taker(event)
-                except (KeyError, TypeError, ValueError, AttributeError):
-                    continue  # not written by us: passed over, as the run does that these events tell of
-            if new or self._doctor is None:
-                self._doctor = self._doctor or Doctor(studio.run(self.run).spec)
-                self.diagnoses = self._doctor.read(new).diagnoses()
+            until, new = time.monotonic() + patience, True
+            while new:
+                self.cursor, new = studio.events(self.run, after=self.cursor, limit=AT_ONCE)
+                self._take(studio, new)
+                if len(new) < AT_ONCE:
+                    self.whole = True
+                    break
+                if time.monotonic() > until:
+                    self.share = self.cursor / max(studio.story_bytes(self.run), 1)
+                    break
         return self
+
+    def _take(self, studio: Studio, new: Sequence[Event]) -> None:
+        for event in new:
+            taker = getattr(self, f"_{event.kind}", None)
+            try:
+                if taker:
+                    taker(event)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                continue  # not written by us: passed over, as the run does that these events tell of
+        if new or self._doctor is None:
+            self._doctor = self._doctor or Doctor(studio.run(self.run).spec)
+            self.diagnoses = self._doctor.read(new).diagnoses()
 
     def now(self) -> tuple[float, float]:
         """(step, seconds of training) of the newest point."""
@@ -104,6 +122,16 @@ class Curves:
         for line in (*self.lines.values(), *self.validation.values(), *self.device.values()):
             line.cut(step)
         self.samples = [sample for sample in self.samples if sample.step < step]
+
+    def _pretraining(self, event: Event) -> None:
+        step, loss, validation = float(event["step"]), *self.pretraining.values()
+        if "metrics" in event.data:
+            validation.add(step, loss.seconds[-1] if len(loss) else 0.0, event["metrics"].get("loss"))
+            return
+        if len(loss) and step <= loss.step[-1]:
+            for line in (loss, validation):
+                line.cut(step)
+        loss.add(step, float(event.data.get("seconds", 0.0)), event["loss"])
 
     def _validation(self, event: Event) -> None:
         seconds = self.now()[1]

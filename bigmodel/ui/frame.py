@@ -6,7 +6,7 @@ import streamlit as st
 
 from bigmodel.core import events
 from bigmodel.studio import Run
-from bigmodel.ui import amounts, language, places
+from bigmodel.ui import amounts, language, pace, places
 from bigmodel.ui.language import _, say
 from bigmodel.ui.run_row import run_title
 from bigmodel.ui.state import studio
@@ -22,7 +22,7 @@ def sidebar() -> None:
                 places.link(name, width="stretch")
         st.space("small")
         busy = bool(_active())
-        st.fragment(_now, run_every=BUSY_SECONDS if busy else IDLE_SECONDS)(busy)
+        st.fragment(_now, run_every=pace.interval(BUSY_SECONDS) if busy else IDLE_SECONDS)(busy)
         language.switch()
         language.tell_browser()
 

@@ -1,4 +1,4 @@
-"""One run as it goes: its state in words, its numbers, its curves, its samples, its log. Redrawn in place each second."""
+"""One run as it goes: its state in words, its numbers, its curves, its samples, its log. Redrawn in place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bigmodel.core import catalog, events
 from bigmodel.core.contracts import LOSS, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.studio import Run
-from bigmodel.ui import amounts
+from bigmodel.ui import amounts, pace
 from bigmodel.ui.curves import Curves, curves
 from bigmodel.ui.doctor_card import doctor_cards
 from bigmodel.ui.language import _, plain, say
@@ -21,20 +21,29 @@ from bigmodel.ui.states import badge
 from bigmodel.ui.trouble import show_refusal
 
 LOOK_SECONDS = 1.0
+READING_SECONDS = 0.4  # while a long story is read
 
 
 def watch(run: Run) -> None:
-    """The live part of the page: looked at each second until the run is over, then no more."""
-    over = run.state in events.ENDED
-    st.fragment(_look, run_every=None if over else LOOK_SECONDS)(run.id, run.state)
+    """The live part of the page: looked at each second, or less often where many look, until the run is over."""
+    every = _interval(run, curves(str(studio().home), run.id).read(studio(), patience=0.0).whole)
+    st.fragment(_look, run_every=every)(run.id, run.state, every)
 
 
-def _look(id: str, drawn: str) -> None:
+def _interval(run: Run, whole: bool) -> float | None:
+    if run.state in events.ENDED and whole:
+        return None
+    return pace.interval(LOOK_SECONDS if whole else READING_SECONDS)
+
+
+def _look(id: str, drawn: str, every: float | None) -> None:
     """Redraw. A new state also changes what can be done with the run, so that the whole page is drawn again."""
     run = studio().run(id)
-    if run.state != drawn:
-        st.rerun()
     past = curves(str(studio().home), id).read(studio())
+    if run.state != drawn or every != _interval(run, past.whole):
+        st.rerun()
+    if not past.whole:
+        st.progress(min(past.share, 1.0), text=_("Reading its long story: the curves below are growing."))
     task = catalog.task(run.spec.task)
     _state(run)
     _progress(run)
@@ -80,7 +89,10 @@ def _state(run: Run) -> None:
 
 
 def _progress(run: Run) -> None:
-    if run.state not in events.LIVE or not run.steps:
+    if run.state not in events.LIVE:
+        return
+    if not run.steps:
+        _pretraining(run)
         return
     parts = [_("Step {step} of {steps}", step=amounts.count(run.step), steps=amounts.count(run.steps))]
     if run.epoch:
@@ -88,6 +100,14 @@ def _progress(run: Run) -> None:
     if run.eta is not None:
         parts.append(_("{time} left", time=amounts.duration(run.eta)))
     st.progress(min(1.0, run.step / run.steps), text=" · ".join(parts))
+
+
+def _pretraining(run: Run) -> None:
+    """What comes before the first step, where the network guesses masked words first."""
+    before = run.pretraining
+    if before.get("steps"):
+        text = _("Pretraining, step {step} of {steps}", step=amounts.count(before["step"]), steps=amounts.count(before["steps"]))
+        st.progress(min(1.0, before["step"] / before["steps"]), text=text)
 
 
 def _numbers(run: Run, past: Curves, task: Task) -> None:
