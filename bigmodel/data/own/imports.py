@@ -106,7 +106,8 @@ class Imports:
         try:
             found = Path(path).expanduser().resolve(strict=True)
         except (OSError, RuntimeError, ValueError):
-            raise Refusal(_("There is nothing at {path}.", path=path[:300]), do=self._inside()) from None
+            do = _("Name a file or a folder of data.") if trusted else self._inside()
+            raise Refusal(_("There is nothing at {path}.", path=path[:300]), do=do) from None
         if not trusted and not any(found.is_relative_to(root) for root in self.roots()):
             why = _("Only some folders of this machine may be read from here.")
             raise Refusal(_("{path} may not be read.", path=path[:300]), why, self._inside())

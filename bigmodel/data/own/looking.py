@@ -99,9 +99,17 @@ def _flat(record: Mapping) -> dict:
 def _roles(plan: Plan, columns: list, fixed: Mapping) -> tuple[dict[str, str], str, list[Words]]:
     names = {one.name for one in columns}
     if "roles" in fixed:
+        _refuse_unknown(fixed["roles"], names)
         return {role: name for role, name in fixed["roles"].items() if name in names}, fixed.get("split", ""), []
     chosen, split, why = _by_format(plan, columns) or roles.choose(columns)
     return chosen, fixed.get("split", split), why
+
+
+def _refuse_unknown(roles: Mapping[str, str], names: set[str]) -> None:
+    for name in roles.values():
+        if name not in names:
+            what = _("There is no {kind} named {name}.", kind=_("column"), name=str(name)[:60])
+            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(sorted(names))[:300]), field="roles")
 
 
 def _by_format(plan: Plan, columns: list) -> tuple[dict, str, list] | None:

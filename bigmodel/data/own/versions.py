@@ -153,7 +153,8 @@ def _apply(version: Version, steps: Sequence[Mapping], staging: Path) -> dict:
     file.close()
     counted = count_splits(target)
     if not all(counted.values()):
-        what = _("After this step a part of the data would be empty: {rows}.", rows=str(counted))
+        empty = ", ".join(split for split, count in counted.items() if not count)
+        what = _("After this step no rows would be left for: {parts}.", parts=empty)
         raise Refusal(what, do=_("Keep at least one row in each part."), field="steps")
     aside = _write_aside(version, set(mends), staging / "aside.jsonl")
     return {"rows": counted, "aside": aside, "names": order}

@@ -1,0 +1,111 @@
+"""Bringing data by the pages: what was found, corrected and taken in; and the route that takes files, in a real browser."""
+
+import json
+import random
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import wait_for
+from test_own_data import WORDS, reviews
+from test_pages import leave, said, visit
+
+from bigmodel.core import catalog
+from bigmodel.studio import Studio
+from bigmodel.torture import bad_files
+from bigmodel.ui import state
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+import screenshots
+
+
+@pytest.fixture
+def desk(home):
+    yield state.studio()
+    leave()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    "name", ["whole.csv", "whole.json", "whole.txt", "whole.po", "whole.tmx", "whole.parquet", "whole.zip"]
+)
+def test_what_was_found_is_shown_for_every_kind_of_file(desk, name, language):
+    parcel = desk.imports.receive(name, [bad_files.WHOLE[name]()])
+    app = visit("data", language, parcel=parcel.id)
+    assert not app.exception and not app.error, app.error
+    assert app.title[0].value == name.replace(".", "\\.")
+    assert any({"en": "What was found", "zh": "识别结果"}[language] in text for text in said(app))
+
+
+@pytest.mark.parametrize("name", ["empty.zip", "pdf.csv", "bomb.zip", "cut.parquet"])
+def test_a_file_that_cannot_be_read_says_why_on_the_page(desk, name):
+    parcel = desk.imports.receive(name, [bad_files.broken()[name]])
+    app = visit("data", "zh", parcel=parcel.id)
+    assert not app.exception and len(app.error) == 1
+
+
+def test_a_column_is_chosen_and_the_rows_are_taken_in(desk):
+    parcel = desk.imports.receive("r.csv", [reviews(40, bad=1)])
+    app = visit("data", parcel=parcel.id)
+    suits = next(one for one in app.selectbox if one.label == "The rows are")
+    suits.set_value(("text",)).run()
+    next(one for one in app.button if one.label == "Take it in").click().run()
+    wait_for(lambda: desk.own_datasets())
+    (dataset,) = desk.own_datasets()
+    assert set(dataset.columns) == {"text"} and dataset.version.manifest["aside"] == 1
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_an_own_data_set_shows_its_rows_what_was_set_aside_and_its_versions(desk, language):
+    parcel = desk.imports.receive("r.csv", [reviews(40, bad=1)])
+    job = desk.begin_import(parcel.id, desk.look_into(parcel.id).plan, wait=True)
+    name = desk.derive(job.name, [{"drop": [2]}])
+    for one in (name, job.name):
+        app = visit("data", language, dataset=one)
+        assert not app.exception and not app.error
+    app = visit("train", language, dataset=job.name)  # an older version, too
+    assert not app.exception and app.query_params["dataset"] in (job.name, [job.name])
+
+
+def test_a_parcel_that_is_gone_is_said(desk):
+    app = visit("data", parcel="0" * 16)
+    assert not app.exception and len(app.error) == 1
+
+
+# -- in a browser ----------------------------------------------------------------------------------------
+@pytest.mark.skipif(screenshots.chromium() is None, reason="there is no Chromium")
+def test_a_file_is_dropped_taken_in_and_chosen_for_training(home, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    chance = random.Random(3)
+    (tmp_path / "mine.jsonl").write_text(
+        "".join(json.dumps({"body": " ".join(chance.choices(WORDS, k=8))}) + "\n" for _ in range(50)) + "{broken\n"
+    )
+    with screenshots.server(home, BIGMODEL_SPARE="0") as address, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=screenshots.chromium(), args=list(screenshots.FLAGS))
+        page = browser.new_page(locale="en-US")
+        page.set_default_timeout(60_000)
+        page.goto(f"{address}/data")
+        page.locator("input[type=file]").set_input_files(str(tmp_path / "mine.jsonl"))
+        page.wait_for_url("**parcel=**")
+        page.get_by_role("button", name="Take it in").click()
+        page.wait_for_url("**dataset=**")
+        page.get_by_text("1 of 51 rows could not be taken in").wait_for()
+        page.get_by_role("button", name="Train on this").first.click()
+        page.wait_for_url("**/train**")
+        page.get_by_text("50 rows from mine.jsonl").first.wait_for()
+        browser.close()
+        _refused_from_elsewhere(address)
+    assert next(iter(Studio(home).own_datasets())).name == catalog.dataset("mine").name
+
+
+def _refused_from_elsewhere(address):
+    """A page of another site can neither send the header nor pretend to be from here."""
+    for headers in ({}, {"x-bigmodel": "file", "Origin": "http://evil.example"}):
+        request = urllib.request.Request(f"{address}/receive?name=a.csv", b"text\na\n", headers, method="POST")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == 403
