@@ -154,7 +154,7 @@ OUTSIDE = '<!DOCTYPE t [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
 @cache
 def broken() -> dict[str, bytes]:
     """Name -> content of every broken file."""
-    return _empty() | _others() | _tables() | _json() | _texts() | _xml() | _packed() | _pictures() | _parquets()
+    return _tables() | _json() | _texts() | _xml() | _packed() | _pictures() | _parquets() | _empty() | _others()
 
 
 def _empty() -> dict[str, bytes]:

@@ -170,7 +170,7 @@ FILES = Row(
     1000,
     hostile_files,
     {"rows that cannot be used are set aside": _forgetful},
-    fewer=90,
+    fewer=8,
 )
 
 
