@@ -19,6 +19,8 @@ KINDS = [
     ("image-classification", "cnn", "digits"),
     ("image-classification", "vit", "digits"),
     ("image-classification", "resnet", "digits"),
+    ("text-classification", "bert", "trivia_en"),
+    ("text-classification", "lstm", "verse_zh"),
 ]
 
 

@@ -177,6 +177,14 @@ class Architecture:
         """The network with random weights, seeded by the caller. Must also build on the meta device."""
         raise NotImplementedError
 
+    def pretraining_model(self, facts: Mapping, settings: Mapping) -> transformers.PreTrainedModel:
+        """With the head 'masked-lm', what is trained first where the knob `pretraining_epochs` asks for it."""
+        raise NotImplementedError
+
+    def begin_with(self, model: transformers.PreTrainedModel, pretrained: Path) -> None:
+        """Put what the pretraining has learnt, a folder, into the model."""
+        raise NotImplementedError
+
     def register(self) -> None:
         """Make transformers' Auto classes know a network of our own; nothing to do for the library's."""
 

@@ -47,6 +47,8 @@ class Event:
                 unit (words)
     phase       words: what the worker is doing before the first step
     step        step, epoch, loss, learning_rate, gradient_norm, rate (units a second), seconds (in training)
+    pretraining step, steps, epoch of what comes before the first step; loss, learning_rate, rate, seconds; or, now and
+                then, metrics {name: value} on the validation split
     device      used {name: value}: memory and use of the device, now and then
     validation  step, epoch, metrics {name: value}, seconds
     sample      step, inputs (JSON), blocks (JSON)

@@ -36,6 +36,7 @@ class Run:
     result: Mapping[str, float] = field(default_factory=dict)  # on the test split
     plan: Mapping[str, object] = field(default_factory=dict)
     phase: Words | None = None  # what it is doing before the first step
+    pretraining: Mapping[str, object] = field(default_factory=dict)  # step and steps of what comes before it
     position: int = 0  # in the queue, 1 is next; 0 when not waiting
     has_model: bool = False
     number: int = 0  # in order of launch
@@ -68,7 +69,7 @@ def nothing() -> Facts:
         "step": 0, "epoch": 0.0, "loss": None, "recent": [], "plan": {}, "phase": None,
         "validation": {}, "validated": -1, "looks": [0, 0.0], "answers": [-1, 0.0],
         "saves": [0, 0.0], "best": {}, "best_step": 0, "result": {},
-        "number": 0, "token": "", "device": "", "deaths": 0,
+        "number": 0, "token": "", "device": "", "deaths": 0, "pretraining": {},
     }  # fmt: skip
 
 
@@ -104,6 +105,7 @@ def run_of(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: b
         **{name: facts[name] for name in plain},
         result=facts["result"],
         plan=facts["plan"],
+        pretraining=facts.get("pretraining") or {},
         steps=_planned(facts),
         reason=Words.from_json(facts["reason"]) if facts["reason"] else None,
         phase=Words.from_json(facts["phase"]) if facts["phase"] else None,
@@ -194,6 +196,10 @@ def _step(facts: Facts, data: Mapping) -> None:
     facts |= {"step": step, "epoch": float(data.get("epoch", 0.0)), "loss": float(data["loss"]), "phase": None}
 
 
+def _pretraining(facts: Facts, data: Mapping) -> None:
+    facts["pretraining"] = {name: data[name] for name in ("step", "steps", "epoch")}
+
+
 def _validation(facts: Facts, data: Mapping) -> None:
     facts |= {"validation": dict(data["metrics"]), "validated": int(data["step"])}
     count, spent = facts.get("looks") or (0, 0.0)
@@ -229,6 +235,7 @@ HANDLERS: Mapping[str, Callable[[Facts, Mapping], None]] = {
     "plan": _plan,
     "phase": _phase,
     "step": _step,
+    "pretraining": _pretraining,
     "validation": _validation,
     "sample": _sample,
     "checkpoint": _checkpoint,

@@ -104,7 +104,7 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
         planned = False
         for event in train(spec, folder.path, stopped, folder.home / "cache", device):
             write(event)
-            planned = planned or event.kind == "plan"
+            planned = planned or event.kind in ("plan", "pretraining")
             state = event["state"] if event.kind == "state" else state
             if not planned and stopped():  # train() itself asks before each step; encoding may take minutes before them
                 write(_state(STOPPED, NOT_BEGUN))

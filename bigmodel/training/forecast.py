@@ -19,6 +19,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared, prepare
+from bigmodel.training import pretraining
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.losses import LOSSES
@@ -114,11 +115,32 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     look, answers = _looking(task, model, data, settings)
     final = look * task.passes(data.arrays["test"], settings, True) + answers
     look = look * task.passes(data.arrays["validation"], settings, False) + answers
+    before = 0.0
+    if pretraining.wanted(settings):
+        yield {}
+        model = architecture.pretraining_model(data.facts, settings).to(device).train()
+        first, own = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec).settings
+        before = _pretraining(first, model, data, own, device, pace.precision)
     yield figures | {
         "memory": round(figures["memory"] + held),
         "step_seconds": step_seconds,
-        "seconds": steps * step_seconds + looks * look + final,
+        "seconds": before + steps * step_seconds + looks * look + final,
     }
+
+
+def _pretraining(task: Task, model: Any, data: Prepared, settings: Mapping, device: str, precision: str) -> float:
+    """Seconds of the epochs before the first step, from some of their steps."""
+    lean(model)
+    by_products(model, device)
+    optimize, plan, spent = optimizer(model, settings), task.plan(data.arrays["train"], settings, 0), []
+    until = time.perf_counter() + PROBE_SECONDS / 2
+    for indices in cycle(plan):
+        begun = time.perf_counter()
+        _step(task, model, data, settings, device, precision, optimize, indices)
+        spent.append(time.perf_counter() - begun)
+        if len(spent) > 1 and time.perf_counter() > until:
+            break
+    return fmean(spent[1:]) * len(plan) * settings["epochs"]
 
 
 class _Enough(Exception):

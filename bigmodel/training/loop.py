@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared, key, prepare
-from bigmodel.training import memory, snapshot, space
+from bigmodel.training import memory, pretraining, snapshot, space
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.losses import LOSSES
@@ -27,7 +27,6 @@ from bigmodel.training.precision import Pace, autocast, device_for, probe
 from bigmodel.training.watch import NoSpace, Stopped, Watch
 
 STEP_EVENT_SECONDS = 0.1  # steps faster than this share an event: nobody sees ten a second
-ORIGIN = "origin"  # in the folder of a run that was branched off: the checkpoint that it begins with
 
 
 def train(
@@ -71,10 +70,31 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
 
     yield _phase(_("Reading and encoding the data"))
     data = prepare(task, architecture, dataset, settings, cache)
+    name = key(task, architecture, dataset, settings)
+
+    if pretraining.needed(settings, folder):
+        yield _phase(_("Pretraining: masked words are guessed"))
+        _seed(settings["seed"])
+        model = architecture.pretraining_model(data.facts, settings)
+        first, own = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec)
+        stage = _stage(first, model, replace(data, pinned=[]), own, pretraining.place(folder), stopped, device, name)
+        if not (yield from pretraining.told(stage, folder)):
+            return
 
     yield _phase(_("Building the network"))
     _seed(settings["seed"])
-    model = architecture.model(data.facts, settings).to(device)
+    model = architecture.model(data.facts, settings)
+    if pretraining.done(folder):
+        architecture.begin_with(model, pretraining.place(folder) / "model")
+    yield from _stage(task, model, data, spec, folder, stopped, device, name)
+    pretraining.forget(folder)
+
+
+def _stage(
+    task: Task, model: Any, data: Prepared, spec: RunSpec, folder: Path, stopped: Callable[[], bool], device: str, name: str
+) -> Iterator[Event]:  # fmt: skip
+    """From a network with its first weights to the model. `name` is that of the encoded data."""
+    settings, model = spec.settings, model.to(device)
     lean(model)
     by_products(model, device)
     model.train()
@@ -113,7 +133,7 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
     work = _Work(task, data, settings, model, optimize, pace, device, meter, before.get("parts", 1))
     watch.rest = lambda: {
         "spec": spec.to_json(),
-        "data": key(task, architecture, dataset, settings),
+        "data": name,
         "epoch": watch.step / per_epoch,
         "step": watch.step,
         "pace": {"precision": pace.precision, "threads": pace.threads, "seconds": dict(pace.seconds)},
@@ -282,7 +302,7 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
         yield Event("resume", {"step": watch.step})
         yield _note(_("Goes on from step {step}.", step=watch.step))
         return before
-    origin = folder / ORIGIN
+    origin = folder / snapshot.ORIGIN
     if not origin.exists():
         return {}
     if not snapshot.whole(origin):

@@ -22,6 +22,7 @@ from bigmodel.data.prepare import key
 from bigmodel.training import checkpoint
 
 TENSORS, REST = "training.safetensors", "training.json"
+ORIGIN = "origin"  # in the folder of a run that was branched off: the checkpoint that it begins with
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
 

@@ -49,10 +49,13 @@ class Chart:
 
 
 def draw(run: Run, past: Curves, task: Task) -> None:
-    if not len(past.lines["loss"]):
+    if not len(past.lines["loss"]) and not len(past.pretraining["loss"]):
         _nothing_yet(run)
         return
     view = _view()
+    if not len(past.lines["loss"]):
+        _draw(_pretraining(past), view, height=320)
+        return
     before = {} if view.by_time else {_("Before the branch"): _before(run)}
     loss = Chart(
         "loss",
@@ -109,6 +112,13 @@ def _nothing_yet(run: Run) -> None:
     st.skeleton(height=280)
 
 
+def _pretraining(past: Curves) -> Chart:
+    """How well masked words are guessed, before the first step."""
+    lines = {_("Training"): past.pretraining["loss"], _("Validation"): past.pretraining["validation"]}
+    about = _("How far the guesses of masked words are from the words, before the classes are looked at.")
+    return Chart("pretraining", _("Pretraining: loss"), lines, about, rare=(_("Validation"),))
+
+
 def _others(past: Curves, task: Task) -> Iterator[Chart]:
     for metric in task.metrics:
         line = past.validation.get(metric.name)
@@ -122,6 +132,8 @@ def _others(past: Curves, task: Task) -> Iterator[Chart]:
                 (label,),
                 metric.percent,
             )
+    if len(past.pretraining["loss"]):
+        yield _pretraining(past)
     speed = _("Speed ({unit} a second)", unit=say(task.unit))
     for name, title, plain in (
         ("learning_rate", _("Learning rate"), True),

@@ -1,0 +1,152 @@
+"""Pretraining: before a network learns its task, it guesses masked words of the same texts (Devlin et al. 2019, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.events import FINISHED, STOPPED, Event
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import _
+from bigmodel.training import checkpoint, snapshot
+
+MASKED = 0.15  # of the tokens are asked for
+HIDDEN, OTHER = 0.8, 0.1  # of those: replaced by the mask, replaced by any token; the rest is left as it is
+EPOCHS = "pretraining_epochs"  # the knob of a network that can do this
+
+
+class Guessing(Task):
+    """The task of naming masked tokens, over the batches of another task. Its logits are those of the asked places."""
+
+    head = "masked-lm"
+    metrics = (
+        LOSS,
+        Metric("accuracy", _("Token accuracy"), _("How often the most likely token is the right one."), percent=True),
+    )
+
+    def __init__(self, task: Task, facts: Mapping):
+        self.task, self.unit = task, task.unit
+        self.mask, self.vocabulary, self.special = facts["mask"], facts["vocabulary"], facts["special"]
+
+    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+        return self.task.plan(arrays, settings, epoch)
+
+    def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
+        """input_ids with some of them hidden and attention_mask (batch, tokens), places and labels (asked)."""
+        import numpy as np
+        import torch
+
+        batch = self.task.batch(arrays, indices, settings, None)
+        ids, real = batch["input_ids"].numpy(), batch["attention_mask"].numpy().astype(bool)
+        random = np.random.default_rng(
+            [settings["seed"], 0 if epoch is None else epoch + 1, int(indices[0]), len(indices)]
+        )
+        words = real & ~np.isin(ids, self.special)
+        asked = words & (random.random(ids.shape) < MASKED)
+        if not asked.any():  # of a few short texts
+            asked.flat[np.flatnonzero(words if words.any() else real)[0]] = True
+        fate, any_token = random.random(ids.shape), random.integers(0, self.vocabulary, ids.shape)
+        hidden = np.where(asked & (fate < HIDDEN), self.mask, ids)
+        hidden = np.where(asked & (fate >= HIDDEN) & (fate < HIDDEN + OTHER), any_token, hidden)
+        return {
+            "input_ids": torch.from_numpy(hidden),
+            "attention_mask": batch["attention_mask"],
+            "places": torch.from_numpy(np.flatnonzero(asked)),
+            "labels": torch.from_numpy(ids[asked]),
+        }
+
+    def size(self, batch: Mapping) -> int:
+        return len(batch["input_ids"])
+
+    def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
+        """Always with the same tokens hidden. The test split is for the task that follows."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        if final:
+            return {}
+        device = next(model.parameters()).device
+        nats, hits, count = 0.0, 0, 0
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            for indices in self.plan(arrays, settings, None):
+                batch = {name: value.to(device) for name, value in self.batch(arrays, indices, settings, None).items()}
+                labels = batch.pop("labels")
+                logits = model(**batch).logits.float()
+                nats += cross_entropy(logits, labels, reduction="sum").item()
+                hits += (logits.argmax(-1) == labels).sum().item()
+                count += len(labels)
+        model.train(training)
+        return {"loss": nats / count, "accuracy": hits / count}
+
+
+def wanted(settings: Mapping) -> bool:
+    return settings.get(EPOCHS, 0) > 0
+
+
+def place(folder: Path) -> Path:
+    """Where the pretraining of the run in `folder` is kept, as that of a run is."""
+    return folder / "pretraining"
+
+
+def done(folder: Path) -> bool:
+    """Whether the pretraining of a run has come to its end."""
+    return not (place(folder) / "checkpoints").exists() and checkpoint.complete(place(folder) / "model")
+
+
+def needed(settings: Mapping, folder: Path) -> bool:
+    """Whether a run has to pretrain: not where it goes on from weights that have."""
+    if not wanted(settings) or done(folder) or (folder / snapshot.ORIGIN).exists():
+        return False
+    return not any(snapshot.whole(one) for one in snapshot.places(folder))
+
+
+def spec_of(spec: RunSpec) -> RunSpec:
+    """The same run, with the settings of its pretraining."""
+    own = {
+        "epochs": spec.settings[EPOCHS],
+        "learning_rate": spec.settings["pretraining_rate"],
+        "loss": "cross-entropy",
+        "label_smoothing": 0.0,
+        "max_steps": 0,
+        "eval_every": 0,
+        "patience": 0,
+    }
+    return replace(spec, settings={**spec.settings, **own})
+
+
+def told(events: Iterator[Event], folder: Path) -> Generator[Event, None, bool]:
+    """The events of a pretraining as part of the run that it belongs to; whether it has come to its end."""
+    place(folder).mkdir(parents=True, exist_ok=True)
+    steps = 0
+    for event in events:
+        if event.kind == "plan":
+            steps = event["steps"]
+        elif event.kind == "step":
+            names = ("step", "epoch", "loss", "learning_rate", "rate", "seconds")
+            yield Event("pretraining", {name: event[name] for name in names} | {"steps": steps})
+        elif event.kind == "validation":
+            yield Event("pretraining", {name: event[name] for name in ("step", "epoch", "metrics")} | {"steps": steps})
+        elif event.kind == "state" and event["state"] == FINISHED:
+            checkpoint.remove(place(folder) / "checkpoints")
+            return True
+        elif event.kind == "state":
+            yield _in_pretraining(event) if event["state"] == STOPPED else event
+        elif event.kind == "note" and "parts" in event.data:
+            yield event
+    return False
+
+
+def _in_pretraining(stopped: Event) -> Event:
+    words = _("Stopped in the pretraining; it can go on from there.")
+    return Event("state", {**stopped.data, "reason": words.to_json()})
+
+
+def forget(folder: Path) -> None:
+    """What was learnt before is in the run's own checkpoints by now."""
+    if snapshot.can_resume(folder):
+        checkpoint.remove(place(folder))

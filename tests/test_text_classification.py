@@ -1,0 +1,199 @@
+"""Texts are put into classes; a network that reads them can first learn their language by guessing masked words."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from conftest import learn, small
+
+from bigmodel.core import blocks, catalog
+from bigmodel.core.events import FINISHED, STOPPED
+from bigmodel.data.prepare import prepare
+from bigmodel.training import pretraining, watch
+from bigmodel.training.precision import Pace
+
+BERT, LSTM = ("text-classification", "bert", "trivia_en"), ("text-classification", "lstm", "verse_zh")
+SHORT = {"max_steps": 4, "eval_every": 2, "batch_size": 256, "dropout": 0.1}
+FIRST = SHORT | {"pretraining_epochs": 1}
+
+
+@pytest.fixture
+def rows(cache):
+    """The arrays and facts of the quiz questions as BERT reads them."""
+    spec = small(*BERT)
+    task, network, data = (catalog.task(BERT[0]), catalog.architecture(BERT[1]), catalog.dataset(BERT[2]))
+    return prepare(task, network, data, spec.settings, cache), task, spec.settings
+
+
+@pytest.fixture
+def pace(monkeypatch):
+    """Nothing that a stopwatch decides."""
+    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: Pace("fp32", 1, {"fp32, 1": 0.1}))
+
+
+def told(events, kind):
+    clocks = {"seconds", "rate"}
+    return [
+        {name: value for name, value in event.data.items() if name not in clocks}
+        for event in events
+        if event.kind == kind
+    ]
+
+
+# -- batches ------------------------------------------------------------------------------------
+def test_texts_of_like_length_share_a_batch_and_each_is_seen_once(rows):
+    data, task, settings = rows
+    lengths = np.diff(data.arrays["train"]["offsets"])
+    plan = task.plan(data.arrays["train"], settings, 0)
+    assert sorted(np.concatenate(plan).tolist()) == list(range(len(lengths)))
+    assert np.mean([np.ptp(lengths[part]) for part in plan]) < 3 < np.ptp(lengths)
+
+
+@pytest.mark.parametrize("names", [BERT, LSTM], ids=lambda names: names[1])
+def test_what_a_text_is_taken_for_does_not_depend_on_its_neighbours(names, trained):
+    from bigmodel.inference.engine import Engine
+
+    _events, folder = trained(*names)
+    engine = Engine(folder / "model")
+    texts = [
+        "Who painted it?",
+        "春眠不觉晓，处处闻啼鸟。",
+        "Which animal lives in the north of Canada and eats fish? " * 3,
+    ]
+    together = engine.processor(texts, padding=True, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = engine.model(together["input_ids"], attention_mask=together["attention_mask"]).logits
+        for text, its in zip(texts, logits, strict=True):
+            alone = engine.processor(text, truncation=True, return_tensors="pt")
+            assert torch.allclose(engine.model(alone["input_ids"]).logits[0], its, atol=1e-5)
+
+
+def test_capitals_and_wide_letters_make_no_difference_and_marks_stand_around(rows):
+    tokenizer = rows[0].processor
+    assert tokenizer("WHO?")["input_ids"] == tokenizer("ｗｈｏ？")["input_ids"] == tokenizer("who?")["input_ids"]
+    first, *_words, last = tokenizer("who?")["input_ids"]
+    assert (first, last) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
+
+
+# -- how good -------------------------------------------------------------------------------------
+def test_figures_by_class_are_what_they_say():
+    from bigmodel.tasks.text_classification import class_by_class
+
+    found = class_by_class(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
+    assert found["precision"] == pytest.approx((1 + 1 / 2) / 2)
+    assert found["recall"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["f1"] == pytest.approx((0.8 + 2 / 3) / 2)
+    assert found["f1_weighted"] == pytest.approx((3 * 0.8 + 2 / 3) / 4)
+
+
+def test_a_text_that_is_too_long_is_read_in_part_and_that_is_said(trained):
+    from bigmodel.inference.engine import Engine
+
+    engine = Engine(trained(*BERT)[1] / "model")
+    scores, *notes = engine.answer({"text": "What is it?"})
+    assert len(scores.names) == 8 and sum(scores.values) == pytest.approx(1) and not notes
+    _scores, note = engine.answer({"text": "What is it? " * 500})
+    assert isinstance(note, blocks.Note) and dict(note.words.values)["count"] == small(*BERT).settings["text_length"]
+
+
+# -- masked words -----------------------------------------------------------------------------------
+def test_a_seventh_of_the_words_is_asked_for_and_no_mark(rows):
+    data, task, settings = rows
+    first = pretraining.Guessing(task, data.facts)
+    indices = np.arange(200)
+    plain = task.batch(data.arrays["train"], indices, settings, None)
+    asked = first.batch(data.arrays["train"], indices, settings, 0)
+    places, whole = asked["places"], plain["input_ids"].flatten()
+    assert torch.equal(asked["labels"], whole[places])
+    assert not np.isin(asked["labels"].numpy(), data.facts["special"]).any()
+    others = torch.ones(len(whole), dtype=bool).index_fill(0, places, False)
+    assert torch.equal(asked["input_ids"].flatten()[others], whole[others])
+    words = int((~np.isin(whole.numpy(), data.facts["special"])).sum())
+    assert len(places) / words == pytest.approx(pretraining.MASKED, abs=0.02)
+    hidden = (asked["input_ids"].flatten()[places] == data.facts["mask"]).float().mean()
+    assert float(hidden) == pytest.approx(pretraining.HIDDEN, abs=0.05)
+
+
+def test_the_same_words_are_hidden_again_in_an_epoch_and_others_in_the_next(rows):
+    data, task, settings = rows
+    first = pretraining.Guessing(task, data.facts)
+    one, again, other = (first.batch(data.arrays["train"], np.arange(20), settings, epoch) for epoch in (0, 0, 1))
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert one["places"].tolist() != other["places"].tolist()
+
+
+# -- pretraining --------------------------------------------------------------------------------------
+def test_pretraining_is_told_and_the_run_begins_with_what_it_has_learnt(tmp_path, cache, monkeypatch):
+    from bigmodel.architectures.bert import Bert, guesser
+
+    taken, begin = [], Bert.begin_with
+
+    def begin_with(self, model, folder):
+        begin(self, model, folder)
+        kept = guesser().from_pretrained(folder).get_input_embeddings().weight
+        taken.append(torch.equal(model.get_input_embeddings().weight, kept))
+
+    monkeypatch.setattr(Bert, "begin_with", begin_with)
+    longer = FIRST | {"pretraining_epochs": 4, "batch_size": 64, "pretraining_rate": 0.003}
+    events = learn(tmp_path, cache, small(*BERT, **longer))
+    before = [event for event in events if event.kind == "pretraining"]
+    losses = [event["loss"] for event in before if "loss" in event.data]
+    looks = [event["metrics"]["loss"] for event in before if "metrics" in event.data]
+    assert losses[-1] < 0.9 * losses[0] and looks[-1] < looks[0]
+    assert taken == [True] and events[-1]["state"] == FINISHED
+    assert events.index(before[-1]) < next(place for place, event in enumerate(events) if event.kind == "step")
+    assert not pretraining.place(tmp_path).exists()  # what it has learnt is in the run's checkpoints
+
+
+def test_a_run_that_dies_in_its_pretraining_is_the_run_that_never_died(tmp_path, cache, pace, monkeypatch):
+    from bigmodel.training.loop import train
+
+    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+    one, other, spec = tmp_path / "one", tmp_path / "other", small(*BERT, **FIRST)
+    one.mkdir(), other.mkdir()
+    whole, events = learn(one, cache, spec), []
+    for event in train(spec, other, lambda: False, cache, "cpu"):
+        events.append(event)
+        if event.kind == "pretraining" and event["step"] == 5:
+            break
+    after = learn(other, cache, spec)
+    assert after[0].kind == "phase" and told(after, "pretraining")[0]["step"] > 1
+    first = {event["step"]: event for event in told(whole, "pretraining") if "loss" in event}
+    again = {event["step"]: event for event in told(events + after, "pretraining") if "loss" in event}
+    assert (
+        first == again and told(whole, "step") == told(after, "step") and told(whole, "result") == told(after, "result")
+    )
+    model = "model/model.safetensors"
+    assert (one / model).read_bytes() == (other / model).read_bytes()
+
+
+@pytest.mark.parametrize("moment", [1, 6, 18])
+def test_stopping_in_the_pretraining_and_going_on_changes_nothing(tmp_path, cache, pace, moment):
+    one, other, spec = tmp_path / "one", tmp_path / "other", small(*BERT, **FIRST)
+    one.mkdir(), other.mkdir()
+    whole, asked = learn(one, cache, spec), itertools.count()
+    events = learn(other, cache, spec, stopped=lambda: next(asked) >= moment)
+    assert events[-1]["state"] == STOPPED and not told(events, "step")
+    after = learn(other, cache, spec)
+    assert told(whole, "step") == told(after, "step") and told(whole, "result") == told(after, "result")
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_does_not_pretrain_again(tmp_path, cache, pace):
+    spec, asked = small(*BERT, **FIRST), []
+    events = learn(tmp_path, cache, spec, stopped=lambda: bool(asked) or asked_after_a_step(tmp_path))
+    assert events[-1]["state"] == STOPPED and told(events, "step")
+    assert not told(learn(tmp_path, cache, spec), "pretraining")
+
+
+def asked_after_a_step(folder):
+    return (folder / "checkpoints" / "step-2").exists()
+
+
+def test_the_forecast_counts_the_pretraining(cache):
+    from bigmodel.training.forecast import forecast
+
+    without, with_it = (
+        list(forecast(small(*BERT, **SHORT, **more), cache))[-1]["seconds"] for more in ({}, {"pretraining_epochs": 50})
+    )
+    assert with_it > 3 * without
