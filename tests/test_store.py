@@ -414,3 +414,19 @@ def test_a_home_that_cannot_be_used_is_refused(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(Refusal, match="BIGMODEL_HOME"):
         Store(tmp_path / "file")
+
+
+def test_a_flood_of_output_does_not_fill_the_disk(store, monkeypatch):
+    monkeypatch.setattr(limits, "LOG_BYTES", 64_000)
+    folder = store.folder(store.launch(SPEC))
+    with folder.log_file.open("ab", buffering=0) as worker:
+        worker.write(b"x" * 99 + b"\n")
+        folder.trim_log()
+        assert folder.log_file.stat().st_size == 100, "a short log is left alone"
+        for number in range(1000):
+            worker.write(f"{number:099}\n".encode())
+        folder.trim_log()
+        worker.write(b"the last word\n")
+    assert folder.log_file.stat().st_size < 5_000
+    assert folder.log().startswith("[bigmodel: the log had grown too long") and folder.log().endswith("last word\n")
+    assert f"{999:099}" in folder.log()

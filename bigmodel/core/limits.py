@@ -6,6 +6,7 @@ PROMPT_CHARACTERS = 20_000
 NEW_TOKENS = 2_000
 QUEUE_LENGTH = 200  # runs waiting at one time
 RUN_NAME_CHARACTERS = 80
+LOG_BYTES = 16 * 2**20  # of a run's log on the disk; of a longer one the newest sixteenth stays
 LOG_TAIL_BYTES = 64 * 2**10  # of a run's log shown on a page
 CURVE_POINTS = 1_000  # drawn for each line; more cannot be seen on a screen
 TABLE_ROWS = 50  # rows of a data set shown at a time

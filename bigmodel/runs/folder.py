@@ -71,6 +71,21 @@ class Folder:
             return ""
         return text.split("\n", 1)[-1] if size > limits.LOG_TAIL_BYTES else text
 
+    def trim_log(self) -> None:
+        """A worker that floods its log must not fill the disk. It goes on appending; what it writes within these few
+        milliseconds may be lost."""
+        try:
+            if os.stat(self.log_file).st_size <= limits.LOG_BYTES:
+                return
+            with self.log_file.open("rb") as file:
+                file.seek(-limits.LOG_BYTES // 16, os.SEEK_END)
+                newest = file.read()
+            os.truncate(self.log_file, 0)
+            with self.log_file.open("ab") as file:
+                file.write(b"[bigmodel: the log had grown too long, earlier lines were cut off]\n" + newest)
+        except FileNotFoundError:
+            return
+
     # -- what happens to it ------------------------------------------------------------------------
     def append(self, event: Event) -> None:
         """One write. A line that was torn by a full disk is ended first, so that this one can be read."""

@@ -152,6 +152,7 @@ class Supervisor:
         busy = set()
         for id in sorted(live | self._handles.keys()):
             with self._noting(id):
+                Folder(self.store.folders / id).trim_log()
                 if self._has_worker(Folder(self.store.folders / id), id in live):
                     busy.add(self.index.facts(id)["device"])
         return busy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import time
@@ -38,7 +39,7 @@ DEATHS = 5  # of one run, at most, before it is left to finish
 def run(trials: int, place: Path) -> Found:
     found, chance = Found(), random.Random(0)
     worst_steps, worst_seconds, in_saves = 0, 0.0, 0
-    with steady(), patched((watch, "CHECKPOINT_SECONDS", INTERVAL)):
+    with steady(), patched((watch, "CHECKPOINT_SECONDS", INTERVAL), (watch, "CHECKPOINT_SHARE", math.inf)):
         whole = [_undisturbed(place / f"whole-{number}", one) for number, one in enumerate(SPECS)]
         number = 0
         while found.trials < trials:

@@ -19,6 +19,7 @@ from bigmodel.data.prepare import Prepared
 from bigmodel.training import checkpoint, memory, snapshot, space
 
 CHECKPOINT_SECONDS = 30.0  # the most that is computed again after a death
+CHECKPOINT_SHARE = 0.02  # of the time may go into saving: a large network on a slow disk is saved less often
 KEPT = 2  # checkpoints beside the best one: if the newest is damaged, the one before does
 
 
@@ -49,6 +50,7 @@ class Watch:
         self.validated = 0  # the last step that was measured
         self.concluded = False  # the model holds the best weights, no longer the newest
         self.saved, self.saved_at, self.bytes = -1, time.monotonic(), 0
+        self.saving = 0.0  # seconds that the newest checkpoint took
         self.rest: Callable[[], Mapping] = dict
 
     def state(self) -> dict:
@@ -99,9 +101,7 @@ class Watch:
                 shown = list(self.task.answer(self.model, self.data.processor, defaults | asked))
             kept = [blocks.to_json(block) for block in shown if not isinstance(block, blocks.Prose) or block.done]
             seconds = time.monotonic() - started
-            yield Event(
-                "sample", {"step": self.step, "inputs": blocks.pack(asked), "blocks": kept, "seconds": seconds}
-            )
+            yield Event("sample", {"step": self.step, "inputs": blocks.pack(asked), "blocks": kept, "seconds": seconds})
 
     @contextmanager
     def _heard(self) -> Iterator[None]:
@@ -121,7 +121,8 @@ class Watch:
     # -- keeping -----------------------------------------------------------------------------------
     def due(self) -> bool:
         """Whether so much has been computed since the last checkpoint that losing it would hurt."""
-        return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS
+        costly = self.saving / (CHECKPOINT_SECONDS * CHECKPOINT_SHARE)
+        return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS * max(1.0, costly)
 
     def keep(self) -> Iterator[Event]:
         """A checkpoint of now, from which the run can go on; those that are not needed any more leave."""
@@ -132,6 +133,7 @@ class Watch:
             path = self._save()
             self.bytes = sum(file.stat().st_size for file in path.iterdir())
             self.saved = self.step
+            self.saving = time.monotonic() - started
         self.saved_at = time.monotonic()
         best = self.best_step == self.step
         place = f"checkpoints/step-{self.step}"
