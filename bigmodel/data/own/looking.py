@@ -109,7 +109,9 @@ def _refuse_unknown(roles: Mapping[str, str], names: set[str]) -> None:
     for name in roles.values():
         if name not in names:
             what = _("There is no {kind} named {name}.", kind=_("column"), name=str(name)[:60])
-            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(sorted(names))[:300]), field="roles")
+            raise Refusal(
+                what, do=_("Choose one of: {options}.", options=", ".join(sorted(names))[:300]), field="roles"
+            )
 
 
 def _by_format(plan: Plan, columns: list) -> tuple[dict, str, list] | None:

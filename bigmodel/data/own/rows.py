@@ -44,7 +44,8 @@ def rows(records: Iterator[Record], plan: Plan) -> Iterator[tuple[int, dict] | B
         row: dict = {}
         try:
             for role, column, read in parts:
-                row[role] = read(value_of(record, column), role)
+                value = record.get(column)
+                row[role] = read(value if value is not None else value_of(record, column), role)
             row["split"] = _split(record.get(split)) if split else ""
         except Unfit as unfit:
             yield Broken(number, shown(raw_of(record)), unfit.reason)
