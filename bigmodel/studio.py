@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bigmodel.bases import store as bases
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
 from bigmodel.core.errors import Refusal
@@ -82,6 +83,7 @@ class Studio:
         self.store = Store(self.home)
         self.imports = Imports(self.home)
         shelf.bring(self.home)
+        bases.bring(self.home)
         self._server = Lock(self.store.server_lock)
         self._serving = False
         self._supervisor: Supervisor | None = None
@@ -334,6 +336,9 @@ class Studio:
         """The newest reading of a file."""
         return next((job for job in reversed(self.imports.jobs.values()) if job.parcel.id == parcel), None)
 
+    def running_imports(self) -> list[Job]:
+        return [job for job in list(self.imports.jobs.values()) if job.state == imports.RUNNING]
+
     def cancel_import(self, parcel: str) -> None:
         job = self.import_of(parcel)
         if job is not None:
@@ -387,7 +392,7 @@ def _checked(spec: Mapping | RunSpec) -> RunSpec:
 def changeable(spec: RunSpec) -> list[Field]:
     """The settings that a branch of the run may change: not what its weights are the weights of."""
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
-    fixed = {field.name for field in architecture.knobs} - {"dropout"} | {"block_size", *task.encoding}
+    fixed = {field.name for field in architecture.knobs_for(task)} - {"dropout"} | {"block_size", *task.encoding}
     return [field for field in fields_for(task, architecture) if field.name not in fixed]
 
 

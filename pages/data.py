@@ -4,7 +4,7 @@ them: rows, lengths, classes, pictures, licence."""
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Dataset
+from bigmodel.core.contracts import Dataset, fits
 from bigmodel.ui import places
 from bigmodel.ui.data_bring import bring
 from bigmodel.ui.data_import import import_page
@@ -18,7 +18,9 @@ def one(dataset: Dataset) -> None:
     places.link("data", _("All data sets"), icon=":material/arrow_back:")
     st.title(plain(say(dataset.title)))
     st.markdown(plain(say(dataset.about)))
-    if st.button(_("Train on this"), type="primary", icon=":material/model_training:"):
+    if not any(fits(task, dataset=dataset) for task in catalog.tasks().values()):
+        st.info(_("No task can learn from these columns yet: it can be looked at."), icon=":material/info:")
+    elif st.button(_("Train on this"), type="primary", icon=":material/model_training:"):
         places.go("train", dataset=dataset.name)
     with refusals():
         about(dataset)

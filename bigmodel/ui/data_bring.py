@@ -31,6 +31,14 @@ def bring() -> None:
             key="bring.way",
         )
         {"file": _file, "paste": _paste, "path": _path, "hub": _hub}[way]()
+        _under_way()
+
+
+def _under_way() -> None:
+    """Files that are being read for whoever has left their page."""
+    for job in studio().running_imports():
+        said = _("{name} is being read: {share} %", name=job.title, share=round(100 * job.share))
+        places.link("data", said, icon=":material/hourglass_top:", parcel=job.parcel.id)
 
 
 def _file() -> None:
