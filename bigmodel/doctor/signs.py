@@ -16,8 +16,8 @@ from bigmodel.doctor.curve import Curve, noise
 NOT_A_NUMBER, SPIKE, PLATEAU, OVERFITTING = "not-a-number", "spike", "plateau", "overfitting"
 RATE_TOO_HIGH, RATE_TOO_LOW, SHUFFLED = "rate-too-high", "rate-too-low", "shuffled-labels"
 KNOWN = 0.35  # of the validation loss: a training loss below that is knowledge of the rows themselves
-SMALL = 0.1  # of the first loss: who has come that far may stand still
-STILL = ((2, 0.02), (3, 0.08), (4, 0.2))  # so many validations in a row that differ by at most so much of what is usual
+SMALL = 0.04  # of the first loss: who has come that far may stand still
+STILL = ((2, 0.03), (3, 0.1), (4, 0.2))  # so many validations in a row that differ by at most so much of what is usual
 LEAP = 5.5  # standard deviations of the noise
 LASTING = (0.005, 0.025)  # of the steps: a leap that is shorter is an odd batch, a low one takes longer to be seen
 

@@ -30,9 +30,10 @@ END = "<!-- end of doctor -->"
 IN_TIME = 0.1  # of the run's steps after the onset
 RISEN = 1.02  # a validation loss this many times its lowest is overfitting, if it never comes back
 SEEDS = {
-    "report": 9000,
+    "report": 13_000,
     "tuning": 1000,
     "more tuning": 5000,
+    "last tuning": 9000,
 }  # thresholds are chosen on one set of trainings and judged on another
 CLEAN, EACH = 34, 5  # trainings of a set: without a fault, and with each
 GOALS = {"caught": 0.9, "false_alarms": 0.03}
@@ -74,6 +75,8 @@ def judge(trial: Trial, happened: Sequence[Event]) -> Outcome:
     sick, onset = _onset(trial, happened)
     right = FAULTS[trial.fault]
     first = [since for kind, since in said.items() if kind in right and since >= sick]
+    if trial.fault == "clean" and _turned(happened) is not None:
+        said.pop("overfitting", None)  # nothing was done to it, and yet it has learnt its rows by heart: rightly said
     return Outcome(
         trial,
         onset,
@@ -94,13 +97,17 @@ def _onset(trial: Trial, happened: Sequence[Event]) -> tuple[float, int | None]:
         return math.inf, None
     if trial.fault != "few-rows":
         return trial.onset, trial.onset
+    turned = _turned(happened)
+    return (math.inf, None) if turned is None else (1, turned)
+
+
+def _turned(happened: Sequence[Event]) -> int | None:
+    """The step from which the validation loss stood above its lowest for good; None where it did not."""
     measured = [(event["step"], event["metrics"]["loss"]) for event in happened if event.kind == "validation"]
     losses = [loss for _step, loss in measured]
     smooth = [sum(part) / len(part) for part in (losses[max(i - 2, 0) : i + 3] for i in range(len(losses)))]
     last_below = max(i for i, loss in enumerate(smooth) if loss <= RISEN * min(smooth))
-    if last_below == len(measured) - 1:
-        return math.inf, None
-    return 1, measured[last_below + 1][0]
+    return None if last_below == len(measured) - 1 else measured[last_below + 1][0]
 
 
 # -- figures ----------------------------------------------------------------------------------------------------
@@ -151,7 +158,8 @@ def section(found: Mapping) -> str:
         f"**{found['caught']} ({share}) were caught within {100 * IN_TIME:.0f} % of the run's steps** after its onset "
         f"(goal: {100 * GOALS['caught']:.0f} %), and {found['well']} without, of which **{found['false_alarms']} "
         f"({alarms}) had a false alarm** (goal: at most {100 * GOALS['false_alarms']:.0f} %). Of {found['before_onset']} "
-        f"trainings whose fault came later, {found['false_alarms_before_onset']} had an alarm before it.",
+        f"trainings whose fault came later, {found['false_alarms_before_onset']} had an alarm before it. Where nothing was done "
+        "and the validation loss has turned all the same and stayed up, 'overfitting' is not a false alarm.",
         "",
         "| what was done | right diagnosis | trainings | caught in time | later | missed | median delay | also said |",
         "|---|---|---|---|---|---|---|---|",

@@ -64,7 +64,7 @@ CASES: Mapping[str, Case] = {
     "digits-vit": Case(_IMAGES, "vit", "digits", (1445, 176, 60), 60, 480, {**_VIT, "augment": "none"}, (50.0, 150.0)),
     "fashion-cnn": Case(
         _IMAGES, "cnn", "fashion_mnist", (6000, 200, 60), 64, 460,
-        {**_PICTURES, "channels": 4, "stages": 3, "learning_rate": 6e-3},
+        {**_PICTURES, "channels": 4, "stages": 3, "learning_rate": 3e-3},  # at 6e-3 its validation loss leaps by itself
     ),
     "fashion-resnet": Case(
         _IMAGES, "resnet", "fashion_mnist", (6000, 200, 60), 64, 520, {**_PICTURES, "channels": 10, "blocks": 1}
