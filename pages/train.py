@@ -21,7 +21,7 @@ def settings_form(chosen: Combination) -> Form:
     """The settings of this combination, the basic ones open, the others folded away."""
     fields = fields_for(chosen.task, chosen.architecture)
     form = Form(chosen.key, defaults(chosen.task, chosen.architecture, chosen.dataset))
-    network = {field.name for field in chosen.architecture.knobs}
+    network = {field.name for field in chosen.architecture.knobs_for(chosen.task)}
     for title, more, group in (
         (_("Training"), _("Advanced training settings"), [field for field in fields if field.name not in network]),
         (_("Network"), _("Advanced network settings"), [field for field in fields if field.name in network]),

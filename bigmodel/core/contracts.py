@@ -165,6 +165,15 @@ class Architecture:
     heads: frozenset[str]
     knobs: tuple[Field, ...] = ()
     recipe: Mapping[str, object] = {}  # training settings that suit it better than the general defaults
+    brings: frozenset[str] = frozenset()  # settings of tasks that it makes needless, as it has its own
+
+    def knobs_for(self, task: Task) -> tuple[Field, ...]:
+        """Its knobs where it is trained for a task; choices that depend on the home folder are filled in."""
+        return self.knobs
+
+    def fingerprint(self, settings: Mapping) -> str:
+        """What the encoded data depend on beside the task's settings; needs no torch."""
+        return ""
 
     def processor(self, task: Task, rows: datasets.DatasetDict, settings: Mapping) -> Any:
         """From scratch a network takes the task's own; a pretrained one brings its processor along."""
@@ -176,6 +185,10 @@ class Architecture:
     def model(self, facts: Mapping, settings: Mapping) -> transformers.PreTrainedModel:
         """The network with random weights, seeded by the caller. Must also build on the meta device."""
         raise NotImplementedError
+
+    def export(self, model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
+        """What is kept as the model of a run: a network that plain transformers opens. `model` stays as it is."""
+        return model
 
     def pretraining_model(self, facts: Mapping, settings: Mapping) -> transformers.PreTrainedModel:
         """With the head 'masked-lm', what is trained first where the knob `pretraining_epochs` asks for it."""

@@ -278,7 +278,8 @@ def fields_for(task: Task, architecture: Architecture) -> tuple[Field, ...]:
         else field
         for field in TRAINING
     )
-    return narrowed + task.fields + architecture.knobs
+    own = tuple(field for field in task.fields if field.name not in architecture.brings)
+    return narrowed + own + architecture.knobs_for(task)
 
 
 def defaults(task: Task, architecture: Architecture, dataset: Dataset) -> dict[str, object]:

@@ -33,8 +33,8 @@ def key(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapp
         dataset.fingerprint(),
         task.name,
         architecture.name,
-        {name: settings[name] for name in task.encoding},
-    ]
+        {name: settings[name] for name in task.encoding if name in settings},
+    ] + ([architecture.fingerprint(settings)] if architecture.brings else [])
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -59,7 +59,7 @@ def prepare(task: Task, architecture: Architecture, dataset: Dataset, settings: 
     rows = head(dataset, "validation", 40)
     return Prepared(
         processor=load_processor(folder),
-        facts=kept,
+        facts=kept | {"head": task.head},
         arrays={split: _load_arrays(folder, split) for split in SPLITS},
         pinned=task.pinned(rows, settings),
     )

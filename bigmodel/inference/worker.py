@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from bigmodel.bases import store as bases
 from bigmodel.core import blocks
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
@@ -29,6 +30,7 @@ def main() -> None:
     """`python -m bigmodel.inference.worker [HOME]`: with the data that people have brought to a home folder."""
     for home in sys.argv[1:]:
         shelf.bring(Path(home))
+        bases.bring(Path(home))
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no reply
     requests: queue.Queue = queue.Queue()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bigmodel.bases import store as bases
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
 from bigmodel.core.spec import RunSpec
@@ -82,6 +83,7 @@ def _write_to(path: Path) -> None:
 
 def _work(folder: Folder, lock: Lock | None) -> int:
     shelf.bring(folder.home)
+    bases.bring(folder.home)
     facts = folder.facts()
     if lock is None or facts["state"] != STARTING:
         return 0  # it was cancelled, declared dead or given to another worker before we had it

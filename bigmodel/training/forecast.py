@@ -31,6 +31,7 @@ LOOK_SECONDS = 0.6  # for which measuring is tried, and answering
 LONGEST_STEP = 1.0  # seconds; of a slower one only a part is tried
 ROUNDS = 4
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
+FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 700 * 2**20  # Python, torch and transformers before the first weight
 
 
@@ -45,6 +46,7 @@ class Forecast:
     step_seconds: float | None
     device: str
     rows: Mapping[str, int] = default_field(default_factory=dict)
+    trainable: int = 0  # of the parameters
 
 
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
@@ -62,7 +64,9 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     data = prepare(task, architecture, dataset, settings, cache)
     yield {}
     with torch.device("meta"):
-        parameters = sum(weight.numel() for weight in architecture.model(data.facts, settings).parameters())
+        weights = list(architecture.model(data.facts, settings).parameters())
+    parameters = sum(weight.numel() for weight in weights)
+    trainable = sum(weight.numel() for weight in weights if weight.requires_grad)
     if parameters > limits.PARAMETERS:
         what = _("A network of {billions} billion parameters is too large.", billions=round(parameters / 1e9, 1))
         raise Refusal(what, do=_("Make it narrower or give it fewer layers."))
@@ -71,7 +75,8 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     steps = min(per_epoch * settings["epochs"], settings["max_steps"] or math.inf)
     figures = {
         "parameters": parameters,
-        "memory": PROCESS_BYTES + parameters * STATE_BYTES[settings["optimizer"]],
+        "trainable": trainable,
+        "memory": PROCESS_BYTES + trainable * STATE_BYTES[settings["optimizer"]] + (parameters - trainable) * FROZEN_BYTES,
         "steps": steps,
         "seconds": None,
         "step_seconds": None,

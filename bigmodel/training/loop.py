@@ -115,6 +115,7 @@ def _stage(
         "epochs": settings["epochs"],
         "steps_per_epoch": per_epoch,
         "parameters": sum(weight.numel() for weight in model.parameters()),
+        "trainable": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
         "device": device,
         "precision": pace.precision,
         "threads": pace.threads,

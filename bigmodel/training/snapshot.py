@@ -22,6 +22,7 @@ from bigmodel.data.prepare import key
 from bigmodel.training import checkpoint
 
 TENSORS, REST = "training.safetensors", "training.json"
+TRAINED = "trained.safetensors"  # the weights of a network of which most are frozen
 ORIGIN = "origin"  # in the folder of a run that was branched off: the checkpoint that it begins with
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
@@ -79,10 +80,32 @@ def read(folder: Path) -> dict:
     return json.loads((folder / REST).read_text("utf-8"))
 
 
+def write_weights(folder: Path, model: Any) -> None:
+    """The whole network as plain transformers opens it; of one that is mostly frozen only what changes, as the rest
+    is where it began with."""
+    from safetensors.torch import save_file
+
+    if all(weight.requires_grad for weight in model.parameters()):
+        model.save_pretrained(folder)
+        return
+    changing = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    state = {name: value for name, value in model.state_dict().items() if name not in frozen}  # statistics of norms too
+    kept = {name: value for name, value in state.items() if name in changing or name in dict(model.named_buffers())}
+    save_file({name: value.detach().contiguous() for name, value in kept.items()}, folder / TRAINED)
+
+
 def load_weights(folder: Path, model: Any) -> None:
     """Into the model, by way of transformers: some networks bear other names in a file than in memory."""
     import torch
 
+    if (folder / TRAINED).exists():
+        from safetensors.torch import load_file
+
+        _missing, unknown = model.load_state_dict(load_file(folder / TRAINED), strict=False)
+        if unknown:
+            raise ValueError(f"{folder.name} holds weights of another network: {unknown[:3]}")
+        return
     kept = type(model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
     model.load_state_dict(kept.state_dict())
 

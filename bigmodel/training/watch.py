@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import blocks
+from bigmodel.core import blocks, catalog
 from bigmodel.core.contracts import Task
 from bigmodel.core.events import DIVERGED, FINISHED, Event
 from bigmodel.core.spec import RunSpec
@@ -164,7 +164,7 @@ class Watch:
             raise NoSpace(self._missing()) from error
 
     def _write(self, staging: Path) -> None:
-        self.model.save_pretrained(staging)
+        snapshot.write_weights(staging, self.model)
         snapshot.write(staging, self.optimize, self.rest())
 
     def _make_room(self) -> None:
@@ -175,7 +175,8 @@ class Watch:
 
     def _missing(self) -> int:
         """Bytes that must become free for the next checkpoint."""
-        expected = self.bytes or 4 * sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+        changing = [weight for weight in self.model.parameters() if weight.requires_grad]
+        expected = self.bytes or 4 * sum(weight.numel() * weight.element_size() for weight in changing)
         return space.missing(self.folder, expected)
 
     def keep_current(self) -> Iterator[Event]:
@@ -249,7 +250,7 @@ class Watch:
         }
 
         def write(staging: Path) -> None:
-            self.model.save_pretrained(staging)
+            catalog.architecture(self.spec.architecture).export(self.model).save_pretrained(staging)
             self.data.processor.save_pretrained(staging)
             (staging / "bigmodel.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
 

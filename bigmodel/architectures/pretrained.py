@@ -1,0 +1,185 @@
+"""Pretrained: a model that somebody has trained already, fine-tuned on data of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bigmodel.bases.store import Base
+from bigmodel.core import catalog
+from bigmodel.core.contracts import Architecture, Layer, Task
+from bigmodel.core.errors import Refusal
+from bigmodel.core.fields import Choice, Field, Number
+from bigmodel.core.words import Words, _
+
+
+class Pretrained(Architecture):
+    name = "pretrained"
+    order = 90
+    title = _("Pretrained model")
+    about = _(
+        "A model that has read or seen much already goes on learning from your data. Minutes and few examples are often enough."
+    )
+    paper = "Howard, Ruder 2018, Universal Language Model Fine-tuning; Hu et al. 2021, LoRA"
+    heads = frozenset({"causal-lm", "seq2seq-lm", "image-classification", "text-classification"})
+    brings = frozenset({"tokenizer", "vocabulary"})
+    knobs = (
+        Choice(name="base", label=_("Base model"), help=_("What the training begins with.")),
+        Choice(
+            name="method",
+            label=_("What is trained"),
+            default="lora",
+            help=_(
+                "LoRA trains small matrices beside the frozen ones and needs little memory; everything learns the most; the last layers or the head alone are quick. LoRA takes a higher learning rate (about 1e-3) than training everything (about 1e-4)."
+            ),
+            options={
+                "lora": _("LoRA"),
+                "full": _("Everything"),
+                "last": _("The last layers"),
+                "head": _("The head alone"),
+            },
+        ),
+        Number(
+            name="last_layers",
+            label=_("Last layers"),
+            integer=True,
+            default=2,
+            minimum=1,
+            maximum=200,
+            advanced=True,
+            help=_("How many of the last layers are trained, where 'The last layers' is chosen."),
+        ),
+        Number(
+            name="lora_rank",
+            label=_("LoRA rank"),
+            integer=True,
+            default=16,
+            minimum=1,
+            maximum=512,
+            advanced=True,
+            help=_("The width of the small matrices. More can learn more; 8 to 64 is usual."),
+        ),
+        Number(
+            name="lora_alpha",
+            label=_("LoRA alpha"),
+            default=32,
+            minimum=0.1,
+            maximum=2048,
+            advanced=True,
+            help=_("What the adapters' signal is multiplied by, divided by the rank. Twice the rank is usual."),
+        ),
+        Number(
+            name="lora_dropout",
+            label=_("LoRA dropout"),
+            default=0.05,
+            minimum=0,
+            maximum=0.9,
+            step=0.05,
+            advanced=True,
+            help=_("Part of the adapters' input switched off at random while training."),
+        ),
+        Choice(
+            name="lora_targets",
+            label=_("LoRA targets"),
+            default="all",
+            advanced=True,
+            help=_("Beside which layers the adapters stand. All of them learn better for the same number of weights."),
+            options={"all": _("All layers"), "attention": _("Attention only")},
+        ),
+        Choice(
+            name="quantize",
+            label=_("Frozen weights"),
+            default="none",
+            advanced=True,
+            help=_(
+                "With LoRA the frozen weights can be kept in 8 or 4 bits, which takes a quarter or an eighth of the memory. Needs an NVIDIA graphics card and the package bitsandbytes."
+            ),
+            options={"none": _("As they are"), "8bit": _("8 bits"), "4bit": _("4 bits (QLoRA)")},
+        ),
+    )
+    recipe = {
+        "epochs": 3,
+        "batch_size": 8,
+        "learning_rate": 5e-4,
+        "warmup": 0.06,
+        "weight_decay": 0.01,
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "label_smoothing": 0.0,
+    }
+
+    def knobs_for(self, task: Task) -> tuple[Field, ...]:
+        """The bases that can carry the task's head: those that people brought first."""
+        bases = [base for base in _bases().values() if task.head in base.heads]
+        bases.sort(key=lambda base: base.included)
+        options = {base.name: _named(base) for base in bases}
+        first = next(iter(options), "")
+        return tuple(
+            Choice(**{**vars(field), "options": options, "default": first}) if field.name == "base" else field
+            for field in self.knobs
+        )
+
+    def check(self, settings: Mapping) -> None:
+        base = _base(settings)
+        asked = settings.get("block_size", 0)
+        if base.longest and asked > base.longest:
+            what = _("{base} reads at most {longest} tokens.", base=base.title, longest=base.longest)
+            raise Refusal(what, do=_("Give at most {maximum}.", maximum=base.longest), field="block_size")
+        if settings["quantize"] != "none" and settings["method"] != "lora":
+            what = _("Weights of 8 or 4 bits cannot be trained themselves.")
+            raise Refusal(what, do=_("Choose LoRA, or 'As they are' for the frozen weights."), field="quantize")
+
+    def fingerprint(self, settings: Mapping) -> str:
+        """Another base has another tokenizer or another size of pictures."""
+        return _base(settings).fingerprint
+
+    def processor(self, task: Task, rows: Any, settings: Mapping) -> Any:
+        from bigmodel.bases.loading import processor
+
+        self.register()
+        return processor(_base(settings), task.head)
+
+    def model(self, facts: Mapping, settings: Mapping) -> Any:
+        from bigmodel.bases.loading import choose, network
+
+        self.register()
+        return choose(network(_base(settings), facts["head"], facts, settings), facts["head"], settings)
+
+    def export(self, model: Any) -> Any:
+        from bigmodel.bases.loading import merged
+
+        return merged(model)
+
+    def register(self) -> None:
+        """A base may be a network of our own."""
+        for one in catalog.architectures().values():
+            if one is not self:
+                one.register()
+
+    def diagram(self, settings: Mapping) -> list[Layer]:
+        base = _base(settings)
+        ways = next(field for field in self.knobs if field.name == "method").options
+        detail = f"r = {settings['lora_rank']}" if settings["method"] == "lora" else ""
+        return [
+            Layer(_("Base model"), f"{base.title}"),
+            Layer(_("Parameters"), f"{base.parameters / 1e6:.1f} M"),
+            Layer(_("Trained: {what}", what=ways[settings["method"]]), detail),
+        ]
+
+
+def _bases() -> Mapping[str, Base]:
+    return catalog.brought("base")
+
+
+def _base(settings: Mapping) -> Base:
+    """The base that the settings name; Refusal where it is not here (any more)."""
+    found = _bases()
+    if settings["base"] not in found:
+        what = _("There is no base model named {name}.", name=str(settings["base"])[:60])
+        options = ", ".join(found)
+        raise Refusal(what, do=_("Choose one of: {options}.", options=options), field="base")
+    return found[settings["base"]]
+
+
+def _named(base: Base) -> Words:
+    return _("{title}, {millions} M parameters", title=base.title, millions=f"{base.parameters / 1e6:.0f}")

@@ -1,0 +1,57 @@
+"""The networks that are let in: transformers' own classes, by the `model_type` of their config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+CAUSAL, PAIRS, PICTURES, TEXTS = "causal-lm", "seq2seq-lm", "image-classification", "text-classification"
+
+
+@dataclass(frozen=True)
+class Family:
+    """heads: what it can be asked for. `reads_at_most`: name of the config's longest input, '' where there is no bound."""
+
+    heads: frozenset[str]
+    reads_at_most: str = "max_position_embeddings"
+
+
+_WRITERS = frozenset({CAUSAL, TEXTS})
+_READERS = frozenset({TEXTS})
+_TRANSLATORS = frozenset({PAIRS})
+_SEERS = frozenset({PICTURES})
+
+FAMILIES: Mapping[str, Family] = (
+    {
+        name: Family(_WRITERS)
+        for name in (
+            "llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "opt", "gpt_neox", "gpt_neo", "stablelm",
+            "starcoder2", "smollm3", "gemma", "gemma2", "gemma3_text",
+        )
+    }
+    | {name: Family(frozenset({CAUSAL})) for name in ("olmo", "olmo2", "granite", "cohere")}
+    | {"gpt2": Family(_WRITERS, "n_positions"), "bloom": Family(_WRITERS, ""), "gptj": Family(_WRITERS, "n_positions")}
+    | {
+        name: Family(_READERS)
+        for name in (
+            "bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "deberta-v2", "mpnet", "modernbert",
+        )
+    }
+    | {name: Family(_TRANSLATORS) for name in ("marian", "bart", "mbart", "m2m_100", "pegasus")}
+    | {name: Family(_TRANSLATORS, "") for name in ("t5", "mt5", "umt5")}
+    | {
+        name: Family(_SEERS, "")
+        for name in (
+            "vit", "deit", "beit", "swin", "swinv2", "dinov2", "convnext", "convnextv2", "resnet", "regnet",
+            "mobilenet_v2", "efficientnet", "bit", "focalnet", "levit", "poolformer", "pvt", "cvt",
+        )
+    }
+)  # fmt: skip
+OWN: Mapping[str, Family] = {  # networks of bigmodel's own runs, registered by their architectures
+    "bigmodel-lstm": Family(frozenset({CAUSAL}), ""),
+    "bigmodel-cnn": Family(_SEERS, ""),
+}
+
+
+def family(model_type: str) -> Family | None:
+    return FAMILIES.get(model_type) or OWN.get(model_type)

@@ -1,0 +1,139 @@
+"""The process that fetches, converts and takes in: `python -m bigmodel.bases.fetching HOME REQUEST`.
+
+A process of its own, so that it can be ended at any moment and no broken file takes the pages with it. It writes JSON
+lines: {"phase", "done", "total"} while it works, and last {"base"} | {"offer"} | {"error"}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from bigmodel.bases import gate, gguf, hub, store
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+
+ROOT = Path(__file__).parents[2]
+NEWS_SECONDS = 0.2
+
+
+def main(arguments: list[str]) -> int:
+    home, request = Path(arguments[0]), json.loads(arguments[1])
+    try:
+        print(json.dumps(_done(home, request)), flush=True)
+    except Refusal as refusal:
+        print(json.dumps({"error": refusal.to_json()}), flush=True)
+    except Exception as bug:
+        traceback.print_exc()
+        what = _("Something went wrong in bigmodel itself ({kind}).", kind=type(bug).__name__)
+        print(
+            json.dumps({"error": Refusal(what, _("The system says: {reason}.", reason=str(bug)[:200])).to_json()}),
+            flush=True,
+        )
+    return 0
+
+
+def _done(home: Path, request: Mapping) -> dict:
+    kind, source = request["kind"], request["source"]
+    roots = [Path(root) for root in request.get("roots", ())]
+    if kind == "look":
+        return {"offer": hub.look(source, request.get("revision", "")).to_json()}
+    if kind == "hub":
+        return {"base": hub.fetch(home, source, request.get("revision", ""), _tell).name}
+    if kind == "gguf":
+        return {"base": gguf.take_in(home, Path(source), roots, request.get("name", ""), _tell).name}
+    folder = Path(source)
+    base = store.take_in(
+        home, folder, roots, title=request.get("title") or folder.name, source=request.get("from", f"folder: {folder.name}"),
+        name=request.get("name", ""), licence=request.get("licence", ""), own=bool(request.get("own")),
+        tell=lambda done, total: _tell("copying", done, total),
+    )  # fmt: skip
+    return {"base": base.name}
+
+
+_last = [0.0]
+
+
+def _tell(phase: str, done: int, total: int) -> None:
+    import time
+
+    now = time.monotonic()
+    if now - _last[0] >= NEWS_SECONDS or done >= total:
+        _last[0] = now
+        print(json.dumps({"phase": phase, "done": done, "total": total}), flush=True)
+
+
+class Fetching:
+    """One such process, looked at from outside. Needs no heavy library."""
+
+    def __init__(self, home: Path, request: Mapping, log: Path | None = None):
+        self.request, self.news, self.result = dict(request), {"phase": "starting", "done": 0, "total": 0}, {}
+        home.mkdir(parents=True, exist_ok=True)
+        errors = (log or home / "bases.log").open("ab")
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "bigmodel.bases.fetching", str(home), json.dumps(dict(request))],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=ROOT,
+        )  # fmt: skip
+        errors.close()
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
+
+    def _listen(self) -> None:
+        for line in self.process.stdout:
+            told = json.loads(line)
+            if "phase" in told:
+                self.news = told
+            else:
+                self.result = told
+        self.process.wait()
+
+    @property
+    def running(self) -> bool:
+        return self.listener.is_alive()
+
+    def cancel(self) -> None:
+        """What has arrived stays, so that it can be gone on from."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.result = self.result or {"cancelled": True}
+
+    def wait(self, look: Callable[[Mapping], None] = lambda news: None) -> dict:
+        """The result; Refusal where there is none. `look` is told the news as they come."""
+        for news in self._told():
+            look(news)
+        return self.outcome()
+
+    def _told(self) -> Iterator[Mapping]:
+        while self.running:
+            self.listener.join(0.2)
+            yield self.news
+
+    def outcome(self) -> dict:
+        if "error" in self.result:
+            raise Refusal.from_json(self.result["error"])
+        if not self.result:
+            what = _("Fetching ended unexpectedly.")
+            raise Refusal(what, _("Most often the memory was not enough."), _("Try again, or a smaller model."))
+        return self.result
+
+
+def clear(home: Path) -> None:
+    """What was never finished."""
+    shutil.rmtree(store.place(home) / hub.INCOMING, ignore_errors=True)
+
+
+__all__ = ["Fetching", "clear", "gate"]
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

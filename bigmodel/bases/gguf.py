@@ -1,0 +1,138 @@
+"""Models in GGUF files, where transformers reads them: brought into fp32 safetensors, then through the gate."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from bigmodel.bases import gate, store
+from bigmodel.core import limits
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+
+KINDS = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "mistral": "mistral", "gpt2": "gpt2", "phi3": "phi3",
+         "gemma2": "gemma2", "stablelm": "stablelm", "starcoder2": "starcoder2", "bloom": "bloom"}  # fmt: skip
+MOST = 100_000  # of tensors, and of entries of the header
+TEXT = 2**20
+
+
+def take_in(
+    home: Path,
+    file: Path,
+    roots: Iterable[Path],
+    name: str = "",
+    tell: Callable[[str, int, int], None] = lambda *_: None,
+) -> store.Base:
+    """Convert and take in. The file is looked over before any library reads it."""
+    roots = list(roots)
+    place = gate.inside(file.parent, roots) / file.name
+    architecture = examine(place)
+    size = place.stat().st_size
+    store._refuse_no_room(home, 8 * size)  # four bits become thirty-two
+    tell("converting", 0, size)
+    store.place(home).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.place(home), prefix=".converting-") as folder:
+        _convert(place, Path(folder) / "model")
+        tell("converting", size, size)
+        title = file.stem
+        base = store.take_in(
+            home, Path(folder) / "model", [Path(folder)], title=title, source=f"GGUF: {file.name}", name=name,
+            revision=store.hash_of(place)[:12], licence=_licence(place), move=True,
+        )  # fmt: skip
+        shutil.rmtree(folder, ignore_errors=True)
+    assert base.model_type == KINDS[architecture] or base.model_type in gate.FAMILIES
+    return base
+
+
+def examine(file: Path) -> str:
+    """The network that a GGUF file holds; Refusal where it is none, or of a kind that is not known."""
+    if not file.is_file() or file.is_symlink():
+        raise Refusal(_("There is no file {file}.", file=file.name[:100]), field="source")
+    size = file.stat().st_size
+    with file.open("rb") as data:
+        start = data.read(24)
+        if len(start) < 24 or start[:4] != b"GGUF":
+            raise Refusal(_("{name} is not a GGUF file.", name=file.name[:100]), field="source")
+        version, tensors, entries = struct.unpack("<IQQ", start[4:])
+        if version not in (2, 3) or not 0 < tensors <= MOST or not 0 < entries <= MOST:
+            raise _damaged(file.name)
+        found = ""
+        for _number in range(entries):  # the first entry names the network, in every file there is
+            key = _string(data, file.name)
+            (kind,) = struct.unpack("<I", _exactly(data, 4, file.name))
+            if key == "general.architecture" and kind == 8:
+                found = _string(data, file.name)
+                break
+            _skip(data, kind, file.name, size)
+    if found not in KINDS:
+        what = _("This is a network of the kind '{kind}', which is not known here.", kind=found[:40])
+        raise Refusal(what, do=_("Known are: {kinds}.", kinds=", ".join(KINDS)), field="source")
+    return found
+
+
+WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+
+def _skip(data, kind: int, name: str, size: int) -> None:
+    if kind in WIDTHS:
+        _exactly(data, WIDTHS[kind], name)
+    elif kind == 8:
+        _string(data, name)
+    elif kind == 9:
+        inner, count = struct.unpack("<IQ", _exactly(data, 12, name))
+        if count > 10**7 or inner == 9:
+            raise _damaged(name)
+        for _number in range(count):
+            _skip(data, inner, name, size)
+    else:
+        raise _damaged(name)
+
+
+def _string(data, name: str) -> str:
+    (length,) = struct.unpack("<Q", _exactly(data, 8, name))
+    if length > TEXT:
+        raise _damaged(name)
+    return _exactly(data, length, name).decode("utf-8", "replace")
+
+
+def _exactly(data, count: int, name: str) -> bytes:
+    found = data.read(count)
+    if len(found) != count:
+        raise _damaged(name)
+    return found
+
+
+def _damaged(name: str) -> Refusal:
+    what = _("{name} is damaged, or not complete.", name=name[:100])
+    return Refusal(what, do=_("Take the file from where it comes from again."), field="source")
+
+
+def _licence(file: Path) -> str:
+    from gguf import GGUFReader
+
+    field = GGUFReader(file).fields.get("general.license")
+    return bytes(field.parts[field.data[0]]).decode("utf-8", "replace")[:100] if field is not None else ""
+
+
+def _convert(file: Path, folder: Path) -> None:
+    import torch
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    transformers.utils.logging.disable_progress_bar()
+    what = _("{name} cannot be converted.", name=file.name[:100])
+    try:
+        parts = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
+        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **parts)
+        if sum(weight.numel() for weight in model.parameters()) > limits.PARAMETERS:
+            raise Refusal(what, do=_("Choose a smaller model."), field="source")
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(file.parent, **parts).save_pretrained(folder)
+    except (Refusal, MemoryError):
+        raise
+    except Exception as error:
+        why = _("The system says: {reason}.", reason=str(error)[:200])
+        raise Refusal(what, why, _("Take the same model as safetensors."), field="source") from error

@@ -1,0 +1,312 @@
+"""A base model in memory: its network with the head of a task, its processor, what of it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bigmodel.bases import gate
+from bigmodel.bases.store import STARTERS, Base
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+
+HEADS = ("classifier", "score", "lm_head", "head", "pre_classifier", "classification_head", "pooler")
+EMBEDDINGS = ("embed", "wte", "wpe", "shared", "cls_token", "position", "relative_attention_bias")
+ATTENTION = frozenset({
+    "q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "query", "key", "value", "c_attn", "q", "k", "v", "o", "qkv",
+    "query_key_value", "q_lin", "k_lin", "v_lin", "out_lin", "query_proj", "key_proj", "value_proj", "Wqkv", "Wo",
+    "in_proj", "qkv_proj",
+})  # fmt: skip
+MISSED = 0.2  # of a body's parameters; where more are not in the file, the weights are those of another network
+ADAPTER = "default"
+
+
+def processor(base: Base, head: str) -> Any:
+    """The base's own tokenizer or image processor, with what tasks ask of one: padding and end tokens, one size."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    looked_over(base)
+    if head == "image-classification":
+        return _picture_processor(base)
+    found = AutoTokenizer.from_pretrained(base.folder, **safe)
+    if found.eos_token_id is None:
+        found.eos_token = found.sep_token or found.bos_token or found.pad_token
+    if found.eos_token_id is None and head != "text-classification":
+        what = _("The tokenizer of {base} has no token for the end of a text.", base=base.title)
+        raise Refusal(what, do=_("Choose another base model."), field="base")
+    if found.pad_token_id is None:
+        found.pad_token = found.eos_token or found.unk_token
+    config = AutoConfig.from_pretrained(base.folder, **safe)
+    if head == "seq2seq-lm":
+        start = config.decoder_start_token_id
+        found.init_kwargs["decoder_start_token_id"] = found.pad_token_id if start is None else start
+    return found
+
+
+def _picture_processor(base: Base) -> Any:
+    """Of the size, mean and spread that the base was trained with; a picture is brought to the size as a whole."""
+    from transformers import AutoImageProcessor, ViTImageProcessorPil
+
+    own = AutoImageProcessor.from_pretrained(base.folder, backend="pil", local_files_only=True, trust_remote_code=False)
+    size = dict(getattr(own, "crop_size", None) or own.size)
+    side = size.get("shortest_edge") or size.get("height") or 224
+    return ViTImageProcessorPil(
+        size={"height": size.get("height", side), "width": size.get("width", side)},
+        image_mean=list(own.image_mean or [0.5] * 3),
+        image_std=list(own.image_std or [0.5] * 3),
+        do_convert_rgb=True,
+    )
+
+
+def looked_over(base: Base) -> gate.Seen:
+    """Through the gate again, each time: a folder may have been changed since it was taken in."""
+    return gate.examine(base.folder, [STARTERS if base.included else base.folder.parent], own=True)
+
+
+def network(base: Base, head: str, facts: Mapping, settings: Mapping) -> Any:
+    """The base with the head of a task, in fp32, everything trainable. On the meta device nothing is read."""
+    import torch
+    import transformers
+
+    looked_over(base)
+    classes = {
+        "causal-lm": transformers.AutoModelForCausalLM,
+        "seq2seq-lm": transformers.AutoModelForSeq2SeqLM,
+        "image-classification": transformers.AutoModelForImageClassification,
+        "text-classification": transformers.AutoModelForSequenceClassification,
+    }
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(base.folder, **safe)
+    _fit(config, head, facts)
+    if torch.empty(0).is_meta:
+        return classes[head].from_config(config, trust_remote_code=False)
+    _refuse_no_memory(base)
+    more = _quantized(settings.get("quantize", "none"))
+    model, told = classes[head].from_pretrained(
+        base.folder, config=config, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
+        output_loading_info=True, **safe, **more,
+    )  # fmt: skip
+    _refuse_another(base, model, told)
+    if head in ("causal-lm", "seq2seq-lm"):
+        model.generation_config.forced_bos_token_id = None  # what is trained on has no token of a language in front
+    return model
+
+
+def _fit(config: Any, head: str, facts: Mapping) -> None:
+    """Write into the config what the task's data ask for."""
+    config.use_cache = True
+    if head in ("image-classification", "text-classification"):
+        names = [str(name) for name in facts["classes"]]
+        config.id2label, config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+        config.problem_type = None
+    if head == "image-classification":
+        config.grey, config.dark_ground = facts.get("grey", False), facts.get("dark_ground", False)
+    elif facts.get("pad") is not None:
+        config.pad_token_id = facts["pad"]
+
+
+def _refuse_another(base: Base, model: Any, told: Mapping) -> None:
+    """Weights that are not in the file begin at random: right for a new head, wrong for a body."""
+    sizes = {name: weight.numel() for name, weight in model.named_parameters()}
+    missing = [name for name in told["missing_keys"] if not set(name.split(".")) & set(HEADS)]
+    lost = sum(sizes.get(name, 0) for name in missing)
+    if lost > MISSED * sum(sizes.values()):
+        what = _("The weights of {base} are not those of the network that its config describes.", base=base.title)
+        raise Refusal(what, do=_("Choose another base model."), field="base")
+
+
+def _refuse_no_memory(base: Base) -> None:
+    import psutil
+    import torch
+
+    needed = 4 * base.parameters
+    if not torch.cuda.is_available() and needed > psutil.virtual_memory().available:
+        what = _("{base} needs {needed} GB of memory to be loaded.", base=base.title, needed=round(needed / 1e9, 1))
+        raise Refusal(what, do=_("Choose a smaller base model, or close other programs."), field="base")
+
+
+def _quantized(asked: str) -> dict:
+    """Weights in 8 or 4 bits, which only some graphics cards can compute with."""
+    if asked == "none":
+        return {}
+    from importlib.util import find_spec
+
+    import torch
+
+    if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
+        what = _("Weights of 8 or 4 bits need an NVIDIA graphics card and the package bitsandbytes.")
+        raise Refusal(what, do=_("Choose 'As they are' for the frozen weights."), field="quantize")
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_8bit=asked == "8bit", load_in_4bit=asked == "4bit", bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )  # fmt: skip
+    return {"quantization_config": config, "device_map": {"": 0}}
+
+
+# -- what is trained -------------------------------------------------------------------------------------
+def choose(model: Any, head: str, settings: Mapping) -> Any:
+    """Freeze what is not to be trained; with LoRA, put the adapters in (Hu et al. 2021)."""
+    method = settings["method"]
+    if method == "full":
+        return model
+    heads = _head_weights(model, head)
+    if method == "lora":
+        _adapt(model, settings)
+    else:
+        model.requires_grad_(False)
+    if method == "last":
+        for weight in _last(model, settings["last_layers"]):
+            weight.requires_grad_(True)
+    if method != "lora" or head.endswith("classification"):
+        for weight in heads:
+            weight.requires_grad_(True)
+    _rest_frozen_norms(model)
+    return model
+
+
+def _head_weights(model: Any, head: str) -> list:
+    """What is not the body; for a language model its output and the norm before it."""
+    body = {id(weight) for weight in model.base_model.parameters()} if model.base_model is not model else set()
+    found = [weight for name, weight in model.named_parameters() if id(weight) not in body or _named(name, ("pooler",))]
+    if head.endswith("classification"):
+        if not body:  # a network of our own, without a body by name
+            found = [weight for name, weight in model.named_parameters() if _named(name, HEADS)]
+        return found
+    output = model.get_output_embeddings()
+    return [*found, *(output.parameters() if output is not None else ())]
+
+
+def _named(name: str, parts: tuple[str, ...]) -> bool:
+    return any(part in parts for part in name.split("."))
+
+
+def _rows(model: Any) -> list[tuple[str, Any]]:
+    """The longest rows of layers that stand one after the other, by name: an encoder's, a decoder's."""
+    import torch
+
+    found = [
+        (name, row) for name, row in model.named_modules() if isinstance(row, torch.nn.ModuleList) and len(row) > 1
+    ]
+    return [(name, row) for name, row in found if not any(name.startswith(f"{other}.") for other, _row in found)]
+
+
+def _last(model: Any, count: int) -> list:
+    """The weights of the last layers of each row, and of the norms that come after all of them."""
+    rows = _rows(model)
+    if not rows:
+        what = _("This base model has no row of layers to choose the last ones of.")
+        raise Refusal(what, do=_("Choose another way of fine-tuning."), field="method")
+    found = [weight for _name, row in rows for layer in list(row)[-count:] for weight in layer.parameters()]
+    inside = tuple(f"{name}." for name, _row in rows)
+    for name, weight in model.named_parameters():
+        norm = weight.ndim == 1 and not name.startswith(inside) and not any(part in name for part in EMBEDDINGS)
+        if norm:
+            found.append(weight)
+    return found
+
+
+def _adapt(model: Any, settings: Mapping) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    targets = _targets(model, settings["lora_targets"])
+    if not targets:
+        what = _("This base model has no layers that LoRA could be put beside.")
+        raise Refusal(what, do=_("Choose another way of fine-tuning."), field="method")
+    config = LoraConfig(
+        r=settings["lora_rank"],
+        lora_alpha=settings["lora_alpha"],
+        lora_dropout=settings["lora_dropout"],
+        target_modules=targets,
+        fan_in_fan_out=_transposed(model, targets),
+    )
+    inject_adapter_in_model(config, model, ADAPTER)
+
+
+def _targets(model: Any, which: str) -> list[str]:
+    """Full names of the layers that get an adapter: those of attention, or all of the body."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    kinds = (torch.nn.Linear, Conv1D, torch.nn.Conv2d)
+    body = [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if isinstance(layer, kinds)
+        and layer is not output
+        and not _named(name, HEADS)
+        and not any(part in name for part in EMBEDDINGS)
+        and getattr(layer, "groups", 1) == 1
+    ]
+    attention = [name for name, _layer in body if name.rpartition(".")[2] in ATTENTION or ".attn" in name]
+    return attention if which == "attention" and attention else [name for name, _layer in body]
+
+
+def _transposed(model: Any, targets: list[str]) -> bool:
+    """Whether the layers keep their weights as GPT-2 does, input first."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(model.get_submodule(targets[0]), Conv1D)
+
+
+def _rest_frozen_norms(model: Any) -> None:
+    """A batch norm whose weights stand still keeps its statistics too, also while the rest is trained."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d) and not module.weight.requires_grad:
+            module.eval()
+            module.train = lambda mode=True, module=module: module
+
+
+# -- what is kept ------------------------------------------------------------------------------------------
+def merged(model: Any) -> Any:
+    """The same network without adapters: what they have learnt is added to the weights, so that plain transformers
+    opens it. The model itself stays as it is; one without adapters is given back."""
+    import torch
+
+    if not any(".lora_" in name for name, _weight in model.named_parameters()):
+        return model
+    from peft.tuners.lora import LoraLayer
+
+    adapted = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoraLayer)}
+    state = {}
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            owner, base, what = name.rpartition(".base_layer.")
+            if ".lora_" in name:
+                continue
+            if base and what == "weight":
+                value = _full(adapted[owner], value) + adapted[owner].get_delta_weight(ADAPTER).to(torch.float32)
+            elif base and what not in ("weight", "bias"):
+                continue  # how a quantized layer keeps its weights
+            state[name.replace(".base_layer.", ".")] = value
+    with torch.device("meta"):
+        plain = type(model)(_without_quantization(model.config))
+    plain.load_state_dict(state, assign=True)
+    plain.tie_weights()
+    plain.generation_config = getattr(model, "generation_config", None)
+    return plain.eval()
+
+
+def _full(layer: Any, weight: Any) -> Any:
+    """A layer's weights in fp32, also where they are kept in 8 or 4 bits."""
+    import torch
+
+    if weight.dtype in (torch.int8, torch.uint8):
+        from peft.utils.integrations import dequantize_module_weight
+
+        return dequantize_module_weight(layer.base_layer).to(torch.float32)
+    return weight
+
+
+def _without_quantization(config: Any) -> Any:
+    import copy
+
+    plain = copy.deepcopy(config)
+    if hasattr(plain, "quantization_config"):
+        del plain.quantization_config
+    return plain

@@ -1,0 +1,94 @@
+"""Sensible models to begin with: on the Hub, open, with safetensors, of a size that ordinary machines can train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """megabytes: what is fetched, about; the exact size is shown before. millions: of parameters."""
+
+    id: str
+    head: str
+    millions: float
+    megabytes: int
+    licence: str
+    languages: tuple[str, ...]
+    chat: bool = False
+
+
+def _some(head: str, *rows: tuple) -> tuple[Suggestion, ...]:
+    return tuple(
+        Suggestion(id, head, millions, megabytes, licence, tuple(languages.split()), *more)
+        for id, millions, megabytes, licence, languages, *more in rows
+    )
+
+
+SUGGESTIONS: tuple[Suggestion, ...] = (
+    *_some(
+        "causal-lm",
+        ("HuggingFaceTB/SmolLM2-135M", 135, 269, "Apache-2.0", "en"),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", 135, 269, "Apache-2.0", "en", True),
+        ("HuggingFaceTB/SmolLM2-360M-Instruct", 362, 724, "Apache-2.0", "en", True),
+        ("HuggingFaceTB/SmolLM2-1.7B-Instruct", 1711, 3423, "Apache-2.0", "en", True),
+        ("Qwen/Qwen3-0.6B", 596, 1503, "Apache-2.0", "zh en", True),
+        ("Qwen/Qwen3-1.7B", 1721, 4064, "Apache-2.0", "zh en", True),
+        ("Qwen/Qwen2.5-0.5B", 494, 988, "Apache-2.0", "zh en"),
+        ("Qwen/Qwen2.5-0.5B-Instruct", 494, 988, "Apache-2.0", "zh en", True),
+        ("Qwen/Qwen2.5-1.5B-Instruct", 1544, 3087, "Apache-2.0", "zh en", True),
+        ("distilbert/distilgpt2", 82, 353, "Apache-2.0", "en"),
+        ("openai-community/gpt2", 124, 548, "MIT", "en"),
+        ("EleutherAI/pythia-70m", 70, 166, "Apache-2.0", "en"),
+        ("EleutherAI/pythia-160m", 162, 375, "Apache-2.0", "en"),
+        ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", 1100, 2200, "Apache-2.0", "en", True),
+    ),
+    *_some(
+        "seq2seq-lm",
+        ("google-t5/t5-small", 61, 242, "Apache-2.0", "en de fr"),
+        ("google/flan-t5-small", 77, 308, "Apache-2.0", "en de fr"),
+        ("google-t5/t5-base", 223, 892, "Apache-2.0", "en de fr"),
+        ("google/flan-t5-base", 248, 990, "Apache-2.0", "en de fr"),
+        ("facebook/bart-base", 139, 558, "Apache-2.0", "en"),
+        ("Helsinki-NLP/opus-mt-zh-en", 78, 312, "CC-BY-4.0", "zh en"),
+        ("Helsinki-NLP/opus-mt-en-zh", 78, 312, "Apache-2.0", "en zh"),
+        ("Helsinki-NLP/opus-mt-en-de", 74, 298, "CC-BY-4.0", "en de"),
+    ),
+    *_some(
+        "image-classification",
+        ("WinKawaks/vit-tiny-patch16-224", 6, 23, "Apache-2.0", ""),
+        ("microsoft/resnet-18", 12, 47, "Apache-2.0", ""),
+        ("microsoft/resnet-50", 26, 103, "Apache-2.0", ""),
+        ("facebook/dinov2-small", 22, 88, "Apache-2.0", ""),
+        ("microsoft/swin-tiny-patch4-window7-224", 28, 114, "Apache-2.0", ""),
+        ("facebook/convnext-tiny-224", 29, 114, "Apache-2.0", ""),
+        ("facebook/convnextv2-tiny-1k-224", 29, 115, "Apache-2.0", ""),
+        ("google/vit-base-patch16-224", 87, 346, "Apache-2.0", ""),
+    ),
+    *_some(
+        "text-classification",
+        ("sentence-transformers/all-MiniLM-L6-v2", 23, 91, "Apache-2.0", "en"),
+        ("BAAI/bge-small-zh-v1.5", 24, 96, "MIT", "zh"),
+        ("BAAI/bge-small-en-v1.5", 33, 133, "MIT", "en"),
+        ("distilbert/distilbert-base-uncased", 67, 268, "Apache-2.0", "en"),
+        ("google-bert/bert-base-uncased", 110, 440, "Apache-2.0", "en"),
+        ("google-bert/bert-base-chinese", 103, 412, "Apache-2.0", "zh"),
+        ("distilbert/distilbert-base-multilingual-cased", 135, 542, "Apache-2.0", "zh en de fr"),
+        ("FacebookAI/roberta-base", 125, 499, "MIT", "en"),
+        ("intfloat/multilingual-e5-small", 118, 471, "MIT", "zh en de fr"),
+        ("answerdotai/ModernBERT-base", 150, 599, "Apache-2.0", "en"),
+    ),
+)
+
+LATER = {"full": 16, "lora": 5, "last": 7, "head": 5}  # bytes of memory for each parameter, by how it is fine-tuned
+
+
+def suited(head: str, memory: int) -> list[tuple[Suggestion, str]]:
+    """(suggestion, how it can be trained with so many bytes of memory: 'full', 'lora' or '' for not at all)."""
+    found = []
+    for one in SUGGESTIONS:
+        if one.head != head and not (head == "text-classification" and one.head == "causal-lm"):
+            continue
+        fits = [way for way in ("full", "lora") if one.millions * 10**6 * LATER[way] * 1.3 < memory]
+        found.append((one, fits[0] if fits else ""))
+    return found
