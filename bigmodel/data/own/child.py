@@ -61,25 +61,24 @@ def _leave_with_the_server() -> None:
 
 def _bound(reply: Callable) -> None:
     """Addresses are bounded by the system; what is really used by a look at it twenty times a second."""
-    import resource
+    import psutil
 
-    most = limits.CHILD_ADDRESSES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # elsewhere the system does not keep to it, or has no such bound
+        import resource
+
+        most = limits.CHILD_ADDRESSES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    me = psutil.Process()
 
     def watch() -> None:
         while True:
             time.sleep(0.05)
-            if _resident() > limits.CHILD_BYTES:
+            if me.memory_info().rss > limits.CHILD_BYTES:
                 reply(error=_too_large().to_json())
                 os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _resident() -> int:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _too_large() -> Refusal:

@@ -289,7 +289,8 @@ class Imports:
         else:
             kept = place / "original" / f"file{_ending(parcel.name)}"
             os.rename(parcel.path, kept)
-            kept.chmod(0o444)
+            if os.name != "nt":  # Windows could not delete it any more
+                kept.chmod(0o444)
             about = {"file": kept.name}
         write_json(place / "original" / "source.json", {**source, **about})
         languages = written.get("languages", [])

@@ -58,7 +58,7 @@ def add(shelf: Shelf, slug: str, staging: Path, source: Mapping, plan: Mapping, 
             },
         }
         write_json(staging / "manifest.json", manifest)
-        for path in staging.iterdir():
+        for path in staging.iterdir() if os.name != "nt" else ():  # Windows could not delete them any more
             path.chmod(0o444)
         folder.parent.mkdir(parents=True, exist_ok=True)
         os.rename(staging, folder)
