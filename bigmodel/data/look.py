@@ -6,7 +6,7 @@ import io
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +55,45 @@ def _page(data: Dataset, split: str, start: int, count: int, search: str) -> lis
         found += rows.slice(start, count - len(found)).to_pylist()
         start = max(start - len(rows), 0)
     return [_readable(row, data.columns) for row in found]
+
+
+def named(dataset: str, rows: Sequence[int]) -> list[dict]:
+    """The rows of these numbers as a person reads them, each with its number (`row`) and its part (`split`). What
+    ships is counted from 1, in the file's order."""
+    import pyarrow
+    import pyarrow.compute as compute
+    import pyarrow.parquet as parquet
+
+    data, wanted = _data(dataset), pyarrow.array(sorted({int(row) for row in rows}), pyarrow.int64())
+    file, found, before = parquet.ParquetFile(data.path()), [], 0
+    numbered = "row" in file.schema_arrow.names
+    shown = [name for name in (*data.columns, "split", "row") if name in file.schema_arrow.names]
+    for batch in file.iter_batches(PART, columns=shown):
+        if len(found) == len(wanted):
+            break
+        numbers = (
+            batch["row"] if numbered else pyarrow.array(range(before + 1, before + len(batch) + 1), pyarrow.int64())
+        )
+        before += len(batch)
+        hit = compute.is_in(numbers, value_set=wanted)
+        if not hit.true_count:
+            continue
+        parts = [_legible(row, data.columns) for row in batch.filter(hit).to_pylist()]
+        found += [row | {"row": number} for row, number in zip(parts, numbers.filter(hit).to_pylist(), strict=True)]
+    return found
+
+
+def _legible(row: Mapping, columns: Mapping[str, Column]) -> dict:
+    """Also of a row with a fault: a picture that cannot be shown is None."""
+    read = {"split": row["split"]}
+    for name, column in columns.items():
+        if name not in row:
+            continue
+        try:
+            read[name] = None if row[name] is None else _value(row[name], column)
+        except Exception:  # Pillow raises many kinds for broken files; that it is broken is what is said beside it
+            read[name] = None
+    return read
 
 
 def facts(dataset: str, cache: Path) -> dict:

@@ -1,0 +1,36 @@
+"""The same picture twice, also where it has been saved anew or in another size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bigmodel.core.words import _
+from bigmodel.data.lint.checks.duplicates import within_splits
+from bigmodel.data.lint.finding import WARNING, Check, Finding, Remedy, drop
+from bigmodel.data.lint.rows import Rows
+
+
+class SamePictures(Check):
+    name = "same-pictures"
+    order = 12
+    title = _("Pictures that are there twice")
+    about = _("The same pixels, or the same picture compressed anew or in another size, within one part of the data.")
+
+    def suits(self, rows: Rows) -> bool:
+        return rows.image is not None
+
+    def look(self, rows: Rows) -> Iterator[Finding]:
+        gone = within_splits(rows, rows.picture_twins)
+        if not gone:
+            return
+        ids = rows.named(gone)
+        found = {int(rows.ids[place]): _("like row {row}", row=int(rows.ids[like])) for place, like in gone.items()}
+        yield Finding(
+            self.name,
+            WARNING,
+            _("{count} pictures are there already.", count=len(ids)),
+            _("What stands in the data twice counts twice; the model learns it by heart."),
+            ids,
+            found,
+            Remedy(_("Keep one of each"), (drop(ids),)),
+        )

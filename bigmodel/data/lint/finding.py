@@ -1,0 +1,104 @@
+"""What a check says: which rows, why it matters, and what would mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from bigmodel.core.words import Words
+from bigmodel.data.lint.rows import Rows
+
+ERROR, WARNING, NOTE = "error", "warning", "note"  # spoils what is learnt or measured; should be looked at; to be known
+SEVERITIES = (ERROR, WARNING, NOTE)
+EXPLAINED = 200  # rows of a finding that are kept with what was found in them
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What would be done, and the steps that make a new version of the data of it."""
+
+    label: Words
+    steps: tuple[Mapping, ...]
+
+    def to_json(self) -> dict:
+        return {"label": self.label.to_json(), "steps": list(self.steps)}
+
+    @staticmethod
+    def from_json(data: Mapping) -> Remedy:
+        return Remedy(Words.from_json(data["label"]), tuple(data["steps"]))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Rows with the same fault. `rows` are their ids; `found` says of the first of them what was seen in it."""
+
+    check: str
+    severity: str
+    sentence: Words
+    why: Words
+    rows: tuple[int, ...] = ()
+    found: Mapping[int, Words | str] = field(default_factory=dict)
+    remedy: Remedy | None = None
+
+    def to_json(self) -> dict:
+        kept = list(self.found.items())[:EXPLAINED]
+        return {
+            "check": self.check,
+            "severity": self.severity,
+            "sentence": self.sentence.to_json(),
+            "why": self.why.to_json(),
+            "rows": list(self.rows),
+            "found": {str(row): text.to_json() if isinstance(text, Words) else text for row, text in kept},
+            "remedy": self.remedy.to_json() if self.remedy else None,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping) -> Finding:
+        found = {
+            int(row): Words.from_json(text) if isinstance(text, Mapping) else text
+            for row, text in data["found"].items()
+        }
+        return Finding(
+            data["check"],
+            data["severity"],
+            Words.from_json(data["sentence"]),
+            Words.from_json(data["why"]),
+            tuple(data["rows"]),
+            found,
+            Remedy.from_json(data["remedy"]) if data["remedy"] else None,
+        )
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that was counted on the way and is worth showing: no fault."""
+
+    name: str
+    value: object
+
+
+class Check:
+    """One kind of fault. A leaf fills the class attributes, and looks."""
+
+    name: str
+    title: Words
+    about: Words
+    order: int = 50
+
+    def suits(self, rows: Rows) -> bool:
+        """Whether the data has what is looked at."""
+        return bool(rows.texts)
+
+    def look(self, rows: Rows) -> Iterator[Finding | Fact | float]:
+        """Findings and facts; in between, how much of the looking is done, from 0 to 1."""
+        raise NotImplementedError
+
+
+def drop(rows: Mapping | tuple | list) -> dict:
+    """The step that leaves rows out."""
+    return {"drop": [int(row) for row in rows]}
+
+
+def edit(changes: Mapping[int, Mapping[str, object]]) -> dict:
+    """The step that changes cells: row id -> column -> value."""
+    return {"edit": {str(int(row)): dict(cells) for row, cells in changes.items()}}

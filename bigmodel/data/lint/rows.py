@@ -1,0 +1,133 @@
+"""The rows of a data set as the checks read them: columns by what they are for, read once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bigmodel.core import catalog
+from bigmodel.core.contracts import Dataset, fits
+from bigmodel.data.lint import pictures, similar
+from bigmodel.data.lint.pictures import Seen
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow
+
+ID = "row"  # the column of an own data set that names its rows; elsewhere they are counted
+BYTES = 2 * 2**30  # of text read into memory; of a larger data set the beginning is looked at
+HELD_OUT = ("validation", "test")
+
+
+class Rows:
+    """What the checks look at. Rows are addressed by their place; `ids` turns places into the names of rows."""
+
+    def __init__(self, data: Dataset, budget: int = BYTES):
+        self.data = data
+        self.table, self.total = _read(data, budget)
+        learnt = _learnt(data)
+        present = [name for name in data.columns if name in self.table.column_names]
+        self.texts = [name for name in present if data.columns[name].kind == "text" and name in learnt]
+        self.label = next((name for name in present if data.columns[name].kind == "class"), None)
+        self.image = next((name for name in present if data.columns[name].kind == "image"), None)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def pair(self) -> bool:
+        return {"source", "target"} <= set(self.texts)
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """The names of the rows, by place."""
+        import numpy as np
+
+        if ID in self.table.column_names:
+            return self.table[ID].to_numpy()
+        return np.arange(1, len(self) + 1)  # as an own copy of what ships numbers them
+
+    def named(self, places) -> tuple[int, ...]:
+        return tuple(int(self.ids[place]) for place in places)
+
+    @cached_property
+    def split(self) -> list[str]:
+        return self.table["split"].to_pylist()
+
+    def text(self, column: str) -> list[str]:
+        """One column's texts; what is missing is empty."""
+        if column not in self._texts:
+            self._texts[column] = [text or "" for text in self.table[column].to_pylist()]
+        return self._texts[column]
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        return {}
+
+    @cached_property
+    def labels(self) -> list:
+        """What stands in the label column: places among the names, or names."""
+        return self.table[self.label].to_pylist()
+
+    @cached_property
+    def names(self) -> tuple:
+        """Of the classes, as they are shown."""
+        return tuple(self.data.columns[self.label].names)
+
+    @cached_property
+    def folded(self) -> list[tuple[str, ...]]:
+        """The learnt texts of each row without case, width, punctuation and spaces."""
+        columns = [[similar.fold(text) for text in self.text(name)] for name in self.texts]
+        return list(zip(*columns, strict=True))
+
+    @cached_property
+    def twins(self) -> dict[int, dict[int, float]]:
+        """Place -> the other places whose texts are nearly the same -> how alike, 1 for equal when folded."""
+        return similar.twins(["\n".join(texts) for texts in self.folded])
+
+    @cached_property
+    def pictures(self) -> list[Seen]:
+        return list(self.see())
+
+    def see(self):
+        """Look at the pictures one by one; afterwards `pictures` holds what was seen."""
+        if "pictures" in self.__dict__:
+            yield from self.pictures
+            return
+        seen = []
+        for part in self.table[self.image].chunks:
+            for picture in part:
+                seen.append(pictures.see((picture.as_py() or {}).get("bytes")))
+                yield seen[-1]
+        self.__dict__["pictures"] = seen
+
+    def bytes_of(self, place: int) -> bytes | None:
+        """A picture's file."""
+        return (self.table[self.image][place].as_py() or {}).get("bytes")
+
+    @cached_property
+    def picture_twins(self) -> dict[int, dict[int, float]]:
+        """Place -> the places of pictures that are nearly the same -> how alike."""
+        return pictures.twins(self.pictures)
+
+
+def _learnt(data: Dataset) -> set[str]:
+    """The columns that a task learns from; a title or an author is only there to be read."""
+    needs = {name for task in catalog.tasks().values() if fits(task, dataset=data) for name in task.needs}
+    return needs or {"text", "source", "target", "image", "label", "messages"}
+
+
+def _read(data: Dataset, budget: int) -> tuple[pyarrow.Table, int]:
+    """(the learnt columns of as many rows as the budget allows, how many rows there are)."""
+    import pyarrow.parquet as parquet
+
+    file = parquet.ParquetFile(data.path())
+    wanted = [name for name in file.schema_arrow.names if name in (*data.columns, ID, "split")]
+    groups, spent = [], 0
+    for number in range(file.metadata.num_row_groups):
+        size = file.metadata.row_group(number).total_byte_size
+        if groups and spent + size > budget:
+            break
+        groups.append(number)
+        spent += size
+    return file.read_row_groups(groups, columns=wanted), file.metadata.num_rows
