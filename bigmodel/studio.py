@@ -20,6 +20,10 @@ from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, check_inputs, fields_for
 from bigmodel.core.words import Words, _
 from bigmodel.data import look
+from bigmodel.data.lint.desk import LintDesk, Looking
+from bigmodel.data.lint.finding import Finding
+from bigmodel.data.lint.lint import Lint
+from bigmodel.data.lint.lint import checks as lint_checks
 from bigmodel.data.own import imports, shelf, versions
 from bigmodel.data.own import plan as plans
 from bigmodel.data.own.imports import Imports, Incoming, Job, Parcel
@@ -82,6 +86,7 @@ class Studio:
         self.home = (home_folder or home()).absolute()
         self.store = Store(self.home)
         self.imports = Imports(self.home)
+        self._lints = LintDesk(self.store.cache, self.home, self.home / "lint.log")
         shelf.bring(self.home)
         bases.bring(self.home)
         self._server = Lock(self.store.server_lock)
@@ -101,6 +106,7 @@ class Studio:
         with self._mutex:
             self._serving = False
             self.imports.close()
+            self._lints.close()
             if self._supervisor is not None:
                 self._supervisor.stop()
             if self._desk is not None:
@@ -290,6 +296,21 @@ class Studio:
         classes {name: rows}, bytes (of the file)."""
         return look.facts(dataset, self.store.cache)
 
+    def rows_named(self, dataset: str, rows: Sequence[int]) -> list[dict]:
+        """The rows of these numbers, each with its number (`row`) and its part (`split`)."""
+        return look.named(dataset, rows)
+
+    def lint(self, dataset: str) -> Looking | Lint | Refusal | None:
+        """How far the looking for faults is, what was found, or why that could not be; None before it was asked for."""
+        return self._lints.state(dataset)
+
+    def begin_lint(self, dataset: str) -> None:
+        """Look for faults in another process; `lint` tells how far it is. Changes nothing but the cache."""
+        self._lints.begin(dataset)
+
+    def cancel_lint(self, dataset: str) -> None:
+        self._lints.cancel(dataset)
+
     # -- data: brought ----------------------------------------------------------------------------
     def incoming(self, name: str) -> Incoming:
         """To write a file into that a browser sends: `with` it, `write` pieces, `done` gives the parcel."""
@@ -461,9 +482,12 @@ def _words(value: Mapping | str) -> Words | str:
 __all__ = [
     "Checkpoint",
     "Device",
+    "Finding",
     "Forecast",
     "Found",
     "Job",
+    "Lint",
+    "Looking",
     "Model",
     "OwnDataset",
     "Parcel",
@@ -476,6 +500,7 @@ __all__ = [
     "fold",
     "home",
     "imports",
+    "lint_checks",
     "plans",
     "title_of",
 ]

@@ -11,6 +11,7 @@ from bigmodel.ui.data_import import import_page
 from bigmodel.ui.data_own import own_cards, own_parts
 from bigmodel.ui.data_view import about, card, distributions, rows
 from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.lint_section import lint_section
 from bigmodel.ui.trouble import refusals
 
 
@@ -24,6 +25,7 @@ def one(dataset: Dataset) -> None:
         places.go("train", dataset=dataset.name)
     with refusals():
         about(dataset)
+        lint_section(dataset)
         distributions(dataset)
         rows(dataset)
         own_parts(dataset)
