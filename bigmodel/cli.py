@@ -582,6 +582,12 @@ def _torture(arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def _bases(arguments: Sequence[str]) -> int:
+    from bigmodel.base_verbs import main
+
+    return main(arguments, _language(arguments))
+
+
 def _data(arguments: Sequence[str]) -> int:
     from bigmodel.data_verbs import main
 
@@ -589,6 +595,7 @@ def _data(arguments: Sequence[str]) -> int:
 
 
 HANDED_ON = {
+    "bases": (_bases, _("bring pretrained models that can be fine-tuned")),
     "data": (_data, _("bring data of your own, look after its versions")),
     "starters": (_starters, _("build the models that ship with bigmodel")),
     "quality": (_quality, _("measure how well the recipes do, beside their baselines")),

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bigmodel.bases import store as bases
+from bigmodel.bases import suggestions
+from bigmodel.bases.fetching import Fetching
+from bigmodel.bases.store import Base
+from bigmodel.bases.suggestions import Suggestion
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
 from bigmodel.core.errors import Refusal
@@ -41,7 +45,7 @@ from bigmodel.training.forecast import Forecast
 if TYPE_CHECKING:
     from bigmodel.inference.desk import Desk
 
-STARTER = "starter:"
+STARTER, BASE = "starter:", "base:"
 STARTERS = Path(__file__).parent / "starters"
 
 
@@ -253,6 +257,8 @@ class Studio:
         return [one for one in models if one and one.task in catalog.tasks() and task in ("", one.task)]
 
     def model(self, model: str) -> Model:
+        if model.startswith(BASE):
+            return self._base_model(model)
         starter = STARTERS / model.removeprefix(STARTER)
         is_starter = model.startswith(STARTER) and starter in set(STARTERS.glob("*"))
         folder = starter if is_starter else self.home / "runs" / model / "model" if model in self.store.ids() else None
@@ -260,6 +266,15 @@ class Studio:
         if found is None:
             what = _("There is no model {model}.", model=model[:100])
             raise Refusal(what, do=_("Look at the list of models."), field="model")
+        return found
+
+    def _base_model(self, model: str) -> Model:
+        """A base as it is, to be held against what was made of it."""
+        base = bases.one(self.home, model.removeprefix(BASE))
+        found = _model(model, base.folder)
+        if found is None:
+            what = _("{name} cannot answer before it is trained.", name=base.title)
+            raise Refusal(what, do=_("Fine-tune it first."), field="model")
         return found
 
     def examples(self, model: str) -> list[dict]:
@@ -401,6 +416,50 @@ class Studio:
                 raise Refusal(what, do=_("Stop it first."), field="dataset")
         self.imports.shelf.delete(slug)
 
+    # -- base models: brought ------------------------------------------------------------------------
+    def bases(self, head: str = "") -> list[Base]:
+        """What can be fine-tuned: what people brought, newest first, and what is included."""
+        return [base for base in bases.known(self.home).values() if head in ("", *base.heads)]
+
+    def base_suggestions(self, head: str) -> list[tuple[Suggestion, str]]:
+        """(model of the Hub, how it can be trained with the memory that is free: 'full', 'lora' or '')."""
+        import psutil
+
+        return suggestions.suited(head, psutil.virtual_memory().available)
+
+    def look_base(self, id: str, revision: str = "") -> Fetching:
+        """Ask the Hub about a model; `outcome()['offer']` has its size, licence, languages and revision."""
+        return Fetching(self.home, {"kind": "look", "source": id, "revision": revision})
+
+    def bring_base(self, source: str, revision: str = "", trusted: bool = False) -> Fetching:
+        """Fetch a model of the Hub by its id, or take one in from a folder, a GGUF file or a run ('run:ID') of this
+        machine. Works in a process of its own; `outcome()['base']` has its name. `trusted`: from any folder."""
+        self._refuse_read_only()
+        return Fetching(self.home, self._request(source, revision, trusted))
+
+    def _request(self, source: str, revision: str, trusted: bool) -> dict:
+        path = Path(source).expanduser()
+        if source.startswith("run:"):
+            model = self.model(source.removeprefix("run:"))
+            title = model.title if isinstance(model.title, str) else str(model.title)
+            return {"kind": "folder", "source": str(model.folder), "roots": [str(model.folder.parent)], "own": True,
+                    "title": title, "from": source}  # fmt: skip
+        if source.startswith(("/", "~", ".")) or path.suffix == ".gguf" or path.is_absolute():
+            place = path.absolute()
+            roots = [place if place.is_dir() else place.parent] if trusted else self.data_roots()
+            kind = "gguf" if place.suffix == ".gguf" else "folder"
+            return {"kind": kind, "source": str(place), "roots": [str(root) for root in roots]}
+        return {"kind": "hub", "source": source, "revision": revision}
+
+    def delete_base(self, name: str) -> None:
+        """Refused while a run that has not come to its end begins with it."""
+        self._refuse_read_only()
+        for run in self.runs(states=(*LIVE, QUEUED)):
+            if run.spec.settings.get("base") == name:
+                what = _("The run {run} needs this base model.", run=run.id)
+                raise Refusal(what, do=_("Stop it first."), field="base")
+        bases.remove(self.home, name)
+
     def device(self) -> Device:
         """What the next run is trained on, and how busy it is."""
         return device.now()
@@ -480,9 +539,11 @@ def _words(value: Mapping | str) -> Words | str:
 
 
 __all__ = [
+    "Base",
     "Checkpoint",
     "Device",
     "Finding",
+    "Fetching",
     "Forecast",
     "Found",
     "Job",
@@ -494,6 +555,7 @@ __all__ = [
     "Plan",
     "Run",
     "Studio",
+    "Suggestion",
     "Version",
     "catalog",
     "changeable",
