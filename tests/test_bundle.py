@@ -18,6 +18,8 @@ COLUMNS = {
     "poetry_zh": ["text", "title", "author", "dynasty", "original", "split"],
     "prose_zh": ["text", "title", "author", "book", "split"],
     "classics_en": ["text", "title", "author", "split"],
+    "trivia_en": ["text", "label", "split"],
+    "verse_zh": ["text", "label", "title", "author", "split"],
     "en_zh": ["source", "target", "origin", "split"],
     "en_de": ["source", "target", "origin", "split"],
     "fashion_mnist": ["image", "label", "split"],
@@ -107,7 +109,7 @@ def test_no_test_row_nearly_repeats_a_training_row(name, column):
     assert nearest(contents(name, column, "train"), asked, width) < 0.5
 
 
-@pytest.mark.parametrize("name", ["poetry_zh", "prose_zh", "classics_en"])
+@pytest.mark.parametrize("name", ["poetry_zh", "prose_zh", "classics_en", "trivia_en", "verse_zh"])
 def test_no_passage_occurs_twice(name):
     found = [fold(row["text"]) for row in rows(name)]
     assert len(set(found)) == len(found)
@@ -119,7 +121,9 @@ def test_an_english_text_has_one_translation(name):
     assert len(set(found)) == len(found)
 
 
-@pytest.mark.parametrize(("name", "column"), [("poetry_zh", "text"), ("prose_zh", "text"), ("en_zh", "target")])
+@pytest.mark.parametrize(
+    ("name", "column"), [("poetry_zh", "text"), ("prose_zh", "text"), ("verse_zh", "text"), ("en_zh", "target")]
+)
 def test_chinese_is_in_simplified_characters(name, column):
     assert not TRADITIONAL & set("".join(row[column] for row in rows(name)))
 
@@ -134,6 +138,26 @@ def test_no_text_is_empty_and_no_placeholder_is_unknown():
         assert all(row[column].strip() == row[column] != "" for row in rows(name))
     for row in rows("en_zh"):
         assert {"{0}" in row["source"], "{1}" in row["source"]} == {"{0}" in row["target"], "{1}" in row["target"]}
+
+
+@pytest.mark.parametrize("name", ["trivia_en", "verse_zh"])
+def test_the_classes_of_texts_are_balanced_and_named_alike(name):
+    from datasets import Features
+
+    from bigmodel.core import catalog
+
+    names = Features.from_arrow_schema(pq.read_schema(BUNDLE / f"{name}.parquet"))["label"].names
+    assert names == [str(one) for one in catalog.dataset(name).columns["label"].names]
+    for split in ("validation", "test"):
+        labels = [row["label"] for row in rows(name) if row["split"] == split]
+        assert len({labels.count(label) for label in range(len(names))}) == 1
+
+
+def test_all_verse_of_a_poet_is_in_one_split():
+    splits = defaultdict(set)
+    for row in rows("verse_zh"):
+        splits[row["author"]].add(row["split"])
+    assert all(len(found) == 1 for found in splits.values())
 
 
 @pytest.mark.parametrize(("name", "size"), [("fashion_mnist", (28, 28)), ("digits", (8, 8))])
