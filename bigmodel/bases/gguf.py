@@ -117,6 +117,23 @@ def _licence(file: Path) -> str:
     return bytes(field.parts[field.data[0]]).decode("utf-8", "replace")[:100] if field is not None else ""
 
 
+def _plain(model):
+    """The same weights in a network that does not remember where it was read from, and can be saved."""
+    import copy
+
+    import torch
+
+    config = copy.deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.device("meta"):
+        plain = type(model)(config)
+    plain.load_state_dict(model.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.generation_config = model.generation_config
+    return plain
+
+
 def _convert(file: Path, folder: Path) -> None:
     import torch
     import transformers
@@ -129,7 +146,7 @@ def _convert(file: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **parts)
         if sum(weight.numel() for weight in model.parameters()) > limits.PARAMETERS:
             raise Refusal(what, do=_("Choose a smaller model."), field="source")
-        model.save_pretrained(folder)
+        _plain(model).save_pretrained(folder)
         AutoTokenizer.from_pretrained(file.parent, **parts).save_pretrained(folder)
     except (Refusal, MemoryError):
         raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bigmodel.core import catalog
 from bigmodel.quality import nearest, ngram
 from bigmodel.quality.checks import Check
+from bigmodel.studio import home
 
 if TYPE_CHECKING:
     import datasets
@@ -24,7 +25,20 @@ def baselines(check: Check) -> Figures:
 
     datasets.disable_progress_bars()
     measure = MEASURES.get(check.task)
-    return measure(check, catalog.dataset(check.dataset).rows()) if measure else {}
+    found = measure(check, catalog.dataset(check.dataset).rows()) if measure else {}
+    return found | (_as_it_is(check) if "base" in check.settings and check.task == "text-generation" else {})
+
+
+def _as_it_is(check: Check) -> Figures:
+    """The base before it has seen any of the data."""
+    from bigmodel.data.prepare import prepare
+
+    spec = check.spec()
+    settings = {**spec.settings, "method": "full"}
+    parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
+    data = prepare(*parts, settings, home() / "cache")
+    model = parts[1].model(data.facts, settings)
+    return {"the base as it is": parts[0].measure(model, data.processor, data.arrays["test"], settings, final=True)}
 
 
 def _text(check: Check, rows: datasets.DatasetDict) -> Figures:

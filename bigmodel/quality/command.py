@@ -12,7 +12,7 @@ from dataclasses import replace
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import Event
 from bigmodel.core.spec import defaults, fields_for
-from bigmodel.quality import fetched, figures
+from bigmodel.quality import fetched, figures, weights
 from bigmodel.quality.checks import CHECKS, Check
 from bigmodel.quality.measure import Failed, goal, measure, shown
 from bigmodel.studio import catalog, home
@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     checks = [CHECKS[name] for name in asked.names or CHECKS]
     try:
         fetched.register()
+        weights.register()
+        for base in {check.settings["base"] for check in checks if "base" in check.settings}:
+            weights.fetch(str(base))
         checks = [_with_settings(check, asked.set) for check in checks]
         if asked.print:
             print("\n".join(_command(check) for check in checks))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bigmodel.core import catalog, events
 from bigmodel.core.events import FINISHED, Event
-from bigmodel.quality import fetched
+from bigmodel.quality import fetched, weights
 from bigmodel.quality.baselines import Figures, baselines
 from bigmodel.quality.checks import Check
 
@@ -31,7 +31,10 @@ class Failed(Exception):
 def measure(check: Check, home: Path, threads: int, tell: Callable[[Event], None] = lambda event: None) -> dict:
     """The figures of one check, as they stand in figures.json. Its run is left in `home/quality/NAME`."""
     fetched.register()
+    weights.register()
     fetched.fetch(check.dataset)
+    if "base" in check.settings:
+        weights.fetch(str(check.settings["base"]))
     folder = home / "quality" / check.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 from bigmodel.core import events
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
-from bigmodel.quality import fetched
+from bigmodel.quality import fetched, weights
 from bigmodel.training.loop import train
 
 
 def main(arguments: list[str]) -> None:
     folder, cache = map(Path, arguments)
     fetched.register()
+    weights.register()
     try:
         spec = RunSpec.check(json.loads((folder / "spec.json").read_text("utf-8")))
         for event in train(spec, folder, lambda: False, cache):
