@@ -18,7 +18,7 @@ from bigmodel.core.words import _
 from bigmodel.data.lint.lint import Lint, keep, lint
 from bigmodel.data.own import shelf
 
-GENTLE = 10  # steps back from the others: a training beside it is more important
+GENTLE = 5  # steps back from the others: a training beside it is more important
 
 
 def main(name: str, cache: str, home: str) -> int:

@@ -16,7 +16,7 @@ from bigmodel.core.words import Words, _
 
 SIDE = 16  # pixels of the small picture that is compared
 PLAIN = 3  # levels of 256 between the darkest and the brightest pixel of a picture of one colour
-ALIKE = 4.0  # levels of 256, root mean square over the small picture: another compression or size of the same picture
+ALIKE = 7.0  # levels of 256, root mean square over the small picture: another compression or size of the same picture
 AXES = 8  # directions in which the small pictures differ most
 
 
@@ -79,7 +79,7 @@ def twins(seen: Sequence[Seen]) -> dict[int, dict[int, float]]:
     Near ones are looked for by their first few principal axes: a projection never makes two pictures look farther
     apart than they are, so that none is missed.
     """
-    from sklearn.neighbors import KDTree
+    from scipy.spatial import cKDTree
 
     found: dict[int, dict[int, float]] = defaultdict(dict)
     first: dict[bytes, int] = {}
@@ -96,13 +96,14 @@ def twins(seen: Sequence[Seen]) -> dict[int, dict[int, float]]:
     middle = small - small.mean(0)
     _values, axes = np.linalg.eigh(middle.T @ middle)
     flat = middle @ axes[:, -AXES:]
-    tree = KDTree(flat)
-    for one, others in enumerate(tree.query_radius(flat, ALIKE)):
-        others = others[others > one]
-        if not len(others):
-            continue
-        apart = np.sqrt(((small[others] - small[one]) ** 2).sum(1))
-        for other, distance in zip(others[apart < ALIKE].tolist(), apart[apart < ALIKE].tolist(), strict=True):
+    for pairs in _parts(cKDTree(flat).query_pairs(ALIKE, output_type="ndarray")):
+        apart = np.sqrt(((small[pairs[:, 0]] - small[pairs[:, 1]]) ** 2).sum(1))
+        for (one, other), distance in zip(pairs[apart < ALIKE].tolist(), apart[apart < ALIKE].tolist(), strict=True):
             alike = 1.0 - max(distance, 0.01) / 256
             found[places[one]][places[other]] = found[places[other]][places[one]] = alike
     return dict(found)
+
+
+def _parts(pairs: np.ndarray, size: int = 50_000) -> list[np.ndarray]:
+    """As many at a time as fit the memory beside everything else."""
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]

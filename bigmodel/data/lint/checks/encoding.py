@@ -80,8 +80,9 @@ def mend(text: str) -> str | None:
         signs, letters = len(LATIN_SIGNS.findall(text)), len(LETTERS.findall(text))
         if signs >= 4 and signs > 2 * letters:  # no language of Europe has so many; GBK taken for Latin-1 has
             right = _again(text, "latin-1", "gb18030")
-            if right is not None and len(HAN.findall(right)) * 2 >= signs * 0.8:
-                return right
+            if right is not None:
+                written, han = len(FOREIGN.findall(right)), len(HAN.findall(right))
+                return right if written * 2 >= signs * 0.8 and han * 2 >= written else None
     return None
 
 

@@ -10,7 +10,7 @@ from bigmodel.core.words import Words, _, say
 from bigmodel.data.lint.finding import ERROR, Check, Finding, Remedy, edit
 from bigmodel.data.lint.rows import Rows
 
-RARE = 0.1  # as often as the class it resembles, at most: 'cat' and 'bat' are both common
+RARE = 0.25  # as often as the class it resembles, at most: 'cat' and 'bat' are both common
 SLIPS = ((4, 1), (8, 2))  # from so many characters on, so many slips of the pen
 
 

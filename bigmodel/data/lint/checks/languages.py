@@ -19,7 +19,10 @@ KNOWN = tuple(
 )
 SAMPLE = 1000  # texts that say which language a column is in
 OWN = 0.05  # of a column's texts: a language with so many belongs to it
-UNLIKELY, LIKELY = 0.05, 0.35  # the column's language has at most this chance, another at least that
+UNLIKELY, LIKELY = 0.08, 0.25  # the column's language has at most this chance, another at least that
+UNLIKE_LATIN = frozenset(
+    ["zh", "ja", "ko", "th", "ar", "fa", "he", "hi", "bn", "ta", "el"]
+)  # no letter in common with it
 WORDS, SIGNS = 3, 8  # texts of fewer words, or of so few letters, are names as often as not
 LOOK = 2000
 NOT_LANGUAGE = re.compile(r"\{[^{}]*\}|%\(?\w*\)?[sd]|<[^<>]*>|https?://\S+|\S+@\S+|[\d_/\\]+")
@@ -85,7 +88,7 @@ def foreign(text: str, own: frozenset[str]) -> str:
     if not chances or sum(chances.get(language, 0.0) for language in own) > UNLIKELY:
         return ""
     best = max(chances, key=chances.__getitem__)
-    return best if chances[best] >= LIKELY else ""
+    return best if chances[best] >= LIKELY or own <= UNLIKE_LATIN else ""
 
 
 def chances_of(text: str) -> dict[str, float]:

@@ -1,0 +1,192 @@
+"""Faults in data: planted into real rows, looked for by the checks, mended by a new version."""
+
+import pyarrow
+import pyarrow.parquet as parquet
+import pytest
+from conftest import wait_for
+
+from bigmodel.core import catalog
+from bigmodel.core.contracts import Column, Dataset
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _, say
+from bigmodel.data.lint.checks.encoding import mend
+from bigmodel.data.lint.checks.label_typos import alike_names
+from bigmodel.data.lint.checks.languages import foreign
+from bigmodel.data.lint.checks.personal import KINDS, personal
+from bigmodel.data.lint.lint import Lint, checks, keep, kept, lint
+from bigmodel.data.lint.similar import fold, twins
+from bigmodel.quality import planted_faults
+from bigmodel.quality.planted_faults import FAULTS, GOALS
+from bigmodel.studio import Looking, Studio
+
+LONG = "It was a bright cold day in April, and the clocks were striking {}; nobody looked up from the street below."
+NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+
+
+class Own(Dataset):
+    """Rows of a test."""
+
+    name, title, about, facts = "own", _("Text"), _("Text"), catalog.datasets()["prose_zh"].facts
+
+    def __init__(self, folder, rows, **columns):
+        self.columns = columns or {"text": Column("text", _("Text"))}
+        self.file = folder / "rows.parquet"
+        parquet.write_table(pyarrow.Table.from_pylist(rows), self.file)
+
+    def path(self):
+        return self.file
+
+
+def found(data, *only):
+    return next(part for part in lint(data, only) if isinstance(part, Lint))
+
+
+def rows_of(texts, split="train"):
+    return [{"text": text, "split": split} for text in texts]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_planted_faults_are_found_and_clean_rows_left_alone(name):
+    data = "digits" if FAULTS[name].needs == "image" else "prose_zh"
+    one = planted_faults.count(FAULTS[name], data, seed=3)
+    assert one.found >= GOALS["found"] * one.planted, one
+    assert one.wrongly <= GOALS["wrongly"] * one.clean, one
+
+
+def test_texts_that_share_most_of_their_triples_are_twins():
+    near = twins(
+        [fold(LONG.format("thirteen")), fold(LONG.format("fourteen")), fold("nothing like it, and long enough")]
+    )
+    assert set(near) == {0, 1}
+    assert near[0][1] > 0.75
+
+
+def test_a_text_that_differs_in_case_and_punctuation_only_is_a_twin():
+    near = twins([fold("Short, but the SAME!"), fold("short but the same")])
+    assert near == {0: {1: 1.0}, 1: {0: 1.0}}
+
+
+def test_a_copy_in_the_test_part_is_a_leak_and_leaves_training(tmp_path):
+    data = Own(
+        tmp_path,
+        [*rows_of(LONG.format(one) + one * 9 for one in NUMBERS), *rows_of([LONG.format("one") + "one" * 9], "test")],
+    )
+    (leak,) = found(data, "leaks").findings
+    assert leak.rows == (1,)
+    assert leak.remedy.steps == ({"drop": [1]},)
+    assert say(leak.found[1], "en") == "like row 13"
+
+
+@pytest.mark.parametrize("taken", ["latin-1", "cp1251", "gb18030"])
+def test_text_read_in_the_wrong_encoding_is_read_anew(taken):
+    text = "Ärger mit Größen für Übermut" if taken != "gb18030" else "今天天气很好呢"
+    damaged = text.encode().decode(taken, "replace")
+    assert mend(damaged) in ((text,) if "\ufffd" not in damaged else (None,))
+    assert mend(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("schreib an li.wei88@qq.com bitte", "email"),
+        ("电话13812905678。", "phone"),
+        ("call +49 30 1234598 now", "phone"),
+        ("身份证11010519491231002X", "identity"),
+        ("card 4556 7375 8689 9855", "card"),
+        ("DE89370400440532013000 is the account", "account"),
+    ],
+)
+def test_what_belongs_to_a_person_is_found_and_masked(text, kind):
+    ((number, hits, left),) = personal(text)
+    assert KINDS[number].name == kind
+    assert KINDS[number].mask in left
+    assert not any(hit in left for hit in hits)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["user@example.com", "11010519491231002X1", "110105194912310021", "4556 7375 8689 9856", "version 2024-01-02", "12345678901234567890"],
+)  # fmt: skip
+def test_what_only_looks_like_it_is_left_alone(text):
+    assert list(personal(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [("postive", "positive", True), ("Positive ", "positive", True), ("grade 1", "grade 2", False), ("cat", "car", False)],
+)  # fmt: skip
+def test_names_that_are_slips_of_the_pen(one, other, alike):
+    assert alike_names(one, other) is alike
+
+
+def test_a_misspelt_class_is_mended_and_two_common_ones_are_not(tmp_path):
+    names = ("negative", "positive", "postive")
+    rows = [{"text": LONG.format(number), "label": number % 2, "split": "train"} for number in range(100)]
+    rows += [{"text": LONG.format("x"), "label": 2, "split": "train"}]
+    data = Own(tmp_path, rows, text=Column("text", _("Text")), label=Column("class", _("Class"), names=names))
+    (typo,) = found(data, "label-typos").findings
+    assert typo.remedy.steps == ({"edit": {"101": {"label": "positive"}}},)
+
+
+def test_a_text_in_another_language_is_named_by_it():
+    assert foreign("Das ist eindeutig ein deutscher Satz mit vielen Wörtern.", frozenset({"en"})) == "de"
+    assert foreign("天下大势，分久必合，合久必分。", frozenset({"en"})) == "zh"
+    assert foreign("This one belongs here, as everyone can see.", frozenset({"en"})) == ""
+    assert foreign("GitHub", frozenset({"zh"})) == ""
+
+
+def test_what_was_found_is_kept_under_the_rows_and_the_checks(tmp_path):
+    data = Own(tmp_path, rows_of([LONG.format(one) for one in NUMBERS] + ["", LONG.format("one")]))
+    assert kept(data, tmp_path) is None
+    first = found(data)
+    keep(data, tmp_path, first)
+    assert kept(data, tmp_path) == first
+    assert {"empty", "duplicates"} <= {finding.check for finding in first.findings}
+    assert kept(Own(tmp_path, rows_of(["other"])), tmp_path) is None
+
+
+def test_no_row_at_all_is_no_trouble(tmp_path):
+    schema = pyarrow.schema([("text", pyarrow.string()), ("split", pyarrow.string())])
+    data = Own(tmp_path, rows_of(["x"]))
+    parquet.write_table(schema.empty_table(), data.file)
+    assert found(data).findings == ()
+
+
+def test_every_check_says_what_it_is_for_in_both_languages():
+    for check in checks().values():
+        assert say(check.title, "zh") != say(check.title, "en")
+        assert say(check.about, "zh") != say(check.about, "en")
+
+
+def test_a_remedy_makes_a_new_version_and_the_old_one_stays(home):
+    studio = Studio(home)
+    studio.begin_lint("prose_zh")
+    wait_for(lambda: isinstance(studio.lint("prose_zh"), Lint))
+    name = studio.derive("prose_zh", [{"drop": [1, 2]}])
+    assert sum(studio.data_facts(name)["rows"].values()) == 2830
+    assert sum(studio.data_facts("prose_zh")["rows"].values()) == 2832
+    studio.begin_lint(name)
+    wait_for(lambda: isinstance(studio.lint(name), Lint))
+    assert studio.lint(name).rows == 2830
+    studio.close()
+
+
+def test_a_looking_that_is_cancelled_leaves_nothing(home):
+    studio = Studio(home)
+    studio.begin_lint("fashion_mnist")
+    wait_for(lambda: isinstance(studio.lint("fashion_mnist"), Looking) and studio.lint("fashion_mnist").share > 0)
+    studio.cancel_lint("fashion_mnist")
+    assert studio.lint("fashion_mnist") is None
+    studio.close()
+
+
+def test_a_data_set_that_is_not_there_is_refused(home):
+    with pytest.raises(Refusal):
+        Studio(home).begin_lint("nothing")
+
+
+def test_rows_are_found_again_by_their_numbers(home):
+    studio = Studio(home)
+    rows = studio.rows_named("prose_zh", [3, 2000])
+    assert [row["row"] for row in rows] == [3, 2000]
+    assert rows[0]["text"] == parquet.read_table(catalog.dataset("prose_zh").path())["text"][2].as_py()
