@@ -107,8 +107,11 @@ def test_what_is_only_looked_at_is_in_the_eta():
     asked = [Event("sample", {"step": at, "seconds": seconds}) for at, seconds in ((0, 9.0), *[(25, 0.5)] * 3)]
     kept = Event("checkpoint", {"step": 25, "best": True, "seconds": 0.25})
     begun, half = [plan, step(24, 2.4), step(25, 2.5)], [step(49, 4.9), step(50, 5.0)]
-    unknown = 30 * 0.1 / 3  # a pass at a third of a step
+    unknown = 30 * 0.1 * 0.4  # a pass without a way back
     assert story(*begun).eta == pytest.approx(7.5 + 4 * unknown + 2 * unknown)
+    probed = {"precision": "bf16", "threads": 1, "probe_seconds": {"fp32, 1": 0.2, "fp32, 2": 0.1, "bf16, 1": 0.1}}
+    hasty = Event("plan", plan.data | probed)
+    assert story(hasty, *begun[1:]).eta == pytest.approx(7.5 + 6 * 2 * unknown), "it is measured in fp32"
     assert story(*begun, looked).eta == pytest.approx(7.5 + 3 * 4 + 2 * 4)
     assert story(*begun, looked, *asked).eta == pytest.approx(7.5 + 3 * (4 + 1.5) + 2 * 4), "the newest answers count"
     assert story(*begun, looked, kept).eta == pytest.approx(7.5 + 3 * 4.25 + 2 * 4 + 0.25), "and the model at the end"

@@ -10,7 +10,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 
 RECENT = 30  # step events that are all remembered; of those before them ever fewer
-LOOK_COST = 1 / 3  # of a step: a pass over a batch without a way back, before the first validation has been timed
+LOOK_COST = 0.4  # of a step: a pass over a batch without a way back, before the first validation has been timed
 
 
 @dataclass(frozen=True)
@@ -139,13 +139,20 @@ def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
     plan, (count, spent) = facts["plan"], facts.get("looks") or (0, 0.0)
     per_epoch, passes = _whole(plan, "steps_per_epoch") or steps, plan.get("passes") or {}
     validation, test = (float(passes.get(split) or 0.0) for split in ("validation", "test"))
-    once = spent / count if count else validation * pace / (settings.get("accumulation") or 1) * LOOK_COST
+    once = spent / count if count else validation * pace / (settings.get("accumulation") or 1) * _look_cost(plan)
     every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
     saves, saved = facts.get("saves") or (0, 0.0)
     save = saved / saves if saves else 0.0
     answers = (facts.get("answers") or (0, 0.0))[1]
     return due * (once + answers + save) + once * test / max(validation, 1e-9) + save
+
+
+def _look_cost(plan: Mapping) -> float:
+    """Of a step; dearer where steps are computed in bf16, as a measurement is always in fp32."""
+    seconds, threads = plan.get("probe_seconds") or {}, plan.get("threads")
+    exact, taken = (seconds.get(f"{precision}, {threads}") for precision in ("fp32", plan.get("precision")))
+    return LOOK_COST * (exact / taken if exact and taken else 1.0)
 
 
 def _planned(facts: Facts) -> int:
