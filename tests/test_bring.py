@@ -104,7 +104,8 @@ def test_a_file_is_dropped_taken_in_and_chosen_for_training(home, tmp_path):
 
 def _refused_from_elsewhere(address):
     """A page of another site can neither send the header nor pretend to be from here."""
-    for headers in ({}, {"x-bigmodel": "file", "Origin": "http://evil.example"}):
+    evil = {"x-bigmodel": "file", "Origin": "http://evil.example"}
+    for headers in ({}, evil, evil | {"Host": "evil.example"}):
         request = urllib.request.Request(f"{address}/receive?name=a.csv", b"text\na\n", headers, method="POST")
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)

@@ -9,6 +9,7 @@ import anyio
 import streamlit as st
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
+from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
@@ -79,6 +80,7 @@ async def _take(request: Request) -> str:
 
 
 def _from_here(request: Request) -> bool:
-    """The page that sends it is one of this server."""
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    """The page that sends it is one of this server, under a name that the server goes by: a foreign name may have been
+    made to lead here."""
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    return is_host_allowed(host) and (origin is None or urlsplit(origin).netloc == host)
