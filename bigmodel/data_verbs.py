@@ -12,7 +12,7 @@ from pathlib import Path
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import LANGUAGES, Words, _, say
-from bigmodel.studio import Found, Job, OwnDataset, Studio, imports, plans
+from bigmodel.studio import Found, Job, Looking, OwnDataset, Studio, imports, plans
 
 LOOK_SECONDS = 0.3  # between two looks at a file that is being read
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
@@ -97,6 +97,8 @@ def _parser(language: str) -> argparse.ArgumentParser:
         ("delete", _delete, _("delete a data set with all its versions")),
     ):
         verb(name, do, help).add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
+    checked = verb("lint", _lint, _("look for faults in the rows: duplicates, leaks, damaged texts, personal data ..."))
+    checked.add_argument("dataset", metavar="NAME", help=said(_("a data set of your own, or one that ships")))
     derive = verb("derive", _derive, _("make a new version by steps, and write its name"))
     derive.add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
     derive.add_argument("steps", metavar="STEPS", help=said(_("a JSON list: {example}", example=STEPS)))
@@ -213,6 +215,20 @@ def _list(desk: Desk) -> int:
     lines = (f"{one.name}  {desk.say(one.title)}  {sum(one.version.manifest['rows'].values()):,}" for one in found)
     desk.give([_facts(one) for one in found], "\n".join(lines))
     return DONE
+
+
+def _lint(desk: Desk) -> int:
+    """0: nothing was found. 1: something was."""
+    name = catalog.dataset(desk.asked.dataset).name
+    desk.studio.begin_lint(name)
+    while isinstance(state := desk.studio.lint(name), Looking):
+        time.sleep(LOOK_SECONDS)
+    if isinstance(state, Refusal):
+        raise state
+    lines = [f"{one.severity:8} {one.check:16} {desk.say(one.sentence)}" for one in state.findings]
+    lines += [f"{len(state.checks)} / {state.rows:,} / {state.seconds:.1f} s"]
+    desk.give(state.to_json(), "\n".join(lines))
+    return REFUSED if state.findings else DONE
 
 
 def _versions(desk: Desk) -> int:

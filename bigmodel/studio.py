@@ -23,7 +23,7 @@ from bigmodel.core.events import LIVE, QUEUED, Event
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, check_inputs, fields_for
 from bigmodel.core.words import Words, _
-from bigmodel.data import look
+from bigmodel.data import look, seen
 from bigmodel.data.lint.desk import LintDesk, Looking
 from bigmodel.data.lint.finding import Finding
 from bigmodel.data.lint.lint import Lint
@@ -33,6 +33,7 @@ from bigmodel.data.own import plan as plans
 from bigmodel.data.own.imports import Imports, Incoming, Job, Parcel
 from bigmodel.data.own.plan import Found, Plan
 from bigmodel.data.own.shelf import OwnDataset, Version, title_of
+from bigmodel.data.seen import Seen
 from bigmodel.runs import device
 from bigmodel.runs.device import Device
 from bigmodel.runs.lock import Lock
@@ -311,6 +312,10 @@ class Studio:
         classes {name: rows}, bytes (of the file)."""
         return look.facts(dataset, self.store.cache)
 
+    def seen(self, spec: Mapping | RunSpec) -> Seen:
+        """The first batch as a model sees it: tokens, what counts, labels, pictures. Takes seconds."""
+        return seen.ask(_checked(spec), self.store.cache, self.home, self.home / "seen.log")
+
     def rows_named(self, dataset: str, rows: Sequence[int]) -> list[dict]:
         """The rows of these numbers, each with its number (`row`) and its part (`split`)."""
         return look.named(dataset, rows)
@@ -554,6 +559,7 @@ __all__ = [
     "Parcel",
     "Plan",
     "Run",
+    "Seen",
     "Studio",
     "Suggestion",
     "Version",

@@ -12,6 +12,7 @@ from bigmodel.ui.data_own import own_cards, own_parts
 from bigmodel.ui.data_view import about, card, distributions, rows
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.lint_section import lint_section
+from bigmodel.ui.seen_section import seen_of_dataset
 from bigmodel.ui.trouble import refusals
 
 
@@ -28,6 +29,7 @@ def one(dataset: Dataset) -> None:
         lint_section(dataset)
         distributions(dataset)
         rows(dataset)
+        seen_of_dataset(dataset)
         own_parts(dataset)
 
 

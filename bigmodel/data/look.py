@@ -212,7 +212,7 @@ def _count(data: Dataset) -> dict:
             _add(classes, batch[label])
     return {
         "rows": {split: splits[split] for split in SPLITS},
-        "lengths": {name: _histogram(counted) for name, counted in lengths.items()},
+        "lengths": {name: histogram(counted) for name, counted in lengths.items()},
         "classes": {str(number): classes[number] for number in sorted(classes)},
         "bytes": data.path().stat().st_size,
     }
@@ -223,7 +223,7 @@ def _add(counted: Counter, values: pyarrow.Array) -> None:
         counted[part["values"]] += part["counts"]
 
 
-def _histogram(lengths: Mapping[int, int]) -> list[tuple[int, int, int]]:
+def histogram(lengths: Mapping[int, int]) -> list[tuple[int, int, int]]:
     """Bars of equal width over {length: rows}; the last holds the longest hundredth however long it is."""
     if not lengths:
         return []
