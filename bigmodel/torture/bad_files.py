@@ -228,6 +228,9 @@ def _json() -> dict[str, bytes]:
 
 def _texts() -> dict[str, bytes]:
     return {
+        "folders.zip": archive({f"{'good' if n % 2 else 'bad'}/{n}.txt": f"a text with the number {n}".encode() for n in range(10)} | {
+            "good/gbk.txt": "这个电影的情节很好看，我很喜欢。".encode("gb18030"), "good/empty.txt": b"", "good/bytes.txt": bytes(range(256)),
+            "good/other.dat": b"x"}),
         "bad_bytes.txt": text() + b"\n\ncaf\xe9\xff\n", "one_long_line.txt": b"word " * 250_000,
         "same_lines.txt": b"again\n" * 50, "untranslated.po": po() + b'msgid "left"\nmsgstr ""\n',
         "fuzzy.po": po() + b'#, fuzzy\nmsgid "maybe"\nmsgstr "\xe4\xb9\x9f\xe8\xae\xb8"\n',

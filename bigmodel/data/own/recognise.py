@@ -147,6 +147,9 @@ def _archive(path: Path, chosen: str) -> Kind:
         if not tables and not chosen:
             what = _("The archive holds no data that can be read: {names}.", names=", ".join(names[:5])[:200])
             raise Refusal(what, do=_("Put pictures, or a table as CSV, JSON or text into it."))
+        written = [name for name in tables if name.lower().endswith(texts.ENDS)]
+        if not chosen and len(written) > 2 and len(written) > len(names) / 2:
+            return Kind("text", unit="files", evidence=(_("It holds {count} text files.", count=len(written)),))
         member = chosen or max((entry for entry in found if entry.name in tables), key=lambda entry: entry.size).name
         why = archive.trouble(next(entry for entry in found if entry.name == member))
         if why is not None:

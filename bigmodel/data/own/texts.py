@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bigmodel.core import limits
-from bigmodel.core.words import _
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import Words, _
+from bigmodel.data.own import archive
 from bigmodel.data.own.broken import Broken, shown
-from bigmodel.data.own.lines import NOT_TEXT, lines, text_of
+from bigmodel.data.own.lines import NOT_TEXT, check_growth, lines, text_of
 from bigmodel.data.own.tables import Record
 
 HEADING = re.compile(r"#{1,6}\s")
 TOO_LONG = _("It has more than {maximum} characters.", maximum=limits.CELL_CHARACTERS)
+TOO_LARGE = _("It has more than {maximum} MB.", maximum=limits.LINE_BYTES // 2**20)
+NOT_TEXT_FILE = _("It is no text in an encoding that is known here.")
 ENDS = (".txt", ".md", ".markdown", ".text")
 
 
@@ -64,18 +68,45 @@ def _whole(begun: int, parts: list[str]) -> Record:
     return begun, {"text": text}
 
 
-def files(folder: Path) -> Iterator[Record]:
-    """(number, {"text", "folder", "name"}) of every text file of a folder; those that lie elsewhere by a link are left out."""
+def files(path: Path) -> Iterator[Record]:
+    """(number, {"text", "folder", "name"}) of every text file of a folder or an archive. In a folder, those that lie
+    elsewhere by a link are left out."""
+    found = _of_folder(path) if path.is_dir() else _of_archive(path)
+    for number, name, folder, data in found:
+        read = data if isinstance(data, Words) else _decoded(data)
+        if isinstance(read, Words):
+            yield Broken(number, name, read)
+        else:
+            yield number, {"text": read, "folder": folder, "name": name}
+
+
+def _of_folder(folder: Path) -> Iterator[tuple[int, str, str, bytes | Words]]:
     for number, path in enumerate(texts_in(folder), 1):
-        name = path.relative_to(folder).as_posix()
-        if path.stat().st_size > limits.LINE_BYTES:
-            yield Broken(number, name, _("It has more than {maximum} MB.", maximum=limits.LINE_BYTES // 2**20))
-            continue
-        data = path.read_bytes()
-        try:
-            yield number, {"text": data.decode("utf-8-sig"), "folder": path.parent.name, "name": name}
-        except UnicodeDecodeError:
-            yield Broken(number, name, _("It is no text in UTF-8."))
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= limits.LINE_BYTES else TOO_LARGE
+        yield number, path.relative_to(folder).as_posix(), path.parent.name if path.parent != folder else "", data
+
+
+def _of_archive(path: Path) -> Iterator[tuple[int, str, str, bytes | Words]]:
+    unpacked = 0
+    with archive.opened(path) as packed:
+        for entry in archive.entries(packed):
+            unpacked += entry.size
+            check_growth(path.stat().st_size, unpacked)
+            text = entry.name.lower().endswith(ENDS)
+            data = archive.read(packed, entry, limits.LINE_BYTES) if text else _("It is no text file.")
+            yield entry.number, entry.name, entry.folder, data
+
+
+def _decoded(data: bytes) -> str | Words:
+    """The text of a file, in the encoding that it is in."""
+    from bigmodel.data.own.recognise import SAMPLE, encoding_of
+
+    try:
+        encoding, _why = encoding_of(data[:SAMPLE])
+        return data.decode(encoding).removeprefix("\ufeff").replace("\r\n", "\n").strip()
+    except (UnicodeError, Refusal):
+        return NOT_TEXT_FILE
 
 
 def texts_in(folder: Path) -> list[Path]:
