@@ -33,7 +33,7 @@ starter_cards()
 
 st.header(_("Train your own"))
 st.caption(_("Three clicks: choose one, start it, try it. The settings are chosen so that a first run works."))
-with st.grid(3, min_column_width=260, gap="medium"):
+with st.grid(4, min_column_width=190, gap="medium"):
     for task in catalog.tasks().values():
         task_card(task)
 
