@@ -36,7 +36,7 @@ FILES = 1_000
 CONFIG_BYTES, WORDS_BYTES, ABOUT_BYTES = 4 * 2**20, 100 * 2**20, 4 * 2**20
 WEIGHT_BYTES = 200 * 2**30
 DEEPEST = 40  # JSON within JSON
-ENTRIES = 3_000_000  # of all a JSON file holds
+ENTRIES, CONFIG_ENTRIES = 3_000_000, 400_000  # of all a tokenizer, a config holds
 PATTERN = 4_000  # characters of a regular expression in a tokenizer
 REPLACEMENT = 200  # characters that a normalizer may put in the place of others
 PADDING = 100_000
@@ -236,7 +236,7 @@ def read_json(file: Path, most: int) -> object:
         raise _broken(file.name, _("it is nested too deeply")) from None
     except ValueError as error:
         raise _broken(file.name, _("it is no proper JSON: {error}", error=str(error)[:80])) from None
-    _counted(file.name, found)
+    _counted(file.name, found, ENTRIES if most > CONFIG_BYTES else CONFIG_ENTRIES)
     return found
 
 
@@ -252,14 +252,14 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is not a number")
 
 
-def _counted(name: str, found: object) -> None:
+def _counted(name: str, found: object, most: int) -> None:
     count, open_ = 0, [(found, 0)]
     while open_:
         one, depth = open_.pop()
         count += 1
         if depth > DEEPEST:
             raise _broken(name, _("it is nested too deeply"))
-        if count > ENTRIES:
+        if count > most:
             raise _broken(name, _("it has too many entries"))
         if isinstance(one, Mapping):
             open_ += [(part, depth + 1) for part in one.values()]

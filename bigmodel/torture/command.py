@@ -30,6 +30,7 @@ MODULES = {
     11: "servers:SEVERAL",
     13: "bad_input:FILES",
     14: "bad_input:NAMES",
+    15: "hostile_models",
 }
 SHOWN = 12  # failures of a row that are written out
 
