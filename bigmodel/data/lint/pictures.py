@@ -16,7 +16,7 @@ from bigmodel.core.words import Words, _
 
 SIDE = 16  # pixels of the small picture that is compared
 PLAIN = 3  # levels of 256 between the darkest and the brightest pixel of a picture of one colour
-ALIKE = 7.0  # levels of 256, root mean square over the small picture: another compression or size of the same picture
+ALIKE = 4.0  # levels of 256, root mean square over the small picture: another compression or size of the same picture
 AXES = 8  # directions in which the small pictures differ most
 
 
@@ -63,7 +63,7 @@ def _looked_at(picture) -> Seen:
     values = np.asarray(pixels)
     flat = values.reshape(-1, 1 if grey else 4).astype(np.int16)
     spread = flat.max(0) - flat.min(0)
-    small = pixels.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    small = pixels.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return Seen(
         size=picture.size,
         mode="L" if grey else "RGB",
