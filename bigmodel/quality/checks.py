@@ -72,6 +72,8 @@ MINIMIND = {
     "base": "minimind2-small", "block_size": 64, "batch_size": 16, "max_steps": 200, "eval_every": 200, "precision": "bf16",
 }  # fmt: skip
 
+MINILM = {"base": "all-minilm-l6-v2", "method": "full", "learning_rate": 1e-4, "epochs": 2}
+
 CHECKS: Mapping[str, Check] = {
     check.name: check
     for check in (
@@ -101,5 +103,7 @@ CHECKS: Mapping[str, Check] = {
         _translation("en-de", "en_de", **TRANSLATOR),
         _classes("verse-bert", "bert", "verse_zh", beats_baselines=True),
         _classes("trivia-bert", "bert", "trivia_en"),  # with 4,713 questions words alone say more: TF-IDF is ahead
+        _classes("trivia-minilm", "pretrained", "trivia_en", settings=MINILM, beats_baselines=True),
+        _classes("reviews-lstm", "lstm", "reviews_zh", settings={"epochs": 5, "text_length": 160}),
     )
 }
