@@ -8,7 +8,7 @@ import torch
 from conftest import learn, small
 
 from bigmodel.core import blocks, catalog
-from bigmodel.core.events import FINISHED, STOPPED
+from bigmodel.core.events import FINISHED, STOPPED, Event
 from bigmodel.data.prepare import prepare
 from bigmodel.training import pretraining, watch
 from bigmodel.training.precision import Pace
@@ -197,3 +197,27 @@ def test_the_forecast_counts_the_pretraining(cache):
         list(forecast(small(*BERT, **SHORT, **more), cache))[-1]["seconds"] for more in ({}, {"pretraining_epochs": 50})
     )
     assert with_it > 3 * without
+
+
+# -- watched ------------------------------------------------------------------------------------------
+def guessed(step, **more):
+    return Event(
+        "pretraining", {"step": step, "steps": 9, "epoch": step / 3, "loss": 8.0 - step, "seconds": step} | more
+    )
+
+
+def test_a_run_knows_how_far_its_pretraining_is():
+    from bigmodel.runs.run import fold
+
+    run = fold("one", small(*BERT, **FIRST), [guessed(1), guessed(4), Event("pretraining", {"loss": 1.0})])
+    assert (run.pretraining["step"], run.pretraining["steps"], run.step) == (4, 9, 0)
+
+
+def test_the_curve_of_a_pretraining_that_was_resumed_goes_on_from_there():
+    from bigmodel.ui.curves import Curves
+
+    curves = Curves("one")
+    look = {"step": 3, "steps": 9, "epoch": 1.0, "metrics": {"loss": 6.0}}
+    for event in (guessed(1), guessed(2), guessed(3), Event("pretraining", look), guessed(2), guessed(3)):
+        curves._pretraining(event)
+    assert curves.pretraining["loss"].step.tolist() == [1, 2, 3] and not len(curves.pretraining["validation"])
