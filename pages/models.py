@@ -3,6 +3,7 @@
 import streamlit as st
 
 from bigmodel.ui import model_facts, places
+from bigmodel.ui.base_card import base_list
 from bigmodel.ui.language import _, plain
 from bigmodel.ui.model_card import model_card
 from bigmodel.ui.state import studio
@@ -21,6 +22,8 @@ else:
     st.markdown(_("Nothing yet. A first model takes about a minute."))
     if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
         places.go("train")
+
+base_list()
 
 if starters:
     st.header(_("Included with bigmodel"))

@@ -9,6 +9,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec, defaults, fields_for
 from bigmodel.ui import places
 from bigmodel.ui.ask import Form
+from bigmodel.ui.base_card import bring_base
 from bigmodel.ui.choice import Combination, combination
 from bigmodel.ui.diagram import diagram
 from bigmodel.ui.forecast_card import forecast_card, forecast_line
@@ -69,6 +70,8 @@ left, right = st.columns([3, 2], gap="large")
 with left:
     chosen = combination()
     form = settings_form(chosen)
+    if any(field.name == "base" for field in chosen.architecture.knobs):
+        bring_base(chosen.task.head, f"{chosen.key}.base")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
             _("Name of the run"),

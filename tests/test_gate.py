@@ -152,7 +152,7 @@ def test_what_the_hub_refuses_is_said_in_words(hub, studio, status, code, said):
 
 def test_offline_is_said_with_what_to_do(hub, studio, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(Refusal, match="HF_HUB_OFFLINE.*take it in from there"):
+    with pytest.raises(Refusal, match=r"HF_HUB_OFFLINE.*take it in from there"):
         studio.bring_base("org/tiny").wait()
     assert not hub.asked
 

@@ -46,7 +46,7 @@ def look(id: str, revision: str = "") -> Offer:
         info = HfApi().model_info(id, revision=revision or None, files_metadata=True, timeout=20)
     found = {one.rfilename: one for one in info.siblings or ()}
     names = _wanted(found)
-    card = dict(info.card_data or {}) if info.card_data is not None else {}
+    card = info.card_data.to_dict() if info.card_data is not None else {}
     config = info.config or {}
     offer = Offer(
         id=id,
