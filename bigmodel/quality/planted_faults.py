@@ -495,7 +495,7 @@ def _file(picture, kind: str) -> bytes:
 # -- the page ---------------------------------------------------------------------------------------------
 def section(known: Sequence[Count]) -> str:
     lines = [
-        "| fault | data | planted | found | clean rows named | of them before planting |",
+        "| fault | data | planted | found | clean rows named | rows named before planting |",
         "|---|---|---:|---:|---:|---:|",
     ]
     for title in dict.fromkeys(one.fault for one in known):
@@ -547,7 +547,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def keep(counts: Sequence[Count]) -> None:
-    packages = {name: version(name) for name in ("numpy", "scikit-learn", "pillow", "py3langid")}
+    packages = {name: version(name) for name in ("numpy", "scipy", "pillow", "py3langid")}
     about = {
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),

@@ -82,12 +82,12 @@ def _finding(dataset: Dataset, finding: Finding, key: str) -> None:
             st.badge(_severity(finding.severity), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
             st.markdown(f"**{plain(say(finding.sentence))}**")
         st.caption(plain(say(finding.why)))
-        if finding.rows:
-            shown = st.toggle(_("Show the rows"), key=f"{key}.rows")
-            if shown:
-                _rows(dataset, finding, key)
-        if finding.remedy is not None:
-            _remedy(dataset, finding, key)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if finding.remedy is not None:
+                _remedy(dataset, finding, key)
+            shown = bool(finding.rows) and st.toggle(_("Show the rows"), key=f"{key}.rows")
+        if shown:
+            _rows(dataset, finding, key)
 
 
 def _severity(severity: str) -> str:
