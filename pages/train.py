@@ -14,6 +14,7 @@ from bigmodel.ui.choice import Combination, combination
 from bigmodel.ui.diagram import diagram
 from bigmodel.ui.forecast_card import forecast_card, forecast_line
 from bigmodel.ui.language import _, current, say
+from bigmodel.ui.seen_section import seen_section
 from bigmodel.ui.state import spend, studio, token
 from bigmodel.ui.trouble import show_refusal
 
@@ -108,6 +109,8 @@ with right:
             if chosen.architecture.paper:
                 st.caption(chosen.architecture.paper)
             diagram(chosen.architecture.diagram(spec.settings), "train.diagram")
+        with st.expander(_("What the model sees"), icon=":material/visibility:"):
+            seen_section(spec, f"{chosen.key}:seen")
         with st.expander(_("The same on the command line"), icon=":material/terminal:"):
             st.code(command_line(spec, chosen), language="bash", wrap_lines=True)
 

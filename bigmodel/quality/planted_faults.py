@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ SETS = {
 CLASSES = {"poetry_zh": "dynasty", "prose_zh": "book", "classics_en": "title"}  # what serves as a class
 GOALS = {"found": 0.95, "wrongly": 0.01}
 STOPS = ".!?…。！？"
+COMMON = 12  # times as many rows as a misspelling gets: one slips now and then, not most of the time
 SHARE, LEAST = 0.01, 40  # of the rows get a fault, and at least so many
 
 
@@ -161,14 +163,17 @@ def cut_at_a_length(bed: Bed) -> None:
 def label_typos(bed: Bed) -> None:
     """A letter swapped, left out or doubled, another case, a blank: a few misspellings, each in some rows."""
     names = [str(name) for name in bed.columns["label"].names]
-    fitting = [place for place, name in enumerate(names) if len(name) >= 4] or list(range(len(names)))
+    few = max(bed.count // 8, 3)
+    counts = Counter(row["label"] for row in bed.rows)
+    common = [place for place in range(len(names)) if counts[place] >= COMMON * few]
+    fitting = [place for place in common if len(names[place]) >= 4] or common
     for _time in range(4):
         label = bed.one_of(fitting)
         wrong = _misspelt(bed, names[label])
         if wrong in names:
             continue
         names.append(wrong)
-        for _place in range(max(bed.count // 8, 3)):
+        for _place in range(few):
             place = bed.take(lambda row, label=label: row["label"] == label)
             if place is not None:
                 bed.change(place, label=len(names) - 1)
