@@ -63,7 +63,9 @@ def _looked_at(picture) -> Seen:
     values = np.asarray(pixels)
     flat = values.reshape(-1, 1 if grey else 4).astype(np.int16)
     spread = flat.max(0) - flat.min(0)
-    small = pixels.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    # A tiny picture's pixels stay squares, so that it resembles itself drawn larger; a large one's are averaged.
+    way = Image.Resampling.BOX if max(picture.size) <= SIDE else Image.Resampling.BILINEAR
+    small = pixels.convert("L").resize((SIDE, SIDE), way)
     return Seen(
         size=picture.size,
         mode="L" if grey else "RGB",

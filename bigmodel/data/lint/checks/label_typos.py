@@ -85,8 +85,8 @@ def alike_names(one: str, other: str) -> bool:
         return True
     if _numbers(one) != _numbers(other):
         return False  # 'grade 1' and 'grade 2'
-    shorter = min(len(one), len(other))
-    allowed = max((count for length, count in SLIPS if shorter >= length), default=0)
+    longer = max(len(one), len(other))
+    allowed = max((count for length, count in SLIPS if longer >= length), default=0)
     return slips(one, other) <= allowed
 
 
