@@ -12,7 +12,7 @@ from bigmodel.bases.families import FAMILIES
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.studio import Studio
-from bigmodel.torture.hostile_models import HOSTILE, sound
+from bigmodel.torture.hostile_models import HOSTILE, sound, weights
 
 SOME = sorted(HOSTILE)[::4]
 
@@ -114,13 +114,14 @@ def test_a_model_of_the_hub_is_fetched_pinned_and_known(hub, studio):
 
 
 def test_a_download_that_was_interrupted_goes_on_where_it_was(hub, studio):
-    hub.cut["model.safetensors"] = 1000
+    hub.repos["org/tiny"]["model.safetensors"] = weights({"model.embed_tokens.weight": [4096, 16]})
+    hub.cut["model.safetensors"] = 150_000
     with pytest.raises(Refusal, match="cannot be reached"):
         studio.bring_base("org/tiny").wait()
     hub.cut.clear()
     hub.ranges.clear()
     studio.bring_base("org/tiny").wait()
-    assert ("model.safetensors", 1000) in hub.ranges
+    assert ("model.safetensors", 131_072) in hub.ranges and ("model.safetensors", 0) not in hub.ranges
 
 
 def test_a_file_with_another_hash_is_refused_and_not_kept(hub, studio):

@@ -19,6 +19,7 @@ from bigmodel.core.words import _
 
 ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 INCOMING = ".incoming"
+PIECE = 2**16  # bytes written at a time
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,11 @@ def fetch(
 
 def _file(offer: Offer, name: str, folder: Path, tell: Callable[[int], None]) -> None:
     """One file, from where it was broken off; with the size and hash that the Hub names, or not there."""
-    from huggingface_hub import hf_hub_url
+    from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
+    constants.DOWNLOAD_CHUNK_SIZE = PIECE  # the client's own 10 MB are lost when the line breaks within them
     target, part = folder / name, folder / f".{name}.part"
     wanted = offer.files[name]
     if target.exists():
