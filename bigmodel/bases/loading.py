@@ -45,7 +45,7 @@ def processor(base: Base, head: str) -> Any:
 
 
 def _picture_processor(base: Base) -> Any:
-    """Of the size, mean and spread that the base was trained with; a picture is brought to the size as a whole."""
+    """Of the size that the base was trained with; a picture is brought to it as a whole."""
     from transformers import AutoImageProcessor, ViTImageProcessorPil
 
     own = AutoImageProcessor.from_pretrained(base.folder, backend="pil", local_files_only=True, trust_remote_code=False)
@@ -53,8 +53,8 @@ def _picture_processor(base: Base) -> Any:
     side = size.get("shortest_edge") or size.get("height") or 224
     return ViTImageProcessorPil(
         size={"height": size.get("height", side), "width": size.get("width", side)},
-        image_mean=list(own.image_mean or [0.5] * 3),
-        image_std=list(own.image_std or [0.5] * 3),
+        image_mean=[0.5] * 3,  # as all pictures here: the network gets used to it, and is kept with it
+        image_std=[0.5] * 3,
         do_convert_rgb=True,
     )
 

@@ -26,6 +26,7 @@ from bigmodel.inference.fast import Translator, Writer
 
 FORM = 2  # of what is kept; a new one makes all conversions anew
 KEPT = 20  # conversions in the cache; those not used for the longest time leave
+FILES = ("config.json", "tokenizer.json", "model.safetensors")
 RUNNERS = {"gpt2": Writer, "marian": Translator}  # transformers' model_type -> what runs it
 CHECKED_TOKENS = 48  # of each pinned example
 ALIKE = 1e-2  # between logarithmic probabilities: a hundredth of each, far above what rounding does
@@ -52,7 +53,8 @@ def converted(
     """The conversion of the model in a folder, made and checked where it is not yet in the cache; None where there is
     none to be had or it answers differently. `model()` is the model in transformers, loaded only when it is needed."""
     runner = RUNNERS.get(_read(folder / "config.json").get("model_type"))
-    if runner is None or find_spec("ctranslate2") is None:
+    whole = all((folder / name).exists() for name in FILES)  # a pretrained one may have its words in other files
+    if runner is None or find_spec("ctranslate2") is None or not whole:
         return None
     place = cache / "converted" / _key(folder)
     record = _read(place / "record.json")
@@ -74,7 +76,7 @@ def _read(path: Path) -> dict:
 def _key(folder: Path) -> str:
     """A hash of all that a conversion depends on."""
     total = hashlib.sha256(f"{FORM} {version('ctranslate2')} {version('transformers')}".encode())
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+    for name in FILES:
         with (folder / name).open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()[:32]

@@ -9,6 +9,8 @@ from typing import Any
 from bigmodel.data.tokenizers import is_chinese
 from bigmodel.inference.fast import TOGETHER, Translator
 
+LONGEST = 512  # tokens, where the network has no bound of its own
+
 
 def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int]]:
     """(translation, new tokens) of each line; sentence by sentence where a line is longer than what the model was
@@ -19,7 +21,9 @@ def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping)
 
 
 def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int]]:
-    longest = model.longest if isinstance(model, Translator) else model.config.max_position_embeddings
+    longest = (
+        model.longest if isinstance(model, Translator) else getattr(model.config, "max_position_embeddings", LONGEST)
+    )
     pieces = [_pieces(processor, line.strip(), longest) for line in lines]
     sentences = [sentence for line in pieces for sentence in line]
     if isinstance(model, Translator):

@@ -57,6 +57,7 @@ def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Itera
     random = torch.Generator(device=device).manual_seed(inputs["seed"])
     entries = len(processor)  # a network may have more outputs than the tokenizer has tokens
     never = [token for token in (processor.pad_token_id, processor.unk_token_id) if token is not None]
+    never = [token for token in never if token != processor.eos_token_id]  # a pretrained one may pad with its end
     seen, past, unread = list(ids), None, list(ids)
     length = 0  # tokens in the cache
     training = model.training

@@ -14,6 +14,7 @@ from bigmodel.core.words import _
 SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
 LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
 DECODING = 0.3  # of a pass over a batch with its loss: what the next token of 64 sentences costs
+LONGEST = 512  # tokens of a translation, where the network has no bound of its own
 MEGABATCH = 50  # batches whose sentences are sorted by length together
 
 
@@ -135,9 +136,12 @@ class Translation(Task):
         import numpy as np
 
         sides = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
-        ids = [processor(list(rows[side]), add_special_tokens=False)["input_ids"] for side in sides]
+        ids = [
+            processor(list(rows[sides[0]]), add_special_tokens=False)["input_ids"],
+            processor(text_target=list(rows[sides[1]]), add_special_tokens=False)["input_ids"],
+        ]
         longest = settings["sentence_length"] - 1
-        arrays = {}
+        arrays = {"start": np.asarray(processor.init_kwargs.get("decoder_start_token_id", 0))}  # of a pretrained one
         for side, sentences in zip(("source", "target"), ids, strict=True):
             closed = [[*sentence[:longest], processor.eos_token_id] for sentence in sentences]
             arrays[side] = np.concatenate([np.asarray(one, dtype=np.int32) for one in closed])
@@ -163,13 +167,13 @@ class Translation(Task):
 
     def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
         """input_ids and attention_mask (batch, source tokens), decoder_input_ids and labels (batch, target
-        tokens); the decoder begins with the padding token, as Marian does. 0 is the padding token's id."""
+        tokens); the decoder begins with the padding token, 0, as Marian does, unless a pretrained one has another."""
         import torch
 
         source, mask = _gather(arrays, "source", indices)
         target, real = _gather(arrays, "target", indices)
         before = torch.roll(target, 1, dims=1)
-        before[:, 0] = 0
+        before[:, 0] = int(arrays["start"])
         return {
             "input_ids": source,
             "attention_mask": mask.long(),
@@ -224,7 +228,7 @@ class Translation(Task):
                     attention_mask=mask.long().to(device),
                     num_beams=1,
                     do_sample=False,
-                    max_length=min(2 * source.shape[1] + 16, model.config.max_position_embeddings),
+                    max_length=min(2 * source.shape[1] + 16, getattr(model.config, "max_position_embeddings", LONGEST)),
                 )
             answers += processor.batch_decode(ids, skip_special_tokens=True)
             references += processor.batch_decode(_gather(arrays, "target", part)[0], skip_special_tokens=True)
