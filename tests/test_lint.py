@@ -135,6 +135,12 @@ def test_a_text_in_another_language_is_named_by_it():
     assert foreign("GitHub", frozenset({"zh"})) == ""
 
 
+def test_two_languages_by_turns_both_belong_to_a_column(tmp_path):
+    texts = ["This is a sentence about number {} of them.", "Das ist ein Satz mit der Nummer {} davon."] * 2000
+    data = Own(tmp_path, rows_of(text.format(number) for number, text in enumerate(texts)))
+    assert found(data, "languages").findings == ()
+
+
 def test_what_was_found_is_kept_under_the_rows_and_the_checks(tmp_path):
     data = Own(tmp_path, rows_of([LONG.format(one) for one in NUMBERS] + ["", LONG.format("one")]))
     assert kept(data, tmp_path) is None

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
+from random import Random
 
 from bigmodel.core.words import _
 from bigmodel.data.lint.finding import WARNING, Check, Fact, Finding, Remedy, drop
@@ -69,10 +70,10 @@ class Languages(Check):
 
 def _own(texts: Sequence[str]) -> tuple[frozenset[str], dict[str, int]]:
     """(the languages that belong to a column, how many texts of a sample are in which)."""
-    step = max(len(texts) // SAMPLE, 1)
+    drawn = Random(0).sample(range(len(texts)), min(SAMPLE, len(texts)))  # every n-th may fall in step with the data
     counted = Counter()
-    for text in texts[::step]:
-        chances = chances_of(text)
+    for place in drawn:
+        chances = chances_of(texts[place])
         if chances:
             best = max(chances, key=chances.__getitem__)
             if chances[best] > 0.5:
