@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bigmodel.core.contracts import fits
+from bigmodel.core.errors import Refusal
 from bigmodel.quality import baselines, command, fetched, figures, measure
 from bigmodel.quality.checks import CHECKS
 from bigmodel.studio import catalog
@@ -17,6 +18,10 @@ QUICK = replace(CHECKS["digits-cnn"], settings={"epochs": 2, "channels": 8})
 def test_every_check_can_be_trained_and_compared(name):
     fetched.register()
     check = CHECKS[name]
+    if check.settings.get("base") and check.settings["base"] not in catalog.brought("base"):
+        with pytest.raises(Refusal, match="base cannot be"):  # which has to be fetched first, as is said
+            check.spec()
+        return
     spec = check.spec()
     assert fits(catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset))
     assert spec.settings["seed"] == 0

@@ -34,7 +34,7 @@ def bad_values(field):
         bounds = [field.minimum - 1, field.maximum + 1, math.nan, math.inf, -math.inf, 10**400, -(10**400)]
         return [*always, "5", "", "many", True, *bounds, *([field.minimum + 0.5] if field.integer else [])]
     if isinstance(field, Choice):
-        return [*always, "", "nothing", 1, True, next(iter(field.options)) + " "]
+        return [*always, "", "nothing", 1, True, next(iter(field.options), "nobody's") + " "]
     if isinstance(field, Switch):
         return [*always, "on", 1, 0, ""]
     if isinstance(field, Text):

@@ -70,7 +70,9 @@ def architecture(name: str) -> Architecture:
 
 def dataset(name: str) -> Dataset:
     own = brought("dataset")
-    return own[name] if name in own else _one(every_dataset(), name, "dataset")  # older versions are not listed
+    if isinstance(name, str) and name in own:
+        return own[name]  # older versions are not listed
+    return _one(every_dataset(), name, "dataset")
 
 
 def find_dataset(name: str) -> Dataset | None:
