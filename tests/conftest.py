@@ -11,6 +11,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere; two th
 import psutil
 import pytest
 
+from bigmodel.bases import store as bases
+
 MAIN = sys.modules["__main__"]
 for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
     if (
@@ -62,6 +64,7 @@ def home(tmp_path, monkeypatch):
     """A home folder of the test's own, for this process and all that it starts."""
     monkeypatch.setenv("BIGMODEL_HOME", str(tmp_path))
     monkeypatch.delenv("BIGMODEL_SPARE", raising=False)
+    bases.bring(tmp_path)
     yield tmp_path
     sys.modules["__main__"] = MAIN  # Streamlit's test bench puts a page there, which spawned processes would then run
 

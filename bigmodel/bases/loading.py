@@ -26,7 +26,9 @@ def processor(base: Base, head: str) -> Any:
     from transformers import AutoConfig, AutoTokenizer
 
     safe = {"local_files_only": True, "trust_remote_code": False}
-    looked_over(base)
+    seen = looked_over(base)
+    if "tokenizer.json" not in seen.files and set(seen.files) & set(gate.PIECES):
+        import sentencepiece  # noqa: F401  # transformers' tokenizer of such a base stands on it
     if head == "image-classification":
         return _picture_processor(base)
     found = AutoTokenizer.from_pretrained(base.folder, **safe)

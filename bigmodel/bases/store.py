@@ -205,8 +205,6 @@ def page_of(manifest: Mapping) -> dict:
     task = next(
         (task for head, task in (("causal-lm", "text-generation"), ("seq2seq-lm", "translation")) if head in heads), ""
     )
-    if manifest["chat"] and task == "text-generation":
-        task = "conversation"
     if not task:
         return {}
     spec = {"version": 1, "task": task, "architecture": "pretrained", "dataset": "", "name": "", "settings": {}}
