@@ -161,7 +161,7 @@ class Pretrained(Architecture):
         ways = next(field for field in self.knobs if field.name == "method").options
         detail = f"r = {settings['lora_rank']}" if settings["method"] == "lora" else ""
         return [
-            Layer(_("Base model"), f"{base.title}"),
+            Layer(_("Base model: {base}", base=base.title)),
             Layer(_("Parameters"), f"{base.parameters / 1e6:.1f} M"),
             Layer(_("Trained: {what}", what=ways[settings["method"]]), detail),
         ]
