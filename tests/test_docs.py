@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bigmodel import cli, data_verbs
+from bigmodel import base_verbs, cli, data_verbs
 from bigmodel.bench.command import COMPARISONS
 from bigmodel.core import catalog
 from bigmodel.core.spec import RunSpec
@@ -44,6 +44,9 @@ def test_commands_of_the_readme_are_understood(command):
         return
     if verb == "data":
         data_verbs._parser("en").parse_args(rest)
+        return
+    if verb == "bases":
+        base_verbs._parser("en").parse_args(rest)
         return
     asked = cli._parser(lambda words: say(words, "en")).parse_args([verb, *rest])
     if verb == "train":
