@@ -1,6 +1,6 @@
 """How long after 'Start' the first loss is seen: beside a server whose spare worker is warm, and twice in a row.
 
-    python scripts/first_loss.py
+python scripts/first_loss.py
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def main() -> None:
                     time.sleep(WARM_SECONDS)
                     warm.append(first_loss(studio, names))
                     cold.append(first_loss(studio, names))  # at once after it: the next spare is not there yet
-                told = f"spare warm {statistics.median(warm):.2f} s, right after another {statistics.median(cold):.2f} s"
+                told = (
+                    f"spare warm {statistics.median(warm):.2f} s, right after another {statistics.median(cold):.2f} s"
+                )
                 print(f"{names[1]} on {names[2]}: {told} (medians of {ROUNDS})", flush=True)
         finally:
             studio.close()

@@ -85,7 +85,10 @@ def test_real_chat_templates_pass():
 @pytest.fixture
 def hub(model, monkeypatch):
     files = {path.name: path.read_bytes() for path in model.iterdir()}
-    files |= {"README.md": b"---\nlicense: apache-2.0\nlanguage:\n- zh\n- en\n---\n# Tiny", "pytorch_model.bin": b"\x80\x04."}
+    files |= {
+        "README.md": b"---\nlicense: apache-2.0\nlanguage:\n- zh\n- en\n---\n# Tiny",
+        "pytorch_model.bin": b"\x80\x04.",
+    }
     with Hub({"org/tiny": files}) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)

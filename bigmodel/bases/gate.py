@@ -149,7 +149,9 @@ def inside(folder: Path, roots: Iterable[Path]) -> Path:
     if not any(place.is_relative_to(root.resolve()) for root in roots):
         what = _("{folder} is not in a folder that models may come from.", folder=str(folder)[:200])
         allowed = ", ".join(str(root) for root in roots) or "-"
-        raise Refusal(what, do=_("Allowed are: {folders}. BIGMODEL_DATA_ROOTS names more.", folders=allowed), field="source")
+        raise Refusal(
+            what, do=_("Allowed are: {folders}. BIGMODEL_DATA_ROOTS names more.", folders=allowed), field="source"
+        )
     return place
 
 

@@ -106,7 +106,11 @@ def _pretraining(run: Run) -> None:
     """What comes before the first step, where the network guesses masked words first."""
     before = run.pretraining
     if before.get("steps"):
-        text = _("Pretraining, step {step} of {steps}", step=amounts.count(before["step"]), steps=amounts.count(before["steps"]))
+        text = _(
+            "Pretraining, step {step} of {steps}",
+            step=amounts.count(before["step"]),
+            steps=amounts.count(before["steps"]),
+        )
         st.progress(min(1.0, before["step"] / before["steps"]), text=text)
 
 
