@@ -8,7 +8,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 AT_FULL_PACE = 3  # sessions; twice as many look half as often, and so on
 RAREST = 8.0  # times the interval
-GONE = 30.0  # seconds after which a session that has not looked is no longer there
+GONE = 12.0  # seconds after which a session that has not looked is no longer there; the rarest look is more often
 
 _seen: dict[str, float] = {}  # session -> when it looked last; shared by all of them
 
