@@ -3,60 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from bigmodel.core import catalog
-from bigmodel.core.errors import Refusal
-from bigmodel.core.words import LANGUAGES, Words, _, say
-from bigmodel.studio import Fetching, Studio
+from bigmodel.core.words import _
+from bigmodel.studio import Fetching
+from bigmodel.terminal import DONE, INTERRUPTED, Desk, Verbs, answer
 
-DONE, REFUSED, INTERRUPTED = 0, 1, 130
 ABOUT = _("Bring pretrained models that can be fine-tuned: from the Hub, a folder, a GGUF file or a run of your own.")
 
 
-class Desk:
-    """One person at the terminal: results to stdout, everything else to stderr."""
-
-    def __init__(self, asked: argparse.Namespace, language: str):
-        self.asked, self.language, self.studio = asked, language, Studio(Path(asked.home) if asked.home else None)
-
-    def say(self, words: Words | str) -> str:
-        return say(words, self.language)
-
-    def give(self, data: object, text: str) -> None:
-        print(json.dumps(data, ensure_ascii=False, indent=1) if self.asked.json else text, flush=True)
-
-
 def main(arguments: Sequence[str], language: str = "en") -> int:
-    asked = _parser(language).parse_args(arguments)
-    try:
-        return asked.do(Desk(asked, asked.language or language))
-    except Refusal as refusal:
-        print(f"bigmodel: {refusal.say(asked.language or language)}", file=sys.stderr, flush=True)
-        return REFUSED
+    return answer(_parser(language), arguments, language)
 
 
 def _parser(language: str) -> argparse.ArgumentParser:
-    def said(words: Words) -> str:
-        return say(words, language)
-
-    every = argparse.ArgumentParser(add_help=False)
-    every.add_argument("--json", action="store_true", help=said(_("write the result as JSON")))
-    every.add_argument("--language", choices=LANGUAGES, help=said(_("of what is written; by default that of $LANG")))
-    every.add_argument(
-        "--home", metavar="FOLDER", help=said(_("where runs are kept; by default $BIGMODEL_HOME or ~/.bigmodel"))
-    )
-    parser = argparse.ArgumentParser("python -m bigmodel bases", description=said(ABOUT), allow_abbrev=False)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    def verb(name: str, do: Callable[[Desk], int], help: Words) -> argparse.ArgumentParser:
-        one = verbs.add_parser(name, parents=[every], help=said(help), description=said(help), allow_abbrev=False)
-        one.set_defaults(do=do)
-        return one
-
+    verbs = Verbs("bases", ABOUT, language)
+    said, verb = verbs.said, verbs.add
     verb("list", _list, _("the base models that are here"))
     suggest = verb("suggest", _suggest, _("sensible models of the Hub to begin with, and which this machine can train"))
     suggest.add_argument("--task", choices=list(catalog.tasks()), help=said(_("only for this task")))
@@ -68,7 +32,7 @@ def _parser(language: str) -> argparse.ArgumentParser:
     bring.add_argument("--revision", default="", help=said(_("a commit, a tag or a branch")))
     remove = verb("remove", _remove, _("delete a base model that was taken in"))
     remove.add_argument("name", metavar="NAME")
-    return parser
+    return verbs.parser
 
 
 def _list(desk: Desk) -> int:
@@ -82,7 +46,7 @@ def _list(desk: Desk) -> int:
         for base in found
     ]  # fmt: skip
     text = "\n".join(
-        f"{row['name']}  {row['parameters'] / 1e6:.0f} M  {row['network']}  {row['licence']}  {row['source']}"
+        f"{row['name']}  {row['parameters'] / 1e6:.1f} M  {row['network']}  {row['licence']}  {row['source']}"
         for row in rows
     )
     desk.give(rows, text)

@@ -6,67 +6,24 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
-from bigmodel.core.words import LANGUAGES, Words, _, say
-from bigmodel.studio import Found, Job, Looking, OwnDataset, Studio, imports, plans
+from bigmodel.core.words import Words, _
+from bigmodel.studio import Found, Job, Looking, OwnDataset, imports, plans
+from bigmodel.terminal import DONE, INTERRUPTED, REFUSED, Desk, Verbs, answer
 
 LOOK_SECONDS = 0.3  # between two looks at a file that is being read
-DONE, REFUSED, INTERRUPTED = 0, 1, 130
-
-
-class Desk:
-    """One person at the terminal: results to stdout, everything else to stderr."""
-
-    def __init__(self, asked: argparse.Namespace, language: str):
-        self.asked, self.language, self.studio = asked, language, Studio(Path(asked.home) if asked.home else None)
-
-    def say(self, words: Words | str) -> str:
-        return say(words, self.language)
-
-    def give(self, data: object, text: str) -> None:
-        print(json.dumps(self._plain(data), ensure_ascii=False, indent=1) if self.asked.json else text, flush=True)
-
-    def _plain(self, value: object) -> object:
-        if isinstance(value, Words):
-            return self.say(value)
-        if isinstance(value, dict):
-            if set(value) == {"text", "values"} and isinstance(value["text"], str):
-                return self.say(Words.from_json(value))
-            return {str(name): self._plain(part) for name, part in value.items()}
-        return [self._plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def main(arguments: Sequence[str], language: str = "en") -> int:
-    asked = _parser(language).parse_args(arguments)
-    try:
-        return asked.do(Desk(asked, asked.language or language))
-    except Refusal as refusal:
-        print(f"bigmodel: {refusal.say(asked.language or language)}", file=sys.stderr, flush=True)
-        return REFUSED
+    return answer(_parser(language), arguments, language)
 
 
 def _parser(language: str) -> argparse.ArgumentParser:
-    def said(words: Words) -> str:
-        return say(words, language)
-
-    every = argparse.ArgumentParser(add_help=False)
-    every.add_argument("--json", action="store_true", help=said(_("write the result as JSON")))
-    every.add_argument("--language", choices=LANGUAGES, help=said(_("of what is written; by default that of $LANG")))
-    every.add_argument(
-        "--home", metavar="FOLDER", help=said(_("where runs are kept; by default $BIGMODEL_HOME or ~/.bigmodel"))
-    )
-    parser = argparse.ArgumentParser("python -m bigmodel data", description=said(ABOUT), allow_abbrev=False)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    def verb(name: str, do: Callable[[Desk], int], help: Words) -> argparse.ArgumentParser:
-        one = verbs.add_parser(name, parents=[every], help=said(help), description=said(help), allow_abbrev=False)
-        one.set_defaults(do=do)
-        return one
-
+    verbs = Verbs("data", ABOUT, language)
+    said, verb = verbs.said, verbs.add
     verb("list", _list, _("your data sets, the newest version of each"))
     for name, do, help in (
         ("look", _look, _("what a file is, how it would be read, and why")),
@@ -102,7 +59,7 @@ def _parser(language: str) -> argparse.ArgumentParser:
     derive = verb("derive", _derive, _("make a new version by steps, and write its name"))
     derive.add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
     derive.add_argument("steps", metavar="STEPS", help=said(_("a JSON list: {example}", example=STEPS)))
-    return parser
+    return verbs.parser
 
 
 STEPS = '[{"drop": [3]}, {"edit": {"4": {"label": "good"}}}]'
@@ -226,7 +183,14 @@ def _lint(desk: Desk) -> int:
     if isinstance(state, Refusal):
         raise state
     lines = [f"{one.severity:8} {one.check:16} {desk.say(one.sentence)}" for one in state.findings]
-    lines += [f"{len(state.checks)} / {state.rows:,} / {state.seconds:.1f} s"]
+    told = _(
+        "{checks} checks over {rows} rows in {seconds} s; findings: {count}.",
+        checks=len(state.checks),
+        rows=f"{state.rows:,}",
+        seconds=f"{state.seconds:.1f}",
+        count=len(state.findings),
+    )
+    lines.append(desk.say(told))
     desk.give(state.to_json(), "\n".join(lines))
     return REFUSED if state.findings else DONE
 

@@ -29,6 +29,9 @@ MAY_IMPORT = {
     "studio": {"core", "bases", "runs", "data", "inference", "training"},
     "ui": {"core", "doctor", "studio"},
     "pages": {"core", "ui", "studio"},
+    "terminal": {"core", "studio"},
+    "data_verbs": {"core", "studio", "terminal"},
+    "base_verbs": {"core", "studio", "terminal"},
     "cli": {"core", "runs", "studio", "quality", "bench", "torture", "data_verbs", "base_verbs"},
     "__main__": {"cli"},
 }

@@ -182,4 +182,4 @@ def _base(settings: Mapping) -> Base:
 
 
 def _named(base: Base) -> Words:
-    return _("{title}, {millions} M parameters", title=base.title, millions=f"{base.parameters / 1e6:.0f}")
+    return _("{title}, {millions} M parameters", title=base.title, millions=f"{base.parameters / 1e6:.1f}")
