@@ -28,7 +28,7 @@ from bigmodel.core.events import FINISHED, LIVE, QUEUED, STOPPED
 from bigmodel.core.fields import Field
 from bigmodel.core.words import LANGUAGES, Words, _, say
 from bigmodel.runs.supervisor import summon
-from bigmodel.studio import STARTER, STARTERS, Checkpoint, Model, Run, Studio
+from bigmodel.studio import BASE, STARTER, STARTERS, Checkpoint, Model, Run, Studio
 
 DONE, REFUSED, USAGE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
 LOOK_SECONDS = 0.2  # between two looks of --wait
@@ -160,7 +160,13 @@ def _parser(say: Callable[[Words], str]) -> argparse.ArgumentParser:
     _add_wait(rollback, say)
 
     attempt = verb("try", _try, _("use a model"))
-    attempt.add_argument("model", metavar="MODEL", help=say(_("the id of a run, or of a starter: starter:NAME")))
+    attempt.add_argument(
+        "model", metavar="MODEL", help=say(_("the id of a run, of a starter: starter:NAME, or of a base: base:NAME"))
+    )
+    attempt.add_argument(
+        "--beside", metavar="OTHER", default="",
+        help=say(_("ask another model the same; 'base': the one that MODEL was fine-tuned from")),
+    )  # fmt: skip
     _add_set(attempt, say(_("an input, as often as needed: prompt=TEXT, image=FILE ...")))
 
     for name, (_do, help) in HANDED_ON.items():
@@ -497,23 +503,51 @@ def _run(run: Run) -> dict:
 # -- try -----------------------------------------------------------------------------------------------
 def _try(desk: Counter, asked: argparse.Namespace) -> int:
     model = _model(desk.studio, asked.model)
+    models = [model, *([_beside(desk.studio, model, asked.beside)] if asked.beside else [])]
     inputs = _parsed(asked.settings, catalog.task(model.task).inputs, _("input"))
-    shown: dict[str, blocks.Block] = {}
-    answer = _Answer(desk)
+    answers = []
     try:
-        with closing(desk.studio.ask(model.id, inputs)) as parts:
-            for number, block in enumerate(parts):
-                shown["prose" if isinstance(block, Prose) else str(number)] = block
-                if not asked.json:
-                    answer.show(block)
+        for one in models:
+            if len(models) > 1 and not asked.json:
+                desk.give(f"== {one.id}")
+            answers.append(_asked(desk, asked, one, inputs))
     finally:
         desk.studio.close()
     if asked.json:
-        desk.give_json({"model": model.id, "blocks": [blocks.to_json(block) for block in shown.values()]})
+        first, *others = answers
+        desk.give_json(first | ({"beside": others[0]} if others else {}))
     return DONE
 
 
+def _asked(desk: Counter, asked: argparse.Namespace, model: Model, inputs: Mapping) -> dict:
+    """What a model answers; written as it comes, unless it is to be JSON."""
+    shown: dict[str, blocks.Block] = {}
+    answer = _Answer(desk)
+    with closing(desk.studio.ask(model.id, inputs, model.task)) as parts:
+        for number, block in enumerate(parts):
+            shown["prose" if isinstance(block, Prose) else str(number)] = block
+            if not asked.json:
+                answer.show(block)
+    return {"model": model.id, "blocks": [blocks.to_json(block) for block in shown.values()]}
+
+
+def _beside(studio: Studio, model: Model, text: str) -> Model:
+    """Who is asked the same."""
+    if text == "base":
+        if not model.base:
+            what = _("{model} was not fine-tuned from a base model.", model=model.id)
+            raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
+        return studio.base_behind(model.id)
+    other = studio.model(text, model.task) if text.startswith(BASE) else _model(studio, text)
+    if other.task != model.task:
+        what = _("{other} has learnt another task than {model}.", other=other.id, model=model.id)
+        raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
+    return other
+
+
 def _model(studio: Studio, text: str) -> Model:
+    if text.startswith(BASE):
+        return studio.model(text)
     starters = {f"{STARTER}{path.name}" for path in STARTERS.glob("*") if path.is_dir()}
     if f"{STARTER}{text}" in starters:
         return studio.model(f"{STARTER}{text}")

@@ -6,7 +6,8 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,9 +53,9 @@ STARTERS = Path(__file__).parent / "starters"
 
 @dataclass(frozen=True)
 class Model:
-    """Something that can be tried: a starter that ships with bigmodel, or what a run has trained."""
+    """Something that can be tried: a starter that ships with bigmodel, what a run has trained, or a base as it is."""
 
-    id: str  # 'starter:poet' or a run's id
+    id: str  # 'starter:poet', a run's id, or 'base:minimind2-small'
     title: Words | str
     task: str
     architecture: str
@@ -67,6 +68,17 @@ class Model:
     folder: Path  # opens in plain transformers
     starter: bool = False
     about: Words | str = ""
+    validation: Mapping[str, float] = field(default_factory=dict)  # of the weights that were kept
+    before: Mapping[str, float] = field(default_factory=dict)  # on the same rows, of the base as it was
+
+    @property
+    def base(self) -> str:
+        """The name of the base that it was fine-tuned from, '' for one from scratch."""
+        return str(self.settings.get("base", "")) if self.architecture == "pretrained" else ""
+
+    @property
+    def is_base(self) -> bool:
+        return self.id.startswith(BASE)
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,7 @@ class Studio:
         self.store = Store(self.home)
         self.imports = Imports(self.home)
         self._lints = LintDesk(self.store.cache, self.home, self.home / "lint.log")
+        self._fetchings: dict[str, Fetching] = {}
         shelf.bring(self.home)
         bases.bring(self.home)
         self._server = Lock(self.store.server_lock)
@@ -257,9 +270,33 @@ class Studio:
         models = (_model(id, folder) for id, folder in folders)
         return [one for one in models if one and one.task in catalog.tasks() and task in ("", one.task)]
 
-    def model(self, model: str) -> Model:
+    def base_models(self, task: str = "") -> list[Model]:
+        """Bases that people brought, as they are: those that can answer without being trained first."""
+        found = []
+        for base in self.bases():
+            if not base.included and (base.folder / bases.PAGE).exists():
+                with suppress(Refusal):
+                    found.append(self._base_model(f"{BASE}{base.name}", task))
+        return [one for one in found if one.task in catalog.tasks() and task in ("", one.task)]
+
+    def base_behind(self, model: str) -> Model:
+        """The base that a model was fine-tuned from, as it is; Refusal where it has gone, or cannot answer by itself."""
+        tuned = self.model(model)
+        return self.model(f"{BASE}{tuned.base}", tuned.task)
+
+    def as_base(self, model: str) -> str:
+        """Under which name a model can be fine-tuned; '' for one that has to be brought first, as 'run:ID'."""
+        for start in (STARTER, BASE):
+            if model.startswith(start):
+                return bases.one(self.home, model.removeprefix(start)).name
+        made = self.model(model).created
+        own = [base for base in self.bases() if base.source == f"run:{model}" and base.created >= made]
+        return own[0].name if own else ""
+
+    def model(self, model: str, task: str = "") -> Model:
+        """`task`: what a base is asked for, where its head can be asked for several things."""
         if model.startswith(BASE):
-            return self._base_model(model)
+            return self._base_model(model, task)
         starter = STARTERS / model.removeprefix(STARTER)
         is_starter = model.startswith(STARTER) and starter in set(STARTERS.glob("*"))
         folder = starter if is_starter else self.home / "runs" / model / "model" if model in self.store.ids() else None
@@ -269,22 +306,40 @@ class Studio:
             raise Refusal(what, do=_("Look at the list of models."), field="model")
         return found
 
-    def _base_model(self, model: str) -> Model:
+    def _base_model(self, model: str, task: str) -> Model:
         """A base as it is, to be held against what was made of it."""
         base = bases.one(self.home, model.removeprefix(BASE))
         found = _model(model, base.folder)
+        if found is not None and task not in ("", found.task):
+            same = found.task in catalog.tasks() and catalog.task(found.task).head == catalog.task(task).head
+            found = (
+                replace(found, task=task) if same and not catalog.task(task).head.endswith("classification") else None
+            )
         if found is None:
             what = _("{name} cannot answer before it is trained.", name=base.title)
-            raise Refusal(what, do=_("Fine-tune it first."), field="model")
-        return found
+            why = _("As it is, it has no head for the answers of this task.")
+            raise Refusal(what, why, _("Fine-tune it first."), field="model")
+        return replace(found, title=base.title)
 
     def examples(self, model: str) -> list[dict]:
         """Filled-in inputs, checked values by field name; pictures as PNG bytes."""
-        return self.desk().examples(self.model(model))
-
-    def ask(self, model: str, inputs: Mapping) -> Iterator[Block]:
-        """Blocks as they come. Closing the iterator stops the work."""
         chosen = self.model(model)
+        if chosen.is_base and not chosen.dataset:
+            chosen = replace(chosen, dataset=self._suiting(chosen))
+        return self.desk().examples(chosen)
+
+    def _suiting(self, model: Model) -> str:
+        """The first data set for a base's task in a language of the base."""
+        base, fitting = (
+            bases.one(self.home, model.id.removeprefix(BASE)),
+            catalog.datasets_for(catalog.task(model.task)),
+        )
+        own = [name for name, one in fitting.items() if set(one.facts.languages) & set(base.languages)]
+        return next(iter(own or fitting), "")
+
+    def ask(self, model: str, inputs: Mapping, task: str = "") -> Iterator[Block]:
+        """Blocks as they come. Closing the iterator stops the work. `task`: as in `model`."""
+        chosen = self.model(model, task)
         return self.desk().ask(chosen, check_inputs(catalog.task(chosen.task), inputs))
 
     def forecast(self, spec: Mapping | RunSpec) -> Forecast:
@@ -432,15 +487,40 @@ class Studio:
 
         return suggestions.suited(head, psutil.virtual_memory().available)
 
+    def way_for(self, parameters: int) -> str:
+        """How a model of this size can be trained with the memory that is free: 'full', 'lora' or ''."""
+        import psutil
+
+        return suggestions.way_for(parameters, psutil.virtual_memory().available)
+
     def look_base(self, id: str, revision: str = "") -> Fetching:
         """Ask the Hub about a model; `outcome()['offer']` has its size, licence, languages and revision."""
         return Fetching(self.home, {"kind": "look", "source": id, "revision": revision})
 
     def bring_base(self, source: str, revision: str = "", trusted: bool = False) -> Fetching:
         """Fetch a model of the Hub by its id, or take one in from a folder, a GGUF file or a run ('run:ID') of this
-        machine. Works in a process of its own; `outcome()['base']` has its name. `trusted`: from any folder."""
+        machine. Works in a process of its own; `outcome()['base']` has its name. `trusted`: from any folder. What is
+        being brought already is not begun a second time."""
         self._refuse_read_only()
-        return Fetching(self.home, self._request(source, revision, trusted))
+        with self._mutex:
+            known = self._fetchings.get(source)
+            if known is None or not known.running:
+                known = self._fetchings[source] = Fetching(self.home, self._request(source, revision, trusted))
+            return known
+
+    def fetching(self, source: str) -> Fetching | None:
+        """How it stands with a base that is being brought, or was, until it is forgotten."""
+        return self._fetchings.get(source)
+
+    def fetchings(self) -> list[Fetching]:
+        """Those under way."""
+        return [one for one in list(self._fetchings.values()) if one.running]
+
+    def forget_fetching(self, source: str) -> None:
+        """Its end has been taken note of."""
+        known = self._fetchings.get(source)
+        if known is not None and not known.running:
+            self._fetchings.pop(source, None)
 
     def _request(self, source: str, revision: str, trusted: bool) -> dict:
         path = Path(source).expanduser()
@@ -518,6 +598,8 @@ def _model(id: str, folder: Path) -> Model | None:
             dataset=spec["dataset"],
             settings=spec["settings"],
             metrics=about["metrics"],
+            validation=about.get("validation") or {},
+            before=about.get("before") or {},
             parameters=about["parameters"],
             bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
             created=about["created"],

@@ -8,6 +8,7 @@ from bigmodel.ui import amounts, places
 from bigmodel.ui.choice import title_of
 from bigmodel.ui.go_on import go_further, go_on, kin, may, notes
 from bigmodel.ui.language import _, plain
+from bigmodel.ui.model_facts import network_of
 from bigmodel.ui.run_row import confirm_delete, confirm_stop, run_row, run_title
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
@@ -47,7 +48,7 @@ def one(id: str) -> None:
     st.title(run_title(run))
     parts = [
         title_of("task", run.spec.task),
-        title_of("architecture", run.spec.architecture),
+        network_of(run.spec.architecture, run.spec.settings),
         title_of("dataset", run.spec.dataset),
     ]
     st.caption(" · ".join(plain(part) for part in (*parts, amounts.ago(run.created))))

@@ -6,10 +6,11 @@ import streamlit as st
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, defaults, fields_for
 from bigmodel.ui import places
 from bigmodel.ui.ask import Form
-from bigmodel.ui.base_card import bring_base
+from bigmodel.ui.base_card import base_facts, bring_base, keep_base, note_base
 from bigmodel.ui.choice import Combination, combination
 from bigmodel.ui.diagram import diagram
 from bigmodel.ui.forecast_card import forecast_card, forecast_line
@@ -24,14 +25,39 @@ def settings_form(chosen: Combination) -> Form:
     fields = fields_for(chosen.task, chosen.architecture)
     form = Form(chosen.key, defaults(chosen.task, chosen.architecture, chosen.dataset))
     network = {field.name for field in chosen.architecture.knobs_for(chosen.task)}
-    for title, more, group in (
-        (_("Training"), _("Advanced training settings"), [field for field in fields if field.name not in network]),
-        (_("Network"), _("Advanced network settings"), [field for field in fields if field.name in network]),
-    ):
-        st.header(title)
-        form.ask([field for field in group if not field.advanced])
-        form.ask_advanced([field for field in group if field.advanced], more)
+    training = [field for field in fields if field.name not in network]
+    knobs = [field for field in fields if field.name in network]
+    if tuned(chosen):  # what it begins with decides more than anything else
+        fine_tuning(chosen, form, knobs)
+        group(form, _("Training"), _("Advanced training settings"), training)
+        return form
+    group(form, _("Training"), _("Advanced training settings"), training)
+    group(form, _("Network"), _("Advanced network settings"), knobs)
     return form
+
+
+def group(form: Form, title: str, more: str, fields: list[Field]) -> None:
+    st.header(title)
+    form.ask([field for field in fields if not field.advanced])
+    form.ask_advanced([field for field in fields if field.advanced], more)
+
+
+def tuned(chosen: Combination) -> bool:
+    """Whether the network is one that somebody has trained already."""
+    return any(field.name == "base" for field in chosen.architecture.knobs)
+
+
+def fine_tuning(chosen: Combination, form: Form, knobs: list[Field]) -> None:
+    """The base with its facts and the way to others, then how it is fine-tuned."""
+    keep_base(chosen.task, chosen.key)
+    st.header(_("Base model"))
+    form.ask([field for field in knobs if field.name == "base"])
+    note_base(chosen.task, form.values["base"])
+    base_facts(form.values["base"])
+    bring_base(chosen.task)
+    rest = [field for field in knobs if field.name != "base"]
+    form.ask([field for field in rest if not field.advanced])
+    form.ask_advanced([field for field in rest if field.advanced], _("Advanced network settings"))
 
 
 def checked(chosen: Combination, form: Form, name: str) -> RunSpec | None:
@@ -71,8 +97,6 @@ left, right = st.columns([3, 2], gap="large")
 with left:
     chosen = combination()
     form = settings_form(chosen)
-    if any(field.name == "base" for field in chosen.architecture.knobs):
-        bring_base(chosen.task.head, f"{chosen.key}.base")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
             _("Name of the run"),

@@ -1,23 +1,25 @@
-"""Ask a trained model: fill in what its task asks for, or take an example; the answer is written as it comes."""
+"""Ask a trained model: fill in what its task asks for, or take an example; the answer is written as it comes.
+With a second model beside it both answer the same question."""
 
 from collections.abc import Mapping
 
 import streamlit as st
 
+from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field, Image, Text
 from bigmodel.studio import Model
 from bigmodel.ui import model_facts, places
 from bigmodel.ui.answer_card import answer_card
-from bigmodel.ui.answers import RUNNING, Answer
 from bigmodel.ui.ask import Form, checked
+from bigmodel.ui.beside import beside, differences, heading
 from bigmodel.ui.dress import bring
 from bigmodel.ui.language import _, current, plain
 from bigmodel.ui.picture import gallery
+from bigmodel.ui.rounds import Round, join, put, rounds_of
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
 
-KEPT = 8  # answers of a model that a session remembers
 LABEL = 24  # letters of an example on its button
 
 
@@ -46,23 +48,7 @@ def chosen(models: list[Model]) -> Model:
     return ids[id]
 
 
-def answers_of(model: Model) -> list[Answer]:
-    return st.session_state.setdefault("answers", {}).setdefault(model.id, [])
-
-
-def ask(model: Model, inputs: Mapping, instead: bool = False) -> None:
-    """Put the question; an answer that is still being written is stopped and kept, or given up for this one."""
-    past = answers_of(model)
-    if past and past[0].state == RUNNING:
-        past[0].stop()
-    if instead and past:
-        past.pop(0)
-    past.insert(0, Answer(model.id, inputs, studio().ask))
-    del past[KEPT:]
-    st.session_state["try.asked"] = True
-
-
-def take_example(model: Model, form: str, fields: tuple[Field, ...], example: Mapping) -> None:
+def take_example(model: Model, other: Model | None, form: str, fields: tuple[Field, ...], example: Mapping) -> None:
     """Fill in an example and ask it, in one click."""
     inputs = {field.name: field.default for field in fields} | dict(example)
     for field in fields:
@@ -70,20 +56,21 @@ def take_example(model: Model, form: str, fields: tuple[Field, ...], example: Ma
             st.session_state[f"{form}.{field.name}"] = example[field.name]
         elif f"{form}.{field.name}" in st.session_state and not isinstance(field, Image):
             inputs[field.name] = st.session_state[f"{form}.{field.name}"]
-    ask(model, inputs)
+    put(model, other, inputs)
 
 
-def examples(model: Model, form: str, fields: tuple[Field, ...]) -> None:
+def examples(model: Model, other: Model | None, form: str, fields: tuple[Field, ...]) -> None:
     known = studio().examples(model.id)
     if not known:
         return
-    st.markdown(_("**Examples**") if model.starter else _("**Examples** the model has not been trained on"))
+    unseen = not model.starter and not model.is_base
+    st.markdown(_("**Examples** the model has not been trained on") if unseen else _("**Examples**"))
     picture = next((field.name for field in fields if isinstance(field, Image)), None)
     if picture:
         names = [_("Example {number}", number=number + 1) for number in range(len(known))]
         picked = gallery([one[picture] for one in known], names, key=f"{form}.gallery", label=_("Examples"))
         if picked is not None and 0 <= picked < len(known):
-            take_example(model, form, fields, known[picked])
+            take_example(model, other, form, fields, known[picked])
         return
     text = next((field.name for field in fields if isinstance(field, Text)), None)
     with st.container(horizontal=True, gap="small"):
@@ -94,16 +81,16 @@ def examples(model: Model, form: str, fields: tuple[Field, ...]) -> None:
                 plain(label) or _("Example {number}", number=number + 1),
                 key=f"{form}.example.{number}",
                 on_click=take_example,
-                args=(model, form, fields, one),
+                args=(model, other, form, fields, one),
                 wrap=True,
             )
 
 
-def again(form: str, fields: tuple[Field, ...], model: Model) -> None:
+def again(form: str, model: Model, other: Model | None) -> None:
     """The same question with another seed."""
     key = f"{form}.seed"
     st.session_state[key] = int(st.session_state.get(key) or 0) + 1
-    ask(model, {**answers_of(model)[0].inputs, "seed": st.session_state[key]})
+    put(model, other, {**rounds_of(model)[0].inputs, "seed": st.session_state[key]})
 
 
 def new_picture(form: Form, fields: tuple[Field, ...]) -> bool:
@@ -116,54 +103,89 @@ def new_picture(form: Form, fields: tuple[Field, ...]) -> bool:
     return changed and not empty
 
 
+def ask_form(model: Model, other: Model | None, task: Task, left, right) -> None:
+    """The question on the left. Where two are asked, the settings stand on the right, so that the answers below both
+    are still on the screen."""
+    key = f"try.{model.id}"
+    form = Form(key, {}, sliders=True, columns=2)
+    first = [field for field in task.inputs if not field.advanced]
+    further = [field for field in task.inputs if field.advanced]
+    aside = [field for field in first if other is not None and not isinstance(field, Image | Text)]
+    with right if other is not None and not aside and not further else left:
+        examples(model, other, key, task.inputs)
+    with left:
+        form.ask([field for field in first if field not in aside])
+    with right if other is not None else left:
+        form.ask(aside)
+        form.ask_advanced(further, _("More settings"))
+    with left, st.container(horizontal=True):
+        label = _("Ask both") if other is not None else _("Ask the model")
+        wanted = st.button(label, type="primary", icon=":material/play_arrow:", key="try.ask")
+        past = rounds_of(model)
+        if past and "seed" in past[0].inputs:
+            st.button(
+                _("Another one"), icon=":material/casino:", on_click=again, args=(key, model, other), key="try.again"
+            )
+    drawn = new_picture(form, task.inputs)
+    if not wanted and not drawn:
+        return
+    try:
+        put(model, other, checked(task.inputs, form.values), instead=drawn and bool(past))
+    except Refusal as refusal:
+        if not form.complain(refusal.field, refusal.say(current())):
+            with left:
+                show_refusal(refusal)
+
+
+def shown(one: Round, model: Model, other: Model | None, task: Task, key: str, newest: bool) -> None:
+    """A question's answers: one, or two beside each other."""
+    models = [asked for asked in (model, other) if asked is not None and asked.id in one.answers]
+    columns = st.columns(len(models), gap="medium") if len(models) > 1 else [st.container()]
+    for number, (asked, column) in enumerate(zip(models, columns, strict=True)):
+        with column, st.container(border=True, height="stretch" if len(models) > 1 else "content"):
+            answer_card(one.answers[asked.id], task, f"{key}.{number}", stoppable=newest)
+
+
+def answers(model: Model, other: Model | None, task: Task) -> None:
+    past = rounds_of(model)
+    if other is not None:
+        for asked, column in zip((model, other), st.columns(2, gap="medium"), strict=True):
+            with column:
+                heading(asked, other if asked is model else model)
+    if not past:
+        st.caption(_("The answer appears here. Take an example, or fill in your own."))
+    for number, one in enumerate(past[:1]):
+        shown(one, model, other, task, f"answer.{number}", newest=True)
+    if other is not None:
+        differences(model, other, task)
+    if len(past) > 1:
+        with st.expander(_("Earlier answers"), icon=":material/history:"):
+            for number, one in enumerate(past[1:], start=1):
+                shown(one, model, other, task, f"answer.{number}", newest=False)
+
+
 st.title(_("Try it"))
-models = model_facts.choices()
+models = model_facts.tryable()
 if not models:
     st.markdown(_("There is no model to try yet. Train one: it takes about a minute."))
     if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
         places.go("train")
     st.stop()
 
-model = chosen(models)
+which, whom = st.columns(2, gap="medium")
+with which:
+    model = chosen(models)
+with whom:
+    other = beside(model)
 task = model_facts.task_of(model)
-st.caption(" · ".join(part for part in (model_facts.makings(model), model_facts.merit(model)) if part))
+if other is None:
+    st.caption(" · ".join(part for part in (model_facts.makings(model), model_facts.merit(model)) if part))
+else:
+    join(model, other)
 
-left, right = st.columns([1, 1], gap="large")
-with left:
-    examples(model, f"try.{model.id}", task.inputs)
-    form = Form(f"try.{model.id}", {}, sliders=True, columns=2)
-    form.ask([field for field in task.inputs if not field.advanced])
-    form.ask_advanced([field for field in task.inputs if field.advanced], _("More settings"))
-    past = answers_of(model)
-    with st.container(horizontal=True):
-        wanted = st.button(_("Ask the model"), type="primary", icon=":material/play_arrow:", key="try.ask")
-        if past and "seed" in past[0].inputs:
-            st.button(
-                _("Another one"),
-                icon=":material/casino:",
-                on_click=again,
-                args=(form.key, task.inputs, model),
-                key="try.again",
-            )
-    drawn = new_picture(form, task.inputs)
-    if wanted or drawn:
-        try:
-            ask(model, checked(task.inputs, form.values), instead=drawn and bool(past))
-        except Refusal as refusal:
-            if not form.complain(refusal.field, refusal.say(current())):
-                show_refusal(refusal)
-
-with right, st.container(key="try.answer"):
-    past = answers_of(model)
-    if not past:
-        st.caption(_("The answer appears here. Take an example, or fill in your own."))
-    for number, answer in enumerate(past[:1]):
-        with st.container(border=True):
-            answer_card(answer, task, f"answer.{number}")
-    if len(past) > 1:
-        with st.expander(_("Earlier answers"), icon=":material/history:"):
-            for number, answer in enumerate(past[1:], start=1):
-                with st.container(border=True):
-                    answer_card(answer, task, f"answer.{number}", stoppable=False)
+left, right = st.columns(2, gap="large" if other is None else "medium")
+ask_form(model, other, task, left, right)
+with right if other is None else st.container(), st.container(key="try.answer"):
+    answers(model, other, task)
 if st.session_state.pop("try.asked", False):
     bring("try.answer")

@@ -23,6 +23,7 @@ from bigmodel.studio import Studio
 from bigmodel.ui import charts, places, run_curves, state
 from bigmodel.ui.answers import DONE, RUNNING, STOPPED, Answer
 from bigmodel.ui.curves import Curves, Line
+from bigmodel.ui.rounds import Round
 
 ROOT = Path(__file__).parents[1]
 MAIN = ROOT / "bigmodel" / "ui" / "main.py"
@@ -499,7 +500,7 @@ def test_an_example_is_answered_by_the_real_model(home_of_runs):
     wait_for(lambda: answer.state != RUNNING)
     assert answer.state == DONE, answer.error
     app = visit("try", model=run)
-    app.session_state["answers"] = {run: [answer]}
+    app.session_state["rounds"] = {run: [Round(answer.inputs, {run: answer})]}
     assert not app.run().exception
 
 

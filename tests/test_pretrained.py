@@ -34,6 +34,7 @@ def spec(task="text-generation", **settings):
     dataset, base = KINDS[task]
     chosen = {"base": base, "max_steps": 5, "eval_every": 3, "batch_size": 8, "precision": "fp32", "device": "cpu"}
     chosen |= {"block_size": 16} if task == "text-generation" else {}
+    chosen |= {} if task == "image-classification" else {"baseline": False}
     return RunSpec.check(
         {"task": task, "architecture": "pretrained", "dataset": dataset, "settings": chosen | settings}
     )
@@ -107,8 +108,11 @@ def test_a_fine_tuning_that_dies_goes_on_as_if_it_had_not(tmp_path, cache, monke
     assert left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-def test_a_checkpoint_of_lora_holds_the_adapters_alone(tmp_path, cache):
-    learn(tmp_path, cache, spec(method="lora"))
+def test_a_checkpoint_of_lora_holds_the_adapters_alone_and_the_base_was_measured_first(tmp_path, cache):
+    kinds = [event.kind for event in learn(tmp_path, cache, spec(method="lora", baseline=True))]
+    assert kinds.index("plan") < kinds.index("baseline") < kinds.index("step")
+    page = json.loads((tmp_path / "model" / "bigmodel.json").read_text())
+    assert page["before"].keys() == page["validation"].keys() and page["before"]["loss"] != page["validation"]["loss"]
     newest = snapshot.places(tmp_path)[0]
     base = catalog.brought("base")["poet"]
     assert not (newest / "model.safetensors").exists()

@@ -9,7 +9,7 @@ from bigmodel.bases.store import Base
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Architecture, Layer, Task
 from bigmodel.core.errors import Refusal
-from bigmodel.core.fields import Choice, Field, Number
+from bigmodel.core.fields import Choice, Field, Number, Switch
 from bigmodel.core.words import Words, _
 
 
@@ -96,6 +96,15 @@ class Pretrained(Architecture):
             ),
             options={"none": _("As they are"), "8bit": _("8 bits"), "4bit": _("4 bits (QLoRA)")},
         ),
+        Switch(
+            name="baseline",
+            label=_("Measure the base first"),
+            default=True,
+            advanced=True,
+            help=_(
+                "Before the first step the base is measured on the validation rows as it is, to be held against what becomes of it. Takes as long as one validation."
+            ),
+        ),
     )
     recipe = {
         "epochs": 3,
@@ -109,7 +118,8 @@ class Pretrained(Architecture):
     }
 
     def knobs_for(self, task: Task) -> tuple[Field, ...]:
-        """The bases that can carry the task's head: those that people brought first."""
+        """The bases that can carry the task's head: those that people brought first. With a head that begins at random
+        there is nothing to measure before the training."""
         bases = [base for base in _bases().values() if task.head in base.heads]
         bases.sort(key=lambda base: base.included)
         options = {base.name: _named(base) for base in bases}
@@ -117,6 +127,7 @@ class Pretrained(Architecture):
         return tuple(
             Choice(**{**vars(field), "options": options, "default": first}) if field.name == "base" else field
             for field in self.knobs
+            if field.name != "baseline" or not task.head.endswith("classification")
         )
 
     def check(self, settings: Mapping) -> None:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -44,7 +45,8 @@ def _done(home: Path, request: Mapping) -> dict:
     kind, source = request["kind"], request["source"]
     roots = [Path(root) for root in request.get("roots", ())]
     if kind == "look":
-        return {"offer": hub.look(source, request.get("revision", "")).to_json()}
+        offer = hub.look(source, request.get("revision", ""))
+        return {"offer": offer.to_json(), "arrived": hub.arrived(home, offer)}
     if kind == "hub":
         return {"base": hub.fetch(home, source, request.get("revision", ""), _tell).name}
     if kind == "gguf":
@@ -62,8 +64,6 @@ _last = [0.0]
 
 
 def _tell(phase: str, done: int, total: int) -> None:
-    import time
-
     now = time.monotonic()
     if now - _last[0] >= NEWS_SECONDS or done >= total:
         _last[0] = now
@@ -75,6 +75,7 @@ class Fetching:
 
     def __init__(self, home: Path, request: Mapping, log: Path | None = None):
         self.request, self.news, self.result = dict(request), {"phase": "starting", "done": 0, "total": 0}, {}
+        self.begun: tuple[float, int] | None = None  # when the first bytes came, and how many were there already
         home.mkdir(parents=True, exist_ok=True)
         errors = (log or home / "bases.log").open("ab")
         environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
@@ -91,6 +92,8 @@ class Fetching:
             told = json.loads(line)
             if "phase" in told:
                 self.news = told
+                if self.begun is None and told["phase"] == "fetching":
+                    self.begun = time.monotonic(), told["done"]
             else:
                 self.result = told
         self.process.wait()
@@ -98,6 +101,13 @@ class Fetching:
     @property
     def running(self) -> bool:
         return self.listener.is_alive()
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second since the first came; 0 before that is known."""
+        if self.begun is None or (seconds := time.monotonic() - self.begun[0]) < 1:
+            return 0.0
+        return max(self.news["done"] - self.begun[1], 0) / seconds
 
     def cancel(self) -> None:
         """What has arrived stays, so that it can be gone on from."""

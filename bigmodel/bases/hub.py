@@ -33,6 +33,7 @@ class Offer:
     bytes: int
     files: Mapping[str, Mapping]  # name -> bytes, sha256 ('' for small ones, which git names by another hash)
     model_type: str
+    parameters: int = 0  # as the Hub counts them; where it does not, about
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -60,6 +61,7 @@ def look(id: str, revision: str = "") -> Offer:
             for name in names
         },
         model_type=_text(config.get("model_type")),
+        parameters=_counted(info) or sum(found[name].size or 0 for name in names if gate.WEIGHTS.fullmatch(name)) // 2,
     )
     _refuse_offer(id, found, offer)
     return offer
@@ -74,7 +76,7 @@ def fetch(
     """
     tell("looking", 0, 0)
     offer = look(id, revision)
-    folder = store.place(home) / INCOMING / f"{store.slug(id)}-{offer.revision[:12] or 'main'}"
+    folder = _incoming(home, offer)
     folder.mkdir(parents=True, exist_ok=True)
     done = 0
     small_first = sorted(offer.files, key=lambda name: (gate.WEIGHTS.fullmatch(name) is not None, name))
@@ -98,6 +100,22 @@ def fetch(
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # taken in, or not to be had at all
     return base
+
+
+def arrived(home: Path, offer: Offer) -> int:
+    """Bytes of it that have come before a connection broke, or somebody cancelled."""
+    folder = _incoming(home, offer)
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder.is_dir() else 0
+
+
+def _incoming(home: Path, offer: Offer) -> Path:
+    return store.place(home) / INCOMING / f"{store.slug(offer.id)}-{offer.revision[:12] or 'main'}"
+
+
+def _counted(info: object) -> int:
+    """What the Hub has read in the headers of the weights; 0 where it does not say."""
+    total = getattr(getattr(info, "safetensors", None), "total", None)
+    return total if isinstance(total, int) and total > 0 else 0
 
 
 def _file(offer: Offer, name: str, folder: Path, tell: Callable[[int], None]) -> None:

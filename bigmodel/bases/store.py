@@ -165,6 +165,8 @@ def take_in(
     try:
         done, files = 0, {}
         for file in seen.files:
+            if file == PAGE:  # what it says of itself; written anew below
+                continue
             digest = _moved(folder / file, staging / file) if move else _copied(folder / file, staging / file)
             size = (staging / file).stat().st_size
             files[file] = {"bytes": size, "sha256": digest}
@@ -190,13 +192,22 @@ def take_in(
             "files": files,
         }
         (staging / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
-        page = page_of(manifest)
+        page = (_own_page(folder, title) if own else {}) or page_of(manifest)
         if page:
             (staging / PAGE).write_text(json.dumps(page, ensure_ascii=False, indent=1), "utf-8")
         staging.rename(parent / name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return _read(parent / name)
+
+
+def _own_page(folder: Path, title: str) -> dict:
+    """What a run of this machine says of its model: task, data, how well it does. {} where it says nothing."""
+    try:
+        about = json.loads((folder / PAGE).read_text("utf-8"))
+        return about | {"title": title} if about["spec"]["task"] in catalog.tasks() else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def page_of(manifest: Mapping) -> dict:

@@ -83,12 +83,14 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
 LATER = {"full": 16, "lora": 5, "last": 7, "head": 5}  # bytes of memory for each parameter, by how it is fine-tuned
 
 
+def way_for(parameters: float, memory: int) -> str:
+    """How so many parameters can be trained with so many bytes of memory: 'full', 'lora' or '' for not at all."""
+    return next((way for way in ("full", "lora") if parameters * LATER[way] * 1.3 < memory), "")
+
+
 def suited(head: str, memory: int) -> list[tuple[Suggestion, str]]:
-    """(suggestion, how it can be trained with so many bytes of memory: 'full', 'lora' or '' for not at all)."""
-    found = []
-    for one in SUGGESTIONS:
-        if one.head != head and not (head == "text-classification" and one.head == "causal-lm"):
-            continue
-        fits = [way for way in ("full", "lora") if one.millions * 10**6 * LATER[way] * 1.3 < memory]
-        found.append((one, fits[0] if fits else ""))
-    return found
+    """(suggestion, how it can be trained with so many bytes of memory)."""
+    chosen = [
+        one for one in SUGGESTIONS if one.head == head or (head, one.head) == ("text-classification", "causal-lm")
+    ]
+    return [(one, way_for(one.millions * 10**6, memory)) for one in chosen]

@@ -86,6 +86,7 @@ class Task:
     head: str
     losses: tuple[str, ...] = ("cross-entropy",)
     metrics: tuple[Metric, ...] = (LOSS,)  # the first decides which checkpoint is the best
+    compared_by: str = ""  # the metric that two models of any make can be compared by; '' for the first but the loss
     unit: Words = _("examples")  # what the speed counts
     fields: tuple[Field, ...] = ()  # settings of training that only this task has
     encoding: tuple[str, ...] = ()  # names of the settings that `processor` and `encode` depend on

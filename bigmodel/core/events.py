@@ -50,6 +50,7 @@ class Event:
     pretraining step, steps, epoch of what comes before the first step; loss, learning_rate, rate, seconds; or, now and
                 then, metrics {name: value} on the validation split
     device      used {name: value}: memory and use of the device, now and then
+    baseline    metrics {name: value} of the base model on the validation split before anything is learnt, seconds
     validation  step, epoch, metrics {name: value}, seconds
     sample      step, inputs (JSON), blocks (JSON)
     checkpoint  step, path (in the run folder), best

@@ -148,7 +148,7 @@ class Desk(Line):
 
     def ask(self, model: Model, inputs: Mapping) -> Iterator[Block]:
         """Blocks as they come. Closing the iterator stops the work."""
-        request = {"do": "ask", "folder": str(model.folder), "inputs": blocks.pack(inputs)}
+        request = {"do": "ask", "folder": str(model.folder), "task": model.task, "inputs": blocks.pack(inputs)}
         request["cache"] = str(self.cache) if self.cache else ""
         for part in self.talk(request):
             yield blocks.from_json(part["block"])
@@ -162,7 +162,7 @@ class Desk(Line):
     def examples(self, model: Model) -> list[dict]:
         """Inputs to begin with: those a starter brings along, else from rows the model has not been trained on."""
         about = json.loads((model.folder / "bigmodel.json").read_text("utf-8"))
-        if "examples" in about:
+        if about.get("examples"):
             return [blocks.unpack(example) for example in about["examples"]]
         dataset = catalog.find_dataset(model.dataset)
         if dataset is None or not dataset.path().exists():

@@ -34,13 +34,13 @@ def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
 
 
 class Engine:
-    """A task's answers with one model.
+    """A task's answers with one model; `task` where it is not that of its page, as with a base.
 
     With a cache, by CTranslate2 where it answers the same (see `conversion`); the model is then loaded in transformers
     only if somebody asks for it. Pictures are answered by a traced network.
     """
 
-    def __init__(self, folder: Path, cache: Path | None = None):
+    def __init__(self, folder: Path, cache: Path | None = None, task: str = ""):
         from bigmodel.data.prepare import load_processor
 
         try:
@@ -48,7 +48,7 @@ class Engine:
         except (OSError, ValueError):
             what = _("There is no model in {folder}.", folder=str(folder))
             raise Refusal(what, do=_("Choose another one."), field="model") from None
-        self.folder, self.spec = folder, about["spec"]
+        self.folder, self.spec = folder, about["spec"] | ({"task": task} if task else {})
         self.loaded: dict[str, Any] = {}  # by precision
         self.task: Task = catalog.task(self.spec["task"])
         self.architecture = catalog.architecture(self.spec["architecture"])
@@ -121,12 +121,13 @@ class Engines:
     def __init__(self) -> None:
         self.loaded: OrderedDict[tuple, Engine] = OrderedDict()
 
-    def get(self, folder: Path, cache: Path | None = None) -> Engine:
+    def get(self, folder: Path, cache: Path | None = None, task: str = "") -> Engine:
         about = folder / "bigmodel.json"
-        key = (folder, about.stat().st_mtime_ns if about.exists() else 0)  # a run that goes on writes a new model
+        written = about.stat().st_mtime_ns if about.exists() else 0  # a run that goes on writes a new model
+        key = (folder, written, task)
         if key not in self.loaded:
             while len(self.loaded) >= KEPT:  # before the next is loaded: never one more in memory
                 self.loaded.popitem(last=False)
-            self.loaded[key] = Engine(folder, cache)
+            self.loaded[key] = Engine(folder, cache, task)
         self.loaded.move_to_end(key)
         return self.loaded[key]

@@ -1,6 +1,6 @@
 """The model worker: a process that holds models and answers requests, one JSON line each way.
 
-Requests  {"id", "do": "ask", "folder", "inputs", "cache"} | {"id", "do": "forecast", "spec", "cache"} | {"id", "do": "cancel"}
+Requests  {"id", "do": "ask", "folder", "task", "inputs", "cache"} | {"id", "do": "forecast", "spec", "cache"} | {"id", "do": "cancel"}
 Replies   {"id", "block"} ... {"id", "done"} | {"id", "figures"} | {"id", "error"}
 Requests take turns, a block each, so that a long text does not keep the next person waiting.
 """
@@ -93,7 +93,8 @@ def _answer(request: dict, engines: object) -> Iterator[dict]:
         for figures in forecast(RunSpec.check(request["spec"]), Path(request["cache"])):
             yield {"figures": figures} if figures else {}
         return
-    engine = engines.get(Path(request["folder"]), Path(request["cache"]) if request["cache"] else None)
+    cache = Path(request["cache"]) if request["cache"] else None
+    engine = engines.get(Path(request["folder"]), cache, request.get("task", ""))
     for block in engine.answer(blocks.unpack(request["inputs"])):
         yield {"block": blocks.to_json(block)}
 

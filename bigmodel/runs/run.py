@@ -36,6 +36,7 @@ class Run:
     result: Mapping[str, float] = field(default_factory=dict)  # on the test split
     plan: Mapping[str, object] = field(default_factory=dict)
     phase: Words | None = None  # what it is doing before the first step
+    baseline: Mapping[str, float] = field(default_factory=dict)  # of a base before anything was learnt, on validation
     pretraining: Mapping[str, object] = field(default_factory=dict)  # step and steps of what comes before it
     position: int = 0  # in the queue, 1 is next; 0 when not waiting
     has_model: bool = False
@@ -70,6 +71,7 @@ def nothing() -> Facts:
         "validation": {}, "validated": -1, "looks": [0, 0.0], "answers": [-1, 0.0],
         "saves": [0, 0.0], "best": {}, "best_step": 0, "result": {},
         "number": 0, "token": "", "device": "", "deaths": 0, "pretraining": {},
+        "baseline": {},
     }  # fmt: skip
 
 
@@ -106,6 +108,7 @@ def run_of(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: b
         result=facts["result"],
         plan=facts["plan"],
         pretraining=facts.get("pretraining") or {},
+        baseline=facts.get("baseline") or {},
         steps=_planned(facts),
         reason=Words.from_json(facts["reason"]) if facts["reason"] else None,
         phase=Words.from_json(facts["phase"]) if facts["phase"] else None,
@@ -213,6 +216,12 @@ def _validation(facts: Facts, data: Mapping) -> None:
     facts["looks"] = [count + 1, spent + float(data["seconds"])]
 
 
+def _baseline(facts: Facts, data: Mapping) -> None:
+    facts["baseline"] = dict(data["metrics"])
+    count, spent = facts.get("looks") or (0, 0.0)
+    facts["looks"] = [count + 1, spent + float(data["seconds"])]
+
+
 def _sample(facts: Facts, data: Mapping) -> None:
     """How long the answers to all pinned inputs took, the newest time."""
     step, (before, spent) = int(data["step"]), facts.get("answers") or (-1, 0.0)
@@ -243,6 +252,7 @@ HANDLERS: Mapping[str, Callable[[Facts, Mapping], None]] = {
     "phase": _phase,
     "step": _step,
     "pretraining": _pretraining,
+    "baseline": _baseline,
     "validation": _validation,
     "sample": _sample,
     "checkpoint": _checkpoint,

@@ -24,6 +24,7 @@ class TextGeneration(Task):
     needs = frozenset({"text"})
     head = "causal-lm"
     unit = _("tokens")
+    compared_by = "bits_per_character"  # everything else depends on the tokenizer
     metrics = (
         LOSS,
         Metric(

@@ -122,17 +122,19 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     looks = math.ceil(steps / (settings["eval_every"] or per_epoch))
     look, answers = _looking(task, model, data, settings)
     final = look * task.passes(data.arrays["test"], settings, True) + answers
-    look = look * task.passes(data.arrays["validation"], settings, False) + answers
+    once = look * task.passes(data.arrays["validation"], settings, False)
+    first = (once if settings.get("baseline") else 0.0) + answers
+    look = once + answers
     before = 0.0
     if pretraining.wanted(settings):
         yield {}
         model = architecture.pretraining_model(data.facts, settings).to(device).train()
-        first, own = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec).settings
-        before = _pretraining(first, model, data, own, device, pace.precision)
+        guessing, own = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec).settings
+        before = _pretraining(guessing, model, data, own, device, pace.precision)
     yield figures | {
         "memory": round(figures["memory"] + held),
         "step_seconds": step_seconds,
-        "seconds": before + steps * step_seconds + looks * look + final,
+        "seconds": before + first + steps * step_seconds + looks * look + final,
     }
 
 

@@ -155,6 +155,8 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
     """Update after update from the watch's step on, until the steps are done or nothing gets better."""
     settings, meter = work.settings, work.meter
     if not watch.step:
+        if settings.get("baseline"):
+            yield from watch.measure_base()
         yield from watch.samples()
     elif _due(settings, watch.step, steps, per_epoch) and watch.validated < watch.step:
         yield from watch.validate(watch.step / per_epoch)  # it was stopped in the middle of this
@@ -315,7 +317,7 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
     if watch.step >= steps:
         what = _("The weights have been trained for {epochs} epochs already.", epochs=round(before["epoch"], 2))
         raise Refusal(what, do=_("Ask for more epochs than that."), field="epochs")
-    watch.validated = watch.step
+    watch.validated, watch.before = watch.step, before["watch"].get("before", {})
     yield _note(_("Begins with the weights of step {step} of another run.", step=before["step"]))
     yield from watch.samples()
     return {}

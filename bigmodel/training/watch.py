@@ -46,6 +46,7 @@ class Watch:
         self.settings, self.folder, self.stopped = spec.settings, folder, stopped
         self.best: tuple[float, ...] = ()
         self.best_step, self.best_metrics, self.worse_in_a_row = 0, {}, 0
+        self.before: Mapping[str, float] = {}  # of a base as it was, on the validation split
         self.step = 0  # the weights are those after this update
         self.validated = 0  # the last step that was measured
         self.concluded = False  # the model holds the best weights, no longer the newest
@@ -54,7 +55,7 @@ class Watch:
         self.rest: Callable[[], Mapping] = dict
 
     def state(self) -> dict:
-        names = ("best", "best_step", "best_metrics", "worse_in_a_row", "validated")
+        names = ("best", "best_step", "best_metrics", "worse_in_a_row", "validated", "before")
         return {name: getattr(self, name) for name in names}
 
     def restore(self, state: Mapping) -> None:
@@ -82,6 +83,14 @@ class Watch:
             return
         self.best, self.best_step, self.best_metrics, self.worse_in_a_row = merit, self.step, metrics, 0
         yield from self.keep()
+
+    def measure_base(self) -> Iterator[Event]:
+        """What a base can do before it has learnt anything here."""
+        yield Event("phase", {"words": _("Measuring the base model as it is").to_json()})
+        started = time.monotonic()
+        with self._heard():
+            self.before = self._measure("validation")
+        yield Event("baseline", {"metrics": self.before, "seconds": time.monotonic() - started})
 
     def _measure(self, split: str) -> dict:
         final, rows = split == "test", self.data.arrays[split]
@@ -245,6 +254,7 @@ class Watch:
             "step": step,
             "metrics": dict(metrics),
             "validation": dict(self.best_metrics) if step == self.best_step else {},
+            "before": dict(self.before),
             "parameters": sum(weight.numel() for weight in self.model.parameters()),
             "created": time.time(),
         }

@@ -33,6 +33,14 @@ def _three(number: float) -> str:
     return f"{number:.0f}" if abs(number) >= 100 else f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
 
 
+def trained(trainable: object, parameters: object) -> str:
+    """'1.16 M trained (4.3 %)', '' where all of them are."""
+    if not isinstance(trainable, int) or not isinstance(parameters, int) or not 0 < trainable < parameters:
+        return ""
+    share = three(100 * trainable / parameters)
+    return _("{count} trained ({share} %)", count=rough(trainable), share=share)
+
+
 def size(number: float) -> str:
     """Bytes as kB, MB, GB."""
     for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):

@@ -11,7 +11,9 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import Architecture, Dataset, Task, fits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec, fields_for
+from bigmodel.core.words import _ as words
 from bigmodel.ui.ask import begin
+from bigmodel.ui.base_card import choose_base
 from bigmodel.ui.language import _, say
 from bigmodel.ui.state import remember, remembered, studio
 from bigmodel.ui.trouble import refusals
@@ -77,8 +79,10 @@ def _titled(thing: Task | Dataset | Architecture) -> str:
 def _arrive() -> None:
     """Take over what the URL asks for, else what was chosen last, in this session or by the newest run."""
     asked = {name: st.query_params[name] for name in NAMES if name in st.query_params}
-    again = st.query_params.get("from", "")
-    if again:
+    again, base = st.query_params.get("from", ""), st.query_params.get("base", "")
+    if base:
+        _take_base(base, asked)
+    elif again:
         _take_run(again)
     elif asked and asked != st.session_state.get("train.written"):
         with refusals():
@@ -86,6 +90,23 @@ def _arrive() -> None:
         _take(asked)
     elif "train.task" not in st.session_state:
         _take(remembered("train") or _newest())
+
+
+def _take_base(name: str, asked: Mapping[str, str]) -> None:
+    """What '?base=NAME' asks for: fine-tuning it, for the task that is named or the first that it can be trained for."""
+    with refusals():
+        base = next((one for one in studio().bases() if one.name == name), None)
+        if base is None:
+            options = ", ".join(one.name for one in studio().bases())
+            what = words("There is no base model named {name}.", name=name[:60])
+            raise Refusal(what, do=words("Choose one of: {options}.", options=options), field="base")
+        suiting = [task for task in catalog.tasks().values() if task.head in base.heads]
+        if not suiting:
+            raise Refusal(words("{base} cannot be fine-tuned for any task here.", base=base.title), field="base")
+        task = next((task for task in suiting if task.name == asked.get("task")), suiting[0])
+        _take({**asked, "task": task.name, "architecture": "pretrained"})
+        choose_base(task, name)
+    del st.query_params["base"]
 
 
 def _check(asked: Mapping[str, str]) -> None:
@@ -129,8 +150,11 @@ def _take_run(run: str) -> None:
         key = Combination(
             catalog.task(spec.task), catalog.dataset(spec.dataset), catalog.architecture(spec.architecture)
         ).key
-        for name, value in {**spec.settings, **_changes(spec)}.items():
+        settings = {**spec.settings, **_changes(spec)}
+        for name, value in settings.items():
             st.session_state[f"{key}.{name}"] = value
+        if "base" in settings:
+            choose_base(catalog.task(spec.task), settings["base"])
     del st.query_params["from"]
     st.query_params.pop("with", None)
 

@@ -138,6 +138,13 @@ class Curves:
         for name, value in event["metrics"].items():
             self.validation.setdefault(name, Line()).add(float(event["step"]), seconds, value)
 
+    def _baseline(self, event: Event) -> None:
+        """Where the curves of validation begin."""
+        for name, value in event["metrics"].items():
+            line = self.validation.setdefault(name, Line())
+            if not len(line):
+                line.add(0.0, 0.0, value)
+
     def _device(self, event: Event) -> None:
         step, seconds = self.now()
         for name, value in event["used"].items():

@@ -50,10 +50,18 @@ def forecast_line(spec: RunSpec) -> str:
     if problem is not None:
         return _("There is no forecast this time.")
     forecast = future.result()
-    parts = [amounts.size(forecast.memory), _("{count} parameters", count=amounts.rough(forecast.parameters))]
+    parts = [amounts.size(forecast.memory), _counted(forecast)]
     if forecast.seconds is None:
         return " · ".join([_("Too large for this machine"), *parts])
     return " · ".join([f"**{amounts.duration(forecast.seconds)}**", *parts])
+
+
+def _counted(forecast: Forecast) -> str:
+    """All parameters, and how many of them are trained where not all are."""
+    count = amounts.rough(forecast.parameters)
+    if not 0 < forecast.trainable < forecast.parameters:
+        return _("{count} parameters", count=count)
+    return _("{trained} of {count} parameters", trained=amounts.rough(forecast.trainable), count=count)
 
 
 def _waiting(spec: RunSpec) -> None:
@@ -64,7 +72,8 @@ def _waiting(spec: RunSpec) -> None:
 
 
 def _too_large(forecast: Forecast) -> None:
-    _numbers(amounts.rough(forecast.parameters), amounts.size(forecast.memory), "–", amounts.count(forecast.steps))
+    _numbers(amounts.rough(forecast.parameters), amounts.size(forecast.memory), "–", amounts.count(forecast.steps),
+             amounts.trained(forecast.trainable, forecast.parameters))  # fmt: skip
     st.warning(
         _("This needs more memory than this machine has free. Make the network or the batch smaller."),
         icon=":material/memory:",
@@ -80,6 +89,7 @@ def _measured(forecast: Forecast, form: Form) -> None:
         amounts.size(forecast.memory),
         amounts.duration(forecast.seconds),
         amounts.count(forecast.steps),
+        amounts.trained(forecast.trainable, forecast.parameters),
     )
     st.caption(
         _(
@@ -103,9 +113,9 @@ def _shorten(key: str, steps: int) -> None:
     st.session_state[key] = steps
 
 
-def _numbers(parameters: str, memory: str, time: str, steps: str) -> None:
+def _numbers(parameters: str, memory: str, time: str, steps: str, trained: str = "") -> None:
     with st.grid(2, min_column_width=90, gap=("small", "small")):
         st.metric(_("Time"), time)
-        st.metric(_("Parameters"), parameters)
+        st.metric(_("Parameters"), parameters, delta=trained or None, delta_color="off", delta_arrow="off")
         st.metric(_("Memory"), memory)
         st.metric(_("Steps"), steps)

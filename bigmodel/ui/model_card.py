@@ -10,6 +10,7 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS, LOSS, Metric, Task
 from bigmodel.studio import Model
 from bigmodel.ui import amounts, model_facts, places
+from bigmodel.ui.fine_tune import fine_tune_button
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
@@ -31,6 +32,7 @@ def model_card(model: Model) -> None:
         with st.container(horizontal=True):
             if st.button(_("Try it"), type="primary", icon=":material/play_circle:", key=f"try.{model.id}"):
                 places.go("try", model=model.id)
+            fine_tune_button(model, key=f"tune.{model.id}")
             if not model.starter:
                 if st.button(_("Its run"), icon=":material/monitoring:", key=f"run.{model.id}"):
                     places.go("runs", run=model.id)

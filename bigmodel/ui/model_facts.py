@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
 from bigmodel.core.words import Words
@@ -13,7 +15,7 @@ from bigmodel.ui.language import _, plain, say
 
 def name(model: Model) -> str:
     """The name a person gave it; that of its data for a model without one."""
-    given = say(model.title) if model.starter or not isinstance(model.title, Words) else ""
+    given = say(model.title) if model.starter or model.is_base or not isinstance(model.title, Words) else ""
     return given or title_of("dataset", model.dataset)
 
 
@@ -24,10 +26,12 @@ def title(model: Model) -> str:
 
 def line(model: Model) -> str:
     """One line that tells it from the others in a list."""
+    if model.is_base:
+        return " · ".join([name(model), _("pretrained, as it is")])
     said = amounts.headline(task_of(model), model.metrics)
     parts = [
         name(model),
-        title_of("architecture", model.architecture),
+        network(model),
         f"{said[0]} {said[1]}" if said else "",
         amounts.ago(model.created),
     ]
@@ -41,12 +45,50 @@ def task_of(model: Model) -> Task:
 
 def makings(model: Model) -> str:
     """Its network, its data and its size in a line."""
-    parts = [
-        title_of("architecture", model.architecture),
-        title_of("dataset", model.dataset),
-        _("{count} parameters", count=amounts.rough(model.parameters)),
-    ]
-    return " · ".join(plain(part) for part in parts)
+    parts = [network(model), data(model), _("{count} parameters", count=amounts.rough(model.parameters))]
+    return " · ".join(plain(part) for part in parts if part)
+
+
+def network(model: Model) -> str:
+    """What it is a network of; of a fine-tuned one the base."""
+    if model.is_base:
+        return _("Pretrained, as it is")
+    return network_of(model.architecture, model.settings)
+
+
+def network_of(architecture: str, settings: Mapping) -> str:
+    """'GPT'; 'Pretrained model: MiniMind2-Small (LoRA)'."""
+    title = title_of("architecture", architecture)
+    if not settings.get("base") or architecture != "pretrained":
+        return title
+    return _("{base}, fine-tuned ({method})", base=base_title(str(settings["base"])), method=method_of(settings))
+
+
+def base_title(base: str) -> str:
+    """The bare name of one that is no longer there."""
+    known = catalog.brought("base").get(base)
+    return say(known.title) if known is not None else base
+
+
+def method_of(settings: Mapping) -> str:
+    """How a base was fine-tuned: 'LoRA, rank 16'."""
+    choice = next((one for one in catalog.architecture("pretrained").knobs if one.name == "method"), None)
+    method = str(settings.get("method", ""))
+    return say(choice.options[method]) if choice is not None and method in choice.options else method
+
+
+def data(model: Model) -> str:
+    return title_of("dataset", model.dataset) if model.dataset else ""
+
+
+def method(model: Model) -> str:
+    """What of the network was trained; '' for a base, of which nothing was trained here."""
+    if model.is_base:
+        return ""
+    if not model.base:
+        return _("Everything, from scratch")
+    rank = f"r = {model.settings.get('lora_rank')}" if model.settings.get("method") == "lora" else ""
+    return " · ".join(part for part in (method_of(model.settings), rank) if part)
 
 
 def merit(model: Model) -> str:
@@ -67,3 +109,10 @@ def choices() -> list[Model]:
 
     known = [model for model in studio().models() if model.task in catalog.tasks()]
     return sorted(known, key=lambda model: (model.starter, -model.created if not model.starter else 0))
+
+
+def tryable(task: str = "") -> list[Model]:
+    """Those, and bases as they are, which can be tried but were not trained here."""
+    from bigmodel.ui.state import studio
+
+    return [*(model for model in choices() if task in ("", model.task)), *studio().base_models(task)]

@@ -123,6 +123,8 @@ def _plan(run: Run) -> dict[str, str]:
     plan, rows = run.plan, {}
     if plan.get("parameters"):
         rows[_("Parameters")] = amounts.count(plan["parameters"])
+    if amounts.trained(plan.get("trainable"), plan.get("parameters")):
+        rows[_("Of these trained")] = amounts.count(plan["trainable"])
     if plan.get("device"):
         rows[_("Device")] = plain(str(plan["device"]).upper())
     if plan.get("precision"):

@@ -122,15 +122,20 @@ def _numbers(run: Run, past: Curves, task: Task) -> None:
     name = say(first.label)
     tiles = [(_("Training"), amounts.number(run.loss), say(LOSS.label))]
     if first.name in run.validation:
-        best = (
-            [_("best {value}", value=amounts.measured(first, run.best[first.name]))] if first.name in run.best else []
-        )
-        tiles.append((_("Validation"), amounts.measured(first, run.validation[first.name]), " · ".join([name, *best])))
+        told = [name]
+        if first.name in run.best:
+            told.append(_("best {value}", value=amounts.measured(first, run.best[first.name])))
+        if first.name in run.baseline:
+            told.append(_("base {value}", value=amounts.measured(first, run.baseline[first.name])))
+        tiles.append((_("Validation"), amounts.measured(first, run.validation[first.name]), " · ".join(told)))
     if first.name in run.result:
         tiles.append((_("Test"), amounts.measured(first, run.result[first.name]), name))
     rate = past.lines["rate"]
     if len(rate) and run.state in events.LIVE:
         tiles.append((_("Speed"), amounts.rough(rate.value[-1]), _("{unit} a second", unit=say(task.unit))))
+    trained = amounts.trained(run.plan.get("trainable"), run.plan.get("parameters"))
+    if trained:
+        tiles.append((_("Parameters"), amounts.rough(run.plan["parameters"]), trained))
     tiles.append(
         (_("Time"), amounts.duration(_taken(run)), _("since the start") if run.state in events.LIVE else _("in all"))
     )

@@ -1,0 +1,174 @@
+"""A second model beside the one that is tried: its base, or another of the same task; and what differs between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.errors import Refusal
+from bigmodel.studio import Model
+from bigmodel.ui import amounts, model_facts
+from bigmodel.ui.language import _, current, plain, say
+from bigmodel.ui.state import studio
+from bigmodel.ui.trouble import refusals
+
+NOBODY = "none"
+
+
+def beside(model: Model) -> Model | None:
+    """Who is asked the same: its base, unless a person has chosen somebody else, or nobody. Kept in the URL."""
+    base, why = _base(model)
+    others = {one.id: one for one in [base, *_peers(model)] if one is not None and one.id != model.id}
+    if not others:
+        if why:
+            st.caption(f":material/info: {plain(why)}")
+        return None
+    usual = base.id if base is not None else NOBODY
+    key = f"try.beside.{model.id}"
+    _arrive(key, others, model)
+    if st.session_state.get(key) not in (NOBODY, *others):
+        st.session_state[key] = usual
+
+    def named(id: str) -> str:
+        if id == NOBODY:
+            return _("Nothing")
+        line = model_facts.line(others[id])
+        return _("Its base: {model}", model=model_facts.name(others[id])) if id == usual else line
+
+    id = st.selectbox(
+        _("Compare with"), [NOBODY, *others], format_func=named, key=key, help=why or None, persist_state="session"
+    )
+    _leave(id, usual)
+    return others.get(id)
+
+
+def _base(model: Model) -> tuple[Model | None, str]:
+    """(its base as it is, '') or (None, why it cannot stand beside; '' where there is nothing to explain)."""
+    if not model.base:
+        return None, ""
+    try:
+        return studio().base_behind(model.id), ""
+    except Refusal as refusal:
+        return None, refusal.say(current())
+
+
+def _peers(model: Model) -> list[Model]:
+    """Others of the same task: own ones first, then those that come along, then bases as they are."""
+    return model_facts.tryable(model.task)
+
+
+def _arrive(key: str, others: Mapping[str, Model], model: Model) -> None:
+    """Take over what the URL asks for, once."""
+    asked = st.query_params.get("beside", "")
+    if not asked or asked == st.session_state.get("try.beside.written"):
+        return
+    st.session_state["try.beside.written"] = asked
+    if asked in (NOBODY, *others):
+        st.session_state[key] = asked
+        return
+    with refusals():
+        found = studio().model(asked, model.task)
+        what = _("{model} cannot be asked the same.", model=model_facts.name(found))
+        raise Refusal(what, do=_("Choose another one to compare with."), field="beside")
+
+
+def _leave(id: str, usual: str) -> None:
+    """Only what is not the usual stands in the URL."""
+    written = "" if id == usual else id
+    if st.query_params.get("beside", "") != written:
+        if written:
+            st.query_params["beside"] = written
+        else:
+            del st.query_params["beside"]
+    st.session_state["try.beside.written"] = written
+
+
+# -- what differs ----------------------------------------------------------------------------------------
+def heading(model: Model, other: Model) -> None:
+    """Above an answer: whose it is, and how well it does on rows that neither was trained on."""
+    st.markdown(f"**{model_facts.title(model)}**")
+    st.caption(model_facts.makings(model))
+    mine, its = held_out(model, other)
+    metric = _measure(model, other)
+    if metric.name not in mine:
+        return
+    tuned = _is_base_of(other, model) and metric.name in its
+    st.metric(
+        _("{metric} on held-out rows", metric=say(metric.label)),
+        amounts.measured(metric, mine[metric.name]),
+        delta=f"{mine[metric.name] - its[metric.name]:+.3g}" if tuned else None,
+        delta_color="normal" if metric.higher_is_better else "inverse",
+        help=say(metric.help),
+    )
+
+
+def _measure(model: Model, other: Model) -> Metric:
+    """By which number the two are held against each other: a base and its child, who share a tokenizer, by the loss."""
+    task = model_facts.task_of(model)
+    if _is_base_of(model, other) or _is_base_of(other, model):
+        return LOSS
+    return (
+        next((one for one in task.metrics if one.name == task.compared_by), None)
+        or amounts.first_measured(task, model.metrics)
+        or LOSS
+    )
+
+
+def held_out(model: Model, other: Model) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """What each was measured by on the same rows, as far as that is known: ({}, {}) where nothing is."""
+    if _is_base_of(other, model):
+        return model.validation, model.before
+    if _is_base_of(model, other):
+        return other.before, other.validation
+    if model.dataset and model.dataset == other.dataset:
+        return model.metrics, other.metrics
+    return {}, {}
+
+
+def _is_base_of(one: Model, tuned: Model) -> bool:
+    return bool(tuned.base) and one.id == f"base:{tuned.base}"
+
+
+def differences(model: Model, other: Model, task: Task) -> None:
+    """What is not the same of the two, side by side; folded away."""
+    left, right = _facts(model, task), _facts(other, task)
+    mine, its = held_out(model, other)
+    for metric in task.metrics:
+        if metric.name in mine or metric.name in its:
+            name = _("{metric} on held-out rows", metric=say(metric.label))
+            left[name], right[name] = (
+                amounts.measured(metric, values[metric.name]) if metric.name in values else "–"
+                for values in (mine, its)
+            )
+    titles = [model_facts.name(model), model_facts.name(other)]
+    if titles[0] == titles[1]:
+        titles = [model.id, other.id]
+    rows = [
+        {_("What"): label, plain(titles[0]): plain(left[label]), plain(titles[1]): plain(right[label])}
+        for label in left
+        if left[label] != right[label]
+    ]
+    with st.expander(_("What differs"), icon=":material/difference:"):
+        if rows:
+            st.table(rows, border="horizontal", hide_index=True, alt=_("What differs between the two models"))
+        else:
+            st.caption(_("Nothing that is known: the same data, network and settings."))
+        if not mine and not its:
+            st.caption(
+                _("They were not measured on the same rows, so their numbers cannot be held against each other.")
+            )
+
+
+def _facts(model: Model, task: Task) -> dict[str, str]:
+    """Label -> value; the same labels for every model."""
+    return {
+        _("Network"): model_facts.network(model),
+        _("Trained on"): model_facts.data(model) or "–",
+        _("What was trained"): model_facts.method(model) or "–",
+        _("Learning rate"): f"{model.settings['learning_rate']:.3g}" if "learning_rate" in model.settings else "–",
+        _("Epochs"): str(model.settings.get("epochs", "–")),
+        _("Parameters"): amounts.rough(model.parameters),
+        _("Size on disk"): amounts.size(model.bytes),
+    }

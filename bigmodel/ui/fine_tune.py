@@ -1,0 +1,23 @@
+"""From a model to the Train page, where it is what the training begins with."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from bigmodel.studio import Model
+from bigmodel.ui import places
+from bigmodel.ui.language import _
+from bigmodel.ui.state import studio
+from bigmodel.ui.trouble import refusals
+
+
+def fine_tune_button(model: Model, key: str) -> None:
+    """A click leads to a form that is filled in; what a run has made is first taken in as a base."""
+    if not st.button(_("Fine-tune this"), icon=":material/tune:", key=key, disabled=studio().read_only):
+        return
+    with refusals():
+        base = studio().as_base(model.id)
+        if not base:
+            with st.spinner(_("Making a base model of it")):
+                base = studio().bring_base(f"run:{model.id}").wait()["base"]
+        places.go("train", task=model.task, architecture="pretrained", base=base)
