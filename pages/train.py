@@ -50,14 +50,16 @@ def tuned(chosen: Combination) -> bool:
 def fine_tuning(chosen: Combination, form: Form, knobs: list[Field]) -> None:
     """The base with its facts and the way to others, then how it is fine-tuned."""
     keep_base(chosen.task, chosen.key)
-    st.header(_("Base model"))
-    form.ask([field for field in knobs if field.name == "base"])
+    st.header(_("Fine-tuning"))
+    for field in knobs:
+        if field.name == "base":
+            form.one(field)  # as wide as the page: names are long
     note_base(chosen.task, form.values["base"])
     base_facts(form.values["base"])
     bring_base(chosen.task)
     rest = [field for field in knobs if field.name != "base"]
     form.ask([field for field in rest if not field.advanced])
-    form.ask_advanced([field for field in rest if field.advanced], _("Advanced network settings"))
+    form.ask_advanced([field for field in rest if field.advanced], _("Advanced settings of fine-tuning"))
 
 
 def checked(chosen: Combination, form: Form, name: str) -> RunSpec | None:

@@ -12,6 +12,7 @@ from bigmodel.studio import Model
 from bigmodel.ui import model_facts, places
 from bigmodel.ui.answer_card import answer_card
 from bigmodel.ui.ask import Form, checked
+from bigmodel.ui.base_card import base_facts
 from bigmodel.ui.beside import beside, differences, heading
 from bigmodel.ui.dress import bring
 from bigmodel.ui.language import _, current, plain
@@ -140,7 +141,7 @@ def ask_form(model: Model, other: Model | None, task: Task, left, right) -> None
 def shown(one: Round, model: Model, other: Model | None, task: Task, key: str, newest: bool) -> None:
     """A question's answers: one, or two beside each other."""
     models = [asked for asked in (model, other) if asked is not None and asked.id in one.answers]
-    columns = st.columns(len(models), gap="medium") if len(models) > 1 else [st.container()]
+    columns = st.columns(len(models), gap="large") if len(models) > 1 else [st.container()]
     for number, (asked, column) in enumerate(zip(models, columns, strict=True)):
         with column, st.container(border=True, height="stretch" if len(models) > 1 else "content"):
             answer_card(one.answers[asked.id], task, f"{key}.{number}", stoppable=newest)
@@ -149,7 +150,7 @@ def shown(one: Round, model: Model, other: Model | None, task: Task, key: str, n
 def answers(model: Model, other: Model | None, task: Task) -> None:
     past = rounds_of(model)
     if other is not None:
-        for asked, column in zip((model, other), st.columns(2, gap="medium"), strict=True):
+        for asked, column in zip((model, other), st.columns(2, gap="large"), strict=True):
             with column:
                 heading(asked, other if asked is model else model)
     if not past:
@@ -172,18 +173,21 @@ if not models:
         places.go("train")
     st.stop()
 
-which, whom = st.columns(2, gap="medium")
+which, whom = st.columns(2, gap="large")
 with which:
     model = chosen(models)
 with whom:
     other = beside(model)
 task = model_facts.task_of(model)
-if other is None:
-    st.caption(" · ".join(part for part in (model_facts.makings(model), model_facts.merit(model)) if part))
-else:
+if other is not None:
     join(model, other)
+elif model.is_base:
+    base_facts(model.id.removeprefix("base:"))
+    places.link("train", _("Fine-tune this"), ":material/tune:", base=model.id.removeprefix("base:"), task=model.task)
+else:
+    st.caption(" · ".join(part for part in (model_facts.makings(model), model_facts.merit(model)) if part))
 
-left, right = st.columns(2, gap="large" if other is None else "medium")
+left, right = st.columns(2, gap="large")
 ask_form(model, other, task, left, right)
 with right if other is None else st.container(), st.container(key="try.answer"):
     answers(model, other, task)

@@ -48,6 +48,7 @@ class Forecast:
     device: str
     rows: Mapping[str, int] = default_field(default_factory=dict)
     trainable: int = 0  # of the parameters
+    once: float = 0.0  # seconds that even a run of a few steps takes beside them: measuring, answering
 
 
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
@@ -135,6 +136,7 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         "memory": round(figures["memory"] + held),
         "step_seconds": step_seconds,
         "seconds": before + first + steps * step_seconds + looks * look + final,
+        "once": before + first + look + final,
     }
 
 

@@ -101,7 +101,7 @@ def _measured(forecast: Forecast, form: Form) -> None:
     steps = int(SHORT_SECONDS / forecast.step_seconds) if forecast.step_seconds > 0 else 0
     if "max_steps" in form.values and 0 < steps < forecast.steps / 2:
         st.button(
-            _("Only try it out: {time}", time=amounts.duration(SHORT_SECONDS)),
+            _("Only try it out: {time}", time=amounts.duration(SHORT_SECONDS + forecast.once)),
             icon=":material/timer:",
             on_click=_shorten,
             args=(f"{form.key}.max_steps", steps),
