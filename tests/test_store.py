@@ -112,6 +112,8 @@ def test_what_is_only_looked_at_is_in_the_eta():
     probed = {"precision": "bf16", "threads": 1, "probe_seconds": {"fp32, 1": 0.2, "fp32, 2": 0.1, "bf16, 1": 0.1}}
     hasty = Event("plan", plan.data | probed)
     assert story(hasty, *begun[1:]).eta == pytest.approx(7.5 + 6 * 2 * unknown), "it is measured in fp32"
+    tried = Event("plan", plan.data | {"pass_seconds": 0.05})
+    assert story(tried, *begun[1:]).eta == pytest.approx(7.5 + 6 * 30 * 0.05), "what was tried before the first step"
     assert story(*begun, looked).eta == pytest.approx(7.5 + 3 * 4 + 2 * 4)
     assert story(*begun, looked, *asked).eta == pytest.approx(7.5 + 3 * (4 + 1.5) + 2 * 4), "the newest answers count"
     assert story(*begun, looked, kept).eta == pytest.approx(7.5 + 3 * 4.25 + 2 * 4 + 0.25), "and the model at the end"

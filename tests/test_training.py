@@ -47,6 +47,38 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(tmp_path, cach
     assert all(bool(weight.isfinite().all()) for weight in weights(tmp_path).values())
 
 
+def test_an_update_is_told_by_how_far_it_moves_the_weights():
+    from bigmodel.training.updates import Moves
+
+    small, large, bias = torch.randn(3, 5), torch.randn(2, 9000), torch.zeros(7)
+    moves = Moves([torch.nn.Parameter(weight) for weight in (small, large, bias)])
+    weights = [piece for piece in moves.pieces if piece.numel()]
+    assert sum(piece.numel() for piece in weights) == 15 + 4096, (
+        "matrices only, and no more of a large one than a piece"
+    )
+    moves.before()
+    for weight in weights:
+        weight.mul_(1.25)
+    told = moves.after()
+    assert told["update"] == pytest.approx(0.25 / 1.25)
+    assert told["weights"] == pytest.approx(torch.cat([weight.flatten() for weight in weights]).square().mean().sqrt())
+
+
+@pytest.mark.parametrize("names", [DIGITS, PROSE, ("translation", "transformer", "en_zh")])
+def test_trying_how_long_a_measurement_takes_leaves_no_trace(cache, names):
+    from bigmodel.data.prepare import prepare
+    from bigmodel.training.looking import pass_seconds
+
+    task, architecture, dataset = catalog.task(names[0]), catalog.architecture(names[1]), catalog.dataset(names[2])
+    spec = small(*names)
+    data = prepare(task, architecture, dataset, spec.settings, cache)
+    model = architecture.model(data.facts, spec.settings).train()
+    before, random = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    assert 0 < pass_seconds(task, model, data, spec.settings, 0.05) < 60
+    assert model.training and torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+
+
 def test_stopping_keeps_the_weights(tmp_path, cache):
     calls = iter(range(1000))
     events = learn(tmp_path, cache, small(*DIGITS), stopped=lambda: next(calls) >= 7)

@@ -46,7 +46,8 @@ class Event:
     plan        steps, epochs, steps_per_epoch, parameters, device, precision, threads, rows {split: n}, log_every,
                 unit (words)
     phase       words: what the worker is doing before the first step
-    step        step, epoch, loss, learning_rate, gradient_norm, rate (units a second), seconds (in training)
+    step        step, epoch, loss, learning_rate, gradient_norm, rate (units a second), seconds (in training); update,
+                how far the newest update moved the weights as a part of their length; weights, their mean size
     pretraining step, steps, epoch of what comes before the first step; loss, learning_rate, rate, seconds; or, now and
                 then, metrics {name: value} on the validation split
     device      used {name: value}: memory and use of the device, now and then

@@ -20,6 +20,8 @@ class Curve:
     loss: array = field(default_factory=lambda: array("d"))
     rate: array = field(default_factory=lambda: array("d"))
     travelled: array = field(default_factory=lambda: array("d"))  # how far all updates so far may have moved a weight
+    stride: array = field(default_factory=lambda: array("d"))  # of an update, for its learning rate; nan: not told
+    size: array = field(default_factory=lambda: array("d"))  # of the weights; nan: not told
     reach: float = 0.0  # of the newest update
     longest: float = 0.0  # reach of an update
     highest: float = 0.0  # learning rate
@@ -28,13 +30,16 @@ class Curve:
     val_travelled: array = field(default_factory=lambda: array("d"))
     val_metrics: list[Mapping] = field(default_factory=list)
 
-    def add(self, step: float, loss: float, rate: float, reach: float) -> None:
-        """reach: how far one update of this step may have moved a weight."""
+    def add(self, step: float, loss: float, rate: float, reach: float, update: float, weights: float) -> None:
+        """reach: how far one update of this step may have moved a weight. update, weights: how far it has moved them,
+        as a part of their size, and that size; nan where that was not told."""
         before, far = (self.step[-1], self.travelled[-1]) if self.step else (0.0, 0.0)
         self.step.append(step)
         self.loss.append(loss)
         self.rate.append(rate)
         self.highest = max(self.highest, rate)
+        self.stride.append(update * weights / reach if reach else math.nan)
+        self.size.append(weights)
         self.reach, self.longest = reach, max(self.longest, reach)
         self.travelled.append(far + reach * (step - before))
 
@@ -50,7 +55,7 @@ class Curve:
     def cut(self, step: float) -> None:
         """Forget what came at or after a step: a run that goes on from a checkpoint does those again."""
         keep = bisect_left(self.step, step)
-        for part in (self.step, self.loss, self.rate, self.travelled):
+        for part in (self.step, self.loss, self.rate, self.travelled, self.stride, self.size):
             del part[keep:]
         keep = bisect_left(self.val_step, step)
         for part in (self.val_step, self.val_loss, self.val_travelled, self.val_metrics):

@@ -72,7 +72,8 @@ class Doctor:
             self._find(Sign(signs.NOT_A_NUMBER, step, before | {"loss": loss}, way))
             return
         rate = float(event["learning_rate"])
-        self.curve.add(step, loss, rate, self._reach(rate, norm))
+        moved = (float(event.data.get(name, math.nan)) for name in ("update", "weights"))
+        self.curve.add(step, loss, rate, self._reach(rate, norm), *moved)
         leap = signs.spike(self.curve)
         if leap:
             self._find(leap)

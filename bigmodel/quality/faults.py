@@ -30,7 +30,7 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
     "shuffled-labels": ("shuffled-labels",),
 }
 LEAP = 30.0  # what the learning rate is multiplied by when it leaps
-PACES = {"stops": 0.0, "crawls": 0.01}  # and at a standstill
+PACES = {"stops": 0.0, "crawls": 0.01}  # and at a standstill; the third way is that no gradient comes back
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _trial(fault: str, case: str, seed: int) -> Trial:
     if fault == "standstill":
         at = float(random.uniform(0.1, 0.4))
         settings["schedule"] = "constant"
-        way = str(random.choice(["stops", "crawls"]))
+        way = str(random.choice([*PACES, "dies"]))
     if fault == "rate-too-high":
         low, high = CASES[case].too_high
         rate *= float(np.exp(random.uniform(np.log(low), np.log(high))))
@@ -287,12 +287,20 @@ def _task(trial: Trial, clock: _Clock) -> Any:
 
 def _architecture(trial: Trial, clock: _Clock) -> Any:
     architecture = copy.copy(catalog.architecture(CASES[trial.case].architecture))
-    if trial.fault != "not-a-number":
+    if trial.fault != "not-a-number" and trial.way != "dies":
         return architecture
     honest: Callable = architecture.model
 
+    def cut(module: Any, inputs: Any, output: Any) -> None:
+        """The answers stay, the way back from them is lost."""
+        if module.training and clock.step >= trial.onset:
+            output.logits = output.logits.detach() + 0 * output.logits
+
     def model(facts: Mapping, settings: Mapping) -> Any:
         made = honest(facts, settings)
+        if trial.way == "dies":
+            made.register_forward_hook(cut)
+            return made
         if trial.way == "gradient":
             weight = next(iter(made.parameters()))
             weight.register_hook(lambda gradient: gradient * float("nan") if clock.step == trial.onset else None)

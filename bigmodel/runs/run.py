@@ -142,7 +142,7 @@ def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
     plan, (count, spent) = facts["plan"], facts.get("looks") or (0, 0.0)
     per_epoch, passes = _whole(plan, "steps_per_epoch") or steps, plan.get("passes") or {}
     validation, test = (float(passes.get(split) or 0.0) for split in ("validation", "test"))
-    once = spent / count if count else validation * pace / (settings.get("accumulation") or 1) * _look_cost(plan)
+    once = spent / count if count else validation * _pass(plan, pace / (settings.get("accumulation") or 1))
     every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
     saves, saved = facts.get("saves") or (0, 0.0)
@@ -151,11 +151,15 @@ def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
     return due * (once + answers + save) + once * test / max(validation, 1e-9) + save
 
 
-def _look_cost(plan: Mapping) -> float:
-    """Of a step; dearer where steps are computed in bf16, as a measurement is always in fp32."""
+def _pass(plan: Mapping, step: float) -> float:
+    """Seconds of a pass of a measurement, before the first validation has been timed: as tried before the first step;
+    of a run that has not tried it, by a step, dearer where that is in bf16, as a measurement is always in fp32."""
+    tried = plan.get("pass_seconds")
+    if isinstance(tried, float) and tried > 0:
+        return tried
     seconds, threads = plan.get("probe_seconds") or {}, plan.get("threads")
     exact, taken = (seconds.get(f"{precision}, {threads}") for precision in ("fp32", plan.get("precision")))
-    return LOOK_COST * (exact / taken if exact and taken else 1.0)
+    return step * LOOK_COST * (exact / taken if exact and taken else 1.0)
 
 
 def _planned(facts: Facts) -> int:

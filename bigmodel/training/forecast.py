@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import field as default_field
 from itertools import cycle, islice
@@ -22,14 +22,15 @@ from bigmodel.data.prepare import Prepared, prepare
 from bigmodel.training import pretraining
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
+from bigmodel.training.looking import answer_seconds, pass_seconds
 from bigmodel.training.losses import LOSSES
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import autocast, device_for, probe
 
 PROBE_SECONDS = 2.0
-LOOK_SECONDS = 0.6  # for which measuring is tried, and answering
 LONGEST_STEP = 1.0  # seconds; of a slower one only a part is tried
 ROUNDS = 4
+WEIGHED = 3  # steps of which it is counted what they keep
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
 FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 690 * 2**20  # Python, torch and transformers before the first weight, tokenizers and metrics
@@ -49,6 +50,8 @@ class Forecast:
     rows: Mapping[str, int] = default_field(default_factory=dict)
     trainable: int = 0  # of the parameters
     once: float = 0.0  # seconds that even a run of a few steps takes beside them: measuring, answering
+    precision: str = ""
+    threads: int = 0
 
 
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
@@ -110,18 +113,22 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     tried = max(int(len(plan[0]) * min(1.0, LONGEST_STEP / guess)), len(few))  # rows of a batch, when all are too many
     held, spent = 0.0, []
     until = time.perf_counter() + PROBE_SECONDS
-    for indices in islice(cycle(plan), 1, None):
-        begun = time.perf_counter()
-        kept = _step(task, model, data, settings, device, pace.precision, optimize, indices[:tried])
-        held = max(held, kept * len(plan[0]) / tried)
-        spent.append((time.perf_counter() - begun) * len(indices) / len(indices[:tried]))
+    for number, indices in enumerate(islice(cycle(plan), 1, None)):
+        begun, part = time.perf_counter(), indices[:tried]
+        if number < WEIGHED:  # to look at what is kept takes time: these do not count
+            kept = _step(task, model, data, settings, device, pace.precision, optimize, part)
+            held = max(held, kept * len(plan[0]) / tried)
+            yield {}
+            continue
+        _step(task, model, data, settings, device, pace.precision, optimize, part, weigh=False)
+        spent.append((time.perf_counter() - begun) * len(indices) / len(part))
         yield {}
         if len(spent) > ROUNDS and time.perf_counter() > until:
             break
-    # The mean, as batches differ; the first pays for allocations. What disturbs here will disturb the run as well.
-    step_seconds = fmean(spent[1:]) * settings["accumulation"]
+    # The mean, as batches differ. What disturbs here will disturb the run as well.
+    step_seconds = fmean(spent) * settings["accumulation"]
     looks = math.ceil(steps / (settings["eval_every"] or per_epoch))
-    look, answers = _looking(task, model, data, settings)
+    look, answers = pass_seconds(task, model, data, settings), answer_seconds(task, model, data)
     final = look * task.passes(data.arrays["test"], settings, True) + answers
     once = look * task.passes(data.arrays["validation"], settings, False)
     first = (once if settings.get("baseline") else 0.0) + answers
@@ -135,6 +142,8 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     yield figures | {
         "memory": round(figures["memory"] + held),
         "step_seconds": step_seconds,
+        "precision": pace.precision,
+        "threads": pace.threads,
         "seconds": before + first + steps * step_seconds + looks * look + final,
         "once": before + first + look + final,
     }
@@ -148,47 +157,18 @@ def _pretraining(task: Task, model: Any, data: Prepared, settings: Mapping, devi
     until = time.perf_counter() + PROBE_SECONDS / 2
     for indices in cycle(plan):
         begun = time.perf_counter()
-        _step(task, model, data, settings, device, precision, optimize, indices)
+        _step(task, model, data, settings, device, precision, optimize, indices, weigh=False)
         spent.append(time.perf_counter() - begun)
         if len(spent) > 1 and time.perf_counter() > until:
             break
     return fmean(spent[1:]) * len(plan) * settings["epochs"]
 
 
-class _Enough(Exception):
-    """It has been looked at for long enough."""
-
-
-def _looking(task: Task, model: Any, data: Prepared, settings: Mapping) -> tuple[float, float]:
-    """(seconds of one pass of a measurement, seconds of the answers to the pinned inputs), tried for a while."""
-    passes, begun = 0, time.perf_counter()
-
-    def listen(*_anything: object) -> None:
-        nonlocal passes
-        if time.perf_counter() - begun > LOOK_SECONDS:
-            raise _Enough
-        passes += 1
-
-    handle = model.register_forward_pre_hook(listen)
-    try:
-        with suppress(_Enough):
-            task.measure(model, data.processor, data.arrays["validation"], settings)
-        once = (time.perf_counter() - begun) / max(passes, 1)
-        begun, defaults = time.perf_counter(), {field.name: field.default for field in task.inputs}
-        for asked in data.pinned[:1]:
-            with suppress(_Enough):
-                list(task.answer(model, data.processor, defaults | asked))
-        answers = (time.perf_counter() - begun) * len(data.pinned)
-    finally:
-        handle.remove()
-        model.train()
-    return once, answers
-
-
 def _step(
-    task: Any, model: Any, data: Any, settings: Any, device: str, precision: str, optimize: Any, indices: Any
-) -> int:
-    """One real update; the bytes that the forward pass kept for the backward pass."""
+    task: Any, model: Any, data: Any, settings: Any, device: str, precision: str, optimize: Any, indices: Any,
+    weigh: bool = True,
+) -> int:  # fmt: skip
+    """One real update; the bytes that the forward pass kept for the backward pass, if that is asked."""
     import torch
 
     held: dict[int, int] = {}
@@ -202,11 +182,14 @@ def _step(
 
     batch = {name: value.to(device) for name, value in task.batch(data.arrays["train"], indices, settings, 0).items()}
     inputs = {name: batch[name] for name in HEADS[task.head].inputs if name in batch}
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor) if weigh else nullcontext():
         with autocast(device, precision):
             logits = model(**inputs).logits
         loss = LOSSES[settings["loss"]](logits, batch["labels"], settings["label_smoothing"])
     loss.backward()
+    torch.nn.utils.clip_grad_norm_(
+        [weight for weight in model.parameters() if weight.requires_grad], settings["clip"] or math.inf
+    )
     optimize.step()
     optimize.zero_grad(set_to_none=True)
     if device.startswith("cuda"):

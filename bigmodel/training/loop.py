@@ -20,13 +20,17 @@ from bigmodel.data.prepare import Prepared, key, prepare
 from bigmodel.training import memory, pretraining, snapshot, space
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
+from bigmodel.training.looking import pass_seconds
 from bigmodel.training.losses import LOSSES
 from bigmodel.training.meter import Meter
 from bigmodel.training.optimizers import optimizer, rate_factor
 from bigmodel.training.precision import Pace, autocast, device_for, probe
+from bigmodel.training.updates import Moves
 from bigmodel.training.watch import NoSpace, Stopped, Watch
 
+LOOK_SECONDS = 0.3  # for which it is tried how long a measurement takes
 STEP_EVENT_SECONDS = 0.1  # steps faster than this share an event: nobody sees ten a second
+POINTS = 200  # that a run's curve has at least, however fast its steps: a leap of a few of them is to be seen
 
 
 def train(
@@ -105,11 +109,12 @@ def _stage(
 
     before = yield from _before(watch, per_epoch, steps)
     if before.get("pace"):
-        pace = Pace(**before["pace"]).take(device)
+        pace, look = Pace(**before["pace"]).take(device), before.get("look", 0.0)
     else:
         yield _phase(_("Measuring the first batch"))
         pace = probe(task, model, data, settings, device)
-    log_every = before.get("log_every") or max(1, round(STEP_EVENT_SECONDS / (pace.step * settings["accumulation"])))
+        look = pass_seconds(task, model, data, settings, LOOK_SECONDS)
+    log_every = before.get("log_every") or _log_every(pace.step * settings["accumulation"], steps)
     plan = {
         "steps": steps,
         "epochs": settings["epochs"],
@@ -120,6 +125,7 @@ def _stage(
         "precision": pace.precision,
         "threads": pace.threads,
         "probe_seconds": dict(pace.seconds),
+        "pass_seconds": look,
         "rows": data.facts.get("rows", {}),
         "passes": {
             "validation": task.passes(data.arrays["validation"], settings, False),
@@ -138,6 +144,7 @@ def _stage(
         "epoch": watch.step / per_epoch,
         "step": watch.step,
         "pace": {"precision": pace.precision, "threads": pace.threads, "seconds": dict(pace.seconds)},
+        "look": look,
         "log_every": log_every,
         "parts": work.parts,
         "meter": meter.state(),
@@ -180,13 +187,16 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
             yield from watch.keep_good()
             yield _state(DIVERGED, _not_finite(step))
             return
+        told = step % log_every == 0 or step in (1, steps)
         with memory.doing(_("Training step {step}", step=watch.step + 1)):
+            if told:
+                work.moves.before()
             work.optimize.step()
         work.optimize.zero_grad(set_to_none=True)
         watch.step = step
 
-        if step % log_every == 0 or step in (1, steps):
-            yield meter.event(step, per_epoch, rate, norm)
+        if told:
+            yield meter.event(step, per_epoch, rate, norm, work.moves.after())
         if meter.device_due():
             yield meter.device_event()
         if _due(settings, step, steps, per_epoch):
@@ -205,6 +215,11 @@ def _updates(task: Task, data: Prepared, settings: Mapping) -> Iterator[tuple[in
         plan = task.plan(data.arrays["train"], settings, epoch)
         for start in range(0, len(plan), settings["accumulation"]):
             yield epoch, plan[start : start + settings["accumulation"]]
+
+
+def _log_every(seconds: float, steps: float) -> int:
+    """Steps that share an event; `seconds` is what one of them takes."""
+    return max(1, min(round(STEP_EVENT_SECONDS / seconds), int(steps // POINTS)))
 
 
 def _due(settings: Mapping, step: int, steps: int, per_epoch: int) -> bool:
@@ -228,6 +243,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.moves = Moves(self.weights)
         self.foreach = self.device.split(":")[0] in ("cpu", "cuda")
 
     def gradients(self, group: Sequence, epoch: int) -> tuple[Any, Any, int]:
@@ -292,10 +308,13 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
     """
     folder = watch.folder
     snapshot.mend(folder)
+    damaged = []
     for place in snapshot.places(folder):
         if not snapshot.whole(place):
-            yield _note(_("The checkpoint {name} is damaged; the one before it is used.", name=place.name))
+            damaged.append(place.name)
             continue
+        for name in damaged:
+            yield _note(_("The checkpoint {name} is damaged; the one before it is used.", name=name))
         before = snapshot.read(place)
         _load(place, watch, memory_too=True)
         watch.step = before["step"]
@@ -305,6 +324,8 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
         yield Event("resume", {"step": watch.step})
         yield _note(_("Goes on from step {step}.", step=watch.step))
         return before
+    if damaged:
+        yield _note(_("No checkpoint is whole any more ({names}): the run begins again.", names=", ".join(damaged)))
     origin = folder / snapshot.ORIGIN
     if not origin.exists():
         return {}

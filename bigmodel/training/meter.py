@@ -35,8 +35,10 @@ class Meter:
     def add(self, loss: Any) -> None:
         self.losses.append(loss)
 
-    def event(self, step: int, per_epoch: int, learning_rate: float, norm: Any) -> Event:
-        """What the steps since the last event came to."""
+    def event(
+        self, step: int, per_epoch: int, learning_rate: float, norm: Any, moved: Mapping[str, float] | None = None
+    ) -> Event:
+        """What the steps since the last event came to; `moved` is of the newest one."""
         return Event(
             "step",
             {
@@ -47,6 +49,7 @@ class Meter:
                 "gradient_norm": norm.item(),
                 "rate": self.rate(),
                 "seconds": self.seconds(),
+                **(moved or {}),
             },
         )
 
