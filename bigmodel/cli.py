@@ -438,7 +438,7 @@ def _show(desk: Counter, asked: argparse.Namespace) -> int:
 
 def _branches(studio: Studio, id: str) -> list[str]:
     """The runs that begin with a checkpoint of this one, newest first."""
-    return [run.id for run in studio.runs(limit=10_000) if run.spec.parent and run.spec.parent["run"] == id]
+    return [run.id for run in studio.branches(id)]
 
 
 def _checkpoint(desk: Counter, one: Checkpoint) -> str:

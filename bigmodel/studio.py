@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 STARTER, BASE = "starter:", "base:"
 STARTERS = Path(__file__).parent / "starters"
+NO_CHECKPOINT_YET = _("Wait for its first one: it is written with the first validation, or after half a minute.")
 
 
 @dataclass(frozen=True)
@@ -190,29 +191,31 @@ class Studio:
     def checkpoints(self, run: str) -> list[Checkpoint]:
         """What a run can go on or branch off from, newest first."""
         known, folder = self.store.run(run), self.store.folder(run).path
-        found = (place for place in snapshot.places(folder) if (place / snapshot.REST).exists())
-        return [
-            Checkpoint(
-                step=int(place.name.removeprefix("step-")),
-                best=known.best_step == int(place.name.removeprefix("step-")),
-                bytes=sum(file.stat().st_size for file in place.iterdir()),
-                folder=place,
-            )
-            for place in found
-        ]
+        found = []
+        for place in snapshot.places(folder):
+            step = int(place.name.removeprefix("step-"))
+            with suppress(FileNotFoundError):  # a run that goes on has just put newer ones in its place
+                if (place / snapshot.REST).exists():
+                    size = sum(file.stat().st_size for file in place.iterdir())
+                    found.append(Checkpoint(step, known.best_step == step, size, place))
+        return found
 
     def branch(self, run: str, step: int | None = None, settings: Mapping | None = None, name: str = "",
                token: str = "") -> str:  # fmt: skip
         """A new run that begins with a checkpoint of another, with changed settings: more epochs, another learning
-        rate. The newest checkpoint where no step is named. Refuses to change the network or the encoding."""
+        rate. The newest checkpoint where no step is named; also of a run that goes on meanwhile. Refuses to change the
+        network or the encoding."""
         self._refuse_read_only()
         parent, found = self.store.run(run), self.checkpoints(run)
         chosen = next((one for one in found if step in (None, one.step)), None)
         if chosen is None:
             what = _("The run {run} has no checkpoint to begin with.", run=run)
             options = ", ".join(str(one.step) for one in found) or "-"
-            raise Refusal(what, do=_("Choose one of: {options}.", options=options), field="step")
+            do = _("Choose one of: {options}.", options=options)
+            raise Refusal(what, do=NO_CHECKPOINT_YET if parent.live and not found else do, field="step")
         if not checkpoint.complete(chosen.folder):
+            if parent.live and not chosen.folder.exists():
+                raise _replaced(chosen)
             what = _("The checkpoint of step {step} is damaged.", step=chosen.step)
             raise Refusal(what, do=_("Choose another one."), field="step")
         spec = RunSpec.check(
@@ -221,8 +224,13 @@ class Studio:
             | {"parent": {"run": run, "step": chosen.step}}
         )
         _refuse_another_network(parent.spec, spec)
-        _refuse_no_more(snapshot.read(chosen.folder)["epoch"], spec)
-        return self._launch(spec, token, chosen.folder)
+        try:
+            _refuse_no_more(snapshot.read(chosen.folder)["epoch"], spec)
+            return self._launch(spec, token, chosen.folder)
+        except OSError as error:
+            if chosen.folder.exists():
+                raise
+            raise _replaced(chosen) from error
 
     def rollback(self, run: str, token: str = "") -> str:
         """A new run from the last good checkpoint with half the learning rate; from the beginning where none is."""
@@ -245,6 +253,10 @@ class Studio:
 
     def run(self, run: str) -> Run:
         return self.store.run(run)
+
+    def branches(self, run: str) -> list[Run]:
+        """The runs that begin with a checkpoint of this one, newest first."""
+        return self.store.branches(run)
 
     def events(self, run: str, after: int = 0, kinds: Sequence[str] = (), limit: int = -1) -> tuple[int, list[Event]]:
         """(cursor, events after the cursor): what a live page polls. With a limit, the first of them only."""
@@ -554,6 +566,12 @@ def _checked(spec: Mapping | RunSpec) -> RunSpec:
     return RunSpec.check(spec.to_json() if isinstance(spec, RunSpec) else spec)
 
 
+def _replaced(one: Checkpoint) -> Refusal:
+    """A run that goes on keeps its best and its newest checkpoints only."""
+    what = _("The checkpoint of step {step} has just given way to a newer one.", step=one.step)
+    return Refusal(what, do=_("Choose another one."), field="step")
+
+
 def changeable(spec: RunSpec) -> list[Field]:
     """The settings that a branch of the run may change: not what its weights are the weights of."""
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
@@ -626,6 +644,7 @@ def _words(value: Mapping | str) -> Words | str:
 
 
 __all__ = [
+    "NO_CHECKPOINT_YET",
     "Base",
     "Checkpoint",
     "Device",

@@ -177,7 +177,7 @@ which, whom = st.columns(2, gap="large")
 with which:
     model = chosen(models)
 with whom:
-    other = beside(model)
+    other = beside(model, models)
 task = model_facts.task_of(model)
 if other is not None:
     join(model, other)

@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 from bigmodel.core import catalog, events, words
 from bigmodel.core.blocks import Prose
+from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import TRAINING
 from bigmodel.studio import Studio
 from bigmodel.ui import charts, places, run_curves, state
@@ -312,7 +313,8 @@ def ended(long, home):
         path = home / "runs" / id / "events.jsonl"
         kept = [line for line in path.read_bytes().splitlines(keepends=True) if b'"stop' not in line[:60]]
         path.write_bytes(b"".join(line for line in kept if b'"state":"stop' not in line))
-        events.append(path, [events.Event("state", {"state": state, "reason": None, **more})])
+        if state != events.RUNNING:
+            events.append(path, [events.Event("state", {"state": state, "reason": None, **more})])
         (home / "runs" / id / "stop").unlink(missing_ok=True)
         assert Studio(home).run(id).state == state
         return id
@@ -441,6 +443,24 @@ def test_a_branch_begins_where_and_as_it_is_told(ended, home):
     child = Studio(home).run(app.query_params["run"])
     assert child.spec.parent == {"run": run, "step": kept[-1].step}
     assert (child.spec.settings["epochs"], child.spec.settings["learning_rate"]) == (7, 0.0005)
+
+
+def test_a_run_that_goes_on_is_branched_from_or_says_what_it_waits_for(ended, home):
+    run = ended(events.RUNNING)
+    app = visit("runs", run=run)
+    app.button("run.branch").click().run()
+    assert any("waits in the queue" in text.value for text in app.caption)
+    app.number_input(f"branch.{run}.learning_rate").set_value(0.0005)
+    app.button("branch.start").click()
+    app.button("run.branch").click().run()
+    (child,) = Studio(home).branches(run)
+    assert child.spec.parent["step"] == Studio(home).checkpoints(run)[0].step and Studio(home).run(run).live
+    shutil.rmtree(home / "runs" / run / "checkpoints")
+    app = visit("runs", run=run)
+    app.button("run.branch").click().run()
+    assert any("after half a minute" in text.value for text in app.markdown) and not app.radio
+    with pytest.raises(Refusal, match="after half a minute"):
+        Studio(home).branch(run)
 
 
 def test_a_server_that_may_only_look_lets_nothing_go_on_and_says_why(ended, home):

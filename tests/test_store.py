@@ -3,6 +3,7 @@
 import multiprocessing
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -413,6 +414,16 @@ def test_a_thousand_runs_are_listed_without_reading_one_of_them(store, monkeypat
     monkeypatch.setattr(Folder, "spec", None)
     assert len(store.runs(limit=1000)) == 1000
     index.close()
+
+
+def test_branches_are_found_however_far_the_index_is(store):
+    parent, other = store.launch(SPEC), store.launch(SPEC)
+    index = Index(store.index_file)
+    for id in (parent, other, store.launch(replace(SPEC, parent={"run": parent, "step": 1}))):
+        index.take_in(store.folder(id))
+    newest = store.launch(replace(SPEC, parent={"run": parent, "step": 2}))
+    assert [run.spec.parent["step"] for run in store.branches(parent)] == [2, 1]
+    assert store.branches(parent)[0].id == newest and store.branches(other) == []
 
 
 def test_a_home_that_cannot_be_used_is_refused(tmp_path):

@@ -85,6 +85,16 @@ class Reader:
         found = self._ask(lambda file: file.execute(query, (id,)).fetchone(), None)
         return Row(*found) if found else None
 
+    def naming(self, text: str) -> tuple[set[str], dict[str, Row]]:
+        """(ids of all runs, those whose spec has this text in it)."""
+        query = f"SELECT {COLUMNS} FROM runs WHERE instr(spec, ?)"
+
+        def look(file: sqlite3.Connection) -> tuple[set[str], dict[str, Row]]:
+            every = {row[0] for row in file.execute("SELECT id FROM runs")}
+            return every, {row[0]: Row(*row) for row in file.execute(query, (text,))}
+
+        return self._ask(look, (set(), {}))
+
     def events(self, id: str, after: int, kinds: Sequence[str], limit: int = -1) -> tuple[int, list[Event]]:
         """(place up to which the index knows the run's events, those of them after `after`): all, or the first `limit`,
         with the place of the last of these."""

@@ -140,6 +140,19 @@ class Store:
         position = self._position(facts["number"]) if facts["state"] == QUEUED else 0
         return self._run(id, row, facts, position)
 
+    def branches(self, id: str) -> list[Run]:
+        """The runs that begin with a checkpoint of this one, newest first."""
+        indexed, naming = self.index.naming(json.dumps(id))
+        found: list[Run] = []
+        for other in self.ids() - (indexed - naming.keys()):
+            try:
+                parent = self._spec(other, naming.get(other)).parent
+                if parent and parent["run"] == id:
+                    found.append(self.run(other))
+            except (Refusal, OSError):  # deleted while we look, or not a run's folder
+                continue
+        return sorted(found, key=lambda run: run.number, reverse=True)
+
     def events(self, id: str, after: int = 0, kinds: Sequence[str] = (), limit: int = -1) -> tuple[int, list[Event]]:
         """(cursor, events after the cursor). Only what is new is read, and no more than about `limit` at a time."""
         folder = self.folder(id)
@@ -174,9 +187,10 @@ class Store:
         return 1 + sum(state == QUEUED and other < number for _id, state, other, _facts in known)
 
     def _run(self, id: str, row: Row | None, facts: Facts, position: int) -> Run:
-        folder = Folder(self.folders / id)
-        spec = spec_of(json.loads(row.spec)) if row else folder.spec()
-        return run_of(id, spec, facts, position, folder.has_model())
+        return run_of(id, self._spec(id, row), facts, position, Folder(self.folders / id).has_model())
+
+    def _spec(self, id: str, row: Row | None) -> RunSpec:
+        return spec_of(json.loads(row.spec)) if row else Folder(self.folders / id).spec()
 
     def _new_id(self, spec: RunSpec, key: str) -> str:
         """Sorts by time, says what it is, and ends in four characters of the token's hash."""

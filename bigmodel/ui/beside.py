@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -17,10 +17,12 @@ from bigmodel.ui.trouble import refusals
 NOBODY = "none"
 
 
-def beside(model: Model) -> Model | None:
-    """Who is asked the same: its base, unless a person has chosen somebody else, or nobody. Kept in the URL."""
+def beside(model: Model, models: Sequence[Model]) -> Model | None:
+    """Of these and the bases, who is asked the same: its base, unless a person has chosen somebody else, or nobody. Kept in the URL."""
     base, why = _base(model)
-    others = {one.id: one for one in [base, *_peers(model)] if one is not None and one.id != model.id}
+    own = [one for one in models if one.task == model.task and not one.is_base]
+    peers = [base, *own, *studio().base_models(model.task)]
+    others = {one.id: one for one in peers if one is not None and one.id != model.id}
     if not others:
         if why:
             st.caption(f":material/info: {plain(why)}")
@@ -52,11 +54,6 @@ def _base(model: Model) -> tuple[Model | None, str]:
         return studio().base_behind(model.id), ""
     except Refusal as refusal:
         return None, refusal.say(current())
-
-
-def _peers(model: Model) -> list[Model]:
-    """Others of the same task: own ones first, then those that come along, then bases as they are."""
-    return model_facts.tryable(model.task)
 
 
 def _arrive(key: str, others: Mapping[str, Model], model: Model) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from bigmodel.core import events, limits
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import Checkpoint, Run, changeable
+from bigmodel.studio import NO_CHECKPOINT_YET, Checkpoint, Run, changeable
 from bigmodel.ui import amounts, places
 from bigmodel.ui.ask import Form
 from bigmodel.ui.language import _, current, plain, say
@@ -45,8 +45,10 @@ def go_on(run: Run) -> None:
 
 def go_further(run: Run) -> None:
     """The buttons that begin another run with the weights of this one."""
-    kept = studio().checkpoints(run.id) if run.state in events.ENDED else []
-    if not kept:
+    kept = studio().checkpoints(run.id) if run.state in (*events.ENDED, events.RUNNING) else []
+    if run.state == events.RUNNING and st.button(_("Branch off"), icon=ICON, key="run.branch", **may()):
+        branch_off(run, kept)
+    if run.state == events.RUNNING or not kept:
         return
     well = run.state in (events.FINISHED, events.STOPPED)
     if well and st.button(_("Train on"), icon=":material/forward:", key="run.on", **may()):
@@ -158,9 +160,15 @@ def branch_off(run: Run, kept: Sequence[Checkpoint]) -> None:
 
     @st.dialog(_("Branch off"), width="large", icon=ICON)
     def ask() -> None:
+        if not kept:
+            st.markdown(_("This run has no checkpoint yet that another could begin with."))
+            st.markdown(say(NO_CHECKPOINT_YET))
+            return
         st.markdown(
             _("A new run begins with the weights of a checkpoint, with settings of its own. This one stays as it is.")
         )
+        if run.live:
+            st.caption(_("This run goes on. The new one waits in the queue until this and those before it have ended."))
         described = {one.step: _described(run, one) for one in kept}
         step = st.radio(_("Checkpoint"), list(described), format_func=described.__getitem__, key=f"{key}.step")
         form = _settings(run, kept, key)
@@ -220,7 +228,7 @@ def kin(run: Run) -> None:
     """The run that this one comes from, and those that have come of it, as links."""
     if run.spec.parent:
         _parent(str(run.spec.parent["run"]), int(run.spec.parent["step"]))
-    branches = [one for one in studio().runs(limit=10_000) if one.spec.parent and one.spec.parent["run"] == run.id]
+    branches = studio().branches(run.id)
     if len(branches) <= SHOWN:
         _children(branches)
         return

@@ -111,8 +111,8 @@ def choices() -> list[Model]:
     return sorted(known, key=lambda model: (model.starter, -model.created if not model.starter else 0))
 
 
-def tryable(task: str = "") -> list[Model]:
+def tryable() -> list[Model]:
     """Those, and bases as they are, which can be tried but were not trained here."""
     from bigmodel.ui.state import studio
 
-    return [*(model for model in choices() if task in ("", model.task)), *studio().base_models(task)]
+    return [*choices(), *studio().base_models()]
