@@ -1,18 +1,21 @@
 """A server that speaks the Hub's routes for models, from files in memory; it can be told to misbehave."""
 
+import contextlib
 import hashlib
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Hub:
     """repos: id -> file -> bytes.  served: bytes that are sent instead.  cut: after so many bytes the line breaks.
-    refuse: (status, error code) for every question.  asked, ranges: what was asked for."""
+    refuse: (status, error code) for every question.  rate: bytes a second, 0 for at once.  asked, ranges: what was
+    asked for."""
 
     def __init__(self, repos):
         self.repos, self.served, self.cut, self.refuse = repos, {}, {}, None
-        self.asked, self.ranges = [], []
+        self.asked, self.ranges, self.rate = [], [], 0
         self.revision = "0123456789abcdef0123456789abcdef01234567"
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -71,9 +74,16 @@ class Hub:
                     self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
                 self.end_headers()
                 end = hub.cut.get(name)
-                self.wfile.write(rest if end is None else rest[: max(end - start, 0)])
+                self._slowly(rest if end is None else rest[: max(end - start, 0)])
                 if end is not None:
                     self.close_connection = True
+
+            def _slowly(self, data):
+                piece = max(hub.rate // 10, 1) if hub.rate else max(len(data), 1)
+                for place in range(0, len(data), piece):
+                    with contextlib.suppress(OSError):  # it has hung up
+                        self.wfile.write(data[place : place + piece])
+                    time.sleep(0.1 if hub.rate else 0)
 
             def _send(self, status, data, headers=()):
                 self.send_response(status)

@@ -34,11 +34,10 @@ def _three(number: float) -> str:
 
 
 def trained(trainable: object, parameters: object) -> str:
-    """'1.16 M trained (4.3 %)', '' where all of them are."""
+    """'1.16 M trained', '' where all of them are."""
     if not isinstance(trainable, int) or not isinstance(parameters, int) or not 0 < trainable < parameters:
         return ""
-    share = three(100 * trainable / parameters)
-    return _("{count} trained ({share} %)", count=rough(trainable), share=share)
+    return _("{count} trained", count=rough(trainable))
 
 
 def size(number: float) -> str:

@@ -85,18 +85,23 @@ def _leave(id: str, usual: str) -> None:
 # -- what differs ----------------------------------------------------------------------------------------
 def heading(model: Model, other: Model) -> None:
     """Above an answer: whose it is, and how well it does on rows that neither was trained on."""
-    st.markdown(f"**{model_facts.title(model)}**")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{model_facts.title(model)}**")
+        _merit(model, other)
     st.caption(model_facts.makings(model))
+
+
+def _merit(model: Model, other: Model) -> None:
+    """A number, green for the better of two that can be compared."""
     mine, its = held_out(model, other)
     metric = _measure(model, other)
     if metric.name not in mine:
         return
-    tuned = _is_base_of(other, model) and metric.name in its
-    st.metric(
-        _("{metric} on held-out rows", metric=say(metric.label)),
-        amounts.measured(metric, mine[metric.name]),
-        delta=f"{mine[metric.name] - its[metric.name]:+.3g}" if tuned else None,
-        delta_color="normal" if metric.higher_is_better else "inverse",
+    value, sign = mine[metric.name], 1 if metric.higher_is_better else -1
+    better = metric.name in its and sign * value > sign * its[metric.name]
+    st.badge(
+        _("{metric} {value} on held-out rows", metric=say(metric.label), value=amounts.measured(metric, value)),
+        color="green" if better else "gray",
         help=say(metric.help),
     )
 

@@ -124,7 +124,8 @@ def _plan(run: Run) -> dict[str, str]:
     if plan.get("parameters"):
         rows[_("Parameters")] = amounts.count(plan["parameters"])
     if amounts.trained(plan.get("trainable"), plan.get("parameters")):
-        rows[_("Of these trained")] = amounts.count(plan["trainable"])
+        share = amounts.three(100 * plan["trainable"] / plan["parameters"])
+        rows[_("Of these trained")] = plain(f"{amounts.count(plan['trainable'])} ({share} %)")
     if plan.get("device"):
         rows[_("Device")] = plain(str(plan["device"]).upper())
     if plan.get("precision"):

@@ -123,10 +123,10 @@ def _numbers(run: Run, past: Curves, task: Task) -> None:
     tiles = [(_("Training"), amounts.number(run.loss), say(LOSS.label))]
     if first.name in run.validation:
         told = [name]
-        if first.name in run.best:
-            told.append(_("best {value}", value=amounts.measured(first, run.best[first.name])))
-        if first.name in run.baseline:
+        if first.name in run.baseline:  # there is room for one more, and this tells how far it has come
             told.append(_("base {value}", value=amounts.measured(first, run.baseline[first.name])))
+        elif first.name in run.best:
+            told.append(_("best {value}", value=amounts.measured(first, run.best[first.name])))
         tiles.append((_("Validation"), amounts.measured(first, run.validation[first.name]), " · ".join(told)))
     if first.name in run.result:
         tiles.append((_("Test"), amounts.measured(first, run.result[first.name]), name))
