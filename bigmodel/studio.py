@@ -24,13 +24,15 @@ from bigmodel.core.events import LIVE, QUEUED, Event
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, check_inputs, fields_for
 from bigmodel.core.words import Words, _
-from bigmodel.data import look, seen
+from bigmodel.data import look
 from bigmodel.data.lint.desk import LintDesk, Looking
-from bigmodel.data.lint.finding import Finding
+from bigmodel.data.lint.finding import Finding, together
 from bigmodel.data.lint.lint import Lint
 from bigmodel.data.lint.lint import checks as lint_checks
+from bigmodel.data.look import CHARACTERS, Page, Wanted
 from bigmodel.data.own import imports, shelf, versions
 from bigmodel.data.own import plan as plans
+from bigmodel.data.own.changes import Change, Changes
 from bigmodel.data.own.imports import Imports, Incoming, Job, Parcel
 from bigmodel.data.own.plan import Found, Plan
 from bigmodel.data.own.shelf import OwnDataset, Version, title_of
@@ -103,7 +105,8 @@ class Studio:
     def __init__(self, home_folder: Path | None = None):
         self.home = (home_folder or home()).absolute()
         self.store = Store(self.home)
-        self.imports = Imports(self.home)
+        self.imports = Imports(self.home, self._ready)
+        self._changes = Changes(self.home, self._ready)
         self._lints = LintDesk(self.store.cache, self.home, self.home / "lint.log")
         self._fetchings: dict[str, Fetching] = {}
         shelf.bring(self.home)
@@ -125,6 +128,7 @@ class Studio:
         with self._mutex:
             self._serving = False
             self.imports.close()
+            self._changes.close()
             self._lints.close()
             if self._supervisor is not None:
                 self._supervisor.stop()
@@ -369,23 +373,34 @@ class Studio:
             return self._desk
 
     # -- data: looked at --------------------------------------------------------------------------
+    def find_rows(self, dataset: str, wanted: Wanted | None = None, start: int = 0, count: int = 50) -> Page:
+        """Rows as a person reads them: text, the name of a class, pictures as PNG bytes, each with its number (`row`)
+        and its part (`split`); and how many were found."""
+        return look.find(dataset, wanted or Wanted(), start, count, self.store.cache)
+
     def peek(self, dataset: str, split: str = "train", start: int = 0, count: int = 50, search: str = "") -> list[dict]:
-        """Rows as a person reads them: text, the name of a class, pictures as PNG bytes. `search` looks for a part
-        of a text or of a class's name."""
-        return look.peek(dataset, split, start, count, search)
+        """The columns alone of the rows of one part. `search` looks for a part of a text or of a class's name."""
+        found = self.find_rows(dataset, Wanted(split, search), start, count)
+        return [{name: value for name, value in row.items() if name not in ("row", "split")} for row in found.rows]
 
     def data_facts(self, dataset: str) -> dict:
         """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive},
         classes {name: rows}, bytes (of the file)."""
         return look.facts(dataset, self.store.cache)
 
-    def seen(self, spec: Mapping | RunSpec) -> Seen:
-        """The first batch as a model sees it: tokens, what counts, labels, pictures. Takes seconds."""
-        return seen.ask(_checked(spec), self.store.cache, self.home, self.home / "seen.log")
+    def seen(self, spec: Mapping | RunSpec, row: int = 0) -> Seen:
+        """The first batch as a model sees it, or the row of a number: tokens, what counts, labels, pictures. Encodes the
+        data first where nobody has, which takes seconds or more."""
+        return self.desk().seen(_checked(spec), self.store.cache, row)
+
+    def count_tokens(self, spec: Mapping | RunSpec) -> Iterator[float | str]:
+        """Count the tokens of every text by the tokenizer of a spec; how far it is, and at last the `unit` of `Wanted`
+        under which rows can be found by them."""
+        return self.desk().count_tokens(_checked(spec), self.store.cache)
 
     def rows_named(self, dataset: str, rows: Sequence[int]) -> list[dict]:
         """The rows of these numbers, each with its number (`row`) and its part (`split`)."""
-        return look.named(dataset, rows)
+        return look.named(dataset, rows, self.store.cache)
 
     def lint(self, dataset: str) -> Looking | Lint | Refusal | None:
         """How far the looking for faults is, what was found, or why that could not be; None before it was asked for."""
@@ -470,9 +485,27 @@ class Studio:
         return list(islice(versions.aside(self.imports.shelf.version(dataset)), start, start + count))
 
     def derive(self, dataset: str, steps: Sequence[Mapping]) -> str:
-        """A new version with these steps applied (bigmodel/data/own/versions.py); its name."""
+        """A new version with these steps applied (bigmodel/data/own/versions.py); its name, when it is done."""
+        change = self.begin_change(dataset, steps, wait=True)
+        if change.refusal is not None:
+            raise change.refusal
+        return change.name
+
+    def begin_change(self, dataset: str, steps: Sequence[Mapping], wait: bool = False) -> Change:
+        """The same beside everything else."""
         self._refuse_read_only()
-        return versions.derive(self.home, dataset, steps)
+        return self._changes.begin(dataset, steps, wait)
+
+    def change_of(self, dataset: str) -> Change | None:
+        """The newest change that was asked for of a version."""
+        return self._changes.jobs.get(dataset)
+
+    def _ready(self, name: str) -> None:
+        """Rows have just come: they are counted, and a server looks for faults in them by itself."""
+        with suppress(Refusal):  # whoever looks at it will be told
+            self.data_facts(name)
+            if self._serving:
+                self.begin_lint(name)
 
     def use_version(self, name: str) -> str:
         """From now on the data set's name means this version."""
@@ -644,8 +677,10 @@ def _words(value: Mapping | str) -> Words | str:
 
 
 __all__ = [
+    "CHARACTERS",
     "NO_CHECKPOINT_YET",
     "Base",
+    "Change",
     "Checkpoint",
     "Device",
     "Fetching",
@@ -657,6 +692,7 @@ __all__ = [
     "Looking",
     "Model",
     "OwnDataset",
+    "Page",
     "Parcel",
     "Plan",
     "Run",
@@ -664,6 +700,7 @@ __all__ = [
     "Studio",
     "Suggestion",
     "Version",
+    "Wanted",
     "catalog",
     "changeable",
     "fold",
@@ -672,4 +709,5 @@ __all__ = [
     "lint_checks",
     "plans",
     "title_of",
+    "together",
 ]

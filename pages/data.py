@@ -7,9 +7,11 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset, fits
 from bigmodel.ui import places
 from bigmodel.ui.data_bring import bring
+from bigmodel.ui.data_change import change_bar, made_from
 from bigmodel.ui.data_import import import_page
-from bigmodel.ui.data_own import own_cards, own_parts
-from bigmodel.ui.data_view import about, card, distributions, rows
+from bigmodel.ui.data_own import own_cards, own_parts, set_aside
+from bigmodel.ui.data_rows import rows
+from bigmodel.ui.data_view import about, card, distributions
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.lint_section import lint_section
 from bigmodel.ui.seen_section import seen_of_dataset
@@ -22,14 +24,17 @@ def one(dataset: Dataset) -> None:
     st.markdown(plain(say(dataset.about)))
     if not any(fits(task, dataset=dataset) for task in catalog.tasks().values()):
         st.info(_("No task can learn from these columns yet: it can be looked at."), icon=":material/info:")
-    elif st.button(_("Train on this"), type="primary", icon=":material/model_training:"):
+    elif st.button(_("Train with this data"), type="primary", icon=":material/model_training:"):
         places.go("train", dataset=dataset.name)
     with refusals():
+        change_bar(dataset)
+        made_from(dataset)
         about(dataset)
         lint_section(dataset)
+        set_aside(dataset)
         distributions(dataset)
-        rows(dataset)
-        seen_of_dataset(dataset)
+        chosen = rows(dataset)
+        seen_of_dataset(dataset, chosen)
         own_parts(dataset)
 
 

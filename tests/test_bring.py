@@ -94,7 +94,7 @@ def test_a_file_is_dropped_taken_in_and_chosen_for_training(home, tmp_path):
         page.get_by_role("button", name="Take it in").click()
         page.wait_for_url("**dataset=**")
         page.get_by_text("1 of 51 rows could not be taken in").wait_for()
-        page.get_by_role("button", name="Train on this").first.click()
+        page.get_by_role("button", name="Train with this data").click()
         page.wait_for_url("**/train**")
         page.get_by_text("50 rows from mine.jsonl").first.wait_for()
         browser.close()

@@ -1,12 +1,12 @@
-"""Looking at a data set as a person does: rows, lengths and classes, by pyarrow alone. No torch."""
+"""Looking at a data set as a person does: rows that are searched and filtered, lengths and classes. No torch."""
 
 from __future__ import annotations
 
 import io
 import json
 import secrets
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,96 +15,64 @@ from bigmodel.core import catalog, limits
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import LANGUAGES, Words, _, say
+from bigmodel.data import index
+from bigmodel.data.index import Index
+from bigmodel.data.own.reader import read
 from bigmodel.data.prepare import SPLITS
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow
 
 BARS = 30  # of a histogram
-LARGE = 64 * 2**20  # bytes of a file that is not held in memory
-PART = 2000  # rows of it that are read at a time
+HELD = 32 * 2**20  # bytes of a file whose rows are kept in memory; of a larger one the parts that are looked at
+HITS = 10_000  # rows of a large file that a search finds
+SEARCH_SECONDS = 60.0  # for which a large file is searched
+CHARACTERS = "characters"
 
 
-def peek(dataset: str, split: str, start: int, count: int, search: str) -> list[dict]:
-    """Rows as a person reads them: text, the name of a class, pictures as PNG bytes. `search` looks for a part
-    of a text or of a class's name."""
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows are looked for. split: '' for all parts.  classes: places among the names of the class.
+    column, unit, shortest, longest: how long the texts of a column are, in characters or in the tokens of a tokenizer
+    (the name under which `seen` has counted them)."""
+
+    split: str = ""
+    search: str = ""
+    classes: tuple[int, ...] = ()
+    column: str = ""
+    unit: str = CHARACTERS
+    shortest: int = 0
+    longest: int | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of the rows that were found, each as a person reads it with its number (`row`) and its part (`split`).
+    whole: False where more than could be looked for may be there."""
+
+    rows: list[dict]
+    total: int
+    whole: bool = True
+
+
+def find(dataset: str, wanted: Wanted, start: int, count: int, cache: Path) -> Page:
+    """At most `count` of the rows that are wanted, from the `start`-th on."""
     data = _data(dataset)
-    if split not in SPLITS:
-        what = _("There is no split named {name}.", name=str(split)[:60])
+    if wanted.split and wanted.split not in SPLITS:
+        what = _("There is no split named {name}.", name=str(wanted.split)[:60])
         raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(SPLITS)), field="split")
     start, count = max(start, 0), min(max(count, 0), limits.TABLE_ROWS)
-    if data.path().stat().st_size > LARGE:
-        return _page(data, split, start, count, search)
-    rows = _find(_split(data.path(), _version(data.path()), split), data.columns, search)
-    return [_readable(row, data.columns) for row in rows.slice(start, count).to_pylist()]
+    known = index.of(data, cache)
+    places, whole = _places(data, known, wanted, cache)
+    return Page(_rows(data, known, places[start : start + count]), len(places), whole)
 
 
-def _page(data: Dataset, split: str, start: int, count: int, search: str) -> list[dict]:
-    """The same of a file that is too large to be held: a part at a time, as far as the page goes."""
-    import pyarrow
-    import pyarrow.compute as compute
-    import pyarrow.parquet as parquet
-
-    file, found = parquet.ParquetFile(data.path()), []
-    shown = [name for name in (*data.columns, "split") if name in file.schema_arrow.names]
-    for batch in file.iter_batches(PART, columns=shown):
-        if len(found) == count:
-            break
-        rows = pyarrow.Table.from_batches([batch])
-        rows = _find(rows.filter(compute.equal(rows["split"], split)), data.columns, search)
-        found += rows.slice(start, count - len(found)).to_pylist()
-        start = max(start - len(rows), 0)
-    return [_readable(row, data.columns) for row in found]
-
-
-def named(dataset: str, rows: Sequence[int]) -> list[dict]:
-    """The rows of these numbers as a person reads them, each with its number (`row`) and its part (`split`). What
-    ships is counted from 1, in the file's order."""
-    import pyarrow
-    import pyarrow.compute as compute
-    import pyarrow.parquet as parquet
-
-    data, wanted = _data(dataset), pyarrow.array(sorted({int(row) for row in rows}), pyarrow.int64())
-    file, found, before = parquet.ParquetFile(data.path()), [], 0
-    numbered = "row" in file.schema_arrow.names
-    shown = [name for name in (*data.columns, "split", "row") if name in file.schema_arrow.names]
-    for batch in file.iter_batches(PART, columns=shown):
-        if len(found) == len(wanted):
-            break
-        numbers = (
-            batch["row"] if numbered else pyarrow.array(range(before + 1, before + len(batch) + 1), pyarrow.int64())
-        )
-        before += len(batch)
-        hit = compute.is_in(numbers, value_set=wanted)
-        if not hit.true_count:
-            continue
-        parts = [_legible(row, data.columns) for row in batch.filter(hit).to_pylist()]
-        found += [row | {"row": number} for row, number in zip(parts, numbers.filter(hit).to_pylist(), strict=True)]
-    return found
-
-
-def _legible(row: Mapping, columns: Mapping[str, Column]) -> dict:
-    """Also of a row with a fault: a picture that cannot be shown is None."""
-    read = {"split": row["split"]}
-    for name, column in columns.items():
-        if name not in row:
-            continue
-        try:
-            read[name] = None if row[name] is None else _value(row[name], column)
-        except Exception:  # Pillow raises many kinds for broken files; that it is broken is what is said beside it
-            read[name] = None
-    return read
-
-
-def facts(dataset: str, cache: Path) -> dict:
-    """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive},
-    classes {name: rows}, bytes (of the file)."""
+def named(dataset: str, rows: Sequence[int], cache: Path) -> list[dict]:
+    """The rows of these numbers as a person reads them, in the file's order. What ships is counted from 1."""
     data = _data(dataset)
-    kept = _facts(data.name, _version(data.path()), cache)
-    named = [column for column in data.columns.values() if column.kind == "class"]
-    classes = {named[0].names[int(label)]: rows for label, rows in kept["classes"].items()} if named else {}
-    lengths = {name: [tuple(part) for part in parts] for name, parts in kept["lengths"].items()}
-    return {"rows": kept["rows"], "lengths": lengths, "classes": classes, "bytes": kept["bytes"]}
+    known = index.of(data, cache)
+    return _rows(data, known, known.places(rows))
 
 
 def _data(name: str) -> Dataset:
@@ -118,47 +86,162 @@ def _data(name: str) -> Dataset:
     )
 
 
+# -- which rows --------------------------------------------------------------------------------------------
+def _places(data: Dataset, known: Index, wanted: Wanted, cache: Path) -> tuple[np.ndarray, bool]:
+    """(where the wanted rows stand, whether all of them were found)."""
+    import numpy as np
+
+    there = np.ones(len(known), dtype=bool)
+    if wanted.split:
+        there &= known.split == SPLITS.index(wanted.split)
+    if wanted.classes and known.label is not None:
+        there &= np.isin(known.label, wanted.classes)
+    lengths = _lengths(data, known, wanted, cache)
+    if lengths is not None:
+        there &= lengths >= wanted.shortest
+        if wanted.longest is not None:
+            there &= lengths <= wanted.longest
+    search = wanted.search.strip()
+    if not search:
+        return np.flatnonzero(there), True
+    hits, whole = _hits(data.name, _version(data.path()), search, cache)
+    return hits[there[hits]], whole
+
+
+def _lengths(data: Dataset, known: Index, wanted: Wanted, cache: Path) -> np.ndarray | None:
+    if not wanted.column or (not wanted.shortest and wanted.longest is None):
+        return None
+    if wanted.unit == CHARACTERS:
+        return known.lengths.get(wanted.column)
+    return tokens(data, wanted.unit, cache)[wanted.column]
+
+
+def tokens(data: Dataset, tokenizer: str, cache: Path) -> dict[str, np.ndarray]:
+    """Text column -> how many tokens its texts have; empty before they were counted by this tokenizer."""
+    import numpy as np
+
+    folder = tokens_of(data, tokenizer, cache)
+    return {path.name.removesuffix(".npy"): np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+
+
+def tokens_of(data: Dataset, tokenizer: str, cache: Path) -> Path:
+    return index.folder_of(data, cache).with_name(f"{data.fingerprint()}.{tokenizer}")
+
+
 def _version(path: Path) -> tuple[int, int]:
     """Changes when the file does."""
     status = path.stat()
     return status.st_mtime_ns, status.st_size
 
 
-@lru_cache(maxsize=3)
-def _split(path: Path, version: tuple[int, int], split: str) -> pyarrow.Table:
-    import pyarrow.parquet as parquet
+@lru_cache(maxsize=32)
+def _hits(name: str, version: tuple[int, int], search: str, cache: Path) -> tuple[np.ndarray, bool]:
+    """Where the rows stand that hold these words in a text or in the name of their class."""
+    import numpy as np
 
-    return parquet.read_table(path, filters=[("split", "==", split)])
+    data = catalog.dataset(name)
+    known = index.of(data, cache)
+    texts = [column for column in known.lengths if data.columns[column].kind == "text"]
+    classes = np.empty(0, dtype=np.int64)
+    if known.label is not None:
+        names = next(column.names for column in data.columns.values() if column.kind == "class")
+        right = [number for number, title in enumerate(names) if _says(title, search)]
+        classes = np.flatnonzero(np.isin(known.label, right)) if right else classes
+    if version[1] <= HELD:
+        return np.union1d(classes, matches(_table(data.path(), version), texts, search)), True
+    request = {"do": "search", "path": str(data.path()), "columns": texts, "search": search, "most": HITS}
+    found = read(request, seconds=SEARCH_SECONDS) if texts else {"places": [], "whole": True}
+    return np.union1d(classes, np.asarray(found["places"], dtype=np.int64)), found["whole"]
 
 
-def _find(rows: pyarrow.Table, columns: Mapping[str, Column], search: str) -> pyarrow.Table:
-    import pyarrow
+def matches(rows: pyarrow.Table, texts: Sequence[str], search: str) -> np.ndarray:
+    """Where the rows stand one of whose texts holds these words, capitals or not."""
+    import numpy as np
     import pyarrow.compute as compute
 
-    shown = rows.select([name for name in columns if name in rows.column_names])
-    if not search.strip():
-        return shown
-    hit = None
-    for name in shown.column_names:
-        column = columns[name]
-        if column.kind == "image":
-            continue
-        if column.kind == "class":
-            wanted = [number for number, title in enumerate(column.names) if _says(title, search)]
-            found = compute.is_in(shown[name], value_set=pyarrow.array(wanted, shown[name].type))
-        else:
-            found = compute.match_substring(shown[name], search.strip(), ignore_case=True)
-        found = compute.fill_null(found, False)
-        hit = found if hit is None else compute.or_(hit, found)
-    return shown if hit is None else shown.filter(hit)
+    hit = np.zeros(rows.num_rows, dtype=bool)
+    fold = search.lower() != search.upper()  # where there are no capitals it is twenty times as fast without them
+    for name in texts:
+        found = compute.match_substring(rows[name], search, ignore_case=fold)
+        hit |= compute.fill_null(found, False).to_numpy()
+    return np.flatnonzero(hit)
+
+
+def search_file(path: Path, texts: Sequence[str], search: str, most: int, tell: Callable) -> dict:
+    """The same of a file that is too large to be held, a part at a time: {"places", "whole"}. For the reading process."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    file, found, before = parquet.ParquetFile(path), [], 0
+    for batch in file.iter_batches(index.PART, columns=list(texts), use_threads=False):
+        found += (matches(pyarrow.Table.from_batches([batch]), texts, search) + before).tolist()
+        before += len(batch)
+        tell(done=before)
+        if len(found) > most:
+            return {"places": found[:most], "whole": False}
+    return {"places": found, "whole": True}
 
 
 def _says(title: Words | str, search: str) -> bool:
-    return any(search.strip().lower() in say(title, language).lower() for language in LANGUAGES)
+    return any(search.lower() in say(title, language).lower() for language in LANGUAGES)
 
 
-def _readable(row: Mapping, columns: Mapping[str, Column]) -> dict:
-    return {name: _value(value, columns[name]) for name, value in row.items()}
+# -- the rows themselves -----------------------------------------------------------------------------------
+def _rows(data: Dataset, known: Index, places: np.ndarray) -> list[dict]:
+    """As a person reads them, with number and part."""
+    numbers = known.numbers(places).tolist()
+    read = taken(data.path(), places).to_pylist() if len(places) else []
+    return [
+        _legible(row, data.columns) | {"row": number, "split": SPLITS[known.split[place]]}
+        for row, number, place in zip(read, numbers, places.tolist(), strict=True)
+    ]
+
+
+def taken(path: Path, places: np.ndarray) -> pyarrow.Table:
+    """The rows at these places, in their order."""
+    import numpy as np
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    version = _version(path)
+    if version[1] <= HELD:
+        return _table(path, version).take(places)
+    metadata = parquet.read_metadata(path)
+    ends = np.cumsum([metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)])
+    parts = []
+    for group in np.unique(np.searchsorted(ends, places, side="right")).tolist():
+        begin = ends[group - 1] if group else 0
+        inside = places[(places >= begin) & (places < ends[group])] - begin
+        parts.append(_group(path, version, group).take(inside))
+    return pyarrow.concat_tables(parts)
+
+
+@lru_cache(maxsize=3)
+def _table(path: Path, version: tuple[int, int]) -> pyarrow.Table:
+    import pyarrow.parquet as parquet
+
+    return parquet.read_table(path)
+
+
+@lru_cache(maxsize=12)
+def _group(path: Path, version: tuple[int, int], number: int) -> pyarrow.Table:
+    """Rows that are stored together; an import keeps them to a few megabytes."""
+    import pyarrow.parquet as parquet
+
+    return parquet.ParquetFile(path).read_row_group(number)
+
+
+def _legible(row: Mapping, columns: Mapping[str, Column]) -> dict:
+    """Also of a row with a fault: a picture that cannot be shown is None."""
+    read = {}
+    for name, column in columns.items():
+        if name not in row:
+            continue
+        try:
+            read[name] = None if row[name] is None else _value(row[name], column)
+        except Exception:  # Pillow raises many kinds for broken files; that it is broken is what is said beside it
+            read[name] = None
+    return read
 
 
 def _value(value: object, column: Column) -> object:
@@ -168,14 +251,26 @@ def _value(value: object, column: Column) -> object:
 
 
 def _png(data: bytes) -> bytes:
-    if data.startswith(b"\x89PNG"):
-        return data
     from PIL import Image
 
+    if data.startswith(b"\x89PNG"):
+        return data
     with Image.open(io.BytesIO(data)) as picture:
         out = io.BytesIO()
         picture.save(out, "PNG")
         return out.getvalue()
+
+
+# -- counted -----------------------------------------------------------------------------------------------
+def facts(dataset: str, cache: Path) -> dict:
+    """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive},
+    classes {name: rows}, bytes (of the file)."""
+    data = _data(dataset)
+    kept = _facts(data.name, _version(data.path()), cache)
+    named = [column for column in data.columns.values() if column.kind == "class"]
+    classes = {named[0].names[int(label)]: rows for label, rows in kept["classes"].items()} if named else {}
+    lengths = {name: [tuple(part) for part in parts] for name, parts in kept["lengths"].items()}
+    return {"rows": kept["rows"], "lengths": lengths, "classes": classes, "bytes": kept["bytes"]}
 
 
 @lru_cache(maxsize=64)
@@ -185,7 +280,7 @@ def _facts(name: str, version: tuple[int, int], cache: Path) -> dict:
     kept = cache / "facts" / f"{data.fingerprint()}.json"
     if kept.exists():
         return json.loads(kept.read_text("utf-8"))
-    facts = _count(data)
+    facts = _count(data, index.of(data, cache))
     kept.parent.mkdir(parents=True, exist_ok=True)
     staging = kept.with_suffix(f".{secrets.token_hex(4)}")
     staging.write_text(json.dumps(facts), "utf-8")
@@ -193,34 +288,22 @@ def _facts(name: str, version: tuple[int, int], cache: Path) -> dict:
     return facts
 
 
-def _count(data: Dataset) -> dict:
-    """A part at a time: the file may be larger than the memory."""
-    import pyarrow.compute as compute
-    import pyarrow.parquet as parquet
-
-    kinds = {name: column.kind for name, column in data.columns.items() if column.kind != "image"}
-    file = parquet.ParquetFile(data.path())
-    shown = [name for name in kinds if name in file.schema_arrow.names]
-    label = next((name for name in shown if kinds[name] == "class"), None)
-    splits, classes = Counter(), Counter()
-    lengths = {name: Counter() for name in shown if kinds[name] == "text"}
-    for batch in file.iter_batches(10 * PART, columns=["split", *shown]):
-        _add(splits, batch["split"])
-        for name, counted in lengths.items():
-            _add(counted, compute.utf8_length(batch[name]).drop_null())
-        if label:
-            _add(classes, batch[label])
+def _count(data: Dataset, known: Index) -> dict:
     return {
-        "rows": {split: splits[split] for split in SPLITS},
-        "lengths": {name: histogram(counted) for name, counted in lengths.items()},
-        "classes": {str(number): classes[number] for number in sorted(classes)},
+        "rows": {split: int((known.split == number).sum()) for number, split in enumerate(SPLITS)},
+        "lengths": {name: histogram(_counted(lengths)) for name, lengths in known.lengths.items()},
+        "classes": {str(number): rows for number, rows in _counted(known.label).items() if number != index.NONE},
         "bytes": data.path().stat().st_size,
     }
 
 
-def _add(counted: Counter, values: pyarrow.Array) -> None:
-    for part in values.value_counts().to_pylist():
-        counted[part["values"]] += part["counts"]
+def _counted(values: np.ndarray | None) -> dict[int, int]:
+    """Value -> how often it is there."""
+    import numpy as np
+
+    if values is None:
+        return {}
+    return dict(zip(*(part.tolist() for part in np.unique(values, return_counts=True)), strict=True))
 
 
 def histogram(lengths: Mapping[int, int]) -> list[tuple[int, int, int]]:

@@ -6,12 +6,13 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bigmodel.core.contracts import Architecture, Dataset, Task
+from bigmodel.data.heard import Ask, heard
 
 SPLITS = ("train", "validation", "test")
 
@@ -50,11 +51,15 @@ def _code(task: Task, architecture: Architecture) -> str:
     return hashlib.sha256(b"".join(texts) + version("tokenizers").encode()).hexdigest()
 
 
-def prepare(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, cache: Path) -> Prepared:
-    """The arrays from the cache, made first where they are missing."""
+def prepare(
+    task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, cache: Path,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Prepared:  # fmt: skip
+    """The arrays from the cache, made first where they are missing. `stopped()` is asked all the while: when it says so,
+    nothing is kept, and NotWanted is raised."""
     folder = cache / "encoded" / key(task, architecture, dataset, settings)
     if not (folder / "facts.json").exists():
-        _encode(task, architecture, dataset, settings, folder)
+        _encode(task, architecture, dataset, settings, folder, Ask(stopped))
     kept = json.loads((folder / "facts.json").read_text("utf-8"))
     rows = head(dataset, "validation", 40)
     return Prepared(
@@ -65,18 +70,22 @@ def prepare(task: Task, architecture: Architecture, dataset: Dataset, settings: 
     )
 
 
-def _encode(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, folder: Path) -> None:
+def _encode(
+    task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, folder: Path, ask: Ask
+) -> None:
     """Into a folder beside, then renamed, so that two runs preparing the same data do not meet."""
     import numpy as np
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".staging-"))
     try:
-        rows = dataset.rows()
+        ask()
+        rows = heard(dataset.rows(), ask)
         processor = architecture.processor(task, rows, settings)
         for split in SPLITS:
             for name, array in task.encode(rows[split], processor, settings).items():
                 np.save(staging / f"{split}.{name}.npy", array)
+            ask()
         processor.save_pretrained(staging)
         facts = task.facts(rows, processor, settings) | {"rows": {split: len(rows[split]) for split in SPLITS}}
         (staging / "facts.json").write_text(json.dumps(facts, ensure_ascii=False), "utf-8")

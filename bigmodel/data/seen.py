@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import os
-import subprocess
-import sys
-import traceback
+import secrets
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +17,14 @@ from bigmodel.core.contracts import Dataset, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
+from bigmodel.data import index, look
 from bigmodel.data.look import histogram
-from bigmodel.data.own import shelf
-from bigmodel.data.prepare import Prepared, prepare
+from bigmodel.data.prepare import Prepared, key, prepare
 
 EXAMPLES = 4
 TOKENS = 400  # of an example that are shown
-SAMPLE = 2_000  # rows whose length in tokens is counted
+SAMPLE = 2_000  # rows whose length in tokens is drawn
+COUNTED = 2_000  # rows whose tokens are counted before somebody else gets a turn
 PLAIN, CONTEXT, SPECIAL, UNKNOWN, PADDING = "counts", "context", "special", "unknown", "padding"
 IGNORED = -100  # as a label: does not count
 
@@ -50,27 +48,66 @@ class Seen:
     vocabulary: int = 0
 
 
-def seen(spec: RunSpec, cache: Path, split: str = "", start: int = 0) -> Seen:
-    """The first batch of the first epoch, as it will be trained on; with a split, its rows from `start` on."""
+def seen(spec: RunSpec, cache: Path, row: int = 0) -> Seen:
+    """The first batch of the first epoch, as it will be trained on; with a row's number, that row by itself."""
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
     dataset = catalog.dataset(spec.dataset)
     data = prepare(task, architecture, dataset, spec.settings, cache)
-    arrays, epoch = (data.arrays["train"], 0) if not split else (_rows(task, dataset, data, spec, split, start), None)
+    arrays, epoch = (_alone(task, dataset, data, spec, row, cache), None) if row else (data.arrays["train"], 0)
     plan = task.plan(arrays, spec.settings, epoch)
     whole = task.batch(arrays, plan[0], spec.settings, epoch)
     shapes = {name: list(value.shape) for name, value in whole.items()}
     batch = {name: value[:EXAMPLES] for name, value in whole.items()}
     examples = [_example(batch, place, data) for place in range(len(batch["labels"]))]
-    lengths, unknown = _lengths(task, dataset, data.processor)
+    lengths, unknown = _lengths(task, dataset, data.processor) if not row else ({}, 0.0)
     return Seen(examples, shapes, lengths, unknown, _vocabulary(data.processor))
 
 
-def _rows(task: Task, dataset: Dataset, data: Prepared, spec: RunSpec, split: str, start: int) -> Mapping:
-    """Some rows of a split, encoded by themselves."""
-    rows = dataset.rows()[split]
-    start = min(max(start, 0), max(len(rows) - 1, 0))
-    few = rows.select(range(start, min(start + EXAMPLES, len(rows))))
-    return task.encode(few, data.processor, spec.settings)
+def _alone(task: Task, dataset: Dataset, data: Prepared, spec: RunSpec, row: int, cache: Path) -> Mapping:
+    """One row, encoded by itself."""
+    import datasets
+
+    places = index.of(dataset, cache).places([row])
+    if not len(places):
+        raise Refusal(_("There is no row {rows}.", rows=row), do=_("Name rows of this version."), field="row")
+    rows = look.taken(dataset.path(), places).select(sorted(task.needs))
+    return task.encode(datasets.Dataset(rows), data.processor, spec.settings)
+
+
+def count(spec: RunSpec, cache: Path) -> Iterator[float | str]:
+    """How many tokens every text has, kept beside the index of the rows; how far it is, and at last under which name."""
+    import numpy as np
+    import pyarrow.parquet as parquet
+
+    task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
+    dataset = catalog.dataset(spec.dataset)
+    name = key(task, architecture, dataset, spec.settings)
+    folder = look.tokens_of(dataset, name, cache)
+    columns = [one for one in sorted(task.needs) if dataset.columns[one].kind == "text"]
+    if folder.exists():
+        yield name
+        return
+    processor = prepare(task, architecture, dataset, spec.settings, cache).processor
+    file, done = parquet.ParquetFile(dataset.path()), 0
+    counted: dict[str, list] = {column: [] for column in columns}
+    for batch in file.iter_batches(COUNTED, columns=columns):
+        for column in columns:
+            texts = [text or "" for text in batch[column].to_pylist()]
+            counted[column] += map(len, processor(texts, add_special_tokens=False)["input_ids"])
+        done += len(batch)
+        yield done / max(file.metadata.num_rows, 1)
+    staging = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    staging.mkdir(parents=True)
+    try:
+        for column, lengths in counted.items():
+            np.save(staging / f"{column}.npy", np.asarray(lengths, dtype=np.int32))
+        staging.rename(folder)
+    except OSError:
+        if not folder.exists():  # not the work of somebody who asked at the same time
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    yield name
 
 
 def _example(batch: Mapping, place: int, data: Prepared) -> dict:
@@ -163,43 +200,3 @@ def _histogram(lengths: list[int]) -> list[list[int]]:
 
 def _vocabulary(processor: Any) -> int:
     return len(processor) if hasattr(processor, "decode") else 0
-
-
-# -- in a process of its own, since it loads what the pages must not -----------------------------------------
-def ask(spec: RunSpec, cache: Path, home: Path, log: Path) -> Seen:
-    """What `seen` says, from another process. Refusal for what cannot be encoded."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bigmodel.data.seen", json.dumps(spec.to_json()), str(cache), str(home)]
-    with log.open("ab") as errors:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
-        )
-    said = json.loads(done.stdout) if done.stdout else {"error": _lost().to_json()}
-    if "error" in said:
-        raise Refusal.from_json(said["error"])
-    return Seen(**said["seen"])
-
-
-def _lost() -> Refusal:
-    what = _("What the model sees could not be made out.")
-    return Refusal(what, _("Most often the memory was not enough."), _("Try again."))
-
-
-def main(spec: str, cache: str, home: str) -> int:
-    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
-    shelf.bring(Path(home))
-    try:
-        said = {"seen": asdict(seen(RunSpec.check(json.loads(spec)), Path(cache)))}
-    except Refusal as refusal:
-        said = {"error": refusal.to_json()}
-    except Exception:  # the one who asked is told; the log says more
-        traceback.print_exc()
-        said = {"error": _lost().to_json()}
-    with answer:
-        json.dump(said, answer, ensure_ascii=False)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4]))

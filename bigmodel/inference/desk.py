@@ -20,6 +20,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import head
+from bigmodel.data.seen import Seen
 from bigmodel.training.forecast import Forecast
 
 if TYPE_CHECKING:
@@ -158,6 +159,17 @@ class Desk(Line):
         request = {"do": "forecast", "spec": spec.to_json(), "cache": str(cache)}
         *_before, last = self.forecasting.talk(request)
         return Forecast(**last["figures"])
+
+    def seen(self, spec: RunSpec, cache: Path, row: int = 0) -> Seen:
+        """What a model sees of a row, or of the first batch; Refusal where the rows cannot be encoded."""
+        request = {"do": "seen", "spec": spec.to_json(), "cache": str(cache), "row": row}
+        *_before, last = self.forecasting.talk(request)
+        return Seen(**last["seen"])
+
+    def count_tokens(self, spec: RunSpec, cache: Path) -> Iterator[float | str]:
+        """How far the counting is, from 0 to 1, and at last the name that the lengths are kept under."""
+        for part in self.forecasting.talk({"do": "count", "spec": spec.to_json(), "cache": str(cache)}):
+            yield part["counted"]
 
     def examples(self, model: Model) -> list[dict]:
         """Inputs to begin with: those a starter brings along, else from rows the model has not been trained on."""

@@ -1,7 +1,8 @@
 """The model worker: a process that holds models and answers requests, one JSON line each way.
 
 Requests  {"id", "do": "ask", "folder", "task", "inputs", "cache"} | {"id", "do": "forecast", "spec", "cache"} | {"id", "do": "cancel"}
-Replies   {"id", "block"} ... {"id", "done"} | {"id", "figures"} | {"id", "error"}
+          | {"id", "do": "seen", "spec", "cache", "row"} | {"id", "do": "count", "spec", "cache"}
+Replies   {"id", "block"} ... {"id", "done"} | {"id", "figures"} | {"id", "seen"} | {"id", "counted"} | {"id", "error"}
 Requests take turns, a block each, so that a long text does not keep the next person waiting.
 """
 
@@ -15,6 +16,7 @@ import threading
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
@@ -93,10 +95,26 @@ def _answer(request: dict, engines: object) -> Iterator[dict]:
         for figures in forecast(RunSpec.check(request["spec"]), Path(request["cache"])):
             yield {"figures": figures} if figures else {}
         return
+    if request["do"] in ("seen", "count"):
+        yield from _looked_at(request)
+        return
     cache = Path(request["cache"]) if request["cache"] else None
     engine = engines.get(Path(request["folder"]), cache, request.get("task", ""))
     for block in engine.answer(blocks.unpack(request["inputs"])):
         yield {"block": blocks.to_json(block)}
+
+
+def _looked_at(request: dict) -> Iterator[dict]:
+    """The rows as a model sees them."""
+    from bigmodel.core.spec import RunSpec
+    from bigmodel.data import seen
+
+    spec, cache = RunSpec.check(request["spec"]), Path(request["cache"])
+    if request["do"] == "seen":
+        yield {"seen": asdict(seen.seen(spec, cache, request["row"]))}
+        return
+    for part in seen.count(spec, cache):
+        yield {"counted": part}
 
 
 def _turn(name: str, answer: Iterator[dict], open_answers: dict, reply: Callable) -> None:

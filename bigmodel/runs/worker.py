@@ -108,7 +108,9 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
             write(event)
             planned = planned or event.kind in ("plan", "pretraining")
             state = event["state"] if event.kind == "state" else state
-            if not planned and stopped():  # train() itself asks before each step; encoding may take minutes before them
+            if (
+                not planned and state not in ENDED and stopped()
+            ):  # train() itself asks while it encodes and before a step
                 write(_state(STOPPED, NOT_BEGUN))
                 return STOPPED
         if state not in ENDED:

@@ -12,6 +12,7 @@ from bigmodel.core.fields import Choice, Number, Text
 from bigmodel.core.words import _
 
 SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
+ENCODED = 1000  # pairs at a time: what the tokenizer returns takes forty times the memory of the text
 LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
 DECODING = 0.3  # of a pass over a batch with its loss: what the next token of 64 sentences costs
 LONGEST = 512  # tokens of a translation, where the network has no bound of its own
@@ -136,10 +137,11 @@ class Translation(Task):
         import numpy as np
 
         sides = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
-        ids = [
-            processor(list(rows[sides[0]]), add_special_tokens=False)["input_ids"],
-            processor(text_target=list(rows[sides[1]]), add_special_tokens=False)["input_ids"],
-        ]
+        ids: tuple[list, list] = [], []
+        for start in range(0, len(rows), ENCODED):
+            part = slice(start, start + ENCODED)
+            ids[0].extend(processor(list(rows[sides[0]][part]), add_special_tokens=False)["input_ids"])
+            ids[1].extend(processor(text_target=list(rows[sides[1]][part]), add_special_tokens=False)["input_ids"])
         longest = settings["sentence_length"] - 1
         arrays = {"start": np.asarray(processor.init_kwargs.get("decoder_start_token_id", 0))}  # of a pretrained one
         for side, sentences in zip(("source", "target"), ids, strict=True):

@@ -16,6 +16,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
+from bigmodel.data.heard import NotWanted
 from bigmodel.data.prepare import Prepared, key, prepare
 from bigmodel.training import memory, pretraining, snapshot, space
 from bigmodel.training.attention import by_products
@@ -73,7 +74,11 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
     device = device_for(settings["device"] if settings["device"] != "auto" else device)
 
     yield _phase(_("Reading and encoding the data"))
-    data = prepare(task, architecture, dataset, settings, cache)
+    try:
+        data = prepare(task, architecture, dataset, settings, cache, stopped)
+    except NotWanted:
+        yield _state(STOPPED, _("Stopped while the data were encoded: nothing has been learnt yet."))
+        return
     name = key(task, architecture, dataset, settings)
 
     if pretraining.needed(settings, folder):

@@ -12,6 +12,7 @@ from bigmodel.core.contracts import Dataset
 from bigmodel.core.words import Words
 from bigmodel.studio import OwnDataset, plans
 from bigmodel.ui import amounts, places
+from bigmodel.ui.data_change import change, step
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
@@ -27,14 +28,14 @@ def own_parts(dataset: Dataset) -> None:
     """The sections of an own data set; nothing for one that ships."""
     if not isinstance(dataset, OwnDataset):
         return
-    _aside(dataset)
     _versions(dataset)
     _end(dataset)
 
 
 # -- set aside -----------------------------------------------------------------------------------------
-def _aside(dataset: OwnDataset) -> None:
-    count = dataset.version.manifest["aside"]
+def set_aside(dataset: Dataset) -> None:
+    """What could not be taken in, to be mended; nothing for what ships."""
+    count = dataset.version.manifest["aside"] if isinstance(dataset, OwnDataset) else 0
     if not count:
         return
     st.header(_("Rows that were set aside"))
@@ -79,9 +80,7 @@ def _mend(dataset: OwnDataset, edited: list[dict], roles: list[str]) -> None:
     whole = {row["row"]: {role: row[role] for role in roles} for row in edited if all(row.get(role) for role in roles)}
     label = _("Take {count} rows in", count=len(whole)) if whole else _("Take rows in")
     if st.button(label, type="primary", icon=":material/healing:", disabled=not whole):
-        with refusals():
-            name = studio().derive(dataset.name, [{"mend": whole}])
-            places.go("data", dataset=name)
+        change(dataset, [{"mend": whole}])
 
 
 def _csv(dataset: OwnDataset) -> bytes:
@@ -117,7 +116,7 @@ def _versions(dataset: OwnDataset) -> None:
 
 def _version(version, current: bool, newest: bool) -> None:
     manifest = version.manifest
-    steps = ", ".join(_step(step) for step in manifest["steps"]) or _("as it was read")
+    steps = amounts.joined([step(one) for one in manifest["steps"]]) or _("as it was read")
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest["created"]))
     with st.container(horizontal=True, vertical_alignment="center"):
         rows = _("{count} rows", count=amounts.count(sum(manifest["rows"].values())))
@@ -129,17 +128,6 @@ def _version(version, current: bool, newest: bool) -> None:
         if not newest and st.button(_("Use this one"), key=f"own.use.{version.name}", icon=":material/undo:"):
             with refusals():
                 places.go("data", dataset=studio().use_version(version.name))
-
-
-def _step(step: dict) -> str:
-    ((kind, what),) = step.items()
-    words = {
-        "drop": _("{count} rows left out", count=len(what)),
-        "edit": _("{count} rows changed", count=len(what)),
-        "split": _("{count} rows moved", count=len(what)),
-        "mend": _("{count} rows mended", count=len(what)),
-    }
-    return words[kind]
 
 
 # -- the end -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component
   const root = parentElement.querySelector(".gallery")
   root.setAttribute("aria-label", data.label)
+  root.classList.toggle("captioned", data.pictures.some(picture => picture.caption))
   const wanted = data.pictures.map(picture => picture.src).join()
   if (root.dataset.wanted !== wanted) {
     root.dataset.wanted = wanted
@@ -13,6 +14,11 @@ export default function (component) {
         image.src = picture.src
         image.alt = ""
         button.append(image)
+        if (picture.caption) {
+          const caption = document.createElement("span")
+          caption.textContent = picture.caption
+          button.append(caption)
+        }
         return button
       }),
     )

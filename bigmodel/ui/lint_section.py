@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 
 import streamlit as st
 
 from bigmodel.core import limits
 from bigmodel.core.contracts import Dataset
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import Finding, Lint, Looking, lint_checks
-from bigmodel.ui import amounts, places
+from bigmodel.studio import Finding, Lint, Looking, lint_checks, together
+from bigmodel.ui import amounts
+from bigmodel.ui.data_change import change
 from bigmodel.ui.data_view import split_titles
 from bigmodel.ui.language import _, plain, say
-from bigmodel.ui.picture import enlarged
+from bigmodel.ui.picture import gallery, thumbnail
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
 
@@ -53,12 +54,14 @@ def _at_work(name: str) -> None:
     state = studio().lint(name)
     if not isinstance(state, Looking):
         st.rerun()
-    st.progress(min(state.share, 1.0), text=say(state.title))
-    if st.button(_("Cancel"), icon=":material/close:", key=f"lint.cancel.{name}"):
-        studio().cancel_lint(name)
-        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(min(state.share, 1.0), text=say(state.title))
+        if st.button(_("Cancel"), icon=":material/close:", key=f"lint.cancel.{name}"):
+            studio().cancel_lint(name)
+            st.rerun()
 
 
+# -- what was found ------------------------------------------------------------------------------------------
 def _found(dataset: Dataset, found: Lint) -> None:
     rows = amounts.count(found.rows)
     said = _("{checks} checks of {rows} rows in {time}.", checks=len(found.checks), rows=rows,
@@ -68,6 +71,7 @@ def _found(dataset: Dataset, found: Lint) -> None:
     if not found.findings:
         st.success(said, title=_("Nothing was found"), icon=":material/check_circle:")
     else:
+        _summary(dataset, found)
         st.caption(said)
     for number, finding in enumerate(found.findings):
         _finding(dataset, finding, f"lint.{dataset.name}.{number}")
@@ -76,15 +80,42 @@ def _found(dataset: Dataset, found: Lint) -> None:
         st.table({say(check.title): plain(say(check.about)) for check in done.values()}, border="horizontal")
 
 
+def _summary(dataset: Dataset, found: Lint) -> None:
+    """How much there is of each kind, and one button for all that should be mended."""
+    counted = Counter(finding.severity for finding in found.findings)
+    mended = [one.remedy for one in found.findings if one.remedy is not None and one.severity != "note"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for severity, count in counted.items():
+            label = f"{_severity(severity)}: {count}"
+            st.badge(label, icon=ICONS[severity], color=COLOURS[severity])
+        if len(mended) > 1:
+            st.space("stretch")
+            pressed = st.button(
+                _("Apply all {count} remedies", count=len(mended)), icon=":material/healing:", type="primary",
+                key=f"lint.{dataset.name}.all", help=_hint(), disabled=studio().read_only,
+            )  # fmt: skip
+            if pressed:
+                change(dataset, together(mended))
+
+
+def _hint() -> str:
+    return _("Makes a new version of the data. The one you see stays, and can be used again at any time.")
+
+
 def _finding(dataset: Dataset, finding: Finding, key: str) -> None:
-    with st.container(border=True):
+    with st.container(border=True, gap="small", key=f"{key}.card"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(_severity(finding.severity), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
-            st.markdown(f"**{plain(say(finding.sentence))}**")
-        st.caption(plain(say(finding.why)))
-        with st.container(horizontal=True, vertical_alignment="center"):
+            sentence = f":{COLOURS[finding.severity]}[{ICONS[finding.severity]}] **{plain(say(finding.sentence))}**"
+            st.markdown(sentence, width="stretch")
             if finding.remedy is not None:
-                _remedy(dataset, finding, key)
+                pressed = st.button(
+                    plain(say(finding.remedy.label)), icon=":material/healing:", key=f"{key}.remedy", help=_hint(),
+                    disabled=studio().read_only,
+                )  # fmt: skip
+                if pressed:
+                    change(dataset, finding.remedy.steps)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(plain(say(finding.why)), width="stretch")
             shown = bool(finding.rows) and st.toggle(_("Show the rows"), key=f"{key}.rows")
         if shown:
             _rows(dataset, finding, key)
@@ -94,74 +125,71 @@ def _severity(severity: str) -> str:
     return {"error": _("Mend this"), "warning": _("Look at this"), "note": _("Good to know")}[severity]
 
 
-def _remedy(dataset: Dataset, finding: Finding, key: str) -> None:
-    hint = _("Makes a new version of the data. The one you see stays, and can be used again at any time.")
-    pressed = st.button(
-        plain(say(finding.remedy.label)),
-        icon=":material/healing:",
-        key=f"{key}.remedy",
-        help=hint,
-        disabled=studio().read_only,
-    )
-    if not pressed:
-        return
-    with refusals():
-        with st.spinner(_("A new version is being made")):
-            name = studio().derive(dataset.name, finding.remedy.steps)
-            studio().begin_lint(name)
-        places.go("data", dataset=name)
-
-
+# -- its rows ------------------------------------------------------------------------------------------------
 def _rows(dataset: Dataset, finding: Finding, key: str) -> None:
     image = next((name for name, column in dataset.columns.items() if column.kind == "image"), None)
     most = PICTURES if image else limits.TABLE_ROWS
-    rows = studio().rows_named(dataset.name, finding.rows[:most])
+    wanted = finding.rows[:most]
+    others = [finding.like[row] for row in wanted if row in finding.like]
+    known = {row["row"]: row for row in studio().rows_named(dataset.name, {*wanted, *others})}
+    rows = [known[row] for row in wanted if row in known]
     if image:
-        _pictures(dataset, finding, rows, image)
+        _pictures(dataset, finding, rows, known, image, key)
     else:
-        _table(dataset, finding, rows, f"{key}.table")
+        _table(dataset, finding, rows, known, f"{key}.table")
     if len(finding.rows) > most:
         st.caption(_("The first {shown} of {count}.", shown=most, count=amounts.count(len(finding.rows))))
 
 
-def _table(dataset: Dataset, finding: Finding, rows: list[dict], key: str) -> None:
+def _table(dataset: Dataset, finding: Finding, rows: list[dict], known: dict[int, dict], key: str) -> None:
+    """Each row; where it is like another one, that one beside it."""
     import pandas
 
     columns = [name for name in dataset.columns if any(row.get(name) is not None for row in rows)]
     titles = {name: say(dataset.columns[name].label) for name in columns}
-    frame = pandas.DataFrame(
-        [
-            {"row": row["row"], "split": split_titles()[row["split"]], "found": _why(finding, row)}
-            | {name: _cell(row.get(name)) for name in columns}
-            for row in rows
-        ]
-    )
-    config = {
-        "row": st.column_config.NumberColumn(_("Row"), width="small", format="%d"),
-        "split": st.column_config.TextColumn(_("Part"), width="small"),
+    frame, config = [], {
+        "row": st.column_config.NumberColumn(_("Row"), width=70, format="%d"),
+        "split": st.column_config.TextColumn(_("Part"), width=80),
         "found": st.column_config.TextColumn(_("What was seen"), width="medium"),
-        **{name: st.column_config.TextColumn(title) for name, title in titles.items()},
+        "like": st.column_config.NumberColumn(_("Like row"), width=80, format="%d"),
+    }  # fmt: skip
+    for row in rows:
+        one = {"row": row["row"], "split": split_titles()[row["split"]], "found": _why(finding, row)}
+        one |= {name: _cell(row.get(name)) for name in columns}
+        other = known.get(finding.like.get(row["row"], 0))
+        if finding.like:
+            one["like"] = finding.like.get(row["row"])
+            one |= {f"like.{name}": _cell(other.get(name)) if other else "" for name in columns}
+        frame.append(one)
+    config |= {name: st.column_config.TextColumn(title) for name, title in titles.items()}
+    config |= {
+        f"like.{name}": st.column_config.TextColumn(_("{column} there", column=titles[name])) for name in columns
     }
-    if not any(frame["found"]):
-        frame = frame.drop(columns="found")
-    st.dataframe(frame, hide_index=True, column_config=config, key=key, alt=_("Rows of this finding"))
+    table = pandas.DataFrame(frame)
+    if not any(table["found"]):
+        table = table.drop(columns="found")
+    st.dataframe(table, hide_index=True, column_config=config, key=key, alt=_("Rows of this finding"))
 
 
-def _pictures(dataset: Dataset, finding: Finding, rows: list[dict], image: str) -> None:
+def _pictures(
+    dataset: Dataset, finding: Finding, rows: list[dict], known: dict[int, dict], image: str, key: str
+) -> None:
+    """The pictures; each followed by the one that it is like."""
     label = next((name for name, column in dataset.columns.items() if column.kind == "class"), None)
-    with st.grid("auto", min_column_width=110, gap="small"):
-        for row in rows:
-            words = [f"{row['row']}", _cell(row.get(label)) if label else "", _why(finding, row)]
-            caption = " · ".join(plain(word) for word in words if word)
-            with st.container():
-                if row[image]:
-                    st.image(enlarged(row[image]), caption=caption, width=76, alt=_("A picture of this data set"))
-                else:
-                    st.markdown(":material/broken_image:")
-                    st.caption(caption)
+    shown = []
+    for row in rows:
+        words = [f"{row['row']}", _cell(row.get(label)) if label else "", _why(finding, row)]
+        shown.append((row[image], " · ".join(filter(None, words))))
+        other = known.get(finding.like.get(row["row"], 0))
+        if other:
+            said = _("like row {row}", row=other["row"])
+            shown.append((other[image], " · ".join(filter(None, [said, _cell(other.get(label)) if label else ""]))))
+    names = [caption for _picture, caption in shown]
+    gallery([thumbnail(picture) for picture, _caption in shown], names, key=f"{key}.gallery",
+            label=_("Rows of this finding"), captions=names)  # fmt: skip
 
 
-def _why(finding: Finding, row: Mapping) -> str:
+def _why(finding: Finding, row: dict) -> str:
     return say(finding.found.get(row["row"], ""))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 import streamlit as st
@@ -49,6 +51,31 @@ def enlarged(picture: bytes, pixels: int = 96) -> bytes:
         return buffer.getvalue()
 
 
+def thumbnail(picture: bytes | None, pixels: int = 96) -> bytes:
+    """A PNG that is no larger than it is shown; a sign in the place of a picture that cannot be read."""
+    if picture is None:
+        return _unreadable(pixels)
+    with Image.open(io.BytesIO(picture)) as whole:
+        if max(whole.size) <= 2 * pixels:
+            return enlarged(picture, pixels)
+        buffer = io.BytesIO()
+        small = whole.convert("RGB" if whole.mode not in ("L", "RGBA") else whole.mode)
+        small.thumbnail((2 * pixels, 2 * pixels))  # twice, for screens with fine dots
+        small.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+@cache
+def _unreadable(pixels: int) -> bytes:
+    """A grey square with a stroke through it."""
+    square = Image.new("L", (pixels, pixels), 200)
+    for place in range(pixels):
+        square.putpixel((place, pixels - 1 - place), 90)
+    buffer = io.BytesIO()
+    square.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def draw(key: str) -> bytes | None:
     """A board to draw on; the PNG of what is on it, None while it is empty."""
     drawn = st.session_state.get(key, {}).get("drawn", "")
@@ -91,12 +118,13 @@ def _bytes(address: object) -> bytes | None:
 
 
 def gallery(
-    pictures: Sequence[bytes], names: Sequence[str], *, key: str, label: str, chosen: int | None = None
-) -> int | None:
-    """The number of the picture that was clicked just now."""
+    pictures: Sequence[bytes], names: Sequence[str], *, key: str, label: str, chosen: int | None = None,
+    captions: Sequence[str] = (),
+) -> int | None:  # fmt: skip
+    """The number of the picture that was clicked just now. With captions they stand below, and the pictures are larger."""
     shown = [
-        {"src": "data:image/png;base64," + base64.b64encode(picture).decode(), "alt": name}
-        for picture, name in zip(pictures, names, strict=True)
+        {"src": "data:image/png;base64," + base64.b64encode(picture).decode(), "alt": name, "caption": caption}
+        for picture, name, caption in zip_longest(pictures, names, captions, fillvalue="")
     ]
     result = _gallery(
         key=key,

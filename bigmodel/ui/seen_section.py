@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Dataset, fits
+from bigmodel.core.contracts import Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.studio import Seen
@@ -17,6 +17,7 @@ from bigmodel.ui import amounts, charts
 from bigmodel.ui.forecasts import forecasts
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.picture import enlarged
+from bigmodel.ui.seen_choice import processors, sight, tasks_of
 from bigmodel.ui.seen_tokens import tokens
 from bigmodel.ui.state import studio, token
 from bigmodel.ui.trouble import show_refusal, show_trouble
@@ -24,55 +25,79 @@ from bigmodel.ui.trouble import show_refusal, show_trouble
 LOOK_SECONDS = 0.7
 
 
-def seen_of_dataset(dataset: Dataset) -> None:
-    """By the first task that the data suits, with the settings that it begins with."""
-    task = next((task for task in catalog.tasks().values() if fits(task, dataset=dataset)), None)
-    if task is None:
+@dataclass(frozen=True)
+class Asked:
+    """The first batch of a spec, or the row of a number."""
+
+    spec: RunSpec
+    row: int = 0
+
+    def fingerprint(self) -> str:
+        return f"{self.spec.fingerprint()}.{self.row}"
+
+
+def seen_of_dataset(dataset: Dataset, row: int) -> None:
+    """Of the row that was chosen, else of the first batch; by the task and the tokenizer that are chosen here."""
+    tasks = tasks_of(dataset)
+    if not tasks:
         return
-    networks = catalog.architectures_for(task)
-    network = next((name for name, one in networks.items() if not getattr(one, "brings", ())), next(iter(networks)))
     st.header(_("What the model sees"))
-    st.caption(
-        _(
-            "The first rows of the first batch, by {task} with {network} and its usual settings.",
-            task=say(task.title),
-            network=say(networks[network].title),
-        )
-    )
-    spec = RunSpec.check({"task": task.name, "architecture": network, "dataset": dataset.name})
-    seen_section(spec, f"seen.{dataset.name}")
+    key = f"seen.{dataset.name}"
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        task = tasks[0]
+        if len(tasks) > 1:
+            titles = {one.name: say(one.title) for one in tasks}
+            name = st.selectbox(_("Task"), list(titles), format_func=titles.__getitem__, key=f"{key}.task", width=240)
+            task = next(one for one in tasks if one.name == name)
+        known = processors(task)
+        if len(known) > 1:
+            label = _("Processed as for") if "image" in task.needs else _("Tokenizer of")
+            st.selectbox(
+                label, list(known), format_func=known.__getitem__, key=f"{key}.{task.name}.processor", width=280
+            )
+    spec, name = sight(dataset)
+    if row:
+        st.caption(_("Row {row}, as '{name}' gets it for {task}.", row=row, name=name, task=say(task.title)))
+        _wait_or_show(Asked(spec, row), f"{key}.row")
+        return
+    st.caption(_("Choose a row above to see it as the model does; or look at the first rows of the first batch."))
+    seen_section(spec, key)
 
 
 def seen_section(spec: RunSpec, key: str) -> None:
     """On demand: encoding the data may take a while, and is kept for the training."""
-    if not st.toggle(_("Show it"), key=key):
+    if not st.toggle(_("Show the first batch"), key=key):
         return
-    _wait_or_show(replace(spec, name=""), key)
+    _wait_or_show(Asked(replace(spec, name="")), key)
 
 
-def _wait_or_show(spec: RunSpec, key: str) -> None:
-    future = forecasts(studio().seen).of(spec, token("session"))
+def _ask(asked: Asked) -> Seen:
+    return studio().seen(asked.spec, asked.row)
+
+
+def _wait_or_show(asked: Asked, key: str) -> None:
+    future = forecasts(_ask).of(asked, token("session"))
     if not future.done():
-        st.fragment(_waiting, run_every=LOOK_SECONDS)(spec)
+        st.fragment(_waiting, run_every=LOOK_SECONDS)(asked)
         return
     if future.cancelled():
         st.rerun()
     problem = future.exception()
     if problem is None:
-        _show(future.result(), spec, key)
+        _show(future.result(), asked, key)
     elif isinstance(problem, Refusal):
         show_refusal(problem)
     else:
         show_trouble(problem)
 
 
-def _waiting(spec: RunSpec) -> None:
-    if forecasts(studio().seen).of(spec, token("session")).done():
+def _waiting(asked: Asked) -> None:
+    if forecasts(_ask).of(asked, token("session")).done():
         st.rerun()
     st.caption(_(":shimmer[The rows are being encoded]"))
 
 
-def _show(found: Seen, spec: RunSpec, key: str) -> None:
+def _show(found: Seen, asked: Asked, key: str) -> None:
     names = _kinds()
     if any(one["picture"] for one in found.examples):
         _pictures(found)
@@ -81,8 +106,8 @@ def _show(found: Seen, spec: RunSpec, key: str) -> None:
         for number, one in enumerate(found.examples):
             with st.container(border=True):
                 _example(one, number, names, f"{key}.{number}")
-    _facts(found)
-    dataset = catalog.dataset(spec.dataset)
+    _facts(found, asked.row)
+    dataset = catalog.dataset(asked.spec.dataset)
     grid = st.grid(2, min_column_width=320, gap="medium") if found.lengths else None
     for name, bins in found.lengths.items():
         label = say(dataset.columns[name].label)
@@ -133,10 +158,12 @@ def _pictures(found: Seen) -> None:
             )
 
 
-def _facts(found: Seen) -> None:
+def _facts(found: Seen, row: int) -> None:
     shapes = {name: " x ".join(map(str, shape)) for name, shape in found.shapes.items()}
-    said = [_("A batch: {shapes}", shapes=", ".join(f"{name} {shape}" for name, shape in shapes.items()))]
+    listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    said = [_("As arrays: {shapes}", shapes=listed) if row else _("A batch: {shapes}", shapes=listed)]
     if found.vocabulary:
         said.append(_("{count} tokens in the vocabulary", count=amounts.count(found.vocabulary)))
+    if found.vocabulary and not row:
         said.append(_("{share} of the tokens unknown", share=amounts.percent(found.unknown)))
     st.caption(plain(" · ".join(said)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bigmodel.core.words import Words
@@ -30,7 +30,8 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Finding:
-    """Rows with the same fault. `rows` are their ids; `found` says of the first of them what was seen in it."""
+    """Rows with the same fault. `rows` are their ids; `found` says of the first of them what was seen in it, `like` which
+    row it is like."""
 
     check: str
     severity: str
@@ -39,6 +40,7 @@ class Finding:
     rows: tuple[int, ...] = ()
     found: Mapping[int, Words | str] = field(default_factory=dict)
     remedy: Remedy | None = None
+    like: Mapping[int, int] = field(default_factory=dict)
 
     def to_json(self) -> dict:
         kept = list(self.found.items())[:EXPLAINED]
@@ -50,6 +52,7 @@ class Finding:
             "rows": list(self.rows),
             "found": {str(row): text.to_json() if isinstance(text, Words) else text for row, text in kept},
             "remedy": self.remedy.to_json() if self.remedy else None,
+            "like": dict([(str(row), other) for row, other in self.like.items()][:EXPLAINED]),
         }
 
     @staticmethod
@@ -66,6 +69,7 @@ class Finding:
             tuple(data["rows"]),
             found,
             Remedy.from_json(data["remedy"]) if data["remedy"] else None,
+            {int(row): other for row, other in data["like"].items()},
         )
 
 
@@ -102,3 +106,17 @@ def drop(rows: Mapping | tuple | list) -> dict:
 def edit(changes: Mapping[int, Mapping[str, object]]) -> dict:
     """The step that changes cells: row id -> column -> value."""
     return {"edit": {str(int(row)): dict(cells) for row, cells in changes.items()}}
+
+
+def together(remedies: Iterable[Remedy]) -> tuple[Mapping, ...]:
+    """The steps of several remedies as one step of each kind. Of two that change the same cell the first one counts; what
+    the other was for is found again in the new version."""
+    gone: set[int] = set()
+    edits: dict[str, dict] = {}
+    for remedy in remedies:
+        for step in remedy.steps:
+            gone.update(step.get("drop", ()))
+            for row, cells in step.get("edit", {}).items():
+                edits[row] = dict(cells) | edits.get(row, {})
+    left = {row: cells for row, cells in edits.items() if int(row) not in gone}
+    return tuple(([edit(left)] if left else []) + ([drop(sorted(gone))] if gone else []))

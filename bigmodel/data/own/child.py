@@ -2,6 +2,8 @@
 
 Requests  {"do": "look", "path", "name", "corrected"} | {"do": "import", "path", "plan", "folder"}
           | {"do": "hash", "path"} | {"do": "count", "path", "plan"} | {"do": "hub", ...} (bigmodel/data/own/hub.py)
+          | {"do": "derive", "home", "name", "steps", "folder"} | {"do": "index", "path", "kinds", "folder"}
+          | {"do": "search", "path", "columns", "search", "most"}
 Replies, a JSON line each, on stdout: {"progress": {...}} ... {"result": ...} | {"error": refusal}
 Its memory is bounded by itself; its time by whoever started it.
 """
@@ -181,7 +183,31 @@ def hub(request: dict, tell: Callable) -> dict:
     return hub.DO[request["what"]](request, tell)
 
 
-DO = {"look": look, "import": import_rows, "hash": hashed, "count": count, "hub": hub}
+def derive(request: dict, tell: Callable) -> dict:
+    from bigmodel.data.own import versions
+
+    done = [0]
+    stop = _telling(lambda: tell(done=done[0]))
+    name = versions.derive(Path(request["home"]), request["name"], request["steps"], Path(request["folder"]), done)
+    stop()
+    return {"name": name}
+
+
+def index(request: dict, tell: Callable) -> dict:
+    from bigmodel.data import index
+
+    index.make(Path(request["path"]), request["kinds"], Path(request["folder"]))
+    return {}
+
+
+def search(request: dict, tell: Callable) -> dict:
+    from bigmodel.data.look import search_file
+
+    return search_file(Path(request["path"]), request["columns"], request["search"], request["most"], tell)
+
+
+DO = {"look": look, "import": import_rows, "hash": hashed, "count": count, "hub": hub, "derive": derive,
+      "index": index, "search": search}  # fmt: skip
 
 if __name__ == "__main__":
     code = main()

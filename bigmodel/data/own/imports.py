@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,8 +70,9 @@ class Job:
 class Imports:
     """All that is on its way. Thread-safe as far as several people bring files at one time."""
 
-    def __init__(self, home: Path):
-        self.home, self.shelf = home, Shelf(home)
+    def __init__(self, home: Path, ready: Callable[[str], None] = lambda name: None):
+        """`ready` is told the name of what has been read."""
+        self.home, self.shelf, self.ready = home, Shelf(home), ready
         self.folder = home / "staging" / "parcels"
         self.log = home / "imports.log"
         self.jobs: dict[str, Job] = {}
@@ -221,6 +222,7 @@ class Imports:
         try:
             staging.mkdir(parents=True)
             job.name = self._import(job, plan, licence, staging)
+            self.ready(job.name)
             job.state = DONE
         except Cancelled:
             job.state = CANCELLED

@@ -13,8 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,8 +35,9 @@ def hash_of(source: Mapping, plan: Mapping, steps: Sequence[Mapping]) -> str:
 
 
 def add(shelf: Shelf, slug: str, staging: Path, source: Mapping, plan: Mapping, steps: Sequence[Mapping],
-        written: Mapping) -> Version:  # fmt: skip
-    """Put what lies in `staging` on the shelf. What is there already under this hash is kept: it is the same."""
+        written: Mapping, parent: str = "") -> Version:  # fmt: skip
+    """Put what lies in `staging` on the shelf. What is there already under this hash is kept: it is the same.
+    parent: the version that it was made from."""
     hash = hash_of(source, plan, steps)
     folder = shelf.folder / slug / "versions" / hash[:HASH]
     if not (folder / "manifest.json").exists():
@@ -50,6 +49,7 @@ def add(shelf: Shelf, slug: str, staging: Path, source: Mapping, plan: Mapping, 
             "source": dict(source),
             "plan": dict(plan),
             "steps": list(steps),
+            "parent": parent,
             "columns": _columns(plan, written["names"]),
             "rows": written["rows"],
             "aside": written["aside"],
@@ -85,30 +85,27 @@ def use(shelf: Shelf, name: str) -> str:
 
 
 # -- steps -----------------------------------------------------------------------------------------------
-def derive(home: Path, name: str, steps: Sequence[Mapping]) -> str:
+def derive(home: Path, name: str, steps: Sequence[Mapping], staging: Path, done: list[int] | None = None) -> str:
     """A new version of a data set with these steps applied; its name. The old one stays as it is. Of a data set that
-    ships, an own copy is made first."""
+    ships, an own copy is made first. `staging`: an empty folder in the home folder; `done[0]` follows how many rows are
+    through. Reads all rows: for the reading process (bigmodel/data/own/changes.py)."""
     shelf = Shelf(home)
-    version = shelf.version(name) if name in shelf or name not in catalog.datasets() else _copied(shelf, name)
-    steps = [_checked(step) for step in steps]
-    staging = _staging(shelf)
-    try:
-        written = _apply(version, steps, staging)
-        manifest = version.manifest
-        return add(shelf, version.slug, staging, manifest["source"], manifest["plan"],
-                   [*manifest["steps"], *steps], written).name  # fmt: skip
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    steps = [checked(step) for step in steps]
+    shipped = name not in shelf and name in catalog.datasets()
+    version = _copied(shelf, name, staging / "copy") if shipped else shelf.version(name)
+    written = _apply(version, steps, _made(staging / "rows"), done or [0])
+    manifest = version.manifest
+    steps = [*manifest["steps"], *steps]
+    return add(shelf, version.slug, staging / "rows", manifest["source"], manifest["plan"], steps, written,
+               version.name).name  # fmt: skip
 
 
-def _staging(shelf: Shelf) -> Path:
-    """In the home folder, so that it can be renamed to where it belongs."""
-    staging = shelf.home / "staging" / f"data-{secrets.token_hex(6)}"
-    staging.mkdir(parents=True)
-    return staging
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
 
 
-def _checked(step: object) -> dict:
+def checked(step: object) -> dict:
     """The step with rows as JSON keeps them; Refusal where it is none."""
     right = isinstance(step, Mapping) and len(step) == 1 and next(iter(step)) in KINDS_OF_STEPS
     try:
@@ -127,7 +124,7 @@ def _checked(step: object) -> dict:
     raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(KINDS_OF_STEPS)), field="steps")
 
 
-def _apply(version: Version, steps: Sequence[Mapping], staging: Path) -> dict:
+def _apply(version: Version, steps: Sequence[Mapping], staging: Path, done: list[int]) -> dict:
     """The rows of a version after these steps, in a folder."""
     import pyarrow
     import pyarrow.parquet as parquet
@@ -145,6 +142,7 @@ def _apply(version: Version, steps: Sequence[Mapping], staging: Path) -> dict:
                                use_dictionary=[label, "split"] if label else ["split"]) as writer:  # fmt: skip
         for batch in file.iter_batches(256 if "image" in columns else 10_000, use_threads=False):
             writer.write_batch(_changed(batch, form, label, names, place, dropped, edits, splits))
+            done[0] += len(batch)
         if mends:
             rows = [
                 {"row": row, **_stored(cells, label, place), "split": cells["split"]} for row, cells in mends.items()
@@ -288,7 +286,7 @@ def _write_aside(version: Version, without: set[int], path: Path) -> int:
 
 
 # -- of what ships ----------------------------------------------------------------------------------------
-def _copied(shelf: Shelf, name: str) -> Version:
+def _copied(shelf: Shelf, name: str, staging: Path) -> Version:
     """An own copy of a data set that ships, made once, so that steps have rows with numbers to name."""
     import pyarrow
     import pyarrow.parquet as parquet
@@ -304,19 +302,15 @@ def _copied(shelf: Shelf, name: str) -> Version:
             if version.manifest["hash"] == hash:
                 return version
     slug = shelf.new_slug(f"own {slug_of(name)}")
-    staging = _staging(shelf)
-    try:
-        table = parquet.read_table(shipped.path(), columns=[*roles, "split"])
-        table = table.add_column(0, "row", pyarrow.array(range(1, len(table) + 1), pyarrow.int64()))
-        parquet.write_table(table.replace_schema_metadata(None), staging / "rows.parquet", compression="zstd")
-        (staging / "aside.jsonl").touch()
-        label = next((role for role in roles if KINDS[role] == "class"), "")
-        names = [str(one) for one in shipped.columns[label].names] if label else []
-        (shelf.folder / slug).mkdir(parents=True)
-        title = _("{title}, own copy", title=shipped.title)
-        shelf.write_about(slug, title=title.to_json(), licence=shipped.facts.licence, created=time.time(),
-                          citation=shipped.facts.citation, languages=list(shipped.facts.languages))  # fmt: skip
-        return add(shelf, slug, staging, source, plan, [], {"rows": count_splits(staging / "rows.parquet"),
-                                                            "aside": 0, "names": names})  # fmt: skip
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    table = parquet.read_table(shipped.path(), columns=[*roles, "split"])
+    table = table.add_column(0, "row", pyarrow.array(range(1, len(table) + 1), pyarrow.int64()))
+    rows = _made(staging) / "rows.parquet"
+    parquet.write_table(table.replace_schema_metadata(None), rows, compression="zstd", row_group_size=10_000)
+    (staging / "aside.jsonl").touch()
+    label = next((role for role in roles if KINDS[role] == "class"), "")
+    names = [str(one) for one in shipped.columns[label].names] if label else []
+    (shelf.folder / slug).mkdir(parents=True)
+    title = _("{title}, own copy", title=shipped.title)
+    shelf.write_about(slug, title=title.to_json(), licence=shipped.facts.licence, created=time.time(),
+                      citation=shipped.facts.citation, languages=list(shipped.facts.languages))  # fmt: skip
+    return add(shelf, slug, staging, source, plan, [], {"rows": count_splits(rows), "aside": 0, "names": names})

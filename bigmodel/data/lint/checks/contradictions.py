@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from bigmodel.core.words import _
+from bigmodel.data.lint.checks.duplicates import like
 from bigmodel.data.lint.finding import ERROR, Check, Finding, Remedy, drop
 from bigmodel.data.lint.rows import Rows
 
@@ -31,7 +32,7 @@ class Contradictions(Check):
             if len(classes) > 1:
                 for place in places:
                     others = [other for other in places if rows.labels[other] != rows.labels[place]]
-                    found[place] = _("row {row} says otherwise", row=int(rows.ids[others[0]]))
+                    found[place] = others[0]
         if found:
             places = sorted(found)
             ids = rows.named(places)
@@ -41,6 +42,6 @@ class Contradictions(Check):
                 _("{count} rows have the same content as another row, and a different class.", count=len(ids)),
                 _("No model can be right about both."),
                 ids,
-                {int(rows.ids[place]): found[place] for place in places},
-                Remedy(_("Leave all of them out"), (drop(ids),)),
+                remedy=Remedy(_("Leave all of them out"), (drop(ids),)),
+                like=like(rows, {place: found[place] for place in places}),
             )

@@ -37,14 +37,14 @@ class Duplicates(Check):
                 _("{count} rows are there already.", count=len(ids)),
                 _("What stands in the data twice counts twice; the model learns it by heart."),
                 ids,
-                same_as(rows, gone),
-                Remedy(_("Keep one of each"), (drop(ids),)),
+                remedy=Remedy(_("Keep one of each"), (drop(ids),)),
+                like=like(rows, gone),
             )
 
 
-def same_as(rows: Rows, gone: Mapping[int, int]) -> dict:
-    """Row -> the words that name the row it resembles."""
-    return {int(rows.ids[place]): _("like row {row}", row=int(rows.ids[like])) for place, like in gone.items()}
+def like(rows: Rows, gone: Mapping[int, int]) -> dict[int, int]:
+    """Row -> the row it resembles, of places."""
+    return {int(rows.ids[place]): int(rows.ids[other]) for place, other in gone.items()}
 
 
 def within_splits(rows: Rows, twins: Mapping[int, Mapping[int, float]]) -> dict[int, int]:

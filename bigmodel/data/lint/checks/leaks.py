@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data.lint.checks.duplicates import same_as
+from bigmodel.data.lint.checks.duplicates import like
 from bigmodel.data.lint.finding import ERROR, Check, Finding, Remedy, drop
 from bigmodel.data.lint.rows import HELD_OUT, Rows
 
@@ -24,9 +24,9 @@ class Leaks(Check):
         gone = {}  # what leaves training, and of validation what the test holds
         for place, others in twins.items():
             above = _held_out(rows.split[place])
-            like = [other for other in others if rows.split[other] in above]
-            if like:
-                gone[place] = max(like, key=others.__getitem__)
+            held = [other for other in others if rows.split[other] in above]
+            if held:
+                gone[place] = max(held, key=others.__getitem__)
         if rows.texts and not rows.image:
             gone = _same_question(rows) | gone
         if not gone:
@@ -39,8 +39,8 @@ class Leaks(Check):
             _("{count} rows are also, or nearly, among those that the model is measured with.", count=len(ids)),
             _("Who has seen the exam before does well in it: the figures would be better than the model."),
             ids,
-            same_as(rows, {place: gone[place] for place in places}),
-            Remedy(_("Take them out of training"), (drop(ids),)),
+            remedy=Remedy(_("Take them out of training"), (drop(ids),)),
+            like=like(rows, {place: gone[place] for place in places}),
         )
 
 
@@ -58,8 +58,8 @@ def _same_question(rows: Rows) -> dict[int, int]:
             held.setdefault(text.strip(), {})[split] = place
     gone = {}
     for place, (split, text) in enumerate(zip(rows.split, questions, strict=True)):
-        like = held.get(text.strip(), {})
-        first = next((like[part] for part in _held_out(split) if part in like), None)
+        same = held.get(text.strip(), {})
+        first = next((same[part] for part in _held_out(split) if part in same), None)
         if first is not None:
             gone[place] = first
     return gone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data.lint.checks.duplicates import same_as, within_splits
+from bigmodel.data.lint.checks.duplicates import like, within_splits
 from bigmodel.data.lint.finding import NOTE, WARNING, Check, Finding, Remedy, drop
 from bigmodel.data.lint.rows import Rows
 
@@ -22,7 +22,8 @@ class NearDuplicates(Check):
     )
 
     def look(self, rows: Rows) -> Iterator[Finding]:
-        gone = {place: like for place, like in within_splits(rows, rows.twins).items() if not _equal(rows, place, like)}
+        twins = within_splits(rows, rows.twins)
+        gone = {place: other for place, other in twins.items() if not _equal(rows, place, other)}
         if not gone:
             return
         ids = rows.named(gone)
@@ -32,8 +33,8 @@ class NearDuplicates(Check):
             _("{count} rows nearly repeat another one.", count=len(ids)),
             _("They teach little that is new, and weigh more than their share."),
             ids,
-            same_as(rows, gone),
-            Remedy(_("Keep one of each"), (drop(ids),)),
+            remedy=Remedy(_("Keep one of each"), (drop(ids),)),
+            like=like(rows, gone),
         )
 
 

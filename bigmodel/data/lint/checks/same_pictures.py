@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data.lint.checks.duplicates import within_splits
+from bigmodel.data.lint.checks.duplicates import like, within_splits
 from bigmodel.data.lint.finding import WARNING, Check, Finding, Remedy, drop
 from bigmodel.data.lint.rows import Rows
 
@@ -24,13 +24,12 @@ class SamePictures(Check):
         if not gone:
             return
         ids = rows.named(gone)
-        found = {int(rows.ids[place]): _("like row {row}", row=int(rows.ids[like])) for place, like in gone.items()}
         yield Finding(
             self.name,
             WARNING,
             _("{count} pictures are there already.", count=len(ids)),
             _("What stands in the data twice counts twice; the model learns it by heart."),
             ids,
-            found,
-            Remedy(_("Keep one of each"), (drop(ids),)),
+            remedy=Remedy(_("Keep one of each"), (drop(ids),)),
+            like=like(rows, gone),
         )

@@ -1,0 +1,76 @@
+"""Rows that ask, while they are read, whether anybody still wants what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+EVERY = 500  # values that are read between two questions
+
+
+class NotWanted(Exception):
+    """Somebody has asked to stop."""
+
+
+class Ask:
+    """`stopped()` says so; then whoever reads on is interrupted."""
+
+    def __init__(self, stopped: Callable[[], bool]):
+        self.stopped = stopped
+
+    def __call__(self) -> None:
+        if self.stopped():
+            raise NotWanted
+
+
+def heard(splits: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+    """The splits of a data set, of which every column asks while it is read."""
+    return {name: _Rows(rows, ask) for name, rows in splits.items()}
+
+
+class _Rows:
+    """A split as a task reads it; all but its columns is the split's own."""
+
+    def __init__(self, rows: Any, ask: Ask):
+        self.rows, self.ask = rows, ask
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return _asking(self.rows, self.ask)
+
+    def __getitem__(self, what: Any) -> Any:
+        self.ask()
+        return _Column(self.rows[what], self.ask) if isinstance(what, str) else self.rows[what]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rows, name)
+
+
+class _Column:
+    def __init__(self, values: Any, ask: Ask):
+        self.values, self.ask = values, ask
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Any]:
+        return _asking(self.values, self.ask)
+
+    def __getitem__(self, what: Any) -> Any:
+        self.ask()
+        return self.values[what]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        import numpy as np
+
+        self.ask()
+        return np.asarray(self.values[:], dtype=dtype)
+
+
+def _asking(values: Any, ask: Ask) -> Iterator[Any]:
+    for number, value in enumerate(values):
+        if number % EVERY == 0:
+            ask()
+        yield value
