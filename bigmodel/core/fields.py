@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as default_field
@@ -131,6 +132,41 @@ class Text(Field):
         if self.required and not value.strip():
             raise Refusal(_("{name} is empty.", name=self.name), do=_("Give text."), field=self.name)
         return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turns(Field):
+    """What has been said before, in order: {"role": 'user', 'assistant' or 'system', "content": text} of each turn."""
+
+    default: tuple[Mapping[str, str], ...] = ()
+
+    def check(self, value: object) -> tuple[Mapping[str, str], ...]:
+        do = _("Give a list of messages, each with a role ({roles}) and its content.", roles=", ".join(SPEAKERS))
+        if not isinstance(value, list | tuple) or not all(map(_is_turn, value)):
+            raise self.refuse(value, do)
+        if len(value) > limits.TURNS or sum(len(turn["content"]) for turn in value) > limits.TURN_CHARACTERS:
+            what = _("{name} holds {count} messages.", name=self.name, count=len(value))
+            do = _("Give at most {maximum}, of {characters} characters in all.",
+                   maximum=limits.TURNS, characters=limits.TURN_CHARACTERS)  # fmt: skip
+            raise Refusal(what, do=do, field=self.name)
+        return tuple({"role": turn["role"], "content": turn["content"]} for turn in value)
+
+    def parse(self, text: str) -> tuple[Mapping[str, str], ...]:
+        """From a list in JSON."""
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        return self.check(value)
+
+
+SPEAKERS = ("user", "assistant", "system")
+
+
+def _is_turn(turn: object) -> bool:
+    right = isinstance(turn, Mapping) and set(turn) == {"role", "content"} and turn["role"] in SPEAKERS
+    text = turn["content"] if right else None
+    return isinstance(text, str) and not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 @dataclass(frozen=True, kw_only=True)

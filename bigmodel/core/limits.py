@@ -4,6 +4,7 @@ UPLOAD_BYTES = 20 * 2**20  # one picture; a phone's photo is 3-8 MB
 IMAGE_PIXELS = 50_000_000  # decoded size of a picture; above it a small file can fill the memory
 PROMPT_CHARACTERS = 20_000
 NEW_TOKENS = 2_000
+TURNS, TURN_CHARACTERS = 200, 100_000  # messages of a conversation that are carried along, and all of their text
 QUEUE_LENGTH = 200  # runs waiting at one time
 RUN_NAME_CHARACTERS = 80
 LOG_BYTES = 16 * 2**20  # of a run's log on the disk; of a longer one the newest sixteenth stays

@@ -9,15 +9,16 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Dataset, Task
+from bigmodel.core.contracts import HEADS, Dataset, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
-from bigmodel.data import index, look
+from bigmodel.data import conversations, index, look
 from bigmodel.data.look import histogram
 from bigmodel.data.prepare import Prepared, key, prepare
 
@@ -26,6 +27,7 @@ TOKENS = 400  # of an example that are shown
 SAMPLE = 2_000  # rows whose length in tokens is drawn
 COUNTED = 2_000  # rows whose tokens are counted before somebody else gets a turn
 PLAIN, CONTEXT, SPECIAL, UNKNOWN, PADDING = "counts", "context", "special", "unknown", "padding"
+TEMPLATE = "template"
 IGNORED = -100  # as a label: does not count
 
 
@@ -35,10 +37,10 @@ class Seen:
 
     examples: each {"parts": {name: [[text, id, kind], ...]}, "cut": {name: tokens left out}, "picture": base64 of a
     PNG or "", "label": name of a class or ""}. kind: 'counts' for what the loss is computed on, 'context' for what is
-    only read, and 'special', 'unknown', 'padding'.
+    only read, and 'template' (what a chat template writes around it), 'special', 'unknown', 'padding'.
     lengths: column -> [[from, to, rows]] in tokens, of a sample of the training rows.  limits: column -> the longest
     that is taken.  unknown: share of the sample's tokens that the tokenizer does not know.  shapes: input -> its shape
-    in a whole batch.
+    in a whole batch.  remarks: what was cut or left out, as JSON of words.
     """
 
     examples: Sequence[Mapping]
@@ -46,6 +48,7 @@ class Seen:
     lengths: Mapping[str, Sequence] = field(default_factory=dict)
     unknown: float = 0.0
     vocabulary: int = 0
+    remarks: Sequence[Mapping] = ()
 
 
 def seen(spec: RunSpec, cache: Path, row: int = 0) -> Seen:
@@ -56,11 +59,12 @@ def seen(spec: RunSpec, cache: Path, row: int = 0) -> Seen:
     arrays, epoch = (_alone(task, dataset, data, spec, row, cache), None) if row else (data.arrays["train"], 0)
     plan = task.plan(arrays, spec.settings, epoch)
     whole = task.batch(arrays, plan[0], spec.settings, epoch)
-    shapes = {name: list(value.shape) for name, value in whole.items()}
+    shapes = {name: list(value.shape) for name, value in whole.items() if name in (*HEADS[task.head].inputs, "labels")}
     batch = {name: value[:EXAMPLES] for name, value in whole.items()}
     examples = [_example(batch, place, data) for place in range(len(batch["labels"]))]
-    lengths, unknown = _lengths(task, dataset, data.processor) if not row else ({}, 0.0)
-    return Seen(examples, shapes, lengths, unknown, _vocabulary(data.processor))
+    lengths, unknown = _lengths(task, dataset, data) if not row else ({}, 0.0)
+    remarks = [words.to_json() for words in task.remarks(data.processor, data.arrays["train"])] if not row else []
+    return Seen(examples, shapes, lengths, unknown, _vocabulary(data.processor), remarks)
 
 
 def _alone(task: Task, dataset: Dataset, data: Prepared, spec: RunSpec, row: int, cache: Path) -> Mapping:
@@ -117,7 +121,7 @@ def _example(batch: Mapping, place: int, data: Prepared) -> dict:
         parts["source"] = _read_only(one["input_ids"], one["attention_mask"], data)
         parts["target"] = _answer(one["labels"], data)
     elif "input_ids" in one and isinstance(one["labels"], list):
-        parts["text"] = _continued(one["input_ids"], one["labels"], data)
+        parts["text"] = _continued(one["input_ids"], one["labels"], one.get("kinds"), data)
     elif "input_ids" in one:
         parts["text"] = _read_only(one["input_ids"], one.get("attention_mask"), data)
     return {
@@ -128,11 +132,17 @@ def _example(batch: Mapping, place: int, data: Prepared) -> dict:
     }
 
 
-def _continued(ids: Sequence[int], labels: Sequence[int], data: Prepared) -> list:
-    """A language model's window: each token is the answer to those before it, where its label counts."""
+def _continued(ids: Sequence[int], labels: Sequence[int], kinds: Sequence[int] | None, data: Prepared) -> list:
+    """A language model's window: each token is the answer to those before it, where its label counts. kinds: what a
+    conversation's tokens are for."""
     last = [labels[-1]] if labels[-1] != IGNORED else []
     counted = [False, *(label != IGNORED for label in labels)]
-    return [_token(id, data, PLAIN if counts else CONTEXT) for id, counts in zip([*ids, *last], counted, strict=False)]
+    others = {conversations.WRITTEN: TEMPLATE, conversations.PADDING: PADDING}
+    rest = [others.get(kind, CONTEXT) for kind in kinds or ()] or [CONTEXT] * len(ids)
+    return [
+        _token(id, data, PLAIN if counts else kind)
+        for id, counts, kind in zip([*ids, *last], counted, [*rest, CONTEXT], strict=False)
+    ]
 
 
 def _read_only(ids: Sequence[int], mask: Sequence[int] | None, data: Prepared) -> list:
@@ -177,8 +187,14 @@ def _picture(pixels: Any) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _lengths(task: Task, dataset: Dataset, processor: Any) -> tuple[dict, float]:
-    """({column: histogram of tokens a text}, share of unknown tokens) over a sample of the training rows."""
+def _lengths(task: Task, dataset: Dataset, data: Prepared) -> tuple[dict, float]:
+    """({column: histogram of tokens a text}, share of unknown tokens) over a sample of the training rows; of
+    conversations, as the template writes them, over all that are trained on."""
+    processor, arrays = data.processor, data.arrays["train"]
+    if "kinds" in arrays:
+        ends, (column,) = arrays["offsets"], task.needs
+        found = {column: _histogram([int(end - start) for start, end in pairwise(ends)])}
+        return found, float((arrays["tokens"] == processor.unk_token_id).mean()) if processor.unk_token_id else 0.0
     columns = [name for name in sorted(task.needs) if dataset.columns[name].kind == "text"]
     if not columns or not hasattr(processor, "decode"):
         return {}, 0.0

@@ -22,9 +22,12 @@ def is_chinese(texts: Iterable[str]) -> bool:
     return len(CHINESE.findall(sample)) > len(sample) / 3
 
 
-def train_tokenizer(texts: Sequence[str], kind: str, vocabulary: int, marked: bool = False) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    texts: Sequence[str], kind: str, vocabulary: int, marked: bool = False, signs: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
     """A fast tokenizer of at most `vocabulary` entries. kind: 'auto', 'characters' or 'bpe'.
 
+    signs: further tokens that stand for no text, such as the marks of those who speak.
     marked: for networks that read a text as a whole and write none. Each text stands between two marks, there is a mask,
     and capitals and widths of letters do not count.
     """
@@ -43,7 +46,7 @@ def train_tokenizer(texts: Sequence[str], kind: str, vocabulary: int, marked: bo
             mask_token=MASK,
             clean_up_tokenization_spaces=False,
         )
-    tokenizer = train(texts, vocabulary, [PAD, UNKNOWN, END])
+    tokenizer = train(texts, vocabulary, [PAD, UNKNOWN, END, *signs])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -51,6 +54,7 @@ def train_tokenizer(texts: Sequence[str], kind: str, vocabulary: int, marked: bo
         eos_token=END,
         bos_token=END,
         clean_up_tokenization_spaces=False,
+        **({"additional_special_tokens": list(signs)} if signs else {}),
     )
 
 

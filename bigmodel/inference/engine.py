@@ -54,7 +54,7 @@ class Engine:
         self.architecture = catalog.architecture(self.spec["architecture"])
         with refusing(folder):
             self.processor = load_processor(folder)
-        self.conversion = self._converted(cache) if cache else None
+        self.conversion = self._converted(cache) if cache and self.task.convertible else None
         self.load("float32")
         if self.conversion is not None:
             self.__dict__.pop("model", None)  # the conversion was compared with it; nobody needs it any more

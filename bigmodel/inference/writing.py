@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from typing import Any
 
@@ -14,13 +14,21 @@ SHOWN_EVERY = 0.05  # seconds between two looks at a growing text; an eye sees n
 
 
 def write(model: Any, processor: Any, inputs: Mapping) -> Iterator[Prose]:
-    """The text as it grows, at most 20 times a second; the last Prose has `done`.
+    """The text that goes on from a prompt, as it grows."""
+    ids = [processor.eos_token_id, *processor(inputs["prompt"], add_special_tokens=False)["input_ids"]]
+    return grow(model, processor, ids, inputs, inputs["prompt"])
+
+
+def grow(
+    model: Any, processor: Any, ids: list[int], inputs: Mapping, prompt: str = "", ends: Set[int] = frozenset()
+) -> Iterator[Prose]:
+    """What comes after tokens, at most 20 times a second; the last Prose has `done`. ends: tokens beside the end token
+    that end it.
 
     Sampling uses a generator of its own, so that neither training nor another request is disturbed.
     """
-    prompt, stop = inputs["prompt"], inputs["stop"]
-    ids = [processor.eos_token_id, *processor(prompt, add_special_tokens=False)["input_ids"]]
-    source = model.tokens(ids, inputs) if isinstance(model, Writer) else tokens(model, processor, ids, inputs)
+    stop = inputs.get("stop", "")
+    source = model.tokens(ids, inputs) if isinstance(model, Writer) else tokens(model, processor, ids, inputs, ends)
     new: list[int] = []
     started = shown = time.monotonic()
     with closing(source):
@@ -47,7 +55,9 @@ def _tokens_to(stop: str, new: Sequence[int], latest: int, processor: Any) -> in
     return next((count for count in counts if stop in processor.decode(new[:count])), len(new))
 
 
-def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Iterator[list[int]]:
+def tokens(
+    model: Any, processor: Any, ids: list[int], inputs: Mapping, ends: Set[int] = frozenset()
+) -> Iterator[list[int]]:
     """New tokens, one at a time, until the end token or the asked length. Keeps the keys and values of what was read;
     where the model's context is full, goes on from its second half."""
     import torch
@@ -73,7 +83,7 @@ def tokens(model: Any, processor: Any, ids: list[int], inputs: Mapping) -> Itera
             logits[never] = -torch.inf
             logits[entries:] = -torch.inf
             token = draw(logits, inputs, random)
-            if token == processor.eos_token_id:
+            if token == processor.eos_token_id or token in ends:
                 return
             seen.append(token)
             unread = [token]

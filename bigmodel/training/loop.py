@@ -80,6 +80,8 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
         yield _state(STOPPED, _("Stopped while the data were encoded: nothing has been learnt yet."))
         return
     name = key(task, architecture, dataset, settings)
+    for words in task.remarks(data.processor, data.arrays["train"]):
+        yield _note(words)
 
     if pretraining.needed(settings, folder):
         yield _phase(_("Pretraining: masked words are guessed"))

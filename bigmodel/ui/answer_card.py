@@ -20,16 +20,18 @@ from bigmodel.ui.trouble import show_refusal
 LOOK_SECONDS = 0.25  # quick enough to look like writing
 
 
-def answer_card(answer: Answer, task: Task, key: str, stoppable: bool = True, scores: int = SHOWN_SCORES) -> None:
-    """Looked at a few times a second while it is being written, then no more."""
+def answer_card(
+    answer: Answer, task: Task | None, key: str, stoppable: bool = True, scores: int = SHOWN_SCORES
+) -> None:
+    """Looked at a few times a second while it is being written, then no more. No task: what was asked is shown already."""
     running = answer.state == RUNNING
     st.fragment(_look, run_every=LOOK_SECONDS if running else None)(answer, task, key, stoppable, scores, running)
 
 
-def _look(answer: Answer, task: Task, key: str, stoppable: bool, scores: int, was_running: bool) -> None:
+def _look(answer: Answer, task: Task | None, key: str, stoppable: bool, scores: int, was_running: bool) -> None:
     if was_running and answer.state != RUNNING:
         st.rerun()
-    if not any(isinstance(block, Prose) and block.prompt for block in answer.blocks):
+    if task and not any(isinstance(block, Prose) and block.prompt for block in answer.blocks):
         question(task, answer.inputs, key)
     if answer.blocks:
         show(answer.blocks, f"{key}.block", done=answer.state != RUNNING, scores=scores)

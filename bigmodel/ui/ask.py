@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from bigmodel.core.errors import Refusal
-from bigmodel.core.fields import Choice, Field, Image, Number, Switch, Text
+from bigmodel.core.fields import Choice, Field, Image, Number, Switch, Text, Turns
 from bigmodel.ui.language import _, current, plain, say
 from bigmodel.ui.picture import draw, upload
 
@@ -164,4 +164,9 @@ def _image(field: Image, key: str, value: object, help: str | None, sliders: boo
     return upload(f"{key}.file") or b""
 
 
-WIDGETS = {Number: _number, Choice: _choice, Switch: _switch, Text: _text, Image: _image}
+def _turns(field: Turns, key: str, value: object, help: str | None, sliders: bool) -> object:
+    """Nobody types what has been said: it is on the screen already."""
+    return value
+
+
+WIDGETS = {Number: _number, Choice: _choice, Switch: _switch, Text: _text, Image: _image, Turns: _turns}

@@ -12,6 +12,7 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import Words
 from bigmodel.studio import Seen
 from bigmodel.ui import amounts, charts
 from bigmodel.ui.forecasts import forecasts
@@ -103,6 +104,8 @@ def _show(found: Seen, asked: Asked, key: str) -> None:
         _pictures(found)
     else:
         st.caption(_("Blue: what the model has to guess, and is corrected by. Grey: what it only reads."))
+        if any(kind == "template" for one in found.examples for part in one["parts"].values() for *_rest, kind in part):
+            st.caption(_("Dotted: what the chat template writes around what is said."))
         for number, one in enumerate(found.examples):
             with st.container(border=True):
                 _example(one, number, names, f"{key}.{number}")
@@ -125,6 +128,7 @@ def _kinds() -> dict[str, str]:
     return {
         "counts": _("counts in the loss"),
         "context": _("is read, does not count"),
+        "template": _("written by the chat template, does not count"),
         "special": _("a sign of the tokenizer's own"),
         "unknown": _("unknown to the tokenizer"),
         "padding": _("padding, is not looked at"),
@@ -159,6 +163,8 @@ def _pictures(found: Seen) -> None:
 
 
 def _facts(found: Seen, row: int) -> None:
+    for words in found.remarks:
+        st.caption(f":material/info: {plain(say(Words.from_json(words)))}")
     shapes = {name: " x ".join(map(str, shape)) for name, shape in found.shapes.items()}
     listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     said = [_("As arrays: {shapes}", shapes=listed) if row else _("A batch: {shapes}", shapes=listed)]

@@ -1,0 +1,295 @@
+"""Conversations as tokens: written out by a chat template, and which of the tokens an assistant has said.
+
+Turns are {"role", "content"}. A template is a small program of somebody else's, so what it does is not taken for
+granted: a conversation whose answers cannot be told from the rest beyond doubt is not learnt from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+MARKS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>", "tool": "<|tool|>"}
+# Ours: a turn is the mark of its role, its text, the end token. 'generation' says what an assistant says; transformers
+# knows the word (`return_assistant_tokens_mask`), so the template is kept with the tokenizer and works without us.
+TEMPLATE = (
+    "{%- set marks = " + json.dumps(MARKS) + " -%}"
+    "{%- for message in messages -%}"
+    "{{- marks[message['role']] -}}"
+    "{%- if message['role'] == 'assistant' -%}"
+    "{%- generation -%}{{- message['content'] + eos_token -}}{%- endgeneration -%}"
+    "{%- else -%}{{- message['content'] + eos_token -}}{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- marks['assistant'] -}}{%- endif -%}"
+)
+# For a pretrained model that has only read texts: headings in words that it knows, no new tokens.
+PLAIN = (
+    "{%- if bos_token is defined and bos_token -%}{{- bos_token -}}{%- endif -%}"
+    "{%- for message in messages -%}"
+    "{{- '### ' + message['role'] | capitalize + ':\\n' -}}"
+    "{%- if message['role'] == 'assistant' -%}"
+    "{%- generation -%}{{- message['content'] + eos_token -}}{%- endgeneration -%}"
+    "{%- else -%}{{- message['content'] -}}{%- endif -%}"
+    "{{- '\\n\\n' -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '### Assistant:\\n' -}}{%- endif -%}"
+)
+PADDING, WRITTEN, READ, ANSWER = range(4)  # what a token is for: of the template, of others' turns, of an answer
+GENERATION = re.compile(r"{%-?\s*generation\s*-?%}")  # as transformers looks for it
+STAND_IN = "\ue000{}\ue001"  # for a turn's text, where only what the template writes around it is of interest
+
+Turns = Sequence[Mapping[str, str]]
+T = TypeVar("T")
+
+
+class Unreadable(Exception):
+    """The template does not take this conversation, or its answers cannot be told from the rest."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A conversation as text. spans: (from, to, kind) in characters; what is in none of them is the template's."""
+
+    text: str
+    spans: tuple[tuple[int, int, int], ...]
+
+
+class Scribe:
+    """Writes conversations as the template of a tokenizer says."""
+
+    def __init__(self, processor: Any):
+        self.processor = processor
+        self.template = processor.get_chat_template()
+        self._around: dict[tuple, list[str] | None] = {}
+
+    # -- for training -----------------------------------------------------------------------------------
+    def line(self, turns: Turns) -> Line:
+        """The whole of a conversation. What counts of an answer is all that a model has to write: from where it is
+        asked to answer to the token that ends the turn. Raises Unreadable."""
+        return self._either(self._line, turns)
+
+    def _line(self, turns: Turns) -> Line:
+        text = self._render(turns)
+        spans = self._marked(turns, text) if GENERATION.search(self.template) else None
+        spans = spans or self._between(turns, text) or self._by_prefixes(turns, text)
+        answers = sum(turn["role"] == "assistant" for turn in turns)
+        if spans is None or sum(kind == ANSWER for _from, _to, kind in spans) != answers:
+            raise Unreadable("its answers cannot be told from the rest")
+        return Line(text, tuple(spans))
+
+    def tokens(self, lines: Sequence[Line]) -> list[tuple[list[int], bytearray] | None]:
+        """(ids, what each is for) of each conversation; None where a token is of an answer and of what is before it."""
+        if not lines:
+            return []
+        if not self.processor.is_fast:
+            return [self._by_pieces(line) for line in lines]
+        found = self.processor([line.text for line in lines], add_special_tokens=False, return_offsets_mapping=True)
+        return [
+            (ids, _kinds(line, offsets))
+            for line, ids, offsets in zip(lines, found["input_ids"], found["offset_mapping"], strict=True)
+        ]
+
+    def _by_pieces(self, line: Line) -> tuple[list[int], bytearray] | None:
+        """Of a tokenizer that does not say where its tokens come from: the tokens of the text up to a border must be
+        the first of all, else the border lies within one."""
+        ids = self._ids(line.text)
+        kinds = bytearray([WRITTEN]) * len(ids)
+        for start, end, kind in line.spans:
+            first, last = self._ids(line.text[:start]), self._ids(line.text[:end])
+            if ids[: len(first)] != first or ids[: len(last)] != last:
+                return None
+            kinds[len(first) : len(last)] = bytes([kind]) * (len(last) - len(first))
+        return ids, kinds
+
+    # -- for answering ------------------------------------------------------------------------------------
+    def prompt(self, turns: Turns) -> list[int]:
+        """What a model reads before it answers. Raises Unreadable."""
+        return self._ids(self._either(lambda some: self._render(some, asking=True), turns))
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Tokens that end an answer: every sign of the tokenizer's own that a model may write."""
+        own = self.processor
+        never = {own.pad_token_id, own.unk_token_id} - {own.eos_token_id}
+        return frozenset({own.eos_token_id, *own.all_special_ids, *self._closing()} - never - {None})
+
+    def _closing(self) -> set[int]:
+        """The token that the template puts behind an answer."""
+        try:
+            line = self.line([_said("user", "a"), _said("assistant", "b")])
+        except Unreadable:
+            return set()
+        last = self._ending(line.text, line.spans[-1][1])
+        return {self.processor.convert_tokens_to_ids(last)} if last else set()
+
+    # -- how an answer is found ---------------------------------------------------------------------------
+    def _marked(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
+        """As the template itself says, by the word 'generation'."""
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        (same,), (found,) = render_jinja_template(
+            conversations=[list(turns)], chat_template=self.template, return_assistant_tokens_mask=True,
+            **self.processor.special_tokens_map,
+        )  # fmt: skip
+        if same != text or not found:
+            return None
+        answers = [(start, end if self._ending(text, end) else self._closed(text, end), ANSWER) for start, end in found]
+        others = self._between(turns, text) or []
+        return [span for span in others if span[2] == READ] + answers
+
+    def _between(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
+        """By what the template writes around the turns, whatever they say: put together with what they do say it must
+        give the very text."""
+        around = self._pieces(turns)
+        if around is None:
+            return None
+        said = [turn["content"] for turn in turns]
+        if "".join(part for pair in zip(around, [*said, ""], strict=True) for part in pair) != text:
+            return None
+        spans, place = [], 0
+        for number, turn in enumerate(turns):
+            before, place = place, place + len(around[number])
+            start, place = place, place + len(turn["content"])
+            if turn["role"] == "assistant":
+                asked = self._asking(turns[:number])
+                if asked and around[number].startswith(asked):
+                    start = before + len(asked)  # what comes between is for the model to write, too
+                spans.append((start, self._closed(text, place), ANSWER))
+            else:
+                spans.append((start, place, READ))
+        return spans
+
+    def _by_prefixes(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
+        """By writing out the conversation up to each answer, without and with it."""
+        spans = []
+        for number, turn in enumerate(turns):
+            if turn["role"] != "assistant":
+                continue
+            try:
+                before, after = self._render(turns[:number], asking=True), self._render(turns[: number + 1])
+            except Unreadable:
+                return None
+            if not text.startswith(before) or not text.startswith(after) or not after.startswith(before):
+                return None
+            end = len(after.rstrip())
+            if end <= len(before) or not self._ending(after, end):
+                return None
+            spans.append((len(before), end, ANSWER))
+        return spans
+
+    def _closed(self, text: str, end: int) -> int:
+        """The end of an answer with the sign that ends the turn, which has to be learnt as well."""
+        found = self._sign.match(text, end)
+        if found is None:
+            raise Unreadable("nothing marks the end of an answer")
+        return found.end()
+
+    def _ending(self, text: str, end: int) -> str:
+        """The sign that a text ends with at a place, '' for none."""
+        return next((sign for sign in self._signs if text.endswith(sign, 0, end)), "")
+
+    @cached_property
+    def _signs(self) -> list[str]:
+        """Texts that are tokens of their own wherever they stand."""
+        added = [str(token.content) for token in self.processor.added_tokens_decoder.values()]
+        return sorted(
+            {one for one in (*added, *self.processor.all_special_tokens) if one.strip()}, key=len, reverse=True
+        )
+
+    @cached_property
+    def _sign(self) -> re.Pattern[str]:
+        return re.compile(r"\s*(?:" + "|".join(map(re.escape, self._signs)) + ")")
+
+    def _pieces(self, turns: Turns, asking: bool = False) -> list[str] | None:
+        """What the template writes before, between and after turns of these roles; None where it leaves one out."""
+        key = (*(turn["role"] for turn in turns), asking)
+        if key not in self._around:
+            self._around[key] = self._pieces_of(key[:-1], asking)
+        return self._around[key]
+
+    def _pieces_of(self, roles: Sequence[str], asking: bool) -> list[str] | None:
+        stand_ins = [STAND_IN.format(number) for number in range(len(roles))]
+        try:
+            rest = self._render([_said(*one) for one in zip(roles, stand_ins, strict=True)], asking)
+        except Unreadable:
+            return None
+        found = []
+        for one in stand_ins:
+            before, there, rest = rest.partition(one)
+            if not there:
+                return None
+            found.append(before)
+        return [*found, rest] if "\ue000" not in rest else None
+
+    def _asking(self, turns: Turns) -> str:
+        """What the template writes behind these turns to have them answered."""
+        around = self._pieces(turns, asking=True) if turns else None
+        return around[-1] if around else ""
+
+    # -- written ------------------------------------------------------------------------------------------
+    def _either(self, write: Callable[[Turns], T], turns: Turns) -> T:
+        """Many templates know no system; what it says then stands at the beginning of what the user says."""
+        try:
+            return write(turns)
+        except Unreadable:
+            if len(turns) < 2 or (turns[0]["role"], turns[1]["role"]) != ("system", "user"):
+                raise
+            return write([_said("user", f"{turns[0]['content']}\n\n{turns[1]['content']}"), *turns[2:]])
+
+    def _render(self, turns: Turns, asking: bool = False) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return self.processor.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=asking)
+        except (TemplateError, TypeError, ValueError) as error:  # what a template may raise about what it is given
+            raise Unreadable(str(error)) from error
+
+    def _ids(self, text: str) -> list[int]:
+        return self.processor(text, add_special_tokens=False)["input_ids"]
+
+    def cleaned(self, turns: Turns) -> list[dict[str, str]]:
+        """Without space at the ends, and without the tokenizer's own signs, by which a text could pretend to be
+        another's turn."""
+        return [_said(turn["role"], self._plain(turn["content"])) for turn in turns]
+
+    def _plain(self, text: str) -> str:
+        while found := next((sign for sign in self._special if sign in text), ""):
+            text = text.replace(found, "")
+        return text.strip()
+
+    @cached_property
+    def _special(self) -> list[str]:
+        """Of the signs those that no text has by itself."""
+        special = {str(token.content) for token in self.processor.added_tokens_decoder.values() if token.special}
+        return [one for one in self._signs if one in special | set(self.processor.all_special_tokens)]
+
+
+def _said(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _kinds(line: Line, offsets: Sequence[tuple[int, int]]) -> bytearray:
+    """What each token is for: a token that belongs to two is the later of the kinds."""
+    of = bytearray([WRITTEN]) * len(line.text)
+    for start, end, kind in line.spans:
+        of[start:end] = bytes([kind]) * (end - start)
+    return bytearray(max(of[start:end], default=WRITTEN) for start, end in offsets)
+
+
+def turns_of(row: str) -> list[dict[str, str]]:
+    """What the column `messages` holds, up to the last answer."""
+    turns = json.loads(row)
+    while turns and turns[-1]["role"] != "assistant":
+        turns.pop()
+    return turns
+
+
+def shortened(turns: Turns) -> list[list[Mapping[str, str]]]:
+    """The conversation, then without its first exchange, without its first two ...; what a system says stays."""
+    first = [turn for turn in turns[:1] if turn["role"] == "system"]
+    begins = [number for number, turn in enumerate(turns) if turn["role"] == "user"]
+    return [[*first, *turns[number:]] for number in begins] or [list(turns)]

@@ -1,0 +1,342 @@
+"""Dialogue and instructions: a model learns to answer, turn by turn, and is asked in a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import exp
+from typing import Any
+
+from bigmodel.core import limits
+from bigmodel.core.blocks import Block
+from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.errors import Refusal
+from bigmodel.core.fields import Choice, Number, Text, Turns
+from bigmodel.core.words import Words, _
+
+ENCODED = 500  # conversations at a time: what the tokenizer returns takes forty times the memory of the text
+LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
+MEGABATCH = 50  # batches whose conversations are sorted by length together
+EXAMPLE_CHARACTERS = 200  # of a question that is offered to be asked
+
+
+class Dialogue(Task):
+    name = "dialogue"
+    order = 15
+    title = _("Dialogue and instructions")
+    about = _("The model learns to answer questions and to follow instructions, and can be talked with.")
+    icon = ":material/forum:"
+    needs = frozenset({"messages"})
+    head = "causal-lm"
+    unit = _("tokens")
+    metrics = (
+        LOSS,
+        Metric(
+            "perplexity",
+            _("Perplexity"),
+            higher_is_better=False,
+            help=_("Between how many tokens the model hesitates on average. Depends on the tokenizer."),
+        ),
+        Metric(
+            "accuracy",
+            _("Token accuracy"),
+            percent=True,
+            help=_("How often the most likely token is the right one."),
+        ),
+    )
+    fields = (
+        Number(
+            name="block_size",
+            label=_("Context length"),
+            integer=True,
+            default=256,
+            minimum=8,
+            maximum=4096,
+            help=_("How many tokens the model sees at a time. Longer remembers more and costs more."),
+        ),
+        Choice(
+            name="tokenizer",
+            label=_("Tokenizer"),
+            default="auto",
+            advanced=True,
+            help=_("How text is cut into tokens: characters suit Chinese, byte-level BPE everything else."),
+            options={"auto": _("Automatic"), "characters": _("Characters"), "bpe": _("Byte-level BPE")},
+        ),
+        Number(
+            name="vocabulary",
+            label=_("Vocabulary size"),
+            integer=True,
+            default=8192,
+            minimum=300,
+            maximum=100_000,
+            advanced=True,
+            help=_("At most this many different tokens."),
+        ),
+    )
+    encoding = ("tokenizer", "vocabulary", "block_size")
+    inputs = (
+        Text(
+            name="message",
+            label=_("Message"),
+            lines=3,
+            required=True,
+            help=_("What you say to the model."),
+        ),
+        Turns(
+            name="history",
+            label=_("Conversation so far"),
+            advanced=True,
+            help=_("What has been said before; the model reads it again before it answers."),
+        ),
+        Text(
+            name="system",
+            label=_("System prompt"),
+            lines=2,
+            maximum=4000,
+            advanced=True,
+            help=_("Tells the model who it is and how to answer. Empty: what its template says by itself."),
+        ),
+        Number(
+            name="max_new_tokens",
+            label=_("Length"),
+            integer=True,
+            default=200,
+            minimum=1,
+            maximum=limits.NEW_TOKENS,
+            help=_("At most this many new tokens."),
+        ),
+        Number(
+            name="temperature",
+            label=_("Temperature"),
+            default=0.7,
+            minimum=0,
+            maximum=3,
+            step=0.05,
+            help=_("0 always takes the most likely token; higher is more surprising."),
+        ),
+        Number(
+            name="top_p",
+            label=_("Top-p"),
+            default=0.95,
+            minimum=0.01,
+            maximum=1,
+            step=0.01,
+            advanced=True,
+            help=_("Draws only from the most likely tokens that together have this probability. 1: from all."),
+        ),
+        Number(
+            name="top_k",
+            label=_("Top-k"),
+            integer=True,
+            default=0,
+            minimum=0,
+            maximum=100_000,
+            advanced=True,
+            help=_("Draws only from this many of the most likely tokens. 0: from all."),
+        ),
+        Number(
+            name="seed",
+            label=_("Seed"),
+            integer=True,
+            default=0,
+            minimum=0,
+            maximum=2**31 - 1,
+            advanced=True,
+            help=_("The same seed gives the same text."),
+        ),
+    )
+    convertible = False  # CTranslate2 is asked for texts that go on, not for answers
+
+    # -- from rows to batches ---------------------------------------------------------------------
+    def processor(self, rows: Any, settings: Mapping) -> Any:
+        """A tokenizer of all that is said, with a mark for each role and a chat template of our own."""
+        from bigmodel.data.conversations import MARKS, TEMPLATE, turns_of
+        from bigmodel.data.tokenizers import train_tokenizer
+
+        texts = [turn["content"] for row in rows["train"]["messages"] for turn in turns_of(row)]
+        tokenizer = train_tokenizer(texts, settings["tokenizer"], settings["vocabulary"], signs=tuple(MARKS.values()))
+        tokenizer.chat_template = TEMPLATE
+        return tokenizer
+
+    def adopt(self, processor: Any) -> Any:
+        """A pretrained model that has only read texts is given a chat template in plain words."""
+        from bigmodel.data.conversations import PLAIN
+
+        if not getattr(processor, "chat_template", None):
+            processor.chat_template = PLAIN
+        return processor
+
+    def facts(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        return {"vocabulary": len(processor), "pad": processor.pad_token_id, "end": processor.eos_token_id}
+
+    def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        """Conversations as one stream of tokens with offsets, and what each token is for.
+
+        counts: conversations that are whole, that have lost their first turns, that are too long even so, and that the
+        template does not take.
+        """
+        import numpy as np
+
+        from bigmodel.data.conversations import Scribe, Unreadable, turns_of
+
+        scribe, longest, found = Scribe(processor), settings["block_size"] + 1, []
+        cut = long = refused = 0
+        for start in range(0, len(rows), ENCODED):
+            said, lines = [], []
+            for row in rows[start : start + ENCODED]["messages"]:
+                turns = scribe.cleaned(turns_of(row))
+                try:
+                    lines.append(scribe.line(turns))
+                    said.append(turns)
+                except Unreadable:
+                    refused += 1
+            for turns, tokens in zip(said, scribe.tokens(lines), strict=True):
+                whole = tokens is not None and len(tokens[0]) <= longest
+                if not whole and tokens is not None:
+                    tokens = _cut(scribe, turns, longest)
+                    cut, long = cut + (tokens is not None), long + (tokens is None)
+                elif tokens is None:
+                    refused += 1
+                if tokens is not None:
+                    found.append(tokens)
+        if not found:
+            raise _nothing(long, refused, settings["block_size"])
+        kind = np.uint16 if len(processor) <= 2**16 else np.uint32
+        return {
+            "tokens": np.concatenate([np.asarray(ids, dtype=kind) for ids, _kinds in found]),
+            "kinds": np.concatenate([np.frombuffer(bytes(kinds), dtype=np.uint8) for _ids, kinds in found]),
+            "offsets": np.cumsum([0, *(len(ids) for ids, _kinds in found)]),
+            "counts": np.asarray([len(found) - cut, cut, long, refused]),
+        }
+
+    def remarks(self, processor: Any, arrays: Mapping) -> list[Words]:
+        from bigmodel.data.conversations import PLAIN
+
+        said = []
+        if processor.chat_template == PLAIN:
+            said.append(_("This base model has no chat template; it is given a plain one with headings in words."))
+        whole, cut, long, refused = (int(count) for count in arrays["counts"])
+        total = whole + cut + long + refused
+        if cut:
+            said.append(_("{count} of {total} conversations are too long for the context length: they begin at a later turn.", count=cut, total=total))  # fmt: skip
+        if long:
+            said.append(_("{count} of {total} conversations are left out: even their last exchange is too long for the context length.", count=long, total=total))  # fmt: skip
+        if refused:
+            said.append(_("{count} of {total} conversations are left out: the chat template does not take them, or does not say where an answer ends.", count=refused, total=total))  # fmt: skip
+        return said
+
+    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+        """Conversations of like length together, so that little is padded; the batches in random order. Each has a
+        row of its own: none reads another."""
+        import numpy as np
+
+        size, lengths = settings["batch_size"], np.diff(arrays["offsets"])
+        if epoch is None:
+            order = np.argsort(lengths, kind="stable")
+            return [order[i : i + size] for i in range(0, len(order), size)]
+        random = np.random.default_rng([settings["seed"], epoch])
+        order = random.permutation(len(lengths))
+        span = size * MEGABATCH
+        chunks = [order[i : i + span] for i in range(0, len(order), span)]
+        chunks = [chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks]
+        batches = [chunk[i : i + size] for chunk in chunks for i in range(0, len(chunk), size)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
+        """input_ids, labels and kinds, each (conversations, tokens). A label is the next token where that is of an
+        answer. Padding stands behind, where a network that looks back cannot see it: it needs no mask."""
+        import numpy as np
+        import torch
+
+        from bigmodel.data.conversations import ANSWER, PADDING
+
+        starts, ends = arrays["offsets"][indices], arrays["offsets"][np.asarray(indices) + 1]
+        longest = (ends - starts).max() - 1
+        width = max(min(-(-longest // LENGTHS) * LENGTHS, settings["block_size"]), longest)
+        places = np.arange(width + 1)[None] + starts[:, None]
+        real, places = places < ends[:, None], np.minimum(places, len(arrays["tokens"]) - 1)
+        first = arrays["tokens"][starts][
+            :, None
+        ]  # stands for padding, as some networks warn of their own padding token
+        ids = np.where(real, arrays["tokens"][places], first).astype(np.int64)
+        kinds = np.where(real, arrays["kinds"][places], PADDING)
+        labels = np.where(kinds[:, 1:] == ANSWER, ids[:, 1:], -100)
+        return {
+            "input_ids": torch.from_numpy(np.ascontiguousarray(ids[:, :-1])),
+            "labels": torch.from_numpy(labels),
+            "kinds": torch.from_numpy(np.ascontiguousarray(kinds[:, :-1])),
+        }
+
+    def size(self, batch: Mapping) -> int:
+        return int((batch["kinds"] != 0).sum())
+
+    # -- how good -----------------------------------------------------------------------------------
+    def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
+        """Over every token of every answer of the split, and no other."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        device, training = next(model.parameters()).device, model.training
+        nats, hits, count = 0.0, 0, 0
+        model.eval()
+        with torch.inference_mode():
+            for indices in self.plan(arrays, settings, None):
+                batch = self.batch(arrays, indices, settings, None)
+                counted = batch["labels"] != -100
+                right = batch["labels"][counted].to(device)
+                logits = model(input_ids=batch["input_ids"].to(device)).logits[counted.to(device)].float()
+                nats += cross_entropy(logits, right, reduction="sum").item()
+                hits += (logits.argmax(-1) == right).sum().item()
+                count += len(right)
+        model.train(training)
+        loss = nats / count
+        return {"loss": loss, "perplexity": exp(min(loss, 700)), "accuracy": hits / count}
+
+    # -- trying it ----------------------------------------------------------------------------------
+    def examples(self, rows: Any, settings: Mapping) -> list[dict]:
+        """How conversations begin."""
+        from bigmodel.data.conversations import turns_of
+
+        found: dict[str, dict] = {}
+        for row in rows:
+            turns = turns_of(row["messages"])
+            system = next((turn["content"] for turn in turns[:1] if turn["role"] == "system"), "")
+            asked = next((turn["content"] for turn in turns if turn["role"] == "user"), "")
+            if asked and len(asked) <= EXAMPLE_CHARACTERS:
+                found.setdefault(asked, {"message": asked} | ({"system": system[:4000]} if system else {}))
+        return list(found.values())[:6]
+
+    def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
+        return [example | {"max_new_tokens": 60, "temperature": 0.0} for example in self.examples(rows, settings)[:3]]
+
+    def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
+        from bigmodel.inference.chatting import reply
+
+        yield from reply(model, self.adopt(processor), inputs)
+
+
+def _cut(scribe: Any, turns: Sequence[Mapping], longest: int) -> tuple[list[int], Any] | None:
+    """The longest end of a conversation that fits, beginning with what a user says; None where there is none."""
+    from bigmodel.data.conversations import Unreadable, shortened
+
+    ends = shortened(turns)
+    low, high, best = 0, len(ends) - 1, None
+    while low <= high:
+        middle = (low + high) // 2
+        try:
+            (tokens,) = scribe.tokens([scribe.line(ends[middle])])
+        except Unreadable:
+            tokens = None
+        if tokens is not None and len(tokens[0]) <= longest:
+            best, high = tokens, middle - 1
+        else:
+            low = middle + 1
+    return best
+
+
+def _nothing(long: int, refused: int, block: int) -> Refusal:
+    what = _("None of the conversations can be learnt from.")
+    if refused >= long:
+        why = _("The chat template does not take them, or does not say where an answer ends.")
+        return Refusal(what, why, _("Choose another base model."), field="base")
+    why = _("All of them are longer than {block} tokens.", block=block)
+    return Refusal(what, why, _("Give a longer context length."), field="block_size")
