@@ -47,7 +47,7 @@ def _code(task: Task, architecture: Architecture) -> str:
     kinds = [*type(task).__mro__, *type(architecture).__mro__]
     files = {inspect.getsourcefile(kind) for kind in kinds if kind.__module__.split(".")[0] == __name__.split(".")[0]}
     texts = [Path(file).read_bytes() for file in sorted(filter(None, files)) if file != inspect.getsourcefile(Task)]
-    texts.append(Path(__file__).with_name("tokenizers.py").read_bytes())
+    texts += [Path(__file__).with_name(name).read_bytes() for name in ("tokenizers.py", "conversations.py")]
     return hashlib.sha256(b"".join(texts) + version("tokenizers").encode()).hexdigest()
 
 

@@ -26,7 +26,8 @@ def baselines(check: Check) -> Figures:
     datasets.disable_progress_bars()
     measure = MEASURES.get(check.task)
     found = measure(check, catalog.dataset(check.dataset).rows()) if measure else {}
-    return found | (_as_it_is(check) if "base" in check.settings and check.task == "text-generation" else {})
+    writes = check.task in ("text-generation", "dialogue")  # a base can do that before it has learnt anything here
+    return found | (_as_it_is(check) if "base" in check.settings and writes else {})
 
 
 def _as_it_is(check: Check) -> Figures:

@@ -53,6 +53,10 @@ def _pictures(name: str, architecture: str, dataset: str, at_least: float, **mor
     return Check(name, "image-classification", architecture, dataset, "accuracy", at_least=at_least, **more)
 
 
+def _dialogue(name: str, architecture: str, dataset: str, **more: object) -> Check:
+    return Check(name, "dialogue", architecture, dataset, "loss", **more)
+
+
 def _classes(name: str, architecture: str, dataset: str, **more: object) -> Check:
     return Check(name, "text-classification", architecture, dataset, "accuracy", **more)
 
@@ -70,6 +74,12 @@ TRANSLATOR = {
 
 MINIMIND = {
     "base": "minimind2-small", "block_size": 64, "batch_size": 16, "max_steps": 200, "eval_every": 200, "precision": "bf16",
+}  # fmt: skip
+
+CHAT = {"method": "lora", "learning_rate": 1e-3, "precision": "bf16", "baseline": False}
+CHATS = {
+    "dialogue-minimind-lora": ("dialogue_zh", {"base": "minimind2-small", "batch_size": 16, "max_steps": 300, "eval_every": 100}),
+    "dialogue-smollm-lora": ("dialogue_en", {"base": "smollm2-135m-instruct", "batch_size": 8, "max_steps": 120, "eval_every": 120}),
 }  # fmt: skip
 
 MINILM = {"base": "all-minilm-l6-v2", "method": "full", "learning_rate": 1e-4, "epochs": 2}
@@ -99,6 +109,11 @@ CHECKS: Mapping[str, Check] = {
             settings={**MINIMIND, "method": "full", "learning_rate": 5e-4},
             beats_baselines=True,
         ),
+        *(
+            _dialogue(name, "pretrained", dataset, settings={**CHAT, **settings}, beats_baselines=True)
+            for name, (dataset, settings) in CHATS.items()
+        ),
+        _dialogue("dialogue-gpt", "gpt", "dialogue_zh", settings={"width": 256, "epochs": 12, "batch_size": 16}),
         _translation("en-zh", "en_zh", **TRANSLATOR),
         _translation("en-de", "en_de", **TRANSLATOR),
         _classes("verse-bert", "bert", "verse_zh", beats_baselines=True),

@@ -15,6 +15,7 @@ PAGE = Path(__file__).resolve().parents[2] / "BENCHMARKS.md"
 BEGIN, END = "<!-- figures: written by `python -m bigmodel quality` -->", "<!-- end of figures -->"
 OTHERS = {
     "text-generation": ("loss", "perplexity", "accuracy"),
+    "dialogue": ("perplexity", "accuracy"),
     "translation": ("bleu", "accuracy"),
     "image-classification": ("f1",),
     "text-classification": ("f1",),

@@ -99,7 +99,7 @@ def goal(check: Check, compared: Figures) -> str:
 def shown(check: Check, value: float) -> str:
     if check.measured().percent:
         return f"{100 * value:.1f} %"
-    return f"{value:.3f}" if check.metric == "bits_per_character" else f"{value:.1f}"
+    return f"{value:.3f}" if check.metric in ("bits_per_character", "loss") else f"{value:.1f}"
 
 
 def _train(folder: Path, cache: Path, threads: int, tell: Callable[[Event], None]) -> Mapping[str, Event]:
