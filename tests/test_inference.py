@@ -124,10 +124,13 @@ def test_a_picture_of_any_kind_is_classified(trained, mode, size):
 
 
 def test_a_16_bit_picture_is_not_cut_to_white(trained):
+    from transformers import ViTImageProcessorPil
+
     from bigmodel.tasks.image_classification import fit
 
+    processor = ViTImageProcessorPil(size={"height": 8, "width": 8})
     steps = np.linspace(0, 60_000, 64 * 64).astype(np.uint16).reshape(64, 64)
-    fitted, _done = fit(Image.fromarray(steps), {"width": 8, "height": 8}, grey=True, dark_ground=False)
+    fitted, _done = fit(Image.fromarray(steps), processor, grey=True, dark_ground=False)
     assert 100 < np.asarray(fitted).mean() < 140
 
 

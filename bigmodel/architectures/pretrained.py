@@ -5,12 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bigmodel.bases import languages
 from bigmodel.bases.store import Base
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Architecture, Layer, Task
 from bigmodel.core.errors import Refusal
-from bigmodel.core.fields import Choice, Field, Number, Switch
+from bigmodel.core.fields import Choice, Field, Number, Switch, Text
 from bigmodel.core.words import Words, _
+
+PAIRS: tuple[Field, ...] = (
+    Text(
+        name="source_language",
+        label=_("Language of the source"),
+        maximum=40,
+        advanced=True,
+        help=_(
+            "Models of many languages (NLLB, mBART, M2M100) and T5 are told which one they read: zh, en, or the model's own code such as zho_Hans. Empty: found by looking at the texts."
+        ),
+    ),
+    Text(
+        name="target_language",
+        label=_("Language of the target"),
+        maximum=40,
+        advanced=True,
+        help=_("The language of the other column, likewise."),
+    ),
+    Text(
+        name="prefix",
+        label=_("Task prefix"),
+        default=languages.AUTO,
+        maximum=200,
+        advanced=True,
+        help=_(
+            "What stands before each text that is read. 'auto': for T5 the sentence it was trained with, such as 'translate English to German: '; nothing for other models."
+        ),
+    ),
+)  # of base models that read one text and write another
+LENGTHS = ("block_size", "sentence_length", "text_length")  # settings of tasks that a base may have a bound for
 
 
 class Pretrained(Architecture):
@@ -124,31 +155,37 @@ class Pretrained(Architecture):
         bases.sort(key=lambda base: base.included)
         options = {base.name: _named(base) for base in bases}
         first = next(iter(options), "")
-        return tuple(
+        own = tuple(
             Choice(**{**vars(field), "options": options, "default": first}) if field.name == "base" else field
             for field in self.knobs
             if field.name != "baseline" or not task.head.endswith("classification")
         )
+        return own + (PAIRS if task.head == "seq2seq-lm" else ())
 
     def check(self, settings: Mapping) -> None:
         base = _base(settings)
-        asked = settings.get("block_size", 0)
-        if base.longest and asked > base.longest:
-            what = _("{base} reads at most {longest} tokens.", base=base.title, longest=base.longest)
-            raise Refusal(what, do=_("Give at most {maximum}.", maximum=base.longest), field="block_size")
+        prefix = settings.get("prefix", languages.AUTO).strip()
+        for name in LENGTHS:
+            before = len(prefix) if name == "sentence_length" and prefix != languages.AUTO else 0
+            if base.longest and settings.get(name, 0) + before > base.longest:
+                what = _("{base} reads at most {longest} tokens.", base=base.title, longest=base.longest)
+                raise Refusal(what, do=_("Give at most {maximum}.", maximum=base.longest - before), field=name)
+        for name in ("source_language", "target_language"):
+            languages.refuse_unknown(settings.get(name, ""), languages.codes(base.folder), base.title, name)
         if settings["quantize"] != "none" and settings["method"] != "lora":
             what = _("Weights of 8 or 4 bits cannot be trained themselves.")
             raise Refusal(what, do=_("Choose LoRA, or 'As they are' for the frozen weights."), field="quantize")
 
     def fingerprint(self, settings: Mapping) -> str:
-        """Another base has another tokenizer or another size of pictures."""
-        return _base(settings).fingerprint
+        """Another base has another tokenizer or another size of pictures, another language other marks."""
+        own = [str(settings[field.name]) for field in PAIRS if field.name in settings]
+        return "\n".join([_base(settings).fingerprint, *own])
 
     def processor(self, task: Task, rows: Any, settings: Mapping) -> Any:
         from bigmodel.bases.loading import processor
 
         self.register()
-        return task.adopt(processor(_base(settings), task.head))
+        return task.adopt(processor(_base(settings), task.head, rows, settings))
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from bigmodel.bases.loading import choose, network

@@ -24,7 +24,9 @@ WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 INDEX = "model.safetensors.index.json"
 CONFIGS = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer_config.json",
            "special_tokens_map.json", INDEX)  # fmt: skip
-WORDS = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "chat_template.jinja")
+WORDS = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "target_vocab.json",
+         "chat_template.jinja")  # fmt: skip
+WORDLESS = ("ByT5Tokenizer",)  # reads bytes and needs no words
 PIECES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "target.spm")
 ABOUT = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "bigmodel.json")
 TAKEN = frozenset((*CONFIGS, *WORDS, *PIECES, *ABOUT))
@@ -131,7 +133,8 @@ def _small(place: Path, names: set[str], own: bool) -> tuple[Mapping, Family, bo
         if name in names:
             _pieces(place / name)
     chat = _chat(place, names, configs.get("tokenizer_config.json", {}))
-    _processor_is_there(kind, names)
+    if configs.get("tokenizer_config.json", {}).get("tokenizer_class") not in WORDLESS:
+        _processor_is_there(kind, names)
     return config, kind, chat, configs.get(INDEX)
 
 

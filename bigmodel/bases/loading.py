@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bigmodel.bases import gate
+from bigmodel.bases import gate, languages
 from bigmodel.bases.store import STARTERS, Base
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
@@ -21,8 +21,9 @@ MISSED = 0.2  # of a body's parameters; where more are not in the file, the weig
 ADAPTER = "default"
 
 
-def processor(base: Base, head: str) -> Any:
-    """The base's own tokenizer or image processor, with what tasks ask of one: padding and end tokens, one size."""
+def processor(base: Base, head: str, rows: Mapping, settings: Mapping) -> Any:
+    """The base's own tokenizer or image processor, with what tasks ask of one: padding and end tokens, one size, the
+    languages of a translation."""
     from transformers import AutoConfig, AutoTokenizer
 
     safe = {"local_files_only": True, "trust_remote_code": False}
@@ -31,7 +32,8 @@ def processor(base: Base, head: str) -> Any:
         import sentencepiece  # noqa: F401  # transformers' tokenizer of such a base stands on it
     if head == "image-classification":
         return _picture_processor(base)
-    found = AutoTokenizer.from_pretrained(base.folder, **safe)
+    spoken = _spoken(base, rows["train"], settings) if head == "seq2seq-lm" else ("", "")
+    found = AutoTokenizer.from_pretrained(base.folder, **safe, **_own_names(base, spoken))
     if found.eos_token_id is None:
         found.eos_token = found.sep_token or found.bos_token or found.pad_token
     if found.eos_token_id is None and head != "text-classification":
@@ -39,26 +41,77 @@ def processor(base: Base, head: str) -> Any:
         raise Refusal(what, do=_("Choose another base model."), field="base")
     if found.pad_token_id is None:
         found.pad_token = found.eos_token or found.unk_token
-    config = AutoConfig.from_pretrained(base.folder, **safe)
     if head == "seq2seq-lm":
-        start = config.decoder_start_token_id
-        found.init_kwargs["decoder_start_token_id"] = found.pad_token_id if start is None else start
+        config = AutoConfig.from_pretrained(base.folder, **safe)
+        found.init_kwargs["decoder_start_token_id"] = _start(config, found)
+        before = languages.prefix(settings["prefix"], base.folder, base.model_type, spoken)
+        if before:
+            found.init_kwargs["source_prefix"] = before
     return found
 
 
-def _picture_processor(base: Base) -> Any:
-    """Of the size that the base was trained with; a picture is brought to it as a whole."""
-    from transformers import AutoImageProcessor, ViTImageProcessorPil
-
-    own = AutoImageProcessor.from_pretrained(base.folder, backend="pil", local_files_only=True, trust_remote_code=False)
-    size = dict(getattr(own, "crop_size", None) or own.size)
-    side = size.get("shortest_edge") or size.get("height") or 224
-    return ViTImageProcessorPil(
-        size={"height": size.get("height", side), "width": size.get("width", side)},
-        image_mean=[0.5] * 3,  # as all pictures here: the network gets used to it, and is kept with it
-        image_std=[0.5] * 3,
-        do_convert_rgb=True,
+# -- languages -------------------------------------------------------------------------------------------
+def _spoken(base: Base, rows: Mapping, settings: Mapping) -> tuple[str, str]:
+    """(what is read, what is written), each as it was asked for, or else by looking at the texts."""
+    columns = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
+    needed = base.model_type == "t5" or languages.tokenizer_class(base.folder) in languages.MANY
+    return tuple(
+        settings[f"{column}_language"].strip() or (languages.spoken(rows[column]) if needed else "")
+        for column in columns
     )
+
+
+def _own_names(base: Base, spoken: tuple[str, str]) -> dict:
+    """Both languages as the tokenizer of a base of many wants them; nothing for any other."""
+    if languages.tokenizer_class(base.folder) not in languages.MANY or not any(spoken):
+        return {}
+    known = languages.codes(base.folder) or _marked_languages(base)
+    for one in spoken:
+        languages.refuse_unknown(one, known, base.title, "base")
+    return dict(zip(("src_lang", "tgt_lang"), (languages.named(one, known) for one in spoken), strict=True))
+
+
+def _marked_languages(base: Base) -> tuple[str, ...]:
+    """Where the files of a base do not list them, its tokenizer knows; Refusal where that does not either."""
+    from transformers import AutoTokenizer
+
+    found = AutoTokenizer.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
+    known = languages.among(found.get_added_vocab())
+    if not known:
+        what = _("The tokenizer of {base} has no tokens for languages.", base=base.title)
+        raise Refusal(what, do=_("Take the model with all its files, tokenizer.json among them."), field="base")
+    return known
+
+
+def _start(config: Any, tokenizer: Any) -> int:
+    """What the decoder reads first. For mBART it is what its translations end with: the end, or their language."""
+    if config.model_type == "mbart":
+        return tokenizer(text_target="a")["input_ids"][-1]
+    start = getattr(config, "decoder_start_token_id", None)
+    return tokenizer.pad_token_id if start is None else start
+
+
+# -- pictures --------------------------------------------------------------------------------------------
+def _picture_processor(base: Base) -> Any:
+    """The base's own: its sizes, its way of cutting, its mean and spread. One that leaves pictures as long or wide as
+    they are brings them to a square instead, as pictures of a batch are of one size."""
+    from transformers import AutoImageProcessor
+
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    own = AutoImageProcessor.from_pretrained(base.folder, backend="pil", do_convert_rgb=True, do_resize=True, **safe)
+    long, wide = (_shape(own, *size) for size in ((300, 200), (200, 300)))
+    if long != wide:
+        side = min(long)
+        own.size, own.do_center_crop = {"height": side, "width": side}, False
+    return own
+
+
+def _shape(processor: Any, width: int, height: int) -> tuple[int, ...]:
+    """(height, width) of what becomes of a picture."""
+    from PIL import Image
+
+    picture = Image.new("RGB", (width, height))
+    return processor(picture, return_tensors="np")["pixel_values"].shape[-2:]
 
 
 def looked_over(base: Base) -> gate.Seen:
@@ -90,9 +143,16 @@ def network(base: Base, head: str, facts: Mapping, settings: Mapping) -> Any:
         output_loading_info=True, **safe, **more,
     )  # fmt: skip
     _refuse_another(base, model, told)
-    if head in ("causal-lm", "seq2seq-lm"):
-        model.generation_config.forced_bos_token_id = None  # what is trained on has no token of a language in front
+    if head == "seq2seq-lm":
+        _begin_with(model, facts)
     return model
+
+
+def _begin_with(model: Any, facts: Mapping) -> None:
+    """Let what is written begin as what is trained on does: with the token of its language where it has one."""
+    model.generation_config.forced_bos_token_id = facts.get("first")
+    if facts.get("start") is not None:
+        model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = facts["start"]
 
 
 def _fit(config: Any, head: str, facts: Mapping) -> None:
@@ -104,6 +164,7 @@ def _fit(config: Any, head: str, facts: Mapping) -> None:
         config.problem_type = None
     if head == "image-classification":
         config.grey, config.dark_ground = facts.get("grey", False), facts.get("dark_ground", False)
+        config.seen_size = facts.get("seen_size")
     elif facts.get("pad") is not None:
         config.pad_token_id = facts["pad"]
 
@@ -290,6 +351,11 @@ def merged(model: Any) -> Any:
         plain = type(model)(_without_quantization(model.config))
     plain.load_state_dict(state, assign=True)
     plain.tie_weights()
+    for name, buffer in model.named_buffers():  # those that are computed and never saved
+        name = name.replace(".base_layer.", ".")
+        owner, _dot, what = name.rpartition(".")
+        if name not in state and ".lora_" not in name and what in plain.get_submodule(owner)._buffers:
+            plain.get_submodule(owner)._buffers[what] = buffer.clone()
     plain.generation_config = getattr(model, "generation_config", None)
     return plain.eval()
 

@@ -40,14 +40,15 @@ def key(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapp
 
 
 def _code(task: Task, architecture: Architecture) -> str:
-    """Changes when the code does that makes rows into arrays: the leaves with what they inherit, the tokenizers."""
+    """Changes when the code does that makes rows into arrays: the leaves with what they inherit, tokenizers, pictures."""
     import inspect
     from importlib.metadata import version
 
     kinds = [*type(task).__mro__, *type(architecture).__mro__]
     files = {inspect.getsourcefile(kind) for kind in kinds if kind.__module__.split(".")[0] == __name__.split(".")[0]}
     texts = [Path(file).read_bytes() for file in sorted(filter(None, files)) if file != inspect.getsourcefile(Task)]
-    texts += [Path(__file__).with_name(name).read_bytes() for name in ("tokenizers.py", "conversations.py")]
+    own = ("tokenizers.py", "conversations.py", "pictures.py")
+    texts += [Path(__file__).with_name(name).read_bytes() for name in own]
     return hashlib.sha256(b"".join(texts) + version("tokenizers").encode()).hexdigest()
 
 

@@ -127,7 +127,7 @@ def _example(batch: Mapping, place: int, data: Prepared) -> dict:
     return {
         "parts": {name: tokens[:TOKENS] for name, tokens in parts.items()},
         "cut": {name: max(len(tokens) - TOKENS, 0) for name, tokens in parts.items()},
-        "picture": _picture(batch["pixel_values"][place]) if "pixel_values" in batch else "",
+        "picture": _picture(batch["pixel_values"][place], data.arrays["train"]) if "pixel_values" in batch else "",
         "label": _class(one["labels"], data) if not isinstance(one["labels"], list) else "",
     }
 
@@ -173,14 +173,13 @@ def _class(label: Any, data: Prepared) -> str:
     return str(names[label]) if isinstance(label, int) and label < len(names) else str(label)
 
 
-def _picture(pixels: Any) -> str:
-    """(channels, height, width) in [-1, 1] back to what can be looked at."""
+def _picture(pixels: Any, arrays: Mapping) -> str:
+    """(channels, height, width) as the network gets it back to what can be looked at."""
     import numpy as np
     from PIL import Image
 
-    values = pixels.float().numpy()
-    low, high = (-1.0, 1.0) if values.min() >= -1.001 and values.max() <= 1.001 else (values.min(), values.max())
-    values = np.clip((values - low) / (high - low) * 255, 0, 255).round().astype(np.uint8).transpose(1, 2, 0)
+    values = (pixels.float().numpy().transpose(1, 2, 0) - arrays["shift"]) / arrays["scale"]
+    values = np.clip(values.round(), 0, 255).astype(np.uint8)
     grey = values.shape[2] == 1 or (values == values[..., :1]).all()
     file = io.BytesIO()
     Image.fromarray(values[..., 0] if grey else values).save(file, "PNG")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -101,3 +102,32 @@ def _byte_pairs(texts: Sequence[str], vocabulary: int, special: Sequence[str]):
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The tokens that stand before and after the text of a sentence: its end, for some its language too."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def around(self, ids: Sequence[int], longest: int) -> list[int]:
+        """A sentence of at most so many tokens, with its marks."""
+        return [*self.before, *ids[: max(longest - len(self.before) - len(self.after), 0)], *self.after]
+
+    def without(self, ids: Iterable[int]) -> list[int]:
+        marks = {*self.before, *self.after}
+        return [token for token in ids if token not in marks]
+
+
+def marks(tokenizer: Any, written: bool = False) -> Marks:
+    """Those of sentences that an encoder-decoder reads, or writes. A tokenizer of our own has none by itself; the end of
+    a sentence is marked always."""
+    side = "text_target" if written else "text"
+    bare = tokenizer(**{side: "a"}, add_special_tokens=False)["input_ids"]
+    full = tokenizer(**{side: "a"})["input_ids"]
+    places = [place for place in range(len(full)) if full[place : place + len(bare)] == bare]
+    before, after = (full[: places[0]], full[places[0] + len(bare) :]) if places else ([], [])
+    if tokenizer.eos_token_id not in after:
+        after = [*after, tokenizer.eos_token_id]
+    return Marks(tuple(before), tuple(after))

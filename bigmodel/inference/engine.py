@@ -83,9 +83,10 @@ class Engine:
         if self.conversion is not None:
             return self.conversion.load(precision)
         if self.task.head == "image-classification":
+            from bigmodel.data.pictures import side
             from bigmodel.inference.recognising import traced
 
-            return traced(self.model, self.processor.size["height"], self.processor.size["width"])
+            return traced(self.model, *side(self.processor))
         return self.model
 
     def _converted(self, cache: Path) -> Any:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bigmodel.data.tokenizers import is_chinese
+from bigmodel.data.tokenizers import Marks, is_chinese, marks
 from bigmodel.inference.fast import TOGETHER, Translator
 
 LONGEST = 512  # tokens, where the network has no bound of its own
@@ -24,12 +24,13 @@ def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping)
     longest = (
         model.longest if isinstance(model, Translator) else getattr(model.config, "max_position_embeddings", LONGEST)
     )
-    pieces = [_pieces(processor, line.strip(), longest) for line in lines]
+    read, written = marks(processor), marks(processor, written=True)
+    pieces = [_pieces(processor, line.strip(), longest, read) for line in lines]
     sentences = [sentence for line in pieces for sentence in line]
     if isinstance(model, Translator):
         found = iter(model.translate(sentences, inputs["beams"], inputs["max_new_tokens"]))
     else:
-        found = (_generate(model, sentence, longest, inputs) for sentence in sentences)
+        found = (written.without(_generate(model, sentence, longest, inputs)) for sentence in sentences)
     for line in pieces:
         answers = [next(found) for _sentence in line]
         done = [processor.decode(one, skip_special_tokens=True).replace("\ufffd", "") for one in answers]  # no halves
@@ -37,14 +38,16 @@ def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping)
         yield text if is_chinese([text]) else " ".join(done), sum(map(len, answers))
 
 
-def _pieces(processor: Any, line: str, longest: int) -> list[list[int]]:
-    """The tokens of a line's sentences, each closed by the end token; none for an empty line. What a single sentence
-    has beyond the model's positions is not read."""
-    whole = processor(line, add_special_tokens=False)["input_ids"]
-    ids = [whole] if whole else []
-    if len(whole) > longest // 2:
-        ids = [processor(sentence, add_special_tokens=False)["input_ids"] for sentence in _sentences(line)]
-    return [[*one[: longest - 1], processor.eos_token_id] for one in ids]
+def _pieces(processor: Any, line: str, longest: int, read: Marks) -> list[list[int]]:
+    """The tokens of a line's sentences, each between its marks; none for an empty line. What a single sentence has
+    beyond the model's positions is not read."""
+    if not line:
+        return []
+    prefix = processor.init_kwargs.get("source_prefix", "")
+    ids = [processor(prefix + line, add_special_tokens=False)["input_ids"]]
+    if len(ids[0]) > longest // 2:
+        ids = [processor(prefix + one, add_special_tokens=False)["input_ids"] for one in _sentences(line)]
+    return [read.around(one, longest) for one in ids]
 
 
 def _sentences(line: str) -> list[str]:
@@ -61,10 +64,11 @@ def _generate(model: Any, ids: Sequence[int], longest: int, inputs: Mapping) -> 
         with torch.inference_mode():
             out = model.generate(
                 input_ids=torch.tensor([ids], device=device),
+                attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=device),
                 num_beams=inputs["beams"],
                 do_sample=False,
                 max_length=min(inputs["max_new_tokens"] + 1, longest),
             )
     finally:
         model.train(training)
-    return [token for token in out[0, 1:].tolist() if token != model.config.eos_token_id]
+    return out[0, 1:].tolist()

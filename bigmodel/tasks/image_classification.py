@@ -10,9 +10,10 @@ from bigmodel.core.blocks import Block, Note, Picture, Scores
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Image
 from bigmodel.core.words import Words, _
+from bigmodel.data.pictures import resized, scaling, side, squeezes, tensor
 
 LARGEST = 64  # pixels of a side, unless a person asks for more
-SEEN = 512  # pixels of the longer side that are looked at; the models' own pictures are smaller still
+SEEN = 512  # pixels of the longer side of a drawing that are looked at; the models' own pictures are smaller still
 
 
 class ImageClassification(Task):
@@ -74,6 +75,7 @@ class ImageClassification(Task):
 
     # -- from rows to batches ---------------------------------------------------------------------
     def processor(self, rows: Any, settings: Mapping) -> Any:
+        from PIL import Image as Pictures
         from transformers import ViTImageProcessorPil
 
         width, height = _open(rows["train"][0]["image"]).size
@@ -81,11 +83,13 @@ class ImageClassification(Task):
         if side != "auto" or max(width, height) > LARGEST:  # photos: each step would take minutes
             width = height = LARGEST if side == "auto" else int(side)
         return ViTImageProcessorPil(
-            size={"height": height, "width": width}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True
-        )
+            size={"height": height, "width": width}, resample=Pictures.Resampling.BICUBIC,
+            image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True,
+        )  # fmt: skip
 
     def facts(self, rows: Any, processor: Any, settings: Mapping) -> dict:
-        """names of the classes; whether the pictures are grey, and whether they stand on a dark ground."""
+        """names of the classes; whether the pictures are grey, and whether they stand on a dark ground; [width, height]
+        of the pictures as they came where all are of one size, else None."""
         import numpy as np
 
         pixels = self.encode(rows["train"].select(range(min(len(rows["train"]), 200))), processor, settings)["pixels"]
@@ -100,17 +104,25 @@ class ImageClassification(Task):
             "width": pixels.shape[2],
             "grey": pixels.ndim == 3,
             "dark_ground": bool(border.mean() < 96),
+            "seen_size": _one_size(rows["train"]),
         }
 
     def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
-        """pixels: uint8 (pictures, height, width[, 3]), decoded once; labels: (pictures,)."""
+        """pixels: uint8 (pictures, height, width[, 3]), decoded once; labels: (pictures,); scale and shift, (3,): what
+        the processor makes of a pixel's numbers."""
         import numpy as np
 
-        size = (processor.size["width"], processor.size["height"])
         pictures = [_open(image) for image in rows["image"]]
         grey = all(picture.mode in ("L", "1") for picture in pictures)
-        pixels = [np.asarray(picture.convert("L" if grey else "RGB").resize(size)) for picture in pictures]
-        return {"pixels": np.stack(pixels), "labels": np.asarray(rows["label"], dtype=np.int64)}
+        pixels = np.empty(0, dtype=np.uint8)
+        for place, picture in enumerate(pictures):
+            one = resized(picture.convert("L" if grey else "RGB"), processor)
+            if not place:
+                pixels = np.empty((len(pictures), *one.shape), dtype=np.uint8)
+            pixels[place] = one
+            pictures[place] = None  # decoded, it is held twice
+        scale, shift = scaling(processor)
+        return {"pixels": pixels, "labels": np.asarray(rows["label"], dtype=np.int64), "scale": scale, "shift": shift}
 
     def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
         import numpy as np
@@ -132,7 +144,8 @@ class ImageClassification(Task):
         if epoch is not None and settings["augment"] != "none":
             random = np.random.default_rng([settings["seed"], epoch, int(indices[0])])
             pixels = augment(pixels, settings["augment"], random)
-        return {"pixel_values": tensor(pixels), "labels": torch.from_numpy(np.ascontiguousarray(labels))}
+        values = tensor(pixels, arrays["scale"], arrays["shift"])
+        return {"pixel_values": values, "labels": torch.from_numpy(np.ascontiguousarray(labels))}
 
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
@@ -171,11 +184,10 @@ class ImageClassification(Task):
         import torch
         from PIL import Image as Pictures
 
-        picture = Pictures.open(io.BytesIO(inputs["image"]))
-        fitted, changed = fit(
-            picture, processor.size, getattr(model.config, "grey", False), getattr(model.config, "dark_ground", False)
-        )
-        pixels = tensor(np.array(fitted)[None])  # as in training; the processor does the same, more slowly
+        picture, config = Pictures.open(io.BytesIO(inputs["image"])), model.config
+        grey, dark, seen = (getattr(config, name, None) for name in ("grey", "dark_ground", "seen_size"))
+        fitted, changed = fit(picture, processor, bool(grey), bool(dark), seen)
+        pixels = tensor(np.array(fitted)[None], *scaling(processor))  # the processor does the same, more slowly
         training = model.training
         if training:  # going through all modules takes as long as some networks do
             model.eval()
@@ -190,6 +202,11 @@ class ImageClassification(Task):
             yield Note(changed)
 
 
+def _one_size(rows: Any) -> list[int] | None:
+    sizes = {_open(image).size for image in rows.select(range(min(len(rows), 200)))["image"]}
+    return list(sizes.pop()) if len(sizes) == 1 else None
+
+
 def _open(image: Any) -> Any:
     """A picture from a row: a PIL picture already, or the bytes of its file."""
     from PIL import Image as Pictures
@@ -201,15 +218,6 @@ def _png(picture: Any) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
-
-
-def tensor(pixels: Any) -> Any:
-    """uint8 (n, height, width[, 3]) -> float32 (n, 3, height, width) in [-1, 1], as the processor does it."""
-    import torch
-
-    values = torch.from_numpy(pixels)
-    values = values[:, None].expand(-1, 3, -1, -1) if values.ndim == 3 else values.permute(0, 3, 1, 2)
-    return values.to(torch.float32).div_(127.5).sub_(1.0)
 
 
 def augment(pixels: Any, kind: str, random: Any) -> Any:
@@ -229,36 +237,40 @@ def augment(pixels: Any, kind: str, random: Any) -> Any:
     return moved
 
 
-def fit(picture: Any, size: Mapping, grey: bool, dark_ground: bool) -> tuple[Any, Words | None]:
+def fit(
+    picture: Any, processor: Any, grey: bool, dark_ground: bool, seen_size: Sequence[int] | None = None
+) -> tuple[Any, Words | None]:
     """The picture as the model's training pictures looked, and what was done to it, None for nothing.
 
     A drawing or a photo on white, for a model of grey pictures on black: inverted, cut to what is on it,
-    made square and scaled down.
+    made square and scaled down. Not so one of `seen_size`, (width, height), as those had that were trained on.
     """
     from PIL import Image as Pictures
     from PIL import ImageOps
 
-    width, height = size["width"], size["height"]
     mode = "L" if grey else "RGB"
     picture = _eight_bits(ImageOps.exif_transpose(picture))
-    if picture.size == (width, height) and picture.mode in ("L", "RGB"):
+    height, width = side(processor)
+    plain = picture.mode in ("L", "RGB")
+    if plain and picture.size == (width, height) and squeezes(processor):
         return picture.convert(mode), None
-    picture.thumbnail((SEEN, SEEN))
-    picture = picture.convert("RGBA")
-    ground = Pictures.new("RGBA", picture.size, "black" if dark_ground else "white")
-    picture = Pictures.alpha_composite(ground, picture).convert(mode)
     done = _(
         "This is the picture as the model sees it: brought to {width} x {height} pixels.", width=width, height=height
     )
-    if grey and dark_ground:
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        ground = Pictures.new("RGBA", picture.size, "black" if dark_ground else "white")
+        picture = Pictures.alpha_composite(ground, picture)
+    picture = picture.convert(mode)
+    if grey and dark_ground and not (plain and picture.size == tuple(seen_size or ())):
+        picture.thumbnail((SEEN, SEEN))
         picture = _cut_out(picture)
         done = _(
             "This is the picture as the model sees it: cut out, bright on dark, and brought to {width} x {height} pixels.",
             width=width,
             height=height,
         )
-    smoothly = Pictures.Resampling.BOX if picture.width > width else Pictures.Resampling.BICUBIC
-    return picture.resize((width, height), smoothly), done
+    return Pictures.fromarray(resized(picture, processor)), done
 
 
 def _eight_bits(picture: Any) -> Any:

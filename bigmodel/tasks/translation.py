@@ -125,27 +125,40 @@ class Translation(Task):
         return train_tokenizer(texts, "bpe", settings["vocabulary"])
 
     def facts(self, rows: Any, processor: Any, settings: Mapping) -> dict:
+        """start: what the decoder of a pretrained network begins with; first: the token that every translation of it
+        begins with, that of its language, None where there is none."""
+        from bigmodel.data.tokenizers import marks
+
         return {
             "vocabulary": len(processor),
             "pad": processor.pad_token_id,
             "end": processor.eos_token_id,
             "longest": settings["sentence_length"] + 32,
+            "start": processor.init_kwargs.get("decoder_start_token_id"),
+            "first": next(iter(marks(processor, written=True).before), None),
         }
 
     def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
-        """Sentences of both sides as one stream each with offsets, every sentence closed by the end token."""
+        """Sentences of both sides as one stream each with offsets, every sentence between the marks of its tokenizer:
+        closed by the end token, those of a pretrained network of many languages with their language too."""
         import numpy as np
 
+        from bigmodel.data.tokenizers import marks
+
         sides = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
+        prefix = processor.init_kwargs.get("source_prefix", "")  # of a pretrained T5: what it is to do
         ids: tuple[list, list] = [], []
         for start in range(0, len(rows), ENCODED):
             part = slice(start, start + ENCODED)
-            ids[0].extend(processor(list(rows[sides[0]][part]), add_special_tokens=False)["input_ids"])
+            read = [prefix + text for text in rows[sides[0]][part]]
+            ids[0].extend(processor(read, add_special_tokens=False)["input_ids"])
             ids[1].extend(processor(text_target=list(rows[sides[1]][part]), add_special_tokens=False)["input_ids"])
-        longest = settings["sentence_length"] - 1
+        longest = settings["sentence_length"]
+        room = longest + (len(processor(prefix, add_special_tokens=False)["input_ids"]) if prefix else 0)
         arrays = {"start": np.asarray(processor.init_kwargs.get("decoder_start_token_id", 0))}  # of a pretrained one
-        for side, sentences in zip(("source", "target"), ids, strict=True):
-            closed = [[*sentence[:longest], processor.eos_token_id] for sentence in sentences]
+        for side, sentences, most in zip(("source", "target"), ids, (room, longest), strict=True):
+            around = marks(processor, written=side == "target")
+            closed = [around.around(sentence, most) for sentence in sentences]
             arrays[side] = np.concatenate([np.asarray(one, dtype=np.int32) for one in closed])
             arrays[f"{side}_offsets"] = np.cumsum([0, *map(len, closed)])
         return arrays
@@ -214,8 +227,10 @@ class Translation(Task):
         import numpy as np
         import torch
 
+        from bigmodel.data.tokenizers import marks
         from bigmodel.evaluation.translation import bleu_and_chrf
 
+        written = marks(processor, written=True)
         device = next(model.parameters()).device
         total = len(arrays["source_offsets"]) - 1
         chosen = np.arange(total) if count is None else np.random.default_rng(0).permutation(total)[:count]
@@ -232,8 +247,10 @@ class Translation(Task):
                     do_sample=False,
                     max_length=min(2 * source.shape[1] + 16, getattr(model.config, "max_position_embeddings", LONGEST)),
                 )
-            answers += processor.batch_decode(ids, skip_special_tokens=True)
-            references += processor.batch_decode(_gather(arrays, "target", part)[0], skip_special_tokens=True)
+            for texts, found in ((answers, ids), (references, _gather(arrays, "target", part)[0])):
+                texts += processor.batch_decode(
+                    [written.without(one) for one in found.tolist()], skip_special_tokens=True
+                )
         return bleu_and_chrf(answers, references)
 
     def passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:

@@ -1,0 +1,151 @@
+"""Each class of base that is let in: through the gate, fine-tuned, kept, and opened by plain transformers."""
+
+import io
+import json
+
+import pytest
+import torch
+from conftest import learn
+from small_bases import PAIRS, PICTURES, FewPairs, FewPictures
+
+from bigmodel.bases import languages, store
+from bigmodel.core import catalog
+from bigmodel.core.errors import Refusal
+from bigmodel.core.events import FINISHED
+from bigmodel.core.spec import RunSpec
+from bigmodel.training.precision import Pace
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A home whose bases are made when they are asked for."""
+    return tmp_path_factory.mktemp("bases")
+
+
+@pytest.fixture(autouse=True)
+def known(place, monkeypatch):
+    few = {one.name: one for one in (FewPairs(place), FewPictures(place))}
+    catalog.bring("dataset", lambda: few)
+    store.bring(place)
+    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: Pace("fp32", 1, {"fp32, 1": 0.1}))
+    yield
+    catalog.bring("dataset", dict)
+
+
+def base(place, kind):
+    if kind not in store.known(place):
+        folder = place / "made" / kind
+        folder.mkdir(parents=True)
+        torch.manual_seed(1)
+        made = {**PAIRS, **PICTURES}[kind](folder)
+        made.save_pretrained(folder)
+        store.take_in(place, folder, [place], title=kind, source="made here", name=kind)
+    return store.known(place)[kind]
+
+
+def spec(place, kind, **settings):
+    task, dataset = ("translation", "few-pairs") if kind in PAIRS else ("image-classification", "few-pictures")
+    chosen = {"base": base(place, kind).name, "max_steps": 2, "batch_size": 4, "precision": "fp32", "device": "cpu"}
+    chosen |= {"sentence_length": 32} if kind in PAIRS else {"augment": "none"}
+    return RunSpec.check(
+        {"task": task, "architecture": "pretrained", "dataset": dataset, "settings": chosen | settings}
+    )
+
+
+def tuned(place, folder, kind, **settings):
+    """The model that a run has left."""
+    one = spec(place, kind, learning_rate=1e-2, **settings)
+    happened = learn(folder, place / "cache", one)
+    assert happened[-1].data.get("state") == FINISHED, happened[-1]
+    return folder / "model"
+
+
+@pytest.mark.parametrize("kind, method", [*((kind, "lora") for kind in PAIRS), ("t5", "full"), ("nllb", "full")])
+def test_a_translator_answers_in_plain_transformers_as_here(place, tmp_path, kind, method):
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    from bigmodel.inference.engine import Engine
+
+    folder = tuned(place, tmp_path, kind, method=method)
+    said = list(Engine(folder).answer({"text": "Open the file.", "beams": 1, "max_new_tokens": 12}))[-1].text
+    words, model = AutoTokenizer.from_pretrained(folder), AutoModelForSeq2SeqLM.from_pretrained(folder)
+    before = json.loads((folder / "tokenizer_config.json").read_text()).get("source_prefix", "")
+    asked = words(before + "Open the file.", return_tensors="pt")
+    written = model.generate(**asked, num_beams=1, do_sample=False, max_length=13)
+    plain = words.decode(written[0], skip_special_tokens=True).replace("__de__", "")
+    assert said.strip() == plain.strip() and not any("lora" in name for name, _weight in model.named_parameters())
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_the_loss_of_a_batch_is_that_of_the_library_for_the_same_pairs(place, kind):
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    from bigmodel.data.prepare import prepare
+    from bigmodel.training.losses import cross_entropy
+
+    one = spec(place, kind, method="full")
+    task, dataset = catalog.task(one.task), catalog.dataset(one.dataset)
+    data = prepare(task, catalog.architecture("pretrained"), dataset, one.settings, place / "cache")
+    batch = task.batch(data.arrays["train"], [0, 1, 2], one.settings, None)
+    labels, model = batch.pop("labels"), catalog.architecture("pretrained").model(data.facts, one.settings).eval()
+
+    folder = base(place, kind).folder
+    codes = languages.codes(folder)
+    named = {f"{side}_lang": languages.named(code, codes) for side, code in (("src", "en"), ("tgt", "de")) if codes}
+    words, plain = AutoTokenizer.from_pretrained(folder, **named), AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    rows = dataset.rows()["train"][:3]
+    before = "translate English to German: " if kind == "t5" else ""
+    most = 32 + len(words(before, add_special_tokens=False)["input_ids"])
+    shaped = {"padding": True, "truncation": True, "return_tensors": "pt"}
+    asked = words([before + text for text in rows["source"]], max_length=most, **shaped)
+    wanted = words(text_target=rows["target"], max_length=32, **shaped)["input_ids"]
+    with torch.no_grad():
+        theirs = plain(**asked, labels=wanted.masked_fill(wanted == words.pad_token_id, -100)).loss
+        ours = cross_entropy(model(**batch).logits, labels)
+    assert abs(float(theirs - ours)) < 1e-5
+
+
+def test_a_language_that_a_base_does_not_know_is_refused(place):
+    with pytest.raises(Refusal, match="does not know the language fi"):
+        spec(place, "nllb", target_language="fi")
+    assert spec(place, "nllb", target_language="zh").settings["target_language"] == "zh"
+
+
+def test_the_other_way_round_the_languages_change_places(place, tmp_path):
+    folder = tuned(place, tmp_path, "nllb", direction="reverse", method="head")
+    kept = json.loads((folder / "tokenizer_config.json").read_text())
+    assert (kept["src_lang"], kept["tgt_lang"]) == ("deu_Latn", "eng_Latn")
+
+
+@pytest.mark.parametrize("kind, method", [*((kind, "lora") for kind in PICTURES), ("resnet", "full"), ("vit", "full")])
+def test_a_classifier_of_pictures_sees_them_in_plain_transformers_as_here(place, tmp_path, kind, method):
+    from PIL import Image
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    from bigmodel.data.prepare import head
+    from bigmodel.inference.engine import Engine
+
+    folder = tuned(place, tmp_path, kind, method=method)
+    png = head(catalog.dataset("few-pictures"), "test", 1)[0]["image"]["bytes"]
+    said = next(iter(Engine(folder).answer({"image": png})))
+    seen = AutoImageProcessor.from_pretrained(folder)(Image.open(io.BytesIO(png)), return_tensors="pt")
+    with torch.no_grad():
+        logits = AutoModelForImageClassification.from_pretrained(folder)(**seen).logits[0]
+    here = dict(zip(said.names, said.values, strict=True))
+    assert torch.allclose(logits.softmax(-1), torch.tensor([here["dark"], here["bright"]]), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_what_is_trained_on_is_what_the_own_processor_of_a_base_makes(place, kind):
+    from PIL import Image
+    from transformers import AutoImageProcessor
+
+    from bigmodel.data.prepare import prepare
+
+    one = spec(place, kind)
+    task, dataset = catalog.task(one.task), catalog.dataset(one.dataset)
+    data = prepare(task, catalog.architecture("pretrained"), dataset, one.settings, place / "cache")
+    ours = task.batch(data.arrays["train"], [0, 1, 2], one.settings, None)["pixel_values"]
+    pictures = [Image.open(io.BytesIO(one["bytes"])) for one in dataset.rows()["train"]["image"][:3]]
+    theirs = AutoImageProcessor.from_pretrained(base(place, kind).folder)(pictures, return_tensors="pt")["pixel_values"]
+    assert ours.shape == theirs.shape and torch.allclose(ours, theirs, atol=1e-4)
