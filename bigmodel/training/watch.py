@@ -249,18 +249,19 @@ class Watch:
 
     def _write_model(self, step: int, metrics: Mapping) -> None:
         """A folder that plain transformers opens, with a page of our own about where it comes from."""
+        kept = catalog.architecture(self.spec.architecture).export(self.model)
         about = {
             "spec": self.spec.to_json(),
             "step": step,
             "metrics": dict(metrics),
             "validation": dict(self.best_metrics) if step == self.best_step else {},
             "before": dict(self.before),
-            "parameters": sum(weight.numel() for weight in self.model.parameters()),
+            "parameters": sum(weight.numel() for weight in kept.parameters()),  # without adapters, which are merged
             "created": time.time(),
         }
 
         def write(staging: Path) -> None:
-            catalog.architecture(self.spec.architecture).export(self.model).save_pretrained(staging)
+            kept.save_pretrained(staging)
             self.data.processor.save_pretrained(staging)
             (staging / "bigmodel.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
 

@@ -60,7 +60,7 @@ def bring_base(task: Task) -> None:
     if new:
         st.success(_("{model} is here, and chosen.", model=plain(new)), icon=":material/check_circle:")
     label = _("Bring another pretrained model") if not none else _("Bring a pretrained model")
-    with st.expander(label, icon=":material/download:", expanded=bool(source) or none):
+    with st.expander(label, icon=":material/download:", expanded=bool(source or none or studio().fetchings())):
         if source:
             _brought(source, task)
         elif not _others(task):

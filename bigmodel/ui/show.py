@@ -35,6 +35,8 @@ def show(blocks: Sequence[Block], key: str, done: bool = True, scores: int = SHO
 
 def _prose(block: Prose, key: str, done: bool) -> None:
     prose(block.text, key=key, prompt=block.prompt, done=done or block.done)
+    if (done or block.done) and not block.text:
+        st.caption(_("Nothing more: for this model the text ends here."))
     if (done or block.done) and block.tokens and block.seconds > 0:
         rate = f"{block.tokens / block.seconds:.0f}"
         st.caption(_("{tokens} tokens, {rate} a second", tokens=block.tokens, rate=rate))
