@@ -89,8 +89,9 @@ def way_for(parameters: float, memory: int) -> str:
 
 
 def suited(head: str, memory: int) -> list[tuple[Suggestion, str]]:
-    """(suggestion, how it can be trained with so many bytes of memory)."""
+    """(suggestion, how it can be trained with so many bytes of memory), those made for this kind of task first."""
     chosen = [
         one for one in SUGGESTIONS if one.head == head or (head, one.head) == ("text-classification", "causal-lm")
     ]
+    chosen.sort(key=lambda one: one.head != head)
     return [(one, way_for(one.millions * 10**6, memory)) for one in chosen]

@@ -16,7 +16,8 @@ from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
 
 LOOK_SECONDS = 0.5
-SOURCE, LOOKED, NEW = "base.source", "base.looked", "base.new"  # what this person is bringing, asked about, has brought
+# what this person is bringing, has asked about, has brought; whether they are still looking
+SOURCE, LOOKED, NEW, OPEN = "base.source", "base.looked", "base.new", "base.open"
 
 
 # -- which one is chosen ---------------------------------------------------------------------------------
@@ -60,7 +61,9 @@ def bring_base(task: Task) -> None:
     if new:
         st.success(_("{model} is here, and chosen.", model=plain(new)), icon=":material/check_circle:")
     label = _("Bring another pretrained model") if not none else _("Bring a pretrained model")
-    with st.expander(label, icon=":material/download:", expanded=bool(source or none or studio().fetchings())):
+    with st.expander(
+        label, icon=":material/download:", expanded=bool(none or studio().fetchings() or st.session_state.get(OPEN))
+    ):
         if source:
             _brought(source, task)
         elif not _others(task):
@@ -71,7 +74,7 @@ def _others(task: Task) -> bool:
     """What is being fetched already, by this person before the page was loaded anew or by another one."""
     running = studio().fetchings()
     for work in running[:1]:
-        st.session_state[SOURCE] = work.request["source"]
+        st.session_state.update({SOURCE: work.request["source"], OPEN: True})
         _brought(work.request["source"], task)
     return bool(running)
 
@@ -97,7 +100,7 @@ def _ask(task: Task) -> None:
         st.caption(plain(source))
     label = _("Take it in") if _is_path(source) else _("Look at it")
     if st.button(label, icon=":material/arrow_forward:", disabled=not source or studio().read_only, key="base.look"):
-        st.session_state[SOURCE] = source
+        st.session_state.update({SOURCE: source, OPEN: True})
         st.rerun()
 
 
@@ -182,7 +185,7 @@ def _offer(offer: Mapping, arrived: int, source: str, task: Task) -> None:
             with refusals():
                 studio().bring_base(source, offer["revision"])
                 st.rerun()
-        if st.button(_("Another one"), icon=":material/arrow_back:", key="base.back"):
+        if st.button(_("Choose another"), icon=":material/arrow_back:", key="base.back"):
             _forget()
             st.rerun()
 
@@ -228,6 +231,7 @@ def _ended(work: Fetching, source: str, task: Task) -> None:
     base = next((one for one in studio().bases() if one.name == name), None)
     studio().forget_fetching(source)
     _forget()
+    st.session_state.pop(OPEN, None)
     if base is not None:
         st.session_state[NEW] = say(base.title)
         if task.head in base.heads:
@@ -245,7 +249,7 @@ def _again(source: str, work: Fetching | None) -> None:
                     studio().forget_fetching(source)
                     studio().bring_base(source, work.request.get("revision", ""))
                 st.rerun()
-        if st.button(_("Another one"), icon=":material/arrow_back:", key="base.other"):
+        if st.button(_("Choose another"), icon=":material/arrow_back:", key="base.other"):
             studio().forget_fetching(source)
             _forget()
             st.rerun()
