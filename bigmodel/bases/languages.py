@@ -34,20 +34,24 @@ SAMPLE = 200  # texts that say which language a column is in
 SHOWN = 12  # languages of a refusal
 
 
-@cache
 def tokenizer_class(folder: Path) -> str:
     """As transformers names it, without the ending that older versions gave to the fast ones."""
     return str(_read(folder / "tokenizer_config.json").get("tokenizer_class") or "").removesuffix("Fast")
 
 
-@cache
 def codes(folder: Path) -> tuple[str, ...]:
     """A base's own names of the languages that it marks; () for one that marks none, or whose files do not say."""
     if tokenizer_class(folder) not in MANY:
         return ()
-    config = _read(folder / "tokenizer_config.json")
-    found = _codes(config, _read(folder / "special_tokens_map.json"))
-    return found or _codes(_read(folder / "tokenizer.json"))  # of many megabytes, and seldom needed
+    found = _codes(_read(folder / "tokenizer_config.json"), _read(folder / "special_tokens_map.json"))
+    words = folder / "tokenizer.json"
+    return found or (_in_words(words, words.stat().st_mtime_ns) if words.exists() else ())
+
+
+@cache
+def _in_words(words: Path, written: int) -> tuple[str, ...]:
+    """A file of many megabytes, read once as long as it is the same."""
+    return _codes(_read(words))
 
 
 def _codes(*objects: Mapping) -> tuple[str, ...]:
