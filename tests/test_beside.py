@@ -1,0 +1,152 @@
+"""Base models as a person meets them: looked at, fetched, fine-tuned, and held against what has become of them."""
+
+import json
+
+import pytest
+from conftest import wait_for
+from hub_server import Hub
+from test_pages import buttons, leave, visit
+
+from bigmodel.bases import store
+from bigmodel.bases.store import STARTERS
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
+from bigmodel.studio import Studio
+from bigmodel.ui import state
+from bigmodel.ui.beside import held_out
+
+FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+SETTINGS = {"base": "tiny", "method": "lora"}
+ABOUT = {
+    "step": 3, "metrics": {"loss": 3.0}, "validation": {"loss": 3.1}, "before": {"loss": 9.0}, "parameters": 7, "created": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def poet():
+    """The files of a real small model that writes verse, as somebody would offer them."""
+    return {one.name: one.read_bytes() for one in (STARTERS / "poet").iterdir() if one.name in FILES}
+
+
+@pytest.fixture
+def desk(home):
+    yield state.studio()
+    leave()
+
+
+@pytest.fixture
+def base(home, tmp_path, poet):
+    """A base that was brought, named 'tiny'."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for name, data in poet.items():
+        (folder / name).write_bytes(data)
+    return store.take_in(home, folder, [folder], title="Tiny", source="folder: elsewhere", name="tiny", licence="MIT")
+
+
+@pytest.fixture
+def tuned(home, base, desk):
+    """A run that says it was fine-tuned from that base; its weights are the base's."""
+    spec = RunSpec("text-generation", "pretrained", "prose_zh", SETTINGS)
+    return _made(home, base, desk, spec)
+
+
+def _made(home, base, desk, spec):
+    run = desk.launch(RunSpec.check(spec.to_json()))
+    model = home / "runs" / run / "model"
+    model.mkdir()
+    for file in base.folder.iterdir():
+        if file.name in FILES:
+            (model / file.name).write_bytes(file.read_bytes())
+    (model / "bigmodel.json").write_text(json.dumps(ABOUT | {"spec": spec.to_json()}))
+    return run
+
+
+def test_a_fine_tuned_model_stands_beside_its_base_unless_somebody_else_is_chosen(tuned):
+    app = visit("try", model=tuned)
+    assert not app.exception and not app.error
+    assert app.selectbox(f"try.beside.{tuned}").value == "base:tiny" and "beside" not in app.query_params
+    app.selectbox(f"try.beside.{tuned}").set_value("none").run()
+    assert "none" in app.query_params["beside"]
+    app = visit("try", "zh", model=tuned, beside="starter:poet")
+    assert not app.exception and app.selectbox(f"try.beside.{tuned}").value == "starter:poet"
+    assert len(visit("try", model=tuned, beside="starter:classifier").error) == 1, "it has learnt another task"
+
+
+def test_both_answer_the_same_question_with_the_same_seed(tuned):
+    app = visit("try", model=tuned)
+    app.number_input(f"try.{tuned}.max_new_tokens").set_value(5)
+    app.button("try.ask").click().run()
+    (one,) = app.session_state["rounds"][tuned]
+    wait_for(lambda: all(answer.state == "done" for answer in one.answers.values()))
+    mine, its = one.answers[tuned].blocks[-1], one.answers["base:tiny"].blocks[-1]
+    assert mine.text == its.text and mine.tokens == its.tokens, "the weights are the same here"
+    app.selectbox(f"try.beside.{tuned}").set_value("starter:poet").run()
+    assert "starter:poet" in one.answers and not app.exception, "who is chosen later answers too"
+
+
+def test_held_out_figures_are_those_of_the_same_rows(tuned, desk):
+    model, base, poet = desk.model(tuned), desk.base_behind(tuned), desk.model("starter:poet")
+    assert held_out(model, base) == ({"loss": 3.1}, {"loss": 9.0})
+    assert held_out(base, model) == ({"loss": 9.0}, {"loss": 3.1})
+    assert held_out(model, poet) == ({}, {}), "they were measured on other data"
+
+
+def test_a_base_without_the_head_says_why_it_cannot_stand_beside(base, desk, home):
+    spec = RunSpec("text-classification", "pretrained", "trivia_en", SETTINGS)
+    run = _made(home, base, desk, spec)
+    with pytest.raises(Refusal, match="no head for the answers of this task"):
+        desk.base_behind(run)
+    app = visit("try", model=run)
+    assert not app.exception and not app.error and f"try.beside.{run}" not in {one.key for one in app.selectbox}
+    assert any("no head" in text.value for text in app.caption)
+
+
+def test_a_base_that_has_gone_leaves_the_model_to_be_tried_alone(tuned, desk):
+    desk.stop(tuned)
+    desk.delete_base("tiny")
+    app = visit("try", "zh", model=tuned)
+    assert not app.exception and not app.error
+    assert app.selectbox(f"try.beside.{tuned}").value == "none"
+
+
+def test_fine_tuning_a_base_leads_to_a_filled_in_form_and_stays_when_the_data_change(base):
+    app = visit("models")
+    app.button("base.tune.tiny").click().run()
+    app = visit("train", base="tiny")
+    assert not app.exception and "base" not in app.query_params
+    assert app.selectbox("train.text-generation.poetry_zh.pretrained.base").value == "tiny"
+    app.selectbox("train.text-generation.poetry_zh.pretrained.base").set_value("poet").run()
+    app.session_state["train.dataset.text-generation"] = "prose_zh"
+    app.run()
+    assert app.selectbox("train.text-generation.prose_zh.pretrained.base").value == "poet"
+    assert len(visit("train", "zh", base="nothing").error) == 1
+
+
+def test_what_a_run_has_made_becomes_a_base_once(tuned, desk):
+    assert desk.as_base("starter:poet") == "poet" and desk.as_base(tuned) == ""
+    name = desk.bring_base(f"run:{tuned}").wait()["base"]
+    assert desk.as_base(tuned) == name and store.whole(store.one(desk.home, name))
+    assert desk.model(f"base:{name}").metrics == {"loss": 3.0}, "what is known of it goes along"
+
+
+def test_a_base_is_looked_at_before_it_is_fetched_and_then_chosen(desk, poet, monkeypatch):
+    with Hub({"org/poet": poet}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        app = visit("train", task="text-generation", architecture="pretrained", dataset="prose_zh")
+        app.session_state["base.source"] = "org/poet"
+        wait_for(lambda: "base.fetch" in buttons(app.run()))
+        assert not any("model.safetensors" in one for one in hub.asked), "only looked at"
+        assert any("apache" in str(table.value) for table in app.table)
+        hub.cut["model.safetensors"] = 1_000_000
+        app.button("base.fetch").click().run()
+        wait_for(lambda: "base.again" in buttons(app.run()))
+        assert len(app.error) == 1
+        hub.cut.clear()
+        app.button("base.again").click().run()
+        wait_for(lambda: app.run().session_state["base.of.text-generation"] not in ("", "poet"))
+    (own,) = [one for one in Studio(desk.home).bases() if not one.included]
+    assert app.selectbox("train.text-generation.prose_zh.pretrained.base").value == own.name
+    assert any(0 < start <= 1_000_000 for name, start in hub.ranges if name == "model.safetensors"), (
+        "gone on from there"
+    )
