@@ -149,3 +149,19 @@ def test_what_is_trained_on_is_what_the_own_processor_of_a_base_makes(place, kin
     pictures = [Image.open(io.BytesIO(one["bytes"])) for one in dataset.rows()["train"]["image"][:3]]
     theirs = AutoImageProcessor.from_pretrained(base(place, kind).folder)(pictures, return_tensors="pt")["pixel_values"]
     assert ours.shape == theirs.shape and torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_text_longer_than_a_base_has_positions_for_is_refused(place):
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    folder = place / "made" / "roberta"
+    folder.mkdir(parents=True)
+    PAIRS["bart"](folder)  # its words
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = RobertaConfig(**sizes, vocab_size=400, max_position_embeddings=66, pad_token_id=1)
+    RobertaForSequenceClassification(config).save_pretrained(folder)
+    store.take_in(place, folder, [place], title="roberta", source="made here", name="roberta")
+    asked = {"task": "text-classification", "architecture": "pretrained", "dataset": "trivia_en"}
+    with pytest.raises(Refusal, match="reads at most 64 tokens"):
+        RunSpec.check(asked | {"settings": {"base": "roberta", "text_length": 65}})
+    assert RunSpec.check(asked | {"settings": {"base": "roberta", "text_length": 64}}).settings["base"] == "roberta"

@@ -171,7 +171,8 @@ class Pretrained(Architecture):
                 what = _("{base} reads at most {longest} tokens.", base=base.title, longest=base.longest)
                 raise Refusal(what, do=_("Give at most {maximum}.", maximum=base.longest - before), field=name)
         for name in ("source_language", "target_language"):
-            languages.refuse_unknown(settings.get(name, ""), languages.codes(base.folder), base.title, name)
+            if settings.get(name):
+                languages.refuse_unknown(settings[name], languages.codes(base.folder), base.title, name)
         if settings["quantize"] != "none" and settings["method"] != "lora":
             what = _("Weights of 8 or 4 bits cannot be trained themselves.")
             raise Refusal(what, do=_("Choose LoRA, or 'As they are' for the frozen weights."), field="quantize")

@@ -10,10 +10,12 @@ CAUSAL, PAIRS, PICTURES, TEXTS = "causal-lm", "seq2seq-lm", "image-classificatio
 
 @dataclass(frozen=True)
 class Family:
-    """heads: what it can be asked for. `reads_at_most`: name of the config's longest input, '' where there is no bound."""
+    """heads: what it can be asked for. `reads_at_most`: name of the config's longest input, '' where there is no bound;
+    `unused`: so many of its positions are never a token's."""
 
     heads: frozenset[str]
     reads_at_most: str = "max_position_embeddings"
+    unused: int = 0
 
 
 _WRITERS = frozenset({CAUSAL, TEXTS})
@@ -34,9 +36,10 @@ FAMILIES: Mapping[str, Family] = (
     | {
         name: Family(_READERS)
         for name in (
-            "bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "deberta-v2", "mpnet", "modernbert",
+            "bert", "distilbert", "albert", "electra", "deberta-v2", "modernbert",
         )
     }
+    | {name: Family(_READERS, unused=2) for name in ("roberta", "xlm-roberta", "mpnet")}  # begin behind the padding's
     | {name: Family(_TRANSLATORS) for name in ("marian", "bart", "mbart", "m2m_100", "pegasus")}
     | {name: Family(_TRANSLATORS, "") for name in ("t5", "mt5", "umt5")}
     | {
