@@ -154,7 +154,18 @@ OUTSIDE = '<!DOCTYPE t [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
 @cache
 def broken() -> dict[str, bytes]:
     """Name -> content of every broken file."""
-    return _tables() | _json() | _texts() | _xml() | _packed() | _pictures() | _parquets() | _empty() | _others()
+    return (
+        _tables()
+        | _json()
+        | _dialogues()
+        | _texts()
+        | _xml()
+        | _packed()
+        | _pictures()
+        | _parquets()
+        | _empty()
+        | _others()
+    )
 
 
 def _empty() -> dict[str, bytes]:
@@ -223,6 +234,37 @@ def _json() -> dict[str, bytes]:
         + b'{"messages": [{"role": "user", "content": "Bye"}, {"role": "assistant", "content": "See you"}]}\n'
         + b'{"messages": [{"role": "user", "content": "Why"}, {"role": "assistant", "content": "Because"}]}\n'
         + b'{"messages": [{"role": "user", "content": "Nobody answers"}]}\n{"messages": []}\n{"messages": [{"role": "ghost", "content": "x"}]}\n',
+    }  # fmt: skip
+
+
+def _said(*turns: tuple[str, object]) -> bytes:
+    """A line with a conversation of these messages."""
+    return json.dumps({"messages": [{"role": who, "content": what} for who, what in turns]}).encode() + b"\n"
+
+
+def _dialogues() -> dict[str, bytes]:
+    """Conversations of every common form, some of which cannot be learnt from."""
+    good = b"".join(_said(("user", f"Question {n}"), ("assistant", f"Answer {n}")) for n in range(6))
+    alpaca = [
+        {"instruction": f"Say the number {n}.", "input": "" if n % 2 else "in words", "output": f"It is {n}."}
+        for n in range(8)
+    ]
+    share = [
+        {"conversations": [{"from": "human", "value": f"Hi {n}"}, {"from": "gpt", "value": f"Hello {n}"}]}
+        for n in range(8)
+    ]
+    pairs = "".join(f"What is {n} and {n}?,It is {2 * n}.\n" for n in range(8))
+    return {
+        "no_list.jsonl": good + b'{"messages": "hello"}\n{"messages": 5}\n{"messages": {"role": "user", "content": "a"}}\n{"messages": ["a", 1]}\n',
+        "unknown_role.jsonl": good + _said(("ghost", "Boo"), ("assistant", "Oh")) + _said(("user", "A"), ("assistent", "B")),
+        "empty_answer.jsonl": good + _said(("user", "A"), ("assistant", "")) + _said(("user", " "), ("assistant", "B")) + _said(("user", "A"), ("assistant", None)),
+        "no_answer.jsonl": good + _said(("user", "Is somebody there?")) + _said(("system", "Be kind."), ("user", "Hello?")),
+        "wrong_order.jsonl": good + _said(("assistant", "I begin"), ("user", "No")) + _said(("user", "A"), ("user", "B"), ("assistant", "C"))
+        + _said(("user", "A"), ("system", "Late"), ("assistant", "C")),
+        "control_in_answer.jsonl": good + _said(("user", "A"), ("assistant", "a\u0000b")),
+        "alpaca.json": json.dumps([*alpaca, {"instruction": "Say nothing.", "input": "", "output": ""}, {"instruction": None, "output": "x"}, {"input": "x"}]).encode(),
+        "sharegpt.json": json.dumps([*share, {"conversations": []}, {"conversations": [{"from": "gpt", "value": "I begin"}]}, {"conversations": [{"value": "who?"}]}]).encode(),
+        "questions.csv": f"question,answer\n{pairs}only a question,\n,only an answer\n".encode(),
     }  # fmt: skip
 
 

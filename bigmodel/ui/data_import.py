@@ -15,17 +15,31 @@ from bigmodel.studio import Found, Job, Parcel, Plan, imports, plans, title_of
 from bigmodel.ui import amounts, places
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.picture import enlarged
+from bigmodel.ui.spoken import spoken
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
 
 TICK = 0.5  # seconds between two looks at a file that is being read
-ORDER = ("image", "text", "label", "source", "target", "messages")  # in which columns are shown
+ORDER = (
+    "image",
+    "text",
+    "label",
+    "source",
+    "target",
+    "messages",
+    "question",
+    "context",
+    "answer",
+    "system",
+    "history",
+)  # in which columns are shown
 SUITS = {  # in the order in which they are offered
     ("text",): words("Texts"),
     ("label", "text"): words("Texts with a class"),
     ("source", "target"): words("Texts with their translation"),
     ("image", "label"): words("Pictures with a class"),
     ("messages",): words("Conversations"),
+    ("answer", "question"): words("Questions or instructions with their answers"),
 }
 
 
@@ -129,7 +143,8 @@ def _roles(found: Found, key: str) -> Plan | None:
     st.header(_("What can be learnt from it"))
     names = list(found.columns)
     fitting = [one for one in SUITS if len(one) <= len(names)]
-    first = tuple(sorted(found.plan.roles))
+    planned = set(found.plan.roles)
+    first = next((one for one in fitting if set(one) <= planned <= {*one, *plans.further(one)}), tuple(sorted(planned)))
     if not names or not fitting:
         st.warning(_("No column holds texts, pictures or conversations."), icon=":material/warning:")
         return None
@@ -149,13 +164,18 @@ def _roles(found: Found, key: str) -> Plan | None:
                 continue
             with grid.cell():
                 chosen[role] = _column(role, found, names, key)
+        for role in plans.further(suits) if len(names) > len(suits) else ():
+            with grid.cell():
+                chosen[role] = _column(role, found, ["", *names], key)
     return _checked(found, {role: name for role, name in chosen.items() if name})
 
 
 def _column(role: str, found: Found, names: list[str], key: str) -> str:
     known = found.plan.roles.get(role)
     place = names.index(known) if known in names else None
-    said = lambda name: f"{name}  ·  {_example(found.columns[name])}"  # noqa: E731
+    if names[0] == "" and place is None:
+        place = 0
+    said = lambda name: f"{name}  ·  {_example(found.columns[name])}" if name else _("none")  # noqa: E731
     return st.selectbox(
         say(plans.ROLES[role]),
         names,
@@ -173,7 +193,7 @@ def _example(column: Mapping) -> str:
 
 
 def _checked(found: Found, roles: Mapping[str, str]) -> Plan | None:
-    if set(roles) not in plans.TOGETHER:
+    if not plans.together(roles):
         st.caption(_("Choose a column for each."))
         return None
     try:
@@ -196,8 +216,11 @@ def _rows(found: Found, plan: Plan | None) -> None:
                 picture = enlarged(base64.b64decode(row["image"]["base64"]))
                 st.image(picture, caption=row["label"], width=76, alt=row["label"])
     else:
-        order = [role for role in ORDER if role in plan.roles]
-        rows = [{say(plans.ROLES[role]): row[role] for role in order} for row in found.preview]
+        order = [role for role in ORDER if role in plans.columns(plan.roles)]
+        rows = [
+            {say(plans.ROLES[role]): spoken(row[role]) if role == "messages" else row[role] for role in order}
+            for row in found.preview
+        ]
         st.dataframe(rows, hide_index=True, height="content", alt=_("The first rows of this file"))
     if found.aside:
         st.caption(_("Of the first rows these would be set aside:"))

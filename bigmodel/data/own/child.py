@@ -97,14 +97,14 @@ def look(request: dict, tell: Callable) -> dict:
 def import_rows(request: dict, tell: Callable) -> dict:
     """rows.parquet and aside.jsonl in the folder that was named; what was written, with the source's hash."""
     from bigmodel.data.own import writing
-    from bigmodel.data.own.plan import KINDS, Plan
+    from bigmodel.data.own.plan import Plan, columns
     from bigmodel.data.own.records import records
     from bigmodel.data.own.rows import rows
 
     plan, path, folder = Plan.check(request["plan"]), Path(request["path"]), Path(request["folder"])
     done, counts = [0], writing.Counts()
     stop = _telling(lambda: tell(done=done[0], rows=counts.rows, aside=counts.aside))
-    kinds = {role: KINDS[role] for role in plan.roles}
+    kinds = columns(plan.roles)
     written = writing.write(rows(records(path, plan, done), plan), folder, kinds, (plan.validation, plan.test), counts)
     stop()
     return written | {"languages": languages(folder / "rows.parquet", kinds)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 SPEAKERS = {
@@ -22,6 +23,9 @@ FOLLOWS: Mapping[str, frozenset[str]] = {
 }
 
 
+SHOWN_TURNS, SHOWN_CHARACTERS = 6, 200  # of a conversation in a preview
+
+
 def messages(value: Sequence) -> Iterator[tuple[str | None, object]]:
     """(role, text) of each message of a conversation; role None where it is not known. ValueError where a part of it
     is no message.
@@ -39,6 +43,25 @@ def messages(value: Sequence) -> Iterator[tuple[str | None, object]]:
             yield from zip(("user", "assistant"), one, strict=True)
         else:
             raise ValueError
+
+
+def parsed(text: str) -> object:
+    """What a cell of JSON holds; ValueError for what cannot be read, however deep it is."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("too deep") from error
+
+
+def asked(question: str, context: str = "") -> str:
+    """An instruction with what it is about."""
+    return f"{question}\n\n{context}" if context else question
+
+
+def short(row: str) -> str:
+    """The beginning of a conversation, as JSON again."""
+    turns = json.loads(row)[:SHOWN_TURNS]
+    return json.dumps([turn | {"content": turn["content"][:SHOWN_CHARACTERS]} for turn in turns], ensure_ascii=False)
 
 
 def _of_mapping(one: Mapping) -> Iterator[tuple[str | None, object]]:

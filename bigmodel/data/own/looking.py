@@ -12,9 +12,9 @@ from pathlib import Path
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.data.own import columnar, roles, rows
+from bigmodel.data.own import columnar, dialogues, roles, rows
 from bigmodel.data.own.broken import Broken
-from bigmodel.data.own.plan import TOGETHER, Found, Plan
+from bigmodel.data.own.plan import Found, Plan, together
 from bigmodel.data.own.recognise import Kind, kind_of
 from bigmodel.data.own.records import records
 from bigmodel.data.own.writing import told
@@ -37,7 +37,7 @@ def look(path: Path, name: str, corrected: Mapping | None = None) -> Found:
     chosen, split, why = _roles(plan, columns, fixed)
     plan = dataclasses.replace(plan, roles=chosen, split=split)
     size = _size(path)
-    whole = set(chosen) in TOGETHER
+    whole = together(chosen)
     preview, aside = _preview(taken, plan) if whole else ([], [])
     return Found(
         plan=plan,
@@ -154,7 +154,10 @@ def _preview(taken: list, plan: Plan) -> tuple[list[dict], list[dict]]:
             bad.append(told(one))
         elif len(good) < SHOWN:
             number, row = one
-            good.append({"row": number, **{role: _short(value) for role, value in row.items() if role != "split"}})
+            shown = {
+                role: _short(value) if role != "messages" else dialogues.short(value) for role, value in row.items()
+            }
+            good.append({name: value for name, value in ({"row": number} | shown).items() if name != "split"})
         if len(good) >= SHOWN and (len(bad) >= SHOWN or plan.format in ("pictures", "parquet")):
             break
     return good, bad[:SHOWN]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 
 from bigmodel.core.errors import Refusal
@@ -40,9 +40,15 @@ ROLES: Mapping[str, Words] = {
     "target": _("Translation"),
     "image": _("Picture"),
     "messages": _("Conversation"),
+    "question": _("Question or instruction"),
+    "context": _("Input to it"),
+    "answer": _("Answer"),
+    "system": _("System prompt"),
+    "history": _("Earlier turns"),
 }
 KINDS = {"text": "text", "label": "class", "source": "text", "target": "text", "image": "image", "messages": "text"}
-TOGETHER = ({"text"}, {"text", "label"}, {"source", "target"}, {"image", "label"}, {"messages"})
+TOGETHER = ({"text"}, {"text", "label"}, {"source", "target"}, {"image", "label"}, {"messages"}, {"question", "answer"})
+FURTHER = {"messages": ("system",), "question": ("context", "system", "history")}  # what may come to a role
 ENCODINGS = ("utf-8", "gb18030", "big5", "utf-16", "utf-32", "shift_jis", "euc_kr", "cp1252", "cp1251", "iso8859-1")
 LEAST_SHARE, LARGEST_SHARE = 0.01, 0.4  # of the rows, for validation and for test
 
@@ -92,6 +98,23 @@ class Plan:
             if not isinstance(getattr(plan, name), str):
                 raise _refused(name, getattr(plan, name), "...")
         return plan
+
+
+def together(roles: Iterable[str]) -> bool:
+    """Whether columns of these roles make rows that can be learnt from."""
+    roles = set(roles)
+    return any(needed <= roles <= needed | set(further(needed)) for needed in TOGETHER)
+
+
+def further(roles: Iterable[str]) -> tuple[str, ...]:
+    """Roles that may be given, too."""
+    return tuple(one for role in roles for one in FURTHER.get(role, ()))
+
+
+def columns(roles: Iterable[str]) -> dict[str, str]:
+    """The columns of the rows, with their kinds: questions and answers become conversations."""
+    roles = list(roles)
+    return {"messages": "text"} if {"answer", "messages"} & set(roles) else {role: KINDS[role] for role in roles}
 
 
 @dataclass(frozen=True)
@@ -167,7 +190,7 @@ def _check_roles(roles: object) -> None:
     if named and set(roles) == {"image"}:
         do = _("Put the pictures of each class into a folder of its own, or add a table that names them.")
         raise Refusal(_("Nothing says which class the pictures belong to."), do=do, field="roles")
-    if not named or set(roles) not in TOGETHER:
+    if not named or not together(roles):
         what = _("These roles do not make data that a model can learn from.")
         raise Refusal(what, do=_("Choose columns for one of: {options}.", options=options), field="roles")
     if len(set(roles.values())) < len(roles):

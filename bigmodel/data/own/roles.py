@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from bigmodel.core.words import Words, _
-from bigmodel.data.own.rows import SPEAKERS, SPLITS
+from bigmodel.data.own import dialogues
+from bigmodel.data.own.rows import SPLITS
 
 KNOWN: Mapping[str, frozenset[str]] = {
     "text": frozenset(["text", "content", "review", "sentence", "body", "document", "tweet", "comment", "message", "poem", "article", "passage", "abstract", "summary", "文本", "内容", "正文", "评论", "句子", "文章", "诗", "原文", "评价"]),
@@ -18,6 +19,11 @@ KNOWN: Mapping[str, frozenset[str]] = {
     "target": frozenset(["target", "tgt", "translation", "translated", "output", "trans", "译文", "目标", "翻译", "zh", "zho", "chinese", "中文", "汉语", "de", "deu", "german", "fr", "fra", "french", "es", "spanish", "ja", "japanese", "ru", "russian", "it", "ko", "pt", "法语", "德语", "日语"]),
     "image": frozenset(["image", "img", "picture", "photo", "file", "filename", "path", "图片", "图像", "文件名"]),
     "messages": frozenset(["messages", "conversation", "conversations", "dialog", "dialogue", "turns", "chat", "对话"]),
+    "question": frozenset(["instruction", "instructions", "prompt", "question", "query", "ask", "指令", "问题", "提问", "问", "提示"]),
+    "context": frozenset(["input", "context", "输入", "背景"]),
+    "answer": frozenset(["output", "response", "answer", "completion", "reply", "chosen", "回答", "答案", "回复", "答", "输出"]),
+    "system": frozenset(["system", "系统"]),
+    "history": frozenset(["history", "历史"]),
     "split": frozenset(["split", "set", "part", "fold", "partition", "subset", "划分"]),
 }  # fmt: skip
 LANGUAGE = frozenset(["en", "eng", "english", "英文", "英语", "zh", "zho", "cn", "chinese", "中文", "汉语", "de", "deu", "german", "fr", "fra", "french", "es", "spanish", "ja", "jp", "japanese", "ru", "russian", "it", "italian", "ko", "korean", "pt", "portuguese", "ar", "arabic", "法语", "德语", "日语", "韩语", "俄语"])  # fmt: skip
@@ -41,6 +47,7 @@ IDENTITY = frozenset(
         "时间",
     ]
 )
+FURTHER_TEXTS = ("question", "context", "system")  # beside an answer
 CLASSES = 200  # different values beyond which a column is hardly a class
 
 
@@ -97,15 +104,19 @@ def _kind(values: Sequence[object]) -> str:
 
 def _is_messages(value: object) -> bool:
     if isinstance(value, str):
-        if not value.startswith("[{"):
+        if not value.startswith(("[{", "[[")):
             return False
         try:
-            value = json.loads(value)
+            value = dialogues.parsed(value)
         except ValueError:
             return False
-    first = value[0] if isinstance(value, list) and value else None
-    said = isinstance(first, Mapping) and isinstance(first.get("content", first.get("value")), str)
-    return said and str(first.get("role", first.get("from", ""))).lower() in SPEAKERS
+    if not isinstance(value, list) or not value or not isinstance(value[0], Mapping | list):
+        return False
+    try:
+        said = list(dialogues.messages(value[:4]))
+    except ValueError:
+        return False
+    return bool(said) and said[0][0] is not None and all(isinstance(text, str) for _who, text in said)
 
 
 def _is_picture(value: object) -> bool:
@@ -144,7 +155,7 @@ def choose(columns: Sequence[Column]) -> tuple[dict[str, str], str, list[Words]]
     split = next((one for one in columns if _is_split(one)), None)
     said = [_("The column {name} says which rows are for training.", name=split.name)] if split else []
     left = [one for one in columns if one is not split and one.kind != "empty"]
-    for look in (_messages, _pictures, _pair, _texts):
+    for look in (_messages, _pictures, _instructions, _pair, _texts):
         roles, why = look(left)
         if roles:
             return roles, split.name if split else "", [*why, *said]
@@ -156,10 +167,47 @@ def _is_split(one: Column) -> bool:
 
 
 def _messages(columns: Sequence[Column]) -> tuple[dict, list]:
-    found = next((one for one in columns if one.kind == "messages"), None)
+    found = next((one for one in columns if one.kind == "messages" and not called(one, "history")), None)
     if found is None:
         return {}, []
-    return {"messages": found.name}, [_("The column {name} holds conversations.", name=found.name)]
+    roles, why = {"messages": found.name}, [_("The column {name} holds conversations.", name=found.name)]
+    system = next((one for one in columns if one is not found and one.kind == "text" and called(one, "system")), None)
+    if system is not None:
+        roles["system"] = system.name
+        why.append(_("The column {name} holds what the system says.", name=system.name))
+    return roles, why
+
+
+def _instructions(columns: Sequence[Column]) -> tuple[dict, list]:
+    """Columns named as a question and its answer. 'input' and 'output' alone are a question and its answer where both are
+    in one script, else more likely a translation."""
+    texts = [one for one in columns if one.kind == "text"]
+    answer = next((one for one in texts if called(one, "answer") and one.filled > 0.5), None)
+    if answer is None:
+        return {}, []
+    named = {
+        role: next((one for one in texts if one is not answer and called(one, role)), None) for role in FURTHER_TEXTS
+    }
+    question, context = named["question"], named["context"]
+    if question is None and context is not None and abs(context.wide - answer.wide) <= 0.6:
+        question, context = context, None
+    few = answer.distinct <= max(2, answer.count / 10)  # then it is a class
+    if question is None or question.filled < 0.5 or few:
+        return {}, []
+    roles = {"question": question.name, "answer": answer.name}
+    why = [_("The columns {question} and {answer} hold questions or instructions and their answers.",
+             question=question.name, answer=answer.name)]  # fmt: skip
+    if context is not None and context is not question:
+        roles["context"] = context.name
+        why.append(_("The column {name} holds what an instruction is about.", name=context.name))
+    if named["system"] is not None:
+        roles["system"] = named["system"].name
+        why.append(_("The column {name} holds what the system says.", name=named["system"].name))
+    history = next((one for one in columns if called(one, "history") and one.kind in ("messages", "other")), None)
+    if history is not None:
+        roles["history"] = history.name
+        why.append(_("The column {name} holds the turns before a question.", name=history.name))
+    return roles, why
 
 
 def _pictures(columns: Sequence[Column]) -> tuple[dict, list]:

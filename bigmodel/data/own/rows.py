@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from bigmodel.core import limits
 from bigmodel.core.words import Words, _
-from bigmodel.data.own import pictures
+from bigmodel.data.own import dialogues, pictures
 from bigmodel.data.own.broken import Broken, shown
 from bigmodel.data.own.plan import ROLES, Plan
 from bigmodel.data.own.tables import Record
@@ -21,8 +21,6 @@ SPLITS: Mapping[str, str] = {
 }  # fmt: skip
 NO_TEXT_SIGNS = _("It holds characters that are no text.")
 CONTROLS = {code: None for code in range(32) if chr(code) not in "\t\n\r\x0b\x0c"}
-SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
-            "user": "user", "assistant": "assistant", "system": "system", "tool": "tool", "function": "tool"}  # fmt: skip
 
 
 class Unfit(Exception):
@@ -35,6 +33,7 @@ class Unfit(Exception):
 def rows(records: Iterator[Record], plan: Plan) -> Iterator[tuple[int, dict] | Broken]:
     """(number, {role: value, "split": name or ''}) of each record; Broken for those that will not do."""
     parts = [(role, column, READ[role]) for role, column in plan.roles.items()]
+    composed = any(role in plan.roles for role in ("answer", "system"))
     split = plan.split
     for found in records:
         if type(found) is Broken:
@@ -46,6 +45,8 @@ def rows(records: Iterator[Record], plan: Plan) -> Iterator[tuple[int, dict] | B
             for role, column, read in parts:
                 value = record.get(column)
                 row[role] = read(value if value is not None else value_of(record, column), role)
+            if composed:
+                row = {"messages": _conversation(row)}
             row["split"] = _split(record.get(split)) if split else ""
         except Unfit as unfit:
             yield Broken(number, shown(raw_of(record)), unfit.reason)
@@ -121,27 +122,71 @@ def image(value: object, role: str) -> bytes:
 
 def messages(value: object, role: str) -> str:
     """A conversation as JSON: [{"role", "content"}], from the ways in which it is commonly written."""
+    said = _turns(value, role)
+    _refuse_disorder(said)
+    return json.dumps(said, ensure_ascii=False)
+
+
+def _turns(value: object, role: str) -> list[dict[str, str]]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = dialogues.parsed(value)
         except ValueError:
             raise Unfit(_("{role} is no list of messages.", role=ROLES[role])) from None
     if not isinstance(value, list) or not value:
         raise Unfit(_("{role} is no list of messages.", role=ROLES[role]))
     said = []
-    for one in value:
-        if not isinstance(one, Mapping):
-            raise Unfit(_("{role} is no list of messages.", role=ROLES[role]))
-        speaker = SPEAKERS.get(str(one.get("role", one.get("from", ""))).lower())
-        content = one.get("content", one.get("value"))
-        if speaker is None or not isinstance(content, str):
-            raise Unfit(_("A message has no known role or no text."))
-        if not content.isprintable():
-            _refuse_controls(content)
-        said.append({"role": speaker, "content": content})
-    if not any(one["role"] == "assistant" and one["content"].strip() for one in said):
+    try:
+        for speaker, content in dialogues.messages(value):
+            if speaker is None or not isinstance(content, str):
+                raise Unfit(_("A message has no known role or no text."))
+            if not content.isprintable():
+                _refuse_controls(content)
+            if content.strip() or speaker != "system":  # an empty system prompt is none
+                said.append({"role": speaker, "content": content})
+    except ValueError:
+        raise Unfit(_("{role} is no list of messages.", role=ROLES[role])) from None
+    if sum(len(one["content"]) for one in said) > limits.CELL_CHARACTERS:
+        raise Unfit(TOO_LONG)
+    return said
+
+
+def _refuse_disorder(said: list[dict[str, str]]) -> None:
+    """Whoever learns to answer needs an answer, and to know what it answers to."""
+    before = ""
+    for one in said:
+        if not one["content"].strip():
+            raise Unfit(_("A message of the conversation is empty: {role}.", role=one["role"]))
+        if one["role"] not in dialogues.FOLLOWS[before]:
+            if not before:
+                raise Unfit(_("The conversation is out of order: {role} speaks first.", role=one["role"]))
+            raise Unfit(_("The conversation is out of order: {role} speaks after {before}.", role=one["role"], before=before))  # fmt: skip
+        before = one["role"]
+    if not any(one["role"] == "assistant" for one in said):
         raise Unfit(_("The conversation has no answer to learn."))
+
+
+def _conversation(row: Mapping) -> str:
+    """What was written in columns of their own: a question and its answer, what came before, what a system says."""
+    said = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    if "messages" in row:
+        turns = json.loads(row["messages"])
+        return json.dumps(turns if turns[0]["role"] == "system" else [*said, *turns], ensure_ascii=False)
+    said += row.get("history", [])
+    said.append({"role": "user", "content": dialogues.asked(row["question"], row.get("context", ""))})
+    said.append({"role": "assistant", "content": row["answer"]})
+    _refuse_disorder(said)
     return json.dumps(said, ensure_ascii=False)
+
+
+def history(value: object, role: str) -> list[dict[str, str]]:
+    """The turns before a question, or none."""
+    return _turns(value, role) if value not in (None, "", [], "[]") else []
+
+
+def text_or_none(value: object, role: str) -> str:
+    """'' where nothing is said; many instructions have no input."""
+    return "" if value is None or value != value or not str(value).strip() else text(value, role)
 
 
 def _split(value: object) -> str:
@@ -158,4 +203,9 @@ READ: Mapping[str, Callable[[object, str], object]] = {
     "target": text,
     "image": image,
     "messages": messages,
+    "question": text,
+    "context": text_or_none,
+    "answer": text,
+    "system": text_or_none,
+    "history": history,
 }

@@ -21,7 +21,7 @@ from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.own import rows as reading
-from bigmodel.data.own.plan import KINDS, Plan
+from bigmodel.data.own.plan import KINDS, Plan, columns
 from bigmodel.data.own.shelf import FORMAT, HASH, Shelf, Version, slug_of, write_json
 from bigmodel.data.own.writing import LEVEL, NAMES, count_splits, lines_of, natural, sha256
 
@@ -71,9 +71,15 @@ def add(shelf: Shelf, slug: str, staging: Path, source: Mapping, plan: Mapping, 
 
 
 def _columns(plan: Mapping, names: Sequence[str]) -> dict:
+    """Of the rows, each with the columns of the file that it comes from."""
+    roles = plan["roles"]
     return {
-        role: {"kind": KINDS[role], "from": column} | ({"names": list(names)} if KINDS[role] == "class" else {})
-        for role, column in plan["roles"].items()
+        name: {
+            "kind": kind,
+            "from": roles[name] if len(roles) == 1 or name != "messages" else ", ".join(roles.values()),
+        }
+        | ({"names": list(names)} if kind == "class" else {})
+        for name, kind in columns(roles).items()
     }
 
 
