@@ -4,6 +4,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 from conftest import wait_for
+from test_own_data import bring, reviews
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset
@@ -13,11 +14,12 @@ from bigmodel.data.lint.checks.encoding import mend
 from bigmodel.data.lint.checks.label_typos import alike_names
 from bigmodel.data.lint.checks.languages import foreign
 from bigmodel.data.lint.checks.personal import KINDS, personal
+from bigmodel.data.lint.finding import Remedy, together
 from bigmodel.data.lint.lint import Lint, checks, keep, kept, lint
 from bigmodel.data.lint.similar import fold, twins
 from bigmodel.quality import planted_faults
 from bigmodel.quality.planted_faults import FAULTS, GOALS
-from bigmodel.studio import Looking, Studio
+from bigmodel.studio import Looking, Studio, imports
 
 LONG = "It was a bright cold day in April, and the clocks were striking {}; nobody looked up from the street below."
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -196,3 +198,33 @@ def test_rows_are_found_again_by_their_numbers(home):
     rows = studio.rows_named("prose_zh", [3, 2000])
     assert [row["row"] for row in rows] == [3, 2000]
     assert rows[0]["text"] == parquet.read_table(catalog.dataset("prose_zh").path())["text"][2].as_py()
+
+
+def test_remedies_together_are_one_step_of_each_kind():
+    first = Remedy(_("Text"), ({"edit": {"1": {"text": "a"}, "2": {"text": "b"}}},))
+    others = (
+        Remedy(_("Text"), ({"edit": {"1": {"text": "z", "label": "c"}}},)),
+        Remedy(_("Text"), ({"drop": [2, 9]},)),
+    )
+    assert together((first, *others)) == ({"edit": {"1": {"text": "a", "label": "c"}}}, {"drop": [2, 9]})
+
+
+def test_a_server_keeps_what_has_come_and_checks_by_itself_what_is_taken_in(home):
+    studio = Studio(home)
+    waiting = studio.imports.receive("other.csv", [reviews(10)])
+    studio.serve()
+    dataset = bring(studio, "r.csv", reviews(40))
+    assert studio.parcel(waiting.id).path.exists()  # what came before the server was started again is still there
+    wait_for(lambda: isinstance(studio.lint(dataset.name), Lint))
+    new = studio.derive(dataset.name, [{"drop": [2]}])
+    assert studio.lint(new) is not None
+    studio.close()
+
+
+def test_a_change_that_is_cancelled_leaves_nothing(home):
+    studio = Studio(home)
+    change = studio.begin_change("poetry_zh", [{"drop": [1]}])
+    change.stop.set()
+    wait_for(lambda: change.state == imports.CANCELLED)
+    assert not studio.own_datasets() and not list((home / "incoming").glob("data-*"))
+    studio.close()

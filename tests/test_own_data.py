@@ -241,7 +241,7 @@ def test_a_reading_that_is_cancelled_leaves_nothing(studio):
     wait_for(lambda: job.progress.get("rows"))
     studio.cancel_import(parcel.id)
     wait_for(lambda: job.state == imports.CANCELLED)
-    assert not studio.own_datasets() and not list((studio.home / "staging").glob("data-*"))
+    assert not studio.own_datasets() and not list((studio.home / "incoming").glob("data-*"))
 
 
 def test_a_path_outside_the_allowed_folders_is_refused(studio, tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ COMPARISONS: Mapping[str, str] = {
     "translation": "bigmodel.bench.inference:translation",
     "classification": "bigmodel.bench.inference:classification",
     "data": "bigmodel.bench.data:data",
+    "importing": "bigmodel.bench.importing:importing",
     "dashboard": "bigmodel.bench.dashboard:dashboard",
     "growth": "bigmodel.bench.growth:growth",
     "gpt2": "bigmodel.bench.gpu:gpt2",

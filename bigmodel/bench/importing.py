@@ -21,6 +21,7 @@ HERE = "bigmodel.bench.importing:"
 ROUNDS = 3  # of reading a gigabyte
 MEGABYTES = {"jsonl": 1000, "csv": 250, "text": 250}
 KINDS = {"jsonl": "JSON lines with three columns", "csv": "CSV with three columns", "text": "plain text, a row a line"}
+CLASSES = ("story", "letter", "news", "a play")
 PLANS = {
     "jsonl": Plan("jsonl", {"text": "body", "label": "kind"}),
     "csv": Plan("csv", {"text": "body", "label": "kind"}),
@@ -100,8 +101,8 @@ def _texts() -> Iterator[str]:
 
 def _line(kind: str, number: int, text: str) -> str:
     if kind == "jsonl":
-        return json.dumps({"id": number, "body": text, "kind": "abcd"[number % 4]}) + "\n"
+        return json.dumps({"id": number, "body": text, "kind": CLASSES[number % 4]}) + "\n"
     if kind == "csv":
         head = "id,body,kind\n" if not number else ""
-        return head + f'{number},"{text.replace(chr(34), chr(34) * 2)}",{"abcd"[number % 4]}\n'
+        return head + f'{number},"{text.replace(chr(34), chr(34) * 2)}",{CLASSES[number % 4]}\n'
     return f"{text}\n"

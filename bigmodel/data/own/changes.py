@@ -13,7 +13,7 @@ from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.own import versions
-from bigmodel.data.own.imports import CANCELLED, DONE, FAILED, RUNNING
+from bigmodel.data.own.imports import CANCELLED, DONE, FAILED, INCOMING, RUNNING
 from bigmodel.data.own.reader import Cancelled, read
 from bigmodel.data.own.shelf import Shelf
 
@@ -78,7 +78,7 @@ class Changes:
             change.stop.set()
 
     def _work(self, change: Change) -> None:
-        staging = self.home / "staging" / f"data-{secrets.token_hex(6)}"
+        staging = self.home / INCOMING / f"data-{secrets.token_hex(6)}"
         request = {"do": "derive", "home": str(self.home), "name": change.dataset, "steps": list(change.steps),
                    "folder": str(staging)}  # fmt: skip
 

@@ -23,6 +23,7 @@ from bigmodel.data.own.reader import LOOK_SECONDS, Cancelled, read
 from bigmodel.data.own.shelf import Shelf, no_title, slug_of, title_of, write_json
 
 ROOTS = "BIGMODEL_DATA_ROOTS"
+INCOMING = "incoming"  # in the home folder: what has come, and what is being made of it
 KEPT_SECONDS = 2 * 86400.0  # for which a file that was received waits to be taken in
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 
@@ -73,7 +74,7 @@ class Imports:
     def __init__(self, home: Path, ready: Callable[[str], None] = lambda name: None):
         """`ready` is told the name of what has been read."""
         self.home, self.shelf, self.ready = home, Shelf(home), ready
-        self.folder = home / "staging" / "parcels"
+        self.folder = home / INCOMING / "parcels"
         self.log = home / "imports.log"
         self.jobs: dict[str, Job] = {}
         self.lock = threading.Lock()
@@ -218,7 +219,7 @@ class Imports:
         return self.jobs.get(id)
 
     def _work(self, job: Job, plan: Plan, licence: str) -> None:
-        staging = self.home / "staging" / f"data-{secrets.token_hex(6)}"
+        staging = self.home / INCOMING / f"data-{secrets.token_hex(6)}"
         try:
             staging.mkdir(parents=True)
             job.name = self._import(job, plan, licence, staging)

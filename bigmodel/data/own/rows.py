@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 
 from bigmodel.core import limits
 from bigmodel.core.words import Words, _
@@ -95,17 +96,24 @@ def _refuse_controls(value: str) -> None:
 
 def label(value: object, role: str) -> str:
     """The name of a class, as text: 1, 1.0 and '1' are one."""
+    if type(value) is str and value:
+        return _name(value, role)
     if value is None or value == "" or value != value:
         raise Unfit(_("{role} is missing.", role=ROLES[role]))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
-    if not isinstance(value, str | int | float):
+    if not isinstance(value, int | float):
         raise Unfit(_("{role} is no name but {value}.", role=ROLES[role], value=str(value)[:60]))
-    name = " ".join(str(value).split())
+    return _name(str(value), role)
+
+
+@lru_cache(maxsize=2 * limits.CLASSES)  # many rows share one
+def _name(value: str, role: str) -> str:
+    name = " ".join(value.split())
     if not name or len(name) > limits.CLASS_CHARACTERS or not name.isprintable():
-        raise Unfit(_("{role} is no name but {value}.", role=ROLES[role], value=shown(str(value)[:60])))
+        raise Unfit(_("{role} is no name but {value}.", role=ROLES[role], value=shown(value[:60])))
     return name
 
 

@@ -77,8 +77,8 @@ def write(
         use_dictionary=[label, "split"] if label else ["split"],
     ) as writer:  # fmt: skip
         columns = [(name, lists[name].append) for name in keyed]
-        numbers = lists["row"]
-        add_row, add_split = numbers.append, lists["split"].append
+        numbers, keys = lists["row"], []
+        add_row, add_split, add_key = numbers.append, lists["split"].append, keys.append
         for one in found:
             if type(one) is Broken:
                 counts.aside += one.count
@@ -98,28 +98,43 @@ def write(
                     add({"bytes": value, "path": None})
             if label:
                 lists[label].append(names.setdefault(row[label], len(names)))
-                if len(names) > limits.CLASSES:
-                    raise _too_many(label)
-            split = row["split"]
-            given[split] += 1
-            add_split(split or cut(key))
+            add_split(row["split"])
+            add_key(key)
             add_row(number)
             if len(numbers) >= most or size >= BATCH_BYTES:
+                if len(names) > limits.CLASSES:
+                    raise _too_many(label)
+                if label and not counts.rows:
+                    _in_order(names, lists[label])
                 counts.rows += len(numbers)
                 if counts.rows > limits.ROWS:
                     what = _("The file has more than {count} rows.", count=limits.ROWS)
                     raise Refusal(what, do=_("Give a part of it."))
-                writer.write_batch(_batch(lists, form))
-                for values in lists.values():
+                given.update(lists["split"])
+                writer.write_batch(_batch(lists, form, cut(keys)))
+                for values in (*lists.values(), keys):
                     values.clear()
                 size = 0
                 counts.told()
+        if len(names) > limits.CLASSES:
+            raise _too_many(label)
         counts.rows += len(numbers)
+        given.update(lists["split"])
         if numbers:
-            writer.write_batch(_batch(lists, form))
+            writer.write_batch(_batch(lists, form, cut(keys)))
     counts.told()
     _refuse_too_few(counts, label, names)
     return finish(folder, drafted, label, list(names), shares, given) | {"aside": counts.aside}
+
+
+def _in_order(names: dict[str, int], labels: list[int]) -> None:
+    """Number the classes that the first batch has in the order of their names: mostly these are all, and then the file
+    need not be written again in the end."""
+    order = sorted(names, key=natural)
+    place = [order.index(name) for name in names]
+    labels[:] = [place[label] for label in labels]
+    names.clear()
+    names.update((name, number) for number, name in enumerate(order))
 
 
 def _refuse_too_few(counts: Counts, label: str, names: Mapping) -> None:
@@ -138,8 +153,8 @@ def _refuse_too_few(counts: Counts, label: str, names: Mapping) -> None:
         )
 
 
-def _batch(lists: Mapping[str, list], form: pyarrow.Schema) -> pyarrow.RecordBatch:
-    """Columns of a batch. Texts come as UTF-8 and are laid one after the other, as Arrow has them: to convert them one
+def _batch(lists: Mapping[str, list], form: pyarrow.Schema, cut: pyarrow.Array) -> pyarrow.RecordBatch:
+    """Columns of a batch; where the file says nothing of a row's split, it is that of `cut`. Texts come as UTF-8 and are laid one after the other, as Arrow has them: to convert them one
     by one took a third of an import."""
     import numpy as np
     import pyarrow
@@ -147,7 +162,11 @@ def _batch(lists: Mapping[str, list], form: pyarrow.Schema) -> pyarrow.RecordBat
     arrays = []
     for field in form:
         values = lists[field.name]
-        if field.type == pyarrow.string() and field.name != "split":
+        if field.name == "split":
+            given = any(values)
+            arrays.append(pyarrow.array([mine or own for mine, own in zip(values, cut.to_pylist(), strict=True)], field.type)
+                          if given else cut)  # fmt: skip
+        elif field.type == pyarrow.string():
             ends = np.zeros(len(values) + 1, np.int32)
             np.cumsum(np.fromiter(map(len, values), np.int32, len(values)), out=ends[1:])
             parts = (pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(values)))
@@ -162,18 +181,22 @@ def told(one: Broken) -> dict:
 
 
 class _Cut:
-    """The split that a row's content says."""
+    """The splits that the contents of rows say, by their checksums."""
 
     def __init__(self, validation: float, test: float):
         self.validation, self.test = int(validation * 2**32), int((validation + test) * 2**32)
 
-    def __call__(self, key: int) -> str:
-        key = (key * SPREAD ^ key >> 15) & 0xFFFFFFFF  # as _mix, without another call
-        return "train" if key >= self.test else "validation" if key < self.validation else "test"
+    def __call__(self, keys: list[int]) -> pyarrow.Array:
+        import numpy as np
+        import pyarrow
+
+        mixed = _mix(np.asarray(keys, dtype=np.uint64))
+        places = np.where(mixed >= self.test, 0, np.where(mixed < self.validation, 1, 2))
+        return pyarrow.array(NAMES).take(pyarrow.array(places))
 
 
-def _mix(key: int) -> int:
-    """Neighbouring checksums far from each other."""
+def _mix(key):
+    """Neighbouring checksums, of 32 bits, far from each other; also of a whole array of them."""
     return (key * SPREAD ^ key >> 15) & 0xFFFFFFFF
 
 

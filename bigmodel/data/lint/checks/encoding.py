@@ -19,7 +19,9 @@ CP1252 = {ord(sign): byte for byte in range(0x80, 0xA0) if (sign := bytes([byte]
 LATIN_SIGNS = re.compile(r"[\u00a1-\u00ff]")
 LETTERS = re.compile(r"[A-Za-z]")
 NEARLY = 0.6  # of the high bytes still belong together
-STAINS = re.compile("锟斤拷|烫烫烫|屯屯屯")  # U+FFFD, and memory that was never written, taken for GBK
+# U+FFFD, and memory that was never written, taken for GBK; what the first byte of an accented letter, or the first two of a
+# typographer's sign, become in cp1252 before a sign that no language writes after them.
+STAINS = re.compile("锟斤拷|烫烫烫|屯屯屯|â€|[ÃÂ][\u00a1-\u00aa\u00ac-\u00ba\u00bc-\u00bf]")
 
 
 class Encoding(Check):

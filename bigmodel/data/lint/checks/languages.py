@@ -25,6 +25,8 @@ UNLIKE_LATIN = frozenset(
     ["zh", "ja", "ko", "th", "ar", "fa", "he", "hi", "bn", "ta", "el"]
 )  # no letter in common with it
 WORDS, SIGNS = 3, 8  # texts of fewer words, or of so few letters, are names as often as not
+LONG_WORDS = 12  # letters of one or two words that are a name no more than a sentence is
+SURE, IMPOSSIBLE = 0.5, 0.02  # of these few the other language has at least that chance, the column's own at most this
 LOOK = 2000
 NOT_LANGUAGE = re.compile(r"\{[^{}]*\}|%\(?\w*\)?[sd]|<[^<>]*>|https?://\S+|\S+@\S+|[\d_/\\]+")
 SPACED = re.compile(r"[^\W\d_]{2,}")
@@ -86,10 +88,23 @@ def _own(texts: Sequence[str]) -> tuple[frozenset[str], dict[str, int]]:
 def foreign(text: str, own: frozenset[str]) -> str:
     """The language of a text that is in none of a column's; '' for one that is, or may be."""
     chances = chances_of(text)
-    if not chances or sum(chances.get(language, 0.0) for language in own) > UNLIKELY:
+    if not chances:
+        return _few_words(text, own)
+    if sum(chances.get(language, 0.0) for language in own) > UNLIKELY:
         return ""
     best = max(chances, key=chances.__getitem__)
     return best if chances[best] >= LIKELY or own <= UNLIKE_LATIN else ""
+
+
+def _few_words(text: str, own: frozenset[str]) -> str:
+    """The same of one or two long words, in a column whose language has the same letters."""
+    said = NOT_LANGUAGE.sub(" ", text[:1000])
+    if own & UNLIKE_LATIN or len(LETTER.findall(said)) < LONG_WORDS or HAN.search(said) or KANA.search(said):
+        return ""
+    chances = dict(_identifier().rank(said))
+    best = max(chances, key=chances.__getitem__)
+    sure = chances[best] >= SURE and sum(chances.get(language, 0.0) for language in own) <= IMPOSSIBLE
+    return best if sure and best not in own else ""
 
 
 def chances_of(text: str) -> dict[str, float]:
