@@ -182,7 +182,8 @@ def _instructions(columns: Sequence[Column]) -> tuple[dict, list]:
     """Columns named as a question and its answer. 'input' and 'output' alone are a question and its answer where both are
     in one script, else more likely a translation."""
     texts = [one for one in columns if one.kind == "text"]
-    answer = next((one for one in texts if called(one, "answer") and one.filled > 0.5), None)
+    spelled = [one for one in columns if one.kind in ("text", "number")]  # an answer may be a number
+    answer = next((one for one in spelled if called(one, "answer") and one.filled > 0.5), None)
     if answer is None:
         return {}, []
     named = {

@@ -192,6 +192,12 @@ def history(value: object, role: str) -> list[dict[str, str]]:
     return _turns(value, role) if value not in (None, "", [], "[]") else []
 
 
+def answer(value: object, role: str) -> str:
+    """A text, or a number as one."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    return text(str(value) if number else value, role)
+
+
 def text_or_none(value: object, role: str) -> str:
     """'' where nothing is said; many instructions have no input."""
     return "" if value is None or value != value or not str(value).strip() else text(value, role)
@@ -213,7 +219,7 @@ READ: Mapping[str, Callable[[object, str], object]] = {
     "messages": messages,
     "question": text,
     "context": text_or_none,
-    "answer": text,
+    "answer": answer,
     "system": text_or_none,
     "history": history,
 }
