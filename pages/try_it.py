@@ -139,31 +139,43 @@ def ask_form(model: Model, other: Model | None, task: Task, left, right) -> None
                 show_refusal(refusal)
 
 
-def shown(one: Round, model: Model, other: Model | None, task: Task, key: str, newest: bool) -> None:
-    """A question's answers: one, or two beside each other."""
-    models = [asked for asked in (model, other) if asked is not None and asked.id in one.answers]
-    columns = st.columns(len(models), gap="large") if len(models) > 1 else [st.container()]
-    for number, (asked, column) in enumerate(zip(models, columns, strict=True)):
-        with column, st.container(border=True, height="stretch" if len(models) > 1 else "content"):
-            answer_card(one.answers[asked.id], task, f"{key}.{number}", stoppable=newest)
+def shown(one: Round, model: Model, task: Task, key: str, newest: bool) -> None:
+    """One model's answer to a question."""
+    with st.container(border=True, height="stretch"):
+        answer_card(one.answers[model.id], task, key, stoppable=newest)
 
 
-def answers(model: Model, other: Model | None, task: Task) -> None:
+def alone(model: Model, task: Task) -> None:
     past = rounds_of(model)
-    if other is not None:
-        for asked, column in zip((model, other), st.columns(2, gap="large"), strict=True):
-            with column:
-                heading(asked, other if asked is model else model)
     if not past:
         st.caption(_("The answer appears here. Take an example, or fill in your own."))
-    for number, one in enumerate(past[:1]):
-        shown(one, model, other, task, f"answer.{number}", newest=True)
-    if other is not None:
-        differences(model, other, task)
+        return
+    shown(past[0], model, task, "answer.0", newest=True)
     if len(past) > 1:
         with st.expander(_("Earlier answers"), icon=":material/history:"):
             for number, one in enumerate(past[1:], start=1):
-                shown(one, model, other, task, f"answer.{number}", newest=False)
+                shown(one, model, task, f"answer.{number}", newest=False)
+
+
+def both(model: Model, other: Model, task: Task) -> None:
+    """Each under its name; beside each other where there is room, else one under the other."""
+    past = rounds_of(model)
+    for asked, column in zip((model, other), st.columns(2, gap="large"), strict=True):
+        with column:
+            heading(asked, other if asked is model else model)
+            if past:
+                shown(past[0], asked, task, f"answer.0.{asked is model}", newest=True)
+            else:
+                st.caption(_("The answer appears here. Take an example, or fill in your own."))
+    differences(model, other, task)
+    earlier = [one for one in past[1:] if other.id in one.answers]
+    if not earlier:
+        return
+    with st.expander(_("Earlier answers"), icon=":material/history:"):
+        for number, one in enumerate(earlier, start=1):
+            for asked, column in zip((model, other), st.columns(2, gap="large"), strict=True):
+                with column:
+                    shown(one, asked, task, f"answer.{number}.{asked is model}", newest=False)
 
 
 st.title(_("Try it"))
@@ -195,6 +207,9 @@ if is_chat(task):
 left, right = st.columns(2, gap="large")
 ask_form(model, other, task, left, right)
 with right if other is None else st.container(), st.container(key="try.answer"):
-    answers(model, other, task)
+    if other is None:
+        alone(model, task)
+    else:
+        both(model, other, task)
 if st.session_state.pop("try.asked", False):
     bring("try.answer")

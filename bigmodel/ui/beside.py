@@ -39,9 +39,9 @@ def beside(model: Model, models: Sequence[Model]) -> Model | None:
         line = model_facts.line(others[id])
         return _("Its base: {model}", model=model_facts.name(others[id])) if id == usual else line
 
-    id = st.selectbox(
-        _("Compare with"), [NOBODY, *others], format_func=named, key=key, help=why or None, persist_state="session"
-    )
+    id = st.selectbox(_("Compare with"), [NOBODY, *others], format_func=named, key=key, persist_state="session")
+    if why and id == NOBODY:
+        st.caption(f":material/info: {plain(why)}")
     _leave(id, usual)
     return others.get(id)
 
@@ -139,14 +139,15 @@ def differences(model: Model, other: Model, task: Task) -> None:
     mine, its = held_out(model, other)
     for metric in task.metrics:
         if metric.name in mine or metric.name in its:
-            name = _("{metric} on held-out rows", metric=say(metric.label))
+            name = say(metric.label)
             left[name], right[name] = (
                 amounts.measured(metric, values[metric.name]) if metric.name in values else "–"
                 for values in (mine, its)
             )
     titles = [model_facts.name(model), model_facts.name(other)]
-    if titles[0] == titles[1]:
-        titles = [model.id, other.id]
+    for more in (model_facts.network, lambda one: one.id):
+        if titles[0] == titles[1]:
+            titles = [f"{model_facts.name(one)} ({more(one)})" for one in (model, other)]
     rows = [
         {_("What"): label, plain(titles[0]): plain(left[label]), plain(titles[1]): plain(right[label])}
         for label in left
@@ -157,7 +158,9 @@ def differences(model: Model, other: Model, task: Task) -> None:
             st.table(rows, border="horizontal", hide_index=True, alt=_("What differs between the two models"))
         else:
             st.caption(_("Nothing that is known: the same data, network and settings."))
-        if not mine and not its:
+        if mine or its:
+            st.caption(_("The figures are those of rows that neither was trained on."))
+        else:
             st.caption(
                 _("They were not measured on the same rows, so their numbers cannot be held against each other.")
             )
@@ -170,7 +173,6 @@ def _facts(model: Model, task: Task) -> dict[str, str]:
         _("Trained on"): model_facts.data(model) or "–",
         _("What was trained"): model_facts.method(model) or "–",
         _("Learning rate"): f"{model.settings['learning_rate']:.3g}" if "learning_rate" in model.settings else "–",
-        _("Epochs"): str(model.settings.get("epochs", "–")),
         _("Parameters"): amounts.rough(model.parameters),
         _("Size on disk"): amounts.size(model.bytes),
     }
