@@ -119,6 +119,31 @@ def test_a_leap_is_a_spike_and_one_that_stays_is_too_high_a_rate():
     assert kinds(spiked) == []  # long past
 
 
+def moving(told, update):
+    """The same events, whose steps say that they moved the weights by `update(step)` of their length."""
+    return [
+        Event("step", event.data | {"update": update(event["step"]), "weights": 0.05})
+        if event.kind == "step"
+        else event
+        for event in told
+    ]
+
+
+def test_weights_that_no_longer_move_are_told_of_a_few_steps_later():
+    told = moving(falling(), lambda step: 2e-3 if step < 200 else 2e-5)
+    seen = [n for n in range(len(told)) if told[n].kind == "step" and kinds(told[: n + 1]) == [signs.PLATEAU]]
+    assert 200 <= told[seen[0]]["step"] <= 206
+    (one,) = diagnose(SPEC, told[: seen[0] + 1])
+    assert one.from_checkpoint and "100 times less" in str(one.evidence)
+    assert kinds(moving(falling(), lambda step: 2e-3 * 0.99**step)) == [], "slowly less is no standstill"
+
+
+def test_updates_as_large_as_the_weights_are_a_rate_too_high():
+    flat = [plan(400), *(step(number, 5.0 - 0.01 * number, rate=0.5) for number in range(1, 41))]
+    assert kinds(moving(flat, lambda step: 0.3)) == [signs.RATE_TOO_HIGH]
+    assert kinds(moving(flat, lambda step: 0.003)) == []
+
+
 def test_overfitting_is_told_with_the_best_step_and_ends_with_a_new_best():
     told = [plan(400)]
     for number in range(1, 301):

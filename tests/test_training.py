@@ -11,7 +11,7 @@ from bigmodel.core import catalog
 from bigmodel.core.events import DIVERGED, FINISHED, STOPPED
 from bigmodel.training import checkpoint
 from bigmodel.training.losses import cross_entropy, mean_squared_error
-from bigmodel.training.optimizers import rate_factor
+from bigmodel.training.optimizers import optimizer, rate_factor
 
 DIGITS = ("image-classification", "vit", "digits")
 PROSE = ("text-generation", "gpt", "prose_zh")
@@ -121,6 +121,16 @@ def test_accumulated_batches_are_one_large_batch(tmp_path, cache):
 def test_samples_are_taken_before_the_first_step_and_at_each_validation(tmp_path, cache):
     events = learn(tmp_path, cache, small(*PROSE, max_steps=4, eval_every=2))
     assert sorted({event["step"] for event in of(events, "sample")}) == [0, 2, 4]
+
+
+@pytest.mark.parametrize("name, left", [("adam", 1.0), ("adamw", 0.95), ("sgd", 0.95)])
+def test_weights_decay_beside_the_gradient_and_with_adam_not_at_all(name, left):
+    layer = torch.nn.Linear(3, 4, bias=False)
+    before = layer.weight.detach().clone()
+    optimize = optimizer(layer, {"optimizer": name, "learning_rate": 0.1, "weight_decay": 0.5})
+    layer.weight.grad = torch.zeros_like(layer.weight)
+    optimize.step()
+    assert torch.allclose(layer.weight, left * before)
 
 
 def test_the_schedule_rises_and_then_falls():

@@ -103,7 +103,9 @@ TRAINING: tuple[Field, ...] = (
         maximum=1,
         advanced=True,
         step=0.01,
-        help=_("Pulls the weights towards zero, which keeps a model from learning its data by heart."),
+        help=_(
+            "Pulls the weights towards zero, which keeps a model from learning its data by heart. Adam has none; AdamW does."
+        ),
     ),
     Number(
         name="label_smoothing",

@@ -22,6 +22,7 @@ class Curve:
     travelled: array = field(default_factory=lambda: array("d"))  # how far all updates so far may have moved a weight
     stride: array = field(default_factory=lambda: array("d"))  # of an update, for its learning rate; nan: not told
     size: array = field(default_factory=lambda: array("d"))  # of the weights; nan: not told
+    moved: array = field(default_factory=lambda: array("d"))  # by an update, as a part of that size; nan: not told
     reach: float = 0.0  # of the newest update
     longest: float = 0.0  # reach of an update
     highest: float = 0.0  # learning rate
@@ -40,6 +41,7 @@ class Curve:
         self.highest = max(self.highest, rate)
         self.stride.append(update * weights / reach if reach else math.nan)
         self.size.append(weights)
+        self.moved.append(update)
         self.reach, self.longest = reach, max(self.longest, reach)
         self.travelled.append(far + reach * (step - before))
 
@@ -55,7 +57,7 @@ class Curve:
     def cut(self, step: float) -> None:
         """Forget what came at or after a step: a run that goes on from a checkpoint does those again."""
         keep = bisect_left(self.step, step)
-        for part in (self.step, self.loss, self.rate, self.travelled, self.stride, self.size):
+        for part in (self.step, self.loss, self.rate, self.travelled, self.stride, self.size, self.moved):
             del part[keep:]
         keep = bisect_left(self.val_step, step)
         for part in (self.val_step, self.val_loss, self.val_travelled, self.val_metrics):

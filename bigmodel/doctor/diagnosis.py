@@ -79,6 +79,11 @@ def _spike(sign: Sign) -> Words:
 
 
 def _plateau(sign: Sign) -> Words:
+    if sign.way == "updates":
+        return _(
+            "Since step {step} the updates move the weights {times} times less than before, at the same learning rate. The loss is {loss}.",
+            step=sign.since, times=f"{sign.numbers['times']:.0f}", loss=_n(sign, "loss"),
+        )  # fmt: skip
     if sign.way == "validations":
         return _(
             "Since step {step} the validation loss has changed by {change} at most from one time to the next, and stands at {loss}. Before, it changed by {before}.",
@@ -99,6 +104,11 @@ def _overfitting(sign: Sign) -> Words:
 
 
 def _too_high(sign: Sign) -> Words:
+    if sign.way == "updates":
+        return _(
+            "An update moves the weights by {moved} % of their length, at a learning rate of {rate}; about 0.1 % is usual. The loss is {loss}.",
+            moved=f"{100 * sign.numbers['moved']:.2g}", rate=_n(sign, "rate"), loss=_n(sign, "loss"),
+        )  # fmt: skip
     values = {"step": sign.since, "before": _n(sign, "before"), "loss": _n(sign, "loss"), "rate": _n(sign, "rate")}
     if sign.way == "start":
         return _(
@@ -158,6 +168,12 @@ def _watch(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
 
 def _move(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     rate = _round(settings["learning_rate"] / 3)
+    if sign.way == "updates":
+        advice = _(
+            "The gradient no longer reaches the weights: units have died or are saturated, or a part is cut off. Go on from a checkpoint before step {step} with a third of the learning rate, {rate}; if it happens again, look at the network.",
+            step=sign.since, rate=f"{rate:g}",
+        )  # fmt: skip
+        return advice, {"learning_rate": rate}, True
     advice = _(
         "Either the model has learnt what it can, and you may stop; or the steps are too long to get any further: try a third of the learning rate, {rate}. A larger network can learn more.",
         rate=f"{rate:g}",
@@ -182,7 +198,7 @@ def _hold_back(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
 def _slower(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     rate = settings["learning_rate"]
     lower = _round(rate / 10 if rate < 3 * usual["learning_rate"] else usual["learning_rate"])
-    if sign.way == "start":
+    if sign.way in ("start", "updates"):
         return _("Start again with a lower learning rate: {rate}.", rate=f"{lower:g}"), {"learning_rate": lower}, False
     advice = _("Go on from the last good checkpoint with a lower learning rate: {rate}.", rate=f"{lower:g}")
     return advice, {"learning_rate": lower} | _clipped(settings), True

@@ -115,7 +115,14 @@ class Doctor:
         for kind, sign in list(self.found.items()):
             if signs.HEALED[kind](self.curve, sign):
                 del self.found[kind]
-        for see in (signs.climbs_at_first, signs.hardly_moves, signs.stands_still, signs.learns_by_heart):
+        for see in (
+            signs.climbs_at_first,
+            signs.overturns,
+            signs.hardly_moves,
+            signs.weights_stand,
+            signs.stands_still,
+            signs.learns_by_heart,
+        ):
             self._take(see(self.curve))
         if self.classes:
             self._take(signs.knows_nothing(self.curve, self.classes, self._chance()))

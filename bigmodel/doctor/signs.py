@@ -17,7 +17,9 @@ NOT_A_NUMBER, SPIKE, PLATEAU, OVERFITTING = "not-a-number", "spike", "plateau", 
 RATE_TOO_HIGH, RATE_TOO_LOW, SHUFFLED = "rate-too-high", "rate-too-low", "shuffled-labels"
 KNOWN = 0.35  # of the validation loss: a training loss below that is knowledge of the rows themselves
 SMALL = 0.04  # of the first loss: who has come that far may stand still
+DEAD = 0.06  # of the usual stride of an update: weights that move as little stand still
 STILL = ((2, 0.03), (3, 0.1), (4, 0.2))  # so many validations in a row that differ by at most so much of what is usual
+OVERTURNED, GROWN = 0.07, 3.0  # of the weights' length, moved by an update; times their length at the start
 LEAP = 5.5  # standard deviations of the noise
 LASTING = (0.005, 0.025)  # of the steps: a leap that is shorter is an odd batch, a low one takes longer to be seen
 
@@ -86,6 +88,19 @@ def stays_up(curve: Curve, leap: Sign) -> Sign | None:
     return Sign(RATE_TOO_HIGH, leap.since, {"before": before, "loss": level, "rate": curve.rate[-1]}, "later")
 
 
+def overturns(curve: Curve) -> Sign | None:
+    """Updates as large as a part of the weights themselves: each undoes what those before have learnt."""
+    if not 0.015 <= curve.done <= 0.3 or len(curve) < 5 or not curve.fresh:
+        return None
+    if median(curve.loss[-3:]) < 0.5 * curve.start:
+        return None
+    moved, grown = median(curve.moved[1:]), curve.size[-1] / curve.size[0]
+    if not (moved > OVERTURNED or grown > GROWN):
+        return None
+    return Sign(RATE_TOO_HIGH, 1, {"before": 0.5 * curve.start, "loss": curve.loss[-1], "moved": moved,
+                "grown": grown, "rate": curve.highest}, "updates")  # fmt: skip
+
+
 def climbs_at_first(curve: Curve) -> Sign | None:
     """The loss is driven above where it began instead of falling."""
     if curve.done > 0.3 or len(curve) < 2 or not curve.fresh:
@@ -144,6 +159,20 @@ def stands_still(curve: Curve) -> Sign | None:
     if not 0.1 <= curve.done <= 0.85 or curve.rate[-1] < 0.3 * curve.highest:
         return None  # towards the end, and where the schedule has taken the rate away, standing still is no sickness
     return _moves_no_more(curve) or _long_without_progress(curve)
+
+
+def weights_stand(curve: Curve) -> Sign | None:
+    """At the same learning rate the updates move the weights a fraction of what they did: the gradient is lost."""
+    if len(curve) < 12 or curve.loss[-1] < SMALL * curve.start:
+        return None
+    newest = max(len(curve) - bisect_right(curve.step, curve.now - 0.01 * curve.steps), 3)
+    strides = np.array(curve.stride)[-newest - 60 :]
+    before, now = strides[:-newest], strides[-newest:]
+    usual = float(np.median(before)) if len(before) >= 8 else math.nan
+    if not now.max() <= DEAD * usual:
+        return None
+    return Sign(PLATEAU, int(curve.step[-newest]), {"loss": curve.loss[-1], "usual": usual, "stride": float(now.max()),
+                "times": min(usual / max(float(now.max()), 1e-30), 1e6)}, "updates")  # fmt: skip
 
 
 def _moves_no_more(curve: Curve) -> Sign | None:
@@ -233,6 +262,8 @@ def _calmed(curve: Curve, sign: Sign) -> bool:
 
 
 def _moving(curve: Curve, sign: Sign) -> bool:
+    if sign.way == "updates":
+        return curve.stride[-1] > 0.3 * sign.numbers["usual"]
     if sign.way == "validations":
         return min(curve.val_loss[-1:], default=math.inf) < sign.numbers["loss"] - 3 * sign.numbers["change"]
     return _lately(curve) < 0.97 * sign.numbers["loss"]

@@ -10,12 +10,18 @@ BETAS = (0.9, 0.98)  # of Adam: the second as Vaswani et al. 2017 have it, quick
 
 
 def optimizer(model: Any, settings: Mapping) -> Any:
-    """The optimizer over the model's weights. Biases and norms (vectors) are never decayed."""
+    """The optimizer over the model's weights. Biases and norms (vectors) are never decayed.
+
+    Adam has no decay, as in Kingma and Ba 2014: added to its gradient, which it divides by its size, a decay pulls every
+    weight as hard as its data do, and networks shrink to a fraction instead of learning (Loshchilov and Hutter 2019,
+    whose AdamW decays beside it).
+    """
     import torch
 
     weights = [weight for weight in model.parameters() if weight.requires_grad]
+    decay = 0.0 if settings["optimizer"] == "adam" else settings["weight_decay"]
     groups = [
-        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": settings["weight_decay"]},
+        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": decay},
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
     ]
     rate, fused = settings["learning_rate"], weights[0].device.type in ("cpu", "cuda")

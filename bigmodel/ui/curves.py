@@ -21,7 +21,7 @@ from bigmodel.studio import Studio
 
 AT_ONCE = 4_000  # events
 PATIENCE = 0.25  # seconds in which a look reads; a long story is read in several looks
-LINES = ("loss", "learning_rate", "gradient_norm", "rate")
+LINES = ("loss", "learning_rate", "gradient_norm", "update", "rate")
 
 
 @dataclass

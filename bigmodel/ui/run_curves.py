@@ -135,13 +135,15 @@ def _others(past: Curves, task: Task) -> Iterator[Chart]:
     if len(past.pretraining["loss"]):
         yield _pretraining(past)
     speed = _("Speed ({unit} a second)", unit=say(task.unit))
-    for name, title, plain in (
-        ("learning_rate", _("Learning rate"), True),
-        ("gradient_norm", _("Gradient norm"), False),
-        ("rate", speed, True),
+    moved = _("How far one update moves the weights, as a part of their length; about 0.001 is usual.")
+    for name, title, about, plain in (
+        ("learning_rate", _("Learning rate"), "", True),
+        ("gradient_norm", _("Gradient norm"), "", False),
+        ("update", _("Update size"), moved, False),
+        ("rate", speed, "", True),
     ):
         if len(past.lines[name]):
-            yield Chart(name, title, {title: past.lines[name]}, plain=plain)
+            yield Chart(name, title, {title: past.lines[name]}, about, plain=plain)
     for name, (title, named, scale) in DEVICE.items():
         measured = {key: label for key, label in named.items() if len(past.device.get(key, ())) > 1}
         lines = {say(label): _scaled(past.device[key], scale) for key, label in measured.items()}
