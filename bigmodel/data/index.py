@@ -16,6 +16,7 @@ from bigmodel.data.prepare import SPLITS
 if TYPE_CHECKING:
     import numpy as np
 
+AROUND = r'\[?\{"role": "\w+", "content": "|"\}(, |\])'  # of conversations, around each message
 SMALL = 32 * 2**20  # bytes of a file that is counted at once; a larger one in a process of its own
 PART = 20_000  # rows read at a time
 NONE = -1  # as a class: the row has none
@@ -123,7 +124,10 @@ def _measured(batch, texts: list[str], label: str | None, numbered: bool) -> dic
 
     found = {"split": compute.index_in(batch["split"], value_set=pyarrow.array(SPLITS)).fill_null(0).to_numpy()}
     for name in texts:
-        found[f"length.{name}"] = compute.utf8_length(batch[name]).fill_null(0).to_numpy()
+        said = batch[name]
+        if name == "messages":  # what is said counts, not how it is written down
+            said = compute.replace_substring_regex(said, AROUND, "")
+        found[f"length.{name}"] = compute.utf8_length(said).fill_null(0).to_numpy()
     if label:
         found["label"] = batch[label].fill_null(NONE).to_numpy()
     if numbered:

@@ -139,8 +139,9 @@ def _continued(ids: Sequence[int], labels: Sequence[int], kinds: Sequence[int] |
     counted = [False, *(label != IGNORED for label in labels)]
     others = {conversations.WRITTEN: TEMPLATE, conversations.PADDING: PADDING}
     rest = [others.get(kind, CONTEXT) for kind in kinds or ()] or [CONTEXT] * len(ids)
+    pad = data.processor.pad_token_id or 0
     return [
-        _token(id, data, PLAIN if counts else kind)
+        _token(pad if kind == PADDING else id, data, PLAIN if counts else kind)
         for id, counts, kind in zip([*ids, *last], counted, [*rest, CONTEXT], strict=False)
     ]
 

@@ -92,12 +92,12 @@ def _put(one: Round, model: Model, before: Sequence[Round]) -> None:
 
 
 def _exchange(one: Round, models: Sequence[Model], number: int, last: bool) -> None:
-    with st.chat_message("user"):
-        prose("", prompt=str(one.inputs["message"]), key=f"turn.{number}.asked")
+    with st.chat_message("user", avatar=":material/person:"):
+        prose(str(one.inputs["message"]), key=f"turn.{number}.asked")
     there = [model for model in models if model.id in one.answers]
     columns = st.columns(len(there), gap="medium") if len(there) > 1 else [st.container()]
     for model, column in zip(there, columns, strict=False):
-        with column, st.chat_message("assistant"):
+        with column, st.chat_message("assistant", avatar=":material/smart_toy:"):
             if len(models) > 1:
                 st.caption(plain(model_facts.name(model)))
             answer_card(one.answers[model.id], None, f"turn.{number}.{model.id}", stoppable=last)

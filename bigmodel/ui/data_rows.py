@@ -14,6 +14,7 @@ from bigmodel.ui.data_view import learnt, split_titles
 from bigmodel.ui.language import _, say
 from bigmodel.ui.picture import gallery, thumbnail
 from bigmodel.ui.seen_choice import sight
+from bigmodel.ui.spoken import spoken
 from bigmodel.ui.state import studio
 from bigmodel.ui.token_counts import unit_of
 
@@ -182,7 +183,7 @@ def _table(dataset: Dataset, found: Page, key: str) -> int:
 
     order = sorted(dataset.columns, key=lambda name: name not in learnt(dataset))
     frame = pandas.DataFrame(
-        [{"row": row["row"]} | {name: _cell(row.get(name)) for name in order} for row in found.rows],
+        [{"row": row["row"]} | {name: _cell(row.get(name), name) for name in order} for row in found.rows],
         columns=["row", *order],
     )
     config = {
@@ -197,5 +198,7 @@ def _table(dataset: Dataset, found: Page, key: str) -> int:
     return found.rows[places[0]]["row"] if places else 0
 
 
-def _cell(value: object) -> object:
+def _cell(value: object, column: str) -> object:
+    if column == "messages" and isinstance(value, str):
+        return spoken(value)
     return say(value) if value is not None else ""
