@@ -211,11 +211,10 @@ def _own_page(folder: Path, title: str) -> dict:
 
 
 def page_of(manifest: Mapping) -> dict:
-    """What lets 'Try it' ask a base as it is, {} for one that must be trained first."""
-    heads = manifest["heads"]
-    task = next(
-        (task for head, task in (("causal-lm", "text-generation"), ("seq2seq-lm", "translation")) if head in heads), ""
-    )
+    """What lets 'Try it' ask a base as it is, {} for one that must be trained first. Who has a chat template is talked
+    with."""
+    asked = {"causal-lm": "dialogue" if manifest["chat"] else "text-generation", "seq2seq-lm": "translation"}
+    task = next((task for head, task in asked.items() if head in manifest["heads"]), "")
     if not task:
         return {}
     spec = {"version": 1, "task": task, "architecture": "pretrained", "dataset": "", "name": "", "settings": {}}
