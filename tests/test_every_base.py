@@ -111,6 +111,23 @@ def test_a_language_that_a_base_does_not_know_is_refused(place):
     assert spec(place, "nllb", target_language="zh").settings["target_language"] == "zh"
 
 
+def test_a_tokenizer_that_has_lost_its_languages_is_refused(place):
+    from small_bases import NLLB, pieces, texts, written
+
+    kept = base(place, "nllb").folder
+    folder = place / "made" / "lost"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes((kept / name).read_bytes())
+    words = pieces([*texts()[0], *texts()[1]], model_type="bpe")
+    written(folder, sentencepiece__bpe__model=words, tokenizer_config__json={"tokenizer_class": NLLB})
+    store.take_in(place, folder, [place], title="lost", source="made here", name="lost")
+    settings = {**spec(place, "nllb").settings, "base": "lost"}
+    rows = catalog.dataset("few-pairs").rows()
+    with pytest.raises(Refusal, match="no tokens for languages"):
+        catalog.architecture("pretrained").processor(catalog.task("translation"), rows, settings)
+
+
 def test_the_other_way_round_the_languages_change_places(place, tmp_path):
     folder = tuned(place, tmp_path, "nllb", direction="reverse", method="head")
     kept = json.loads((folder / "tokenizer_config.json").read_text())
