@@ -12,7 +12,6 @@ from conftest import wait_for
 from test_own_data import WORDS, reviews
 from test_pages import leave, said, visit
 
-from bigmodel.core import catalog
 from bigmodel.studio import Studio
 from bigmodel.torture import bad_files
 from bigmodel.ui import state
@@ -76,30 +75,63 @@ def test_a_parcel_that_is_gone_is_said(desk):
 
 
 # -- in a browser ----------------------------------------------------------------------------------------
+def questions(rows=60):
+    """JSON lines in which no column is called what it is: a person has to say which is the class."""
+    chance = random.Random(3)
+    return (
+        "".join(
+            json.dumps({"a": " ".join(chance.choices(WORDS, k=8)), "b": chance.choice("xy"), "c": chance.choice("pqr")})
+            + "\n"
+            for _ in range(rows)
+        )
+        + "{broken\n"
+    )
+
+
+FILES = {  # name -> (content, the task it leads to)
+    "mine.csv": (lambda: reviews(), "text-classification"),
+    "mine.jsonl": (lambda: questions().encode(), "text-classification"),
+    "pets.zip": (
+        lambda: bad_files.archive({f"{'cats' if n % 2 else 'dogs'}/{n}.png": bad_files.picture(n) for n in range(40)}),
+        "image-classification",
+    ),
+    "mine.tmx": (lambda: bad_files.tmx([(f"Open file {n}", f"打开第 {n} 个文件") for n in range(40)]), "translation"),
+}
+
+
 @pytest.mark.skipif(screenshots.chromium() is None, reason="there is no Chromium")
-def test_a_file_is_dropped_taken_in_and_chosen_for_training(home, tmp_path):
+def test_every_kind_of_file_leads_by_its_buttons_to_a_training(home, tmp_path):
     from playwright.sync_api import sync_playwright
 
-    chance = random.Random(3)
-    (tmp_path / "mine.jsonl").write_text(
-        "".join(json.dumps({"body": " ".join(chance.choices(WORDS, k=8))}) + "\n" for _ in range(50)) + "{broken\n"
-    )
     with screenshots.server(home, BIGMODEL_SPARE="0") as address, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=screenshots.chromium(), args=list(screenshots.FLAGS))
         page = browser.new_page(locale="en-US")
         page.set_default_timeout(60_000)
-        page.goto(f"{address}/data")
-        page.locator("input[type=file]").set_input_files(str(tmp_path / "mine.jsonl"))
-        page.wait_for_url("**parcel=**")
-        page.get_by_role("button", name="Take it in").click()
-        page.wait_for_url("**dataset=**")
-        page.get_by_text("1 of 51 rows could not be taken in").wait_for()
-        page.get_by_role("button", name="Train with this data").click()
-        page.wait_for_url("**/train**")
-        page.get_by_text("50 rows from mine.jsonl").first.wait_for()
+        for name, (content, task) in FILES.items():
+            (tmp_path / name).write_bytes(content())
+            page.goto(f"{address}/data")
+            page.locator("input[type=file]").set_input_files(str(tmp_path / name))
+            page.wait_for_url("**parcel=**")
+            if name == "mine.jsonl":  # another column is the class than the one that was found
+                page.get_by_role("combobox", name="Class").click()
+                page.get_by_role("option", name="c  ·").click()
+                page.get_by_text("Class").first.wait_for()
+            page.get_by_role("button", name="Take it in").click()
+            page.wait_for_url("**dataset=**")
+            if name == "mine.jsonl":
+                page.get_by_text("1 of 61 rows could not be taken in").wait_for()
+            if name == "pets.zip":
+                page.get_by_text("checks of").first.wait_for()  # they began by themselves
+            page.get_by_role("button", name="Train with this data").click()
+            page.wait_for_url(f"**/train**task={task}**")
+            page.get_by_text(f"rows from {name}").first.wait_for()
+        page.get_by_role("button", name="Start training").click()
+        page.wait_for_url("**/runs**run=**")
         browser.close()
         _refused_from_elsewhere(address)
-    assert next(iter(Studio(home).own_datasets())).name == catalog.dataset("mine").name
+    mine = next(one for one in Studio(home).own_datasets() if one.title == "mine" and "label" in one.columns
+                and one.version.manifest["source"]["name"] == "mine.jsonl")  # fmt: skip
+    assert mine.columns["label"].names == ("p", "q", "r")
 
 
 def _refused_from_elsewhere(address):

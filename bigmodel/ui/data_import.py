@@ -33,6 +33,7 @@ ORDER = (
     "system",
     "history",
 )  # in which columns are shown
+WIDTHS = {"text": 360, "label": 110, "source": 230, "target": 230}  # pixels, so that two columns stand side by side
 SUITS = {  # in the order in which they are offered
     ("text",): words("Texts"),
     ("label", "text"): words("Texts with a class"),
@@ -89,9 +90,9 @@ def _look(parcel: Parcel) -> None:
 def _evidence(parcel: Parcel, found: Found) -> None:
     """What it is in one line, then every reason to think so."""
     with st.grid(3, min_column_width=150, gap="small"):
-        st.metric(_("Kind"), say(plans.FORMATS[found.plan.format]), border=True)
-        st.metric(_("Size"), amounts.size(found.bytes or parcel.bytes), border=True)
-        st.metric(_("Rows, about"), amounts.count(found.rows), border=True)
+        st.metric(_("Kind"), say(plans.FORMATS[found.plan.format]), border=True, height="stretch")
+        st.metric(_("Size"), amounts.size(found.bytes or parcel.bytes), border=True, height="stretch")
+        st.metric(_("Rows, about"), amounts.count(found.rows), border=True, height="stretch")
     with st.container(border=True):
         _bold(_("What was found"))
         st.markdown("  \n".join(f":material/check: {plain(say(one))}" for one in found.evidence))
@@ -218,10 +219,12 @@ def _rows(found: Found, plan: Plan | None) -> None:
     else:
         order = [role for role in ORDER if role in plans.columns(plan.roles)]
         rows = [
-            {say(plans.ROLES[role]): spoken(row[role]) if role == "messages" else row[role] for role in order}
-            for row in found.preview
+            {role: spoken(row[role]) if role == "messages" else row[role] for role in order} for row in found.preview
         ]
-        st.dataframe(rows, hide_index=True, height="content", alt=_("The first rows of this file"))
+        widths = WIDTHS if len(order) > 1 else {}
+        config = {role: st.column_config.TextColumn(say(plans.ROLES[role]), width=widths.get(role)) for role in order}
+        alt = _("The first rows of this file")
+        st.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
     if found.aside:
         st.caption(_("Of the first rows these would be set aside:"))
         st.dataframe(aside_table(found.aside), hide_index=True, height="content", alt=_("Rows that would be set aside"))

@@ -49,38 +49,34 @@ def set_aside(dataset: Dataset) -> None:
         {
             "row": row["row"],
             "reason": say(Words.from_json(row["reason"])),
-            "raw": row["raw"],
             **dict.fromkeys(roles, ""),
+            "raw": row["raw"],
         }
         for row in rows
     ]
     config = {
-        "row": st.column_config.NumberColumn(_("Row"), disabled=True, width="small"),
-        "reason": st.column_config.TextColumn(_("Reason"), disabled=True),
-        "raw": st.column_config.TextColumn(_("Content"), disabled=True),
-        **{role: st.column_config.TextColumn(say(plans.ROLES[role])) for role in roles},
+        "row": st.column_config.NumberColumn(_("Row"), disabled=True, width=60, pinned=True),
+        "reason": st.column_config.TextColumn(_("Reason"), disabled=True, width=230),
+        "raw": st.column_config.TextColumn(_("Content"), disabled=True, width=300),
+        **{role: st.column_config.TextColumn(say(plans.ROLES[role]), width=150) for role in roles},
     }
+    whole = {}
     if not roles:
         st.dataframe(table, hide_index=True, column_config=config, alt=_("Rows that were set aside"))
     else:
         st.caption(_("Fill in what they should say, and take them in: that makes a new version."))
         edited = st.data_editor(table, hide_index=True, column_config=config, key=f"own.{dataset.name}.aside")
-        _mend(dataset, edited, roles)
+        whole = {row["row"]: {role: row[role] for role in roles} for row in edited if all(map(row.get, roles))}
     if count > len(rows):
         st.caption(_("The first {count} are shown; the download has them all.", count=len(rows)))
     with st.container(horizontal=True):
+        label = _("Take {count} rows in", count=len(whole)) if whole else _("Take rows in")
+        if roles and st.button(label, type="primary", icon=":material/healing:", disabled=not whole):
+            change(dataset, [{"mend": whole}])
         st.download_button(
             _("Download as CSV"), lambda: _csv(dataset), file_name=f"{dataset.version.slug}-aside.csv", mime="text/csv",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
-
-
-def _mend(dataset: OwnDataset, edited: list[dict], roles: list[str]) -> None:
-    """The button that takes rows in whose cells are all filled."""
-    whole = {row["row"]: {role: row[role] for role in roles} for row in edited if all(row.get(role) for role in roles)}
-    label = _("Take {count} rows in", count=len(whole)) if whole else _("Take rows in")
-    if st.button(label, type="primary", icon=":material/healing:", disabled=not whole):
-        change(dataset, [{"mend": whole}])
 
 
 def _csv(dataset: OwnDataset) -> bytes:

@@ -59,7 +59,7 @@ def _wanted(dataset: Dataset, key: str) -> Wanted | None:
         length = _length(dataset, key, changed)
         search = st.text_input(
             _("Search"), key=f"{key}.search", type="search", label_visibility="collapsed", live="400ms",
-            placeholder=_("part of a text or of a class's name"), **changed,
+            placeholder=_("Search"), **changed,
         )  # fmt: skip
     if length is None:
         return None
@@ -144,9 +144,7 @@ def _pages(found: Page, page: int, size: int, key: str) -> None:
     total = amounts.count(found.total) if found.whole else f"≥ {amounts.count(found.total)}"
     first, last = page * size + 1, page * size + len(found.rows)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        st.caption(
-            _("Rows {first} to {last} of {total}", first=amounts.count(first), last=amounts.count(last), total=total)
-        )
+        st.caption(f"{amounts.count(first)} - {amounts.count(last)} / {total}")
         st.button(
             _("Previous"), icon=":material/chevron_left:", disabled=page == 0, key=f"{key}.before",
             on_click=_turn, args=(f"{key}.page", page - 1),
@@ -182,16 +180,12 @@ def _table(dataset: Dataset, found: Page, key: str) -> int:
     import pandas
 
     order = sorted(dataset.columns, key=lambda name: name not in learnt(dataset))
-    frame = pandas.DataFrame(
-        [{"row": row["row"]} | {name: _cell(row.get(name), name) for name in order} for row in found.rows],
-        columns=["row", *order],
-    )
-    config = {
-        "row": st.column_config.NumberColumn(_("Row"), width=70, format="%d"),
-        **{name: st.column_config.TextColumn(say(dataset.columns[name].label)) for name in order},
-    }
+    numbers = pandas.Index([row["row"] for row in found.rows], name=_("Row"))
+    cells = [{name: _cell(row.get(name), name) for name in order} for row in found.rows]
+    frame = pandas.DataFrame(cells, numbers, order)
+    config = {name: st.column_config.TextColumn(say(dataset.columns[name].label)) for name in order}
     chosen = st.dataframe(
-        frame, hide_index=True, column_config=config, key=f"{key}.table", alt=_("Rows of this data set"), height=420,
+        frame, column_config=config, key=f"{key}.table", alt=_("Rows of this data set"), height=420,
         on_select="rerun", selection_mode="single-row",
     )  # fmt: skip
     places = [place for place in chosen.selection.rows if place < len(found.rows)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Dataset, fits
+from bigmodel.core.contracts import Dataset, Task, fits
 from bigmodel.core.errors import Refusal
 from bigmodel.studio import Lint
 from bigmodel.ui import amounts, charts, places
@@ -18,6 +18,19 @@ CLASSES = 20  # that are drawn
 
 def split_titles() -> dict[str, str]:
     return {"train": _("Training"), "validation": _("Validation"), "test": _("Test")}
+
+
+def tasks_of(dataset: Dataset) -> list[Task]:
+    """What it can be learnt for; what makes use of the most columns comes first."""
+    return sorted(
+        (one for one in catalog.tasks().values() if fits(one, dataset=dataset)), key=lambda one: -len(one.needs)
+    )
+
+
+def train_link(dataset: Dataset) -> dict[str, str]:
+    """What the page Train is asked for."""
+    tasks = tasks_of(dataset)
+    return {"dataset": dataset.name} | ({"task": tasks[0].name} if tasks else {})
 
 
 def card(dataset: Dataset) -> None:
@@ -37,14 +50,12 @@ def card(dataset: Dataset) -> None:
         st.space("stretch")
         with st.container(horizontal=True):
             places.link("data", _("Look at it"), icon=":material/visibility:", dataset=dataset.name)
-            places.link("train", _("Train with this data"), icon=":material/model_training:", dataset=dataset.name)
+            places.link("train", _("Train with this data"), icon=":material/model_training:", **train_link(dataset))
 
 
 def _icon(dataset: Dataset) -> str:
-    """That of the first task that it suits."""
-    return next(
-        (task.icon for task in catalog.tasks().values() if fits(task, dataset=dataset)), ":material/table_view:"
-    )
+    """That of the task that it suits best."""
+    return next((task.icon for task in tasks_of(dataset)), ":material/table_view:")
 
 
 def _facts(dataset: Dataset) -> dict:
@@ -62,9 +73,7 @@ def about(dataset: Dataset) -> None:
         _("Licence"): dataset.facts.licence,
         _("Source"): dataset.facts.source,
         _("Citation"): dataset.facts.citation,
-        _("Suits"): amounts.joined(
-            [say(task.title) for task in catalog.tasks().values() if fits(task, dataset=dataset)]
-        ),
+        _("Suits"): amounts.joined([say(task.title) for task in tasks_of(dataset)]),
     }
     rows = {title: plain(say(text)) for title, text in words.items() if text}
     st.table(rows, border="horizontal", alt=_("Where this data set comes from"))
@@ -141,4 +150,4 @@ def _language(code: str) -> str:
 
 def learnt(dataset: Dataset) -> set[str]:
     """The columns that are learnt from; a title or an author is only there to be read."""
-    return {name for task in catalog.tasks().values() if fits(task, dataset=dataset) for name in task.needs}
+    return {name for task in tasks_of(dataset) for name in task.needs}

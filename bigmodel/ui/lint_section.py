@@ -148,13 +148,12 @@ def _table(dataset: Dataset, finding: Finding, rows: list[dict], known: dict[int
     columns = [name for name in dataset.columns if any(row.get(name) is not None for row in rows)]
     titles = {name: say(dataset.columns[name].label) for name in columns}
     frame, config = [], {
-        "row": st.column_config.NumberColumn(_("Row"), width=70, format="%d"),
         "split": st.column_config.TextColumn(_("Part"), width=80),
         "found": st.column_config.TextColumn(_("What was seen"), width="medium"),
         "like": st.column_config.NumberColumn(_("Like row"), width=80, format="%d"),
     }  # fmt: skip
     for row in rows:
-        one = {"row": row["row"], "split": split_titles()[row["split"]], "found": _why(finding, row)}
+        one = {_("Row"): row["row"], "split": split_titles()[row["split"]], "found": _why(finding, row)}
         one |= {name: _cell(row.get(name)) for name in columns}
         other = known.get(finding.like.get(row["row"], 0))
         if finding.like:
@@ -165,10 +164,10 @@ def _table(dataset: Dataset, finding: Finding, rows: list[dict], known: dict[int
     config |= {
         f"like.{name}": st.column_config.TextColumn(_("{column} there", column=titles[name])) for name in columns
     }
-    table = pandas.DataFrame(frame)
+    table = pandas.DataFrame(frame).set_index(_("Row"))
     if not any(table["found"]):
         table = table.drop(columns="found")
-    st.dataframe(table, hide_index=True, column_config=config, key=key, alt=_("Rows of this finding"))
+    st.dataframe(table, column_config=config, key=key, alt=_("Rows of this finding"))
 
 
 def _pictures(

@@ -5,16 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Dataset, Task, fits
+from bigmodel.core.contracts import Dataset, Task
 from bigmodel.core.spec import RunSpec
+from bigmodel.ui.data_view import tasks_of
 from bigmodel.ui.language import _, say
 from bigmodel.ui.state import studio
 
 OWN = "own"  # made from the rows themselves, not brought by a base model
-
-
-def tasks_of(dataset: Dataset) -> list[Task]:
-    return [task for task in catalog.tasks().values() if fits(task, dataset=dataset)]
 
 
 def processors(task: Task) -> dict[str, str]:

@@ -15,10 +15,11 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 from bigmodel.studio import Seen
 from bigmodel.ui import amounts, charts
+from bigmodel.ui.data_view import tasks_of
 from bigmodel.ui.forecasts import forecasts
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.picture import enlarged
-from bigmodel.ui.seen_choice import processors, sight, tasks_of
+from bigmodel.ui.seen_choice import processors, sight
 from bigmodel.ui.seen_tokens import tokens
 from bigmodel.ui.state import studio, token
 from bigmodel.ui.trouble import show_refusal, show_trouble
@@ -61,7 +62,10 @@ def seen_of_dataset(dataset: Dataset, row: int) -> None:
         st.caption(_("Row {row}, as '{name}' gets it for {task}.", row=row, name=name, task=say(task.title)))
         _wait_or_show(Asked(spec, row), f"{key}.row")
         return
-    st.caption(_("Choose a row above to see it as the model does; or look at the first rows of the first batch."))
+    if "image" in task.needs:
+        st.caption(_("Choose a picture above to see it as the model does; or look at the first batch."))
+    else:
+        st.caption(_("Choose a row above to see it as the model does; or look at the first rows of the first batch."))
     seen_section(spec, key)
 
 
@@ -103,8 +107,12 @@ def _show(found: Seen, asked: Asked, key: str) -> None:
     if any(one["picture"] for one in found.examples):
         _pictures(found)
     else:
-        st.caption(_("Blue: what the model has to guess, and is corrected by. Grey: what it only reads."))
-        if any(kind == "template" for one in found.examples for part in one["parts"].values() for *_rest, kind in part):
+        kinds = {kind for one in found.examples for part in one["parts"].values() for *_rest, kind in part}
+        if "counts" in kinds:
+            st.caption(_("Blue: what the model has to guess, and is corrected by. Grey: what it only reads."))
+        else:
+            st.caption(_("Grey: what the model reads. What it has to guess is the class."))
+        if "template" in kinds:
             st.caption(_("Dotted: what the chat template writes around what is said."))
         for number, one in enumerate(found.examples):
             with st.container(border=True):
