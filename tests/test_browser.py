@@ -377,6 +377,33 @@ def test_a_stopped_run_is_resumed_and_a_double_click_branches_off_once(visit, fo
     page.get_by_role("link", name="Branch at step").wait_for()
 
 
+def test_a_pretrained_model_is_fine_tuned_and_answers_beside_what_it_was(visit):
+    page = visit.go("/models")
+    page.locator('[class*="st-key-tune-starter-poet"] button').click()
+    page.wait_for_url("**/train?*architecture=pretrained*")
+    page.get_by_text("Chinese prose", exact=True).click()
+    page.get_by_text("Poems of the Tang").wait_for(state="detached")
+    page.get_by_text("Advanced training settings").click()
+    page.get_by_role("spinbutton", name="Stop after steps").fill("2")
+    page.keyboard.press("Tab")
+    visit.idle()
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url("**/runs?*run=*")
+    page.get_by_role("button", name="Try it").click()
+    page.wait_for_url("**/try?*")
+    page.locator('[class*="example-0"] button').first.click()
+    page.locator(".prose .text:not(:empty)").nth(1).wait_for()
+    told = page.get_by_text(re.compile(r"^Loss [\d.]+ on held-out rows$")).all_inner_texts()
+    assert len(set(told)) == 2, "what each was measured by"
+    visit.picture("beside")
+    left, right = (page.locator(".prose").nth(number).bounding_box() for number in range(2))
+    assert left["x"] + left["width"] <= right["x"] and abs(left["y"] - right["y"]) < 40, "beside each other"
+    page.set_viewport_size({"width": screenshots.PHONE[0], "height": screenshots.PHONE[1]})
+    wait_for(
+        lambda: page.locator(".prose").nth(1).bounding_box()["x"] == page.locator(".prose").first.bounding_box()["x"]
+    )
+
+
 def test_two_windows_see_the_same_run(browser, address, folder):
     run = Studio(folder).runs()[0].id
     one, two = Visit(browser, address), Visit(browser, address, locale="zh-CN")
