@@ -61,9 +61,8 @@ def bring_base(task: Task) -> None:
     if new:
         st.success(_("{model} is here, and chosen.", model=plain(new)), icon=":material/check_circle:")
     label = _("Bring another pretrained model") if not none else _("Bring a pretrained model")
-    with st.expander(
-        label, icon=":material/download:", expanded=bool(none or studio().fetchings() or st.session_state.get(OPEN))
-    ):
+    opened = bool(none or studio().fetchings() or st.session_state.get(OPEN))
+    with st.container(key="base.bring"), st.expander(label, icon=":material/download:", expanded=opened):
         if source:
             _brought(source, task)
         elif not _others(task):

@@ -153,7 +153,7 @@ def differences(model: Model, other: Model, task: Task) -> None:
         for label in left
         if left[label] != right[label]
     ]
-    with st.expander(_("What differs"), icon=":material/difference:"):
+    with st.container(key="try.differences"), st.expander(_("What differs"), icon=":material/difference:"):
         if rows:
             st.table(rows, border="horizontal", hide_index=True, alt=_("What differs between the two models"))
         else:
