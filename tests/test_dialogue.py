@@ -1,9 +1,11 @@
 """Conversations: which tokens count, what is cut or left out, how they come in, and how a model is talked with."""
 
 import json
+import shutil
 
 import pytest
-from conftest import small
+from conftest import small, wait_for
+from test_pages import leave, visit
 
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Note, Prose
@@ -265,6 +267,34 @@ def test_the_template_the_question_and_the_answer_are_seen_apart(trained, cache)
     assert kinds["template"] in MARKS.values() or kinds["template"] == "<eos>"
     assert {"context", "counts"} <= set(kinds) and set(found.shapes) == {"input_ids", "labels"}
     assert found.remarks and found.lengths["messages"]
+
+
+def test_a_model_is_talked_with_and_remembers_what_was_said(trained, home, monkeypatch):
+    from bigmodel import studio
+
+    _events, folder = trained("dialogue", "gpt", "dialogue_en")
+    shutil.copytree(folder / "model", home / "starters" / "talker")
+    monkeypatch.setattr(studio, "STARTERS", home / "starters")
+    try:
+        app = visit("try", model="starter:talker")
+        assert not app.exception and len(app.button) >= 3  # beginnings to take
+        for words in ("Hello", "And you?"):
+            app.chat_input[0].set_value(words).run()
+            wait_for(lambda: said(app)[-1].answers["starter:talker"].state != "running")
+            app.run()
+        assert [one.name for one in app.chat_message] == ["user", "assistant"] * 2
+        first, second = (one.answers["starter:talker"] for one in said(app))
+        assert first.inputs["history"] == [] and second.state == "done"
+        carried = [turn["content"] for turn in second.inputs["history"]]
+        assert carried == (["Hello", first.blocks[0].text] if first.blocks[0].text.strip() else [])
+        next(one for one in app.button if one.label == "New conversation").click().run()
+        assert not said(app) and not app.chat_message and not app.exception
+    finally:
+        leave()
+
+
+def said(app):
+    return app.session_state["conversations"]["starter:talker"]
 
 
 def test_kinds_of_tokens_are_ordered_so_that_a_token_of_two_is_an_answer():

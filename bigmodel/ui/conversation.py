@@ -40,7 +40,7 @@ def converse(model: Model, other: Model | None, task: Task) -> None:
     said = rounds(model)
     form = Form(f"try.{model.id}", {}, sliders=True, columns=2)
     if other is not None:
-        for one, column in zip(models, st.columns(2, gap="medium"), strict=True):
+        for one, column in zip(models, st.columns(2, gap="large"), strict=True):
             with column:
                 heading(one, other if one is model else model)
     form.ask_advanced(rest, _("How it answers"))
@@ -95,7 +95,7 @@ def _exchange(one: Round, models: Sequence[Model], number: int, last: bool) -> N
     with st.chat_message("user", avatar=":material/person:"):
         prose(str(one.inputs["message"]), key=f"turn.{number}.asked")
     there = [model for model in models if model.id in one.answers]
-    columns = st.columns(len(there), gap="medium") if len(there) > 1 else [st.container()]
+    columns = st.columns(len(there), gap="large") if len(there) > 1 else [st.container()]
     for model, column in zip(there, columns, strict=False):
         with column, st.chat_message("assistant", avatar=":material/smart_toy:"):
             if len(models) > 1:
