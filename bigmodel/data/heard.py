@@ -23,9 +23,20 @@ class Ask:
             raise NotWanted
 
 
-def heard(splits: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+def heard(splits: Mapping[str, Any], ask: Ask) -> _Splits:
     """The splits of a data set, of which every column asks while it is read."""
-    return {name: _Rows(rows, ask) for name, rows in splits.items()}
+    return _Splits(splits, ask)
+
+
+class _Splits(dict):
+    """By name; whatever else is asked of them (`map`, `select_columns` ...) is done by the data set's own."""
+
+    def __init__(self, splits: Mapping[str, Any], ask: Ask):
+        super().__init__({name: _Rows(rows, ask) for name, rows in splits.items()})
+        self.splits = splits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.splits, name)
 
 
 class _Rows:
