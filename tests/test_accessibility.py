@@ -4,15 +4,18 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import wait_for
 from test_browser import MANY, Visit, address, browser, folder, screenshots, writer  # noqa: F401
+from test_own_data import bring, reviews
 
 from bigmodel.core import events
-from bigmodel.studio import Studio
+from bigmodel.studio import Lint, Studio
 
 PLACES = {
     "home": "/",
     "data": "/data",
     "pictures": "/data?dataset=digits",
     "pairs": "/data?dataset=en_zh",
+    "own": "/data?dataset=r",
+    "arrived": "/data?parcel={parcel}",
     "train": "/train?task=text-generation",
     "fine-tune": "/train?base=poet",
     "runs": "/runs",
@@ -32,8 +35,14 @@ STREAMLITS_OWN: dict[str, str] = {}  # rule of axe-core -> why it is not ours to
 
 @pytest.fixture(scope="module")
 def places(folder, writer):  # noqa: F811
-    pictures = next(model.id for model in Studio(folder).models("image-classification") if model.starter)
-    return {name: place.format(writer=writer) for name, place in PLACES.items()} | {
+    studio = Studio(folder)
+    pictures = next(model.id for model in studio.models("image-classification") if model.starter)
+    bring(studio, "r.csv", reviews(40, bad=2) + reviews(5)[13:])  # with rows that are there twice, and some set aside
+    studio.begin_lint("r")
+    wait_for(lambda: isinstance(studio.lint("r"), Lint))
+    parcel = studio.imports.receive("other.csv", [reviews(20, bad=1)]).id
+    studio.close()
+    return {name: place.format(writer=writer, parcel=parcel) for name, place in PLACES.items()} | {
         "try-pictures": f"/try?model={pictures}"
     }
 

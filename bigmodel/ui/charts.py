@@ -14,6 +14,7 @@ from bigmodel.ui.language import _
 from bigmodel.ui.live_plot import live_plot
 
 LARGE = 300  # pixels of height: a chart over the whole width of the page, and not one of two
+FEW_LENGTHS = 10  # of which each gets a tick
 DIGITS = 6  # of a value that is drawn
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
@@ -152,6 +153,8 @@ def histogram(bins: Sequence[tuple[int, int, int]], *, key: str, alt: str, title
         "meta": {"colour": 0},
     }
     layout = {"xaxis": {"title": title}, "bargap": 0.03, "hovermode": "closest"}
+    if bins and low - bins[0][0] < FEW_LENGTHS:
+        layout["xaxis"] |= {"tick0": 0, "dtick": 1}  # not 17.5 characters
     if high - low >= width:
         layout |= {"annotations": [_above(f"≥ {low:,}", low + width / 2, _count)]}
     live_plot([trace], layout, key=key, alt=alt, height=height)

@@ -62,8 +62,11 @@ def import_page(id: str) -> None:
         show_refusal(job.refusal)
     elif job is not None and job.state == imports.CANCELLED:
         st.info(_("Reading was stopped; nothing was kept."), icon=":material/cancel:")
-    with refusals():
+    try:
         _look(parcel)
+    except Refusal as refusal:
+        show_refusal(refusal)
+        places.link("data", _("Choose another file"), icon=":material/upload_file:")
 
 
 # -- before --------------------------------------------------------------------------------------------
@@ -217,7 +220,9 @@ def _rows(found: Found, plan: Plan | None) -> None:
                 picture = enlarged(base64.b64decode(row["image"]["base64"]))
                 st.image(picture, caption=row["label"], width=76, alt=row["label"])
     else:
-        order = [role for role in ORDER if role in plans.columns(plan.roles)]
+        order = sorted(
+            (role for role in ORDER if role in plans.columns(plan.roles)), key="label".__ne__
+        )  # seen on a phone
         rows = [
             {role: spoken(row[role]) if role == "messages" else row[role] for role in order} for row in found.preview
         ]

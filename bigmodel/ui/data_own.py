@@ -39,8 +39,9 @@ def set_aside(dataset: Dataset) -> None:
     if not count:
         return
     st.header(_("Rows that were set aside"))
+    first = studio().data_versions(dataset.version.slug)[-1].manifest  # as it was read, before any step
     said = _("{count} of {rows} rows could not be taken in. The file itself is kept as it came.",
-             count=amounts.count(count), rows=amounts.count(count + sum(dataset.version.manifest["rows"].values())))  # fmt: skip
+             count=amounts.count(count), rows=amounts.count(first["aside"] + sum(first["rows"].values())))  # fmt: skip
     st.caption(said)
     rows = studio().set_aside(dataset.name, count=MENDED)
     pictures = "image" in dataset.columns
@@ -56,7 +57,7 @@ def set_aside(dataset: Dataset) -> None:
     ]
     config = {
         "row": st.column_config.NumberColumn(_("Row"), disabled=True, width=60, pinned=True),
-        "reason": st.column_config.TextColumn(_("Reason"), disabled=True, width=230),
+        "reason": st.column_config.TextColumn(_("Reason"), disabled=True, width=280),
         "raw": st.column_config.TextColumn(_("Content"), disabled=True, width=300),
         **{role: st.column_config.TextColumn(say(plans.ROLES[role]), width=150) for role in roles},
     }
@@ -70,7 +71,7 @@ def set_aside(dataset: Dataset) -> None:
     if count > len(rows):
         st.caption(_("The first {count} are shown; the download has them all.", count=len(rows)))
     with st.container(horizontal=True):
-        label = _("Take {count} rows in", count=len(whole)) if whole else _("Take rows in")
+        label = _("Take {count} rows in", count=len(whole)) if len(whole) > 1 else _("Take rows in")
         if roles and st.button(label, type="primary", icon=":material/healing:", disabled=not whole):
             change(dataset, [{"mend": whole}])
         st.download_button(
