@@ -138,7 +138,7 @@ with right:
         with st.expander(_("What the model sees"), icon=":material/visibility:"):
             seen_section(spec, f"{chosen.key}:seen")
         with st.expander(_("The same on the command line"), icon=":material/terminal:"):
-            st.code(command_line(spec, chosen), language="bash", wrap_lines=True)
+            st.code(command_line(spec, chosen), language=None, wrap_lines=True)  # the colours of bash are too faint
 
 if start and spec is not None:
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 import time
 
 import streamlit as st
@@ -100,7 +101,7 @@ def _versions(dataset: OwnDataset) -> None:
         source = manifest["source"]
         facts = {
             _("File"): source["name"],
-            _("Hash of the file (SHA-256)"): source["sha256"],
+            _("Hash of the file (SHA-256)"): " ".join(textwrap.wrap(source["sha256"], 16)),  # so that it can be broken
             _("Read as"): say(plans.FORMATS[manifest["plan"]["format"]]),
             _("Columns"): ", ".join(
                 f"{say(plans.ROLES[role])}: {one['from']}" for role, one in manifest["columns"].items()
