@@ -221,3 +221,13 @@ def test_the_curve_of_a_pretraining_that_was_resumed_goes_on_from_there():
     for event in (guessed(1), guessed(2), guessed(3), Event("pretraining", look), guessed(2), guessed(3)):
         curves._pretraining(event)
     assert curves.pretraining["loss"].step.tolist() == [1, 2, 3] and not len(curves.pretraining["validation"])
+
+
+def test_where_the_lines_of_a_text_end_does_not_count():
+    from bigmodel.data.tokenizers import train_tokenizer
+
+    chinese = train_tokenizer(["床前明月光，\n疑是地上霜。"] * 3, "auto", 300, marked=True)
+    english = train_tokenizer(["Hello World,\nthis is é text"] * 3, "auto", 300, marked=True)
+    assert chinese("床前明月光，疑是地上霜。")["input_ids"] == chinese("床前明月光，\n 疑是地上霜。")["input_ids"]
+    assert english("this is é text")["input_ids"] == english("this\n is é\ttext")["input_ids"]
+    assert english("thisis")["input_ids"] != english("this is")["input_ids"]

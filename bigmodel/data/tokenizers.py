@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PAD, UNKNOWN, END = "<pad>", "<unk>", "<eos>"
 BEGIN, CLOSE, MASK = "<cls>", "<sep>", "<mask>"  # around a text that is read as a whole; in the place of a hidden token
 CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
+WIDE = "[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]"  # signs that are written without spaces
 
 
 def is_chinese(texts: Iterable[str]) -> bool:
@@ -30,7 +31,7 @@ def train_tokenizer(
 
     signs: further tokens that stand for no text, such as the marks of those who speak.
     marked: for networks that read a text as a whole and write none. Each text stands between two marks, there is a mask,
-    and capitals and widths of letters do not count.
+    and capitals, widths of letters and where lines end do not count.
     """
     if kind == "auto":
         kind = "characters" if is_chinese(texts) else "bpe"
@@ -61,9 +62,11 @@ def train_tokenizer(
 
 def _marked(train: Callable, texts: Sequence[str], vocabulary: int):
     """A tokenizer whose texts are made alike first and then stand between marks."""
-    from tokenizers import normalizers, processors
+    from tokenizers import Regex, normalizers, processors
 
-    alike = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    beside = f"(?<={WIDE})\\s+|\\s+(?={WIDE})"  # Chinese has no spaces, and what breaks its lines says nothing
+    spaces = [normalizers.Replace(Regex(beside), ""), normalizers.Replace(Regex("\\s+"), " ")]
+    alike = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), *spaces])
     special = [PAD, UNKNOWN, BEGIN, CLOSE, MASK]
     tokenizer = train([alike.normalize_str(text) for text in texts], vocabulary, special)
     tokenizer.normalizer = alike

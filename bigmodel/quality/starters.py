@@ -18,7 +18,7 @@ from bigmodel.quality.measure import Failed, measure
 from bigmodel.studio import STARTERS, home
 from bigmodel.training import checkpoint
 
-MEGABYTES = 12  # all starters together: they are part of every clone
+MEGABYTES = 15  # all starters together: they are part of every clone
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,21 @@ class Starter:
 
 
 def _pictures() -> list[dict]:
-    """A few of each class from the test split, so that the first click shows something else than the second."""
+    return [{"image": row["image"]["bytes"]} for row in _of_each_class("fashion_mnist")]
+
+
+def _verse() -> list[dict]:
+    return [{"text": row["text"]} for row in _of_each_class("verse_zh")]
+
+
+def _of_each_class(dataset: str) -> list[dict]:
+    """A row of each from the test split, so that the first click shows something else than the second."""
     from bigmodel.core import catalog
     from bigmodel.data.prepare import head
 
     seen: dict[int, dict] = {}
-    for row in head(catalog.dataset("fashion_mnist"), "test", 200):
-        seen.setdefault(row["label"], {"image": row["image"]["bytes"]})
+    for row in head(catalog.dataset(dataset), "test", 600):
+        seen.setdefault(row["label"], row)
     return [seen[label] for label in sorted(seen)]
 
 
@@ -65,6 +73,11 @@ ALL: Mapping[str, Starter] = {
             "translator", "en-zh", _("Translator"),
             _("Translates the English of programs - messages, menus, settings - into Chinese. A small Transformer."),
             lambda: [{"text": text} for text in PHRASES],
+        ),
+        Starter(
+            "connoisseur", "verse-bert", _("Connoisseur of verse"),
+            _("Says what kind of Chinese verse a text is: shi of the Tang or the Song, ci or qu. A small BERT."),
+            _verse,
         ),
         Starter(
             "classifier", "fashion-cnn", _("Clothes expert"),

@@ -68,7 +68,7 @@ def starter_cards() -> None:
             icon=":material/deployed_code:",
         )
         return
-    with st.grid(3, min_column_width=250, gap="medium"):
+    with st.grid(2 if len(known) % 3 == 1 else 3, min_column_width=250, gap="medium"):  # none is left alone
         for model in known:
             starter_card(model)
 
