@@ -16,9 +16,9 @@ from bigmodel.ui.trouble import refusals
 def bring() -> None:
     """A field for each way; what has come is looked at on a page of its own."""
     ways = {
-        "file": _("A file"),
+        "file": _("File"),
         "paste": _("Pasted text"),
-        "path": _("A folder of the server"),
+        "path": _("Folder"),
         "hub": _("Hugging Face"),
     }
     with st.container(border=True):

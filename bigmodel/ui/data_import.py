@@ -76,8 +76,9 @@ def _look(parcel: Parcel) -> None:
     with st.spinner(_("Looking at the file ...")):
         found = studio().look_into(parcel.id, reading)
     _evidence(parcel, found)
-    left, right = st.columns([3, 2], gap="large")
+    left = st.container()
     if found.plan.format not in ("pictures", "parquet", "tmx", "xliff") or found.tables:
+        left, right = st.columns([3, 2], gap="large")
         with right:
             _how(found, key, reading)
     with left:

@@ -33,7 +33,8 @@ def rows(dataset: Dataset) -> int:
     pictures = any(column.kind == "image" for column in dataset.columns.values())
     size = PICTURES if pictures else limits.TABLE_ROWS
     page = st.session_state.get(f"{key}.page", 0)
-    found = studio().find_rows(dataset.name, wanted, page * size, size)
+    with st.spinner(_("Looking for them ...")):  # shown where it takes a while: a gigabyte is searched in seconds
+        found = studio().find_rows(dataset.name, wanted, page * size, size)
     if not found.total:
         st.caption(_("No row is like that.") if _narrowed(wanted) else _("There are no rows."))
         return 0

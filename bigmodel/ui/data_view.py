@@ -45,7 +45,8 @@ def card(dataset: Dataset) -> None:
         except Refusal as refusal:
             st.caption(f":red[{plain(refusal.say(current()))}]")
         licence = say(dataset.facts.licence).split(" (")[0]
-        badges.append(f":gray-badge[{plain(licence)}]")
+        if licence != _("not stated"):
+            badges.append(f":gray-badge[{plain(licence)}]")
         st.markdown(" ".join(badges))
         st.space("stretch")
         with st.container(horizontal=True):
