@@ -1236,11 +1236,13 @@ def build_reviews(shelf: Shelf) -> list[Row]:
 # --- conversations ----------------------------------------------------------------------------
 
 TALK_EACH = 3  # answers to the same words, at most
-TALK_ZH = ("ai", "botprofile", "conversations", "food", "greetings", "history", "money", "science", "trivia")
-TALK_EN = (*TALK_ZH, "coding", "computers", "health", "literature", "tech_support")
+TALK_ZH = ("ai", "botprofile", "conversations", "food", "greetings", "trivia")  # the others are translated too badly
+TALK_EN = (*TALK_ZH, "coding", "computers", "health", "history", "literature", "money", "science", "tech_support")
 DIALOGUES = ("conversations", "health")  # elsewhere what follows the first answer are other answers to the same words
 HARSH = re.compile(
-    r"死|杀|蠢|枪|打架|疯|恨|\b(die|dead|kill\w*|stupid|hate|gun|drunk|drug\w*|south was right|shut up)\b", re.I
+    r"死|杀|蠢|枪|打架|疯|恨|弯腰|交配|"
+    r"\b(die|dead|kill\w*|suicide|hitler|stupid|hate|gun|drunk|drug\w*|mate|bend over|testicles|south was right|shut up)\b",
+    re.I,
 )
 QUIZ = ("animal", "geography", "history", "literature", "music", "science")
 QUIZ_EACH = 400  # questions of a topic
@@ -1426,7 +1428,7 @@ BUNDLED: dict[str, Bundled] = {
     "dialogue_zh": Bundled(
         build_dialogue_zh,
         partial(text_features, "messages", "topic", "split"),
-        ((POETRY, "唐诗三百首, 宋词三百首, poets of the 全唐诗"), (CHATTERBOT, "Chinese, nine topics")),
+        ((POETRY, "唐诗三百首, 宋词三百首, poets of the 全唐诗"), (CHATTERBOT, "Chinese, six topics")),
     ),
     "dialogue_en": Bundled(
         build_dialogue_en,

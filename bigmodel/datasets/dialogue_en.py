@@ -9,7 +9,7 @@ class DialogueEn(Dataset):
     order = 37
     title = _("English quiz and small talk")
     about = _(
-        "3,039 English conversations: quiz questions that name their choices, answered with the right one, small talk, and a little about computers and code."
+        "3,033 English conversations: quiz questions that name their choices, answered with the right one, small talk, and a little about computers and code."
     )
     facts = Facts(
         licence="CC BY-SA 4.0, BSD-3-Clause",

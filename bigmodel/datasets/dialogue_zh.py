@@ -9,7 +9,7 @@ class DialogueZh(Dataset):
     order = 36
     title = _("Chinese poems, asked and answered")
     about = _(
-        "2,065 conversations in Chinese: the next line of a poem, who wrote it, the whole by heart, who a poet was, and a little small talk. The questions are worded by us; all about a poem is in one split."
+        "2,001 conversations in Chinese: the next line of a poem, who wrote it, the whole by heart, who a poet was, and a little small talk. The questions are worded by us; all about a poem is in one split."
     )
     facts = Facts(
         licence="MIT (poems: public domain), BSD-3-Clause",

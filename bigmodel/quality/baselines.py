@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -103,9 +104,41 @@ def _regression(vectors: TfidfVectorizer, rows: datasets.DatasetDict) -> dict[st
     }
 
 
+HELD_BACK = 5.0  # of how many observations the unigram stands for in the bigram
+
+
+def _answers(check: Check, rows: datasets.DatasetDict) -> Figures:
+    """How well the tokens of the answers are foretold by how often they occur, and by the token before each: with the
+    model's own tokenizer, since the loss depends on it."""
+    from math import log
+
+    from bigmodel.data.conversations import ANSWER
+    from bigmodel.data.prepare import prepare
+
+    spec = check.spec()
+    parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
+    arrays = prepare(*parts, spec.settings, home() / "cache").arrays
+
+    def pairs(split: str) -> list[tuple[int, int]]:
+        tokens, kinds = arrays[split]["tokens"].tolist(), arrays[split]["kinds"].tolist()
+        return [(tokens[at - 1], tokens[at]) for at in range(1, len(tokens)) if kinds[at] == ANSWER]
+
+    seen, asked = pairs("train"), pairs("test")
+    ones, twos = Counter(token for _before, token in seen), Counter(seen)
+    before = Counter(token for token, _after in seen)
+    vocabulary = int(max(arrays["train"]["tokens"].max(), arrays["test"]["tokens"].max())) + 1
+    alone = {token: (ones[token] + 1) / (len(seen) + vocabulary) for token in {token for _before, token in asked}}
+    after = [(twos[pair] + HELD_BACK * alone[pair[1]]) / (before[pair[0]] + HELD_BACK) for pair in asked]
+    return {
+        "1-gram": {"loss": -sum(log(alone[token]) for _before, token in asked) / len(asked)},
+        "2-gram": {"loss": -sum(map(log, after)) / len(asked)},
+    }
+
+
 MEASURES: Mapping[str, Callable[[Check, datasets.DatasetDict], Figures]] = {
     "text-generation": _text,
     "translation": _translation,
     "image-classification": _pictures,
     "text-classification": _classes,
+    "dialogue": _answers,
 }

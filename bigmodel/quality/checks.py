@@ -113,7 +113,13 @@ CHECKS: Mapping[str, Check] = {
             _dialogue(name, "pretrained", dataset, settings={**CHAT, **settings}, beats_baselines=True)
             for name, (dataset, settings) in CHATS.items()
         ),
-        _dialogue("dialogue-gpt", "gpt", "dialogue_zh", settings={"width": 256, "epochs": 12, "batch_size": 16}),
+        _dialogue(
+            "dialogue-gpt",
+            "gpt",
+            "dialogue_zh",
+            settings={"width": 192, "epochs": 8, "precision": "bf16"},
+            beats_baselines=True,
+        ),
         _translation("en-zh", "en_zh", **TRANSLATOR),
         _translation("en-de", "en_de", **TRANSLATOR),
         _classes("verse-bert", "bert", "verse_zh", beats_baselines=True),
