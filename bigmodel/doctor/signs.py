@@ -19,7 +19,7 @@ KNOWN = 0.35  # of the validation loss: a training loss below that is knowledge 
 SMALL = 0.04  # of the first loss: who has come that far may stand still
 DEAD = 0.06  # of the usual stride of an update: weights that move as little stand still
 STILL = ((2, 0.03), (3, 0.1), (4, 0.2))  # so many validations in a row that differ by at most so much of what is usual
-OVERTURNED, GROWN = 0.07, 3.0  # of the weights' length, moved by an update; times their length at the start
+OVERTURNED = 0.1  # of the weights' length: who is moved as far by each update keeps nothing of it
 LEAP = 5.5  # standard deviations of the noise
 LASTING = (0.005, 0.025)  # of the steps: a leap that is shorter is an odd batch, a low one takes longer to be seen
 
@@ -92,13 +92,13 @@ def overturns(curve: Curve) -> Sign | None:
     """Updates as large as a part of the weights themselves: each undoes what those before have learnt."""
     if not 0.015 <= curve.done <= 0.3 or len(curve) < 5 or not curve.fresh:
         return None
-    if median(curve.loss[-3:]) < 0.5 * curve.start:
+    if median(curve.loss[-3:]) < 0.85 * curve.start:
         return None
-    moved, grown = median(curve.moved[1:]), curve.size[-1] / curve.size[0]
-    if not (moved > OVERTURNED or grown > GROWN):
+    moved = median(curve.moved[1:])
+    if not moved > OVERTURNED:
         return None
     return Sign(RATE_TOO_HIGH, 1, {"before": 0.5 * curve.start, "loss": curve.loss[-1], "moved": moved,
-                "grown": grown, "rate": curve.highest}, "updates")  # fmt: skip
+                "rate": curve.highest}, "updates")  # fmt: skip
 
 
 def climbs_at_first(curve: Curve) -> Sign | None:
