@@ -8,7 +8,7 @@ import pytest
 from bigmodel.core import catalog, limits
 from bigmodel.core.contracts import fits
 from bigmodel.core.errors import Refusal
-from bigmodel.core.fields import Choice, Image, Number, Switch, Text
+from bigmodel.core.fields import Choice, Image, Number, Switch, Text, Turns
 from bigmodel.core.spec import RunSpec, fields_for
 from bigmodel.studio import Studio
 
@@ -41,6 +41,16 @@ def bad_values(field):
         return [None, [], {}, 1, True, b"bytes", "x" * (field.maximum + 1)]
     if isinstance(field, Image):
         return [None, [], "a.png", b"", b"\x89PNG broken", b"x" * (limits.UPLOAD_BYTES + 1)]
+    if isinstance(field, Turns):
+        said = {"role": "user", "content": "x"}
+        wrong = [
+            {"role": "ghost", "content": "x"},
+            {"role": "user"},
+            {**said, "more": 1},
+            {"role": "user", "content": 5},
+        ]
+        return [None, {}, "hello", b"bytes", [5], [None], *([one] for one in wrong), [said] * (limits.TURNS + 1),
+                [{"role": "user", "content": "x" * (limits.TURN_CHARACTERS + 1)}], [{"role": "user", "content": "\ud800"}]]  # fmt: skip
     raise AssertionError(f"no bad values for {type(field).__name__}: add some")
 
 

@@ -18,4 +18,4 @@ class DialogueEn(Dataset):
         languages=("en",),
     )
     columns = {"messages": Column("text", _("Conversation")), "topic": Column("text", _("Topic"))}
-    recipe = {"block_size": 256}
+    recipe = {"gpt": {"block_size": 256}, "lstm": {"block_size": 256}}  # code among it

@@ -18,4 +18,4 @@ class DialogueZh(Dataset):
         languages=("zh",),
     )
     columns = {"messages": Column("text", _("Conversation")), "topic": Column("text", _("Topic"))}
-    recipe = {"block_size": 192}
+    recipe = {"gpt": {"block_size": 192}, "lstm": {"block_size": 192}}  # characters; pretrained tokens are longer

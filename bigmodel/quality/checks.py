@@ -78,8 +78,8 @@ MINIMIND = {
 
 CHAT = {"method": "lora", "learning_rate": 1e-3, "precision": "bf16", "baseline": False}
 CHATS = {
-    "dialogue-minimind-lora": ("dialogue_zh", {"base": "minimind2-small", "batch_size": 16, "max_steps": 200, "eval_every": 100}),
-    "dialogue-smollm-lora": ("dialogue_en", {"base": "smollm2-135m-instruct", "batch_size": 8, "max_steps": 60, "eval_every": 60}),
+    "dialogue-minimind-lora": ("dialogue_zh", {"base": "minimind2-small", "block_size": 192, "batch_size": 16, "max_steps": 200, "eval_every": 100}),
+    "dialogue-smollm-lora": ("dialogue_en", {"base": "smollm2-135m-instruct", "block_size": 256, "batch_size": 8, "max_steps": 60, "eval_every": 60}),
 }  # fmt: skip
 
 MINILM = {"base": "all-minilm-l6-v2", "method": "full", "learning_rate": 1e-4, "epochs": 2}

@@ -48,7 +48,7 @@ class Dialogue(Task):
             name="block_size",
             label=_("Context length"),
             integer=True,
-            default=256,
+            default=128,
             minimum=8,
             maximum=4096,
             help=_("How many tokens the model sees at a time. Longer remembers more and costs more."),
