@@ -7,6 +7,7 @@ from conftest import wait_for
 from hub_server import Hub
 from test_pages import buttons, leave, visit
 
+from bigmodel import cli
 from bigmodel.bases import store
 from bigmodel.bases.store import STARTERS
 from bigmodel.core.errors import Refusal
@@ -83,6 +84,17 @@ def test_both_answer_the_same_question_with_the_same_seed(tuned):
     assert mine.text == its.text and mine.tokens == its.tokens, "the weights are the same here"
     app.selectbox(f"try.beside.{tuned}").set_value("starter:poet").run()
     assert "starter:poet" in one.answers and not app.exception, "who is chosen later answers too"
+
+
+def test_the_command_line_asks_two_and_refuses_who_has_learnt_something_else(tuned, desk, capsys):
+    assert cli.main(["try", tuned, "--beside", "base", "--set", "max_new_tokens=3", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["beside"]["model"]) == (tuned, "base:tiny")
+    assert told["blocks"][-1]["text"] == told["beside"]["blocks"][-1]["text"]
+    assert cli.main(["try", tuned, "--beside", "starter:classifier", "--language", "en"]) == 1
+    assert "has learnt another task" in capsys.readouterr().err
+    assert cli.main(["try", "poet", "--beside", "base", "--language", "zh"]) == 1
+    assert "不是由基础模型微调而来" in capsys.readouterr().err
 
 
 def test_held_out_figures_are_those_of_the_same_rows(tuned, desk):

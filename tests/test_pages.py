@@ -463,6 +463,19 @@ def test_a_run_that_goes_on_is_branched_from_or_says_what_it_waits_for(ended, ho
         Studio(home).branch(run)
 
 
+def test_a_checkpoint_that_gives_way_while_it_is_branched_from_is_said(ended, home, monkeypatch):
+    run, studio = ended(events.RUNNING), Studio(home)
+    newest = studio.checkpoints(run)[0]
+
+    def launch(*_any):
+        shutil.rmtree(newest.folder)
+        raise FileNotFoundError(newest.folder)
+
+    monkeypatch.setattr(studio.store, "launch", launch)
+    with pytest.raises(Refusal, match="has just given way to a newer one"):
+        studio.branch(run)
+
+
 def test_a_server_that_may_only_look_lets_nothing_go_on_and_says_why(ended, home):
     run = ended(events.STOPPED)
     other = Studio(home)

@@ -10,6 +10,7 @@ from bigmodel.studio import Run
 from bigmodel.ui import amounts, places
 from bigmodel.ui.choice import title_of
 from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.model_facts import network_of
 from bigmodel.ui.state import studio
 from bigmodel.ui.states import badge
 from bigmodel.ui.trouble import refusals
@@ -28,7 +29,7 @@ def run_row(run: Run) -> None:
             branch = _("branched off")
             parts = (
                 title_of("task", run.spec.task),
-                title_of("architecture", run.spec.architecture),
+                network_of(run.spec.architecture, run.spec.settings),
                 amounts.ago(run.created),
             )
             branched = [f":material/alt_route: {plain(branch)}"] if run.spec.parent else []
