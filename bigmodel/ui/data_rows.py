@@ -105,7 +105,7 @@ def _length(dataset: Dataset, key: str, changed: Mapping) -> dict | None:
                 _("Column"), names, format_func=titles.__getitem__, default=names[0], key=f"{key}.column", required=True,
                 **changed,
             )  # fmt: skip
-        units = {CHARACTERS: _("Characters"), TOKENS: _("Tokens")}
+        units = {CHARACTERS: _("Characters")} | ({TOKENS: _("Tokens")} if column != "messages" else {})
         unit = st.segmented_control(
             _("Counted in"), list(units), format_func=units.__getitem__, default=CHARACTERS, key=f"{key}.unit",
             required=True, **changed,

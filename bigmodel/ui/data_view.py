@@ -107,7 +107,7 @@ def distributions(dataset: Dataset) -> None:
         with grid.cell():
             _chart_title(_("Language: {column}", column=label))
             charts.bars(
-                [_language(code) for code in parts],
+                [language_name(code) for code in parts],
                 [count / sum(parts.values()) for count in parts.values()],
                 key=f"data.languages.{name}",
                 alt=_("In which languages the texts of {column} are", column=label),
@@ -139,7 +139,7 @@ def _languages(dataset: Dataset) -> dict[str, dict[str, int]]:
     return {name: parts for name, parts in counted.items() if name in dataset.columns and parts}
 
 
-def _language(code: str) -> str:
+def language_name(code: str) -> str:
     """Its name in the session's language."""
     from babel import Locale, UnknownLocaleError
 

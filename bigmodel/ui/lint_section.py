@@ -12,7 +12,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.studio import Finding, Lint, Looking, lint_checks, together
 from bigmodel.ui import amounts
 from bigmodel.ui.data_change import change
-from bigmodel.ui.data_view import split_titles
+from bigmodel.ui.data_view import language_name, split_titles
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.picture import gallery, thumbnail
 from bigmodel.ui.state import studio
@@ -189,7 +189,8 @@ def _pictures(
 
 
 def _why(finding: Finding, row: dict) -> str:
-    return say(finding.found.get(row["row"], ""))
+    seen = say(finding.found.get(row["row"], ""))
+    return language_name(seen) if seen and finding.check == "languages" else seen
 
 
 def _cell(value: object) -> str:

@@ -18,7 +18,7 @@ from bigmodel.ui import amounts, charts
 from bigmodel.ui.data_view import tasks_of
 from bigmodel.ui.forecasts import forecasts
 from bigmodel.ui.language import _, plain, say
-from bigmodel.ui.picture import enlarged
+from bigmodel.ui.picture import enlarged, thumbnail
 from bigmodel.ui.seen_choice import processors, sight
 from bigmodel.ui.seen_tokens import tokens
 from bigmodel.ui.state import studio, token
@@ -105,7 +105,7 @@ def _waiting(asked: Asked) -> None:
 def _show(found: Seen, asked: Asked, key: str) -> None:
     names = _kinds()
     if any(one["picture"] for one in found.examples):
-        _pictures(found)
+        _pictures(found, asked)
     else:
         kinds = {kind for one in found.examples for part in one["parts"].values() for *_rest, kind in part}
         if "counts" in kinds:
@@ -159,15 +159,25 @@ def _example(one: Mapping, number: int, names: dict[str, str], key: str) -> None
         st.badge(_("Class: {name}", name=plain(one["label"])), icon=":material/label:")
 
 
-def _pictures(found: Seen) -> None:
+def _pictures(found: Seen, asked: Asked) -> None:
     with st.grid("auto", min_column_width=120, gap="small"):
+        if asked.row:
+            _as_it_came(asked)
         for one in found.examples:
             st.image(
                 enlarged(base64.b64decode(one["picture"])),
-                caption=one["label"],
+                caption=_("As the model sees it") if asked.row else one["label"],
                 width=112,
                 alt=_("The picture as the model sees it: {name}", name=one["label"]),
             )
+
+
+def _as_it_came(asked: Asked) -> None:
+    """The picture before it was processed, to be held against the one after."""
+    image = next(name for name, one in catalog.dataset(asked.spec.dataset).columns.items() if one.kind == "image")
+    for row in studio().rows_named(asked.spec.dataset, [asked.row]):
+        caption = _("As it is in the data")
+        st.image(thumbnail(row[image], 112), caption=caption, width=112, alt=caption)
 
 
 def _facts(found: Seen, row: int) -> None:

@@ -37,12 +37,7 @@ class Imbalance(Check):
             yield Finding(
                 self.name,
                 WARNING,
-                _(
-                    "{count} classes have fewer than {few} rows: {names}.",
-                    count=len(few),
-                    few=FEW,
-                    names=_names(rows, few),
-                ),
+                _("Fewer than {few} rows of each of these classes: {names}.", few=FEW, names=_names(rows, few)),
                 _("A class cannot be learnt from a handful of rows, nor can it be measured."),
                 ids,
                 {},
