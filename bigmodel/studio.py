@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bigmodel.bases import store as bases
 from bigmodel.bases import suggestions
+from bigmodel.bases.families import family
 from bigmodel.bases.fetching import Fetching
 from bigmodel.bases.store import Base
 from bigmodel.bases.suggestions import Suggestion
@@ -299,6 +300,14 @@ class Studio:
         """The base that a model was fine-tuned from, as it is; Refusal where it has gone, or cannot answer by itself."""
         tuned = self.model(model)
         return self.model(f"{BASE}{tuned.base}", tuned.task)
+
+    def tunable(self, model: Model) -> bool:
+        """Whether a network of this kind can be fine-tuned for the task that it has learnt."""
+        try:
+            kind = family(json.loads((model.folder / "config.json").read_text("utf-8"))["model_type"])
+        except (OSError, ValueError, KeyError, TypeError):  # not a model that could be read
+            return False
+        return kind is not None and catalog.task(model.task).head in kind.heads
 
     def as_base(self, model: str) -> str:
         """Under which name a model can be fine-tuned; '' for one that has to be brought first, as 'run:ID'."""

@@ -1,6 +1,7 @@
 """Base models as a person meets them: looked at, fetched, fine-tuned, and held against what has become of them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import wait_for
@@ -133,6 +134,12 @@ def test_fine_tuning_a_base_leads_to_a_filled_in_form_and_stays_when_the_data_ch
     app.run()
     assert app.selectbox("train.text-generation.prose_zh.pretrained.base").value == "poet"
     assert len(visit("train", "zh", base="nothing").error) == 1
+
+
+def test_only_networks_that_can_be_begun_with_offer_it(tuned, desk):
+    assert all(desk.tunable(model) for model in desk.models())
+    reader = replace(desk.model(tuned), task="translation")
+    assert not desk.tunable(reader) and not desk.tunable(replace(reader, folder=desk.home))
 
 
 def test_what_a_run_has_made_becomes_a_base_once(tuned, desk):

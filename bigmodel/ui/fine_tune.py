@@ -12,7 +12,10 @@ from bigmodel.ui.trouble import refusals
 
 
 def fine_tune_button(model: Model, key: str) -> None:
-    """A click leads to a form that is filled in; what a run has made is first taken in as a base."""
+    """A click leads to a form that is filled in; what a run has made is first taken in as a base. Nothing for a
+    network that cannot be begun with."""
+    if not studio().tunable(model):
+        return
     if not st.button(_("Fine-tune this"), icon=":material/tune:", key=key, disabled=studio().read_only):
         return
     with refusals():
