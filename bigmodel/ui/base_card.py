@@ -265,11 +265,17 @@ def base_line(base: Base) -> str:
     parts = [
         _("{count} parameters", count=amounts.rough(base.parameters)),
         amounts.size(base.bytes),
-        base.licence if base.licence != "?" else _("licence not named"),
-        base.source,
+        *_origin(base),
         " ".join(base.languages[:8]),
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _origin(base: Base) -> tuple[str, ...]:
+    """Its licence and where it comes from; what was made here has no licence but its maker's."""
+    if base.source.startswith("run:"):
+        return (_("from the run {run}", run=base.source.removeprefix("run:")),)
+    return base.licence if base.licence != "?" else _("licence not named"), base.source
 
 
 def base_list() -> None:
