@@ -95,11 +95,17 @@ def small(task, architecture, dataset, **more):
     return RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset, "settings": settings})
 
 
-def learn(folder, cache, spec, stopped=lambda: False) -> list:
-    """The events of a run, trained in this process."""
+def learn(folder, cache, spec, stopped=None) -> list:
+    """The events of a run, trained in this process. Where `stopped` counts how often it is asked, that is of the training
+    alone: the data are encoded before."""
+    from bigmodel.core import catalog
+    from bigmodel.data.prepare import prepare
     from bigmodel.training.loop import train
 
-    return list(train(spec, folder, stopped, cache, "cpu"))
+    if stopped is not None:
+        parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
+        prepare(*parts, spec.settings, cache)
+    return list(train(spec, folder, stopped or (lambda: False), cache, "cpu"))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from bigmodel.bench import (
     gpu,
     growth,
     images,
+    importing,
     language_model,
     lstm,
     report,
@@ -242,6 +243,16 @@ def test_texts_are_as_long_as_they_are_said_to_be():
     )
     written = sum(len(text.encode()) for text in dataset.rows()["train"]["text"])
     assert rows.SIZES[dataset.name] * 10**6 <= written < 1.01 * rows.SIZES[dataset.name] * 10**6
+
+
+@pytest.mark.parametrize("kind", importing.KINDS)
+def test_every_row_of_a_file_is_imported_and_its_cost_told(kind, monkeypatch):
+    monkeypatch.setitem(importing.MEGABYTES, kind, 1)
+    found = importing.reading(kind)()
+    path = importing.file(kind)
+    assert 1e6 <= path.stat().st_size < 1.01e6
+    assert found["rows"] == len(path.read_text("utf-8").splitlines()) - (kind == "csv")
+    assert 0 < found["seconds"] < 30 and 20 < found["memory"] < 1000
 
 
 def test_runs_made_for_the_list_read_as_runs(home):

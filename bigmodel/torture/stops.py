@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bigmodel.core.events import STOPPED
 from bigmodel.core.spec import RunSpec
+from bigmodel.data.heard import Ask
 from bigmodel.runs.folder import Folder
 from bigmodel.torture.row import Found, Row
 from bigmodel.torture.trial import apart, differences, finish, home, launch, patched, spec, steady, told, work
@@ -66,15 +67,18 @@ def _stopped(folder: Folder, moment: int, found: Found, where: str) -> None:
 
 
 def _asking(folder: Folder, moment: int) -> list[str]:
-    """Work, and answer 'stop' at one moment; whether each question came before a step or a pass of a measurement. The
-    worker's own questions while data is read are not counted."""
+    """Work, and answer 'stop' at one moment; whether each question came before a step or a pass of a measurement. Those
+    of the worker itself, and those asked while the data are encoded, which is done once, are not counted."""
     from bigmodel.training import loop
 
     moments: list[str] = []
     train = loop.train
 
     def stopped() -> bool:
-        moments.append("step" if sys._getframe(1).f_code is loop._learn.__code__ else "measurement")
+        asks = sys._getframe(1).f_code
+        if asks is Ask.__call__.__code__:
+            return False
+        moments.append("step" if asks is loop._learn.__code__ else "measurement")
         return len(moments) > moment >= 0
 
     def counting(spec, path, _stopped, cache, device):
