@@ -12,7 +12,8 @@ from conftest import wait_for
 from test_own_data import WORDS, reviews
 from test_pages import leave, said, visit
 
-from bigmodel.studio import Studio
+from bigmodel.core import catalog
+from bigmodel.studio import Lint, Studio
 from bigmodel.torture import bad_files
 from bigmodel.ui import state
 
@@ -67,6 +68,22 @@ def test_an_own_data_set_shows_its_rows_what_was_set_aside_and_its_versions(desk
         assert not app.exception and not app.error
     app = visit("train", language, dataset=job.name)  # an older version, too
     assert not app.exception and app.query_params["dataset"] in (job.name, [job.name])
+
+
+def test_a_remedy_leads_to_a_version_that_says_what_it_was_made_of(desk):
+    parcel = desk.imports.receive("r.csv", [reviews(40) + reviews(40)[13:73]])  # a row or two once more
+    job = desk.begin_import(parcel.id, desk.look_into(parcel.id).plan, wait=True)
+    desk.begin_lint(job.name)
+    wait_for(lambda: isinstance(desk.lint(job.name), Lint))
+    app = visit("data", dataset=job.name)
+    next(one for one in app.button if "Keep one of each" in one.label).click().run()
+    wait_for(lambda: desk.change_of(job.name).name)
+    new = catalog.dataset(desk.change_of(job.name).name)
+    fewer = sum(catalog.dataset(job.name).version.manifest["rows"].values()) - sum(
+        new.version.manifest["rows"].values()
+    )
+    app = visit("data", dataset=new.name)
+    assert fewer and any(f"{fewer} rows fewer" in text.replace("\\", "") for text in said(app))
 
 
 def test_a_parcel_that_is_gone_is_said(desk):
