@@ -83,6 +83,10 @@ CHATS = {
 }  # fmt: skip
 
 MINILM = {"base": "all-minilm-l6-v2", "method": "full", "learning_rate": 1e-4, "epochs": 2}
+REVIEWER = {
+    "base": "minimind2-small", "method": "full", "learning_rate": 5e-5, "batch_size": 16, "epochs": 2, "text_length": 160,
+    "eval_every": 416, "precision": "fp32",
+}  # fmt: skip
 
 CHECKS: Mapping[str, Check] = {
     check.name: check
@@ -126,5 +130,6 @@ CHECKS: Mapping[str, Check] = {
         _classes("trivia-bert", "bert", "trivia_en"),  # with 4,713 questions words alone say more: TF-IDF is ahead
         _classes("trivia-minilm", "pretrained", "trivia_en", settings=MINILM, beats_baselines=True),
         _classes("reviews-lstm", "lstm", "reviews_zh", settings={"epochs": 5, "text_length": 160}),
+        _classes("reviews-minimind", "pretrained", "reviews_zh", settings=REVIEWER, beats_baselines=True),
     )
 }
