@@ -175,7 +175,7 @@ def scroll(page, to):
 @pytest.fixture
 def phone(browser, address):  # noqa: F811
     one = Visit(browser, address, size=screenshots.PHONE)
-    yield one.go("/train?task=text-generation")
+    yield one.go("/train?task=text-generation&dataset=poetry_zh")
     one.close()
 
 

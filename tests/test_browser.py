@@ -60,12 +60,21 @@ def writer(folder):
 def address(folder, writer):
     with screenshots.server(folder, BIGMODEL_SPARE="0") as address:
         yield address
+        stop_all(folder)
+
+
+@pytest.fixture(autouse=True)
+def device_is_free_again(folder, address):
+    """The next test's run would wait for ever behind one that nobody stops."""
+    yield
+    stop_all(folder)
+
+
+def stop_all(folder):
     studio = Studio(folder)
-    studio.serve()
     for run in studio.runs(states=(*events.LIVE, events.QUEUED)):
         studio.stop(run.id)
         wait_for(lambda run=run: studio.run(run.id).state in events.ENDED)
-    studio.close()
 
 
 @pytest.fixture(scope="module")
@@ -405,10 +414,13 @@ def test_a_pretrained_model_is_fine_tuned_and_answers_beside_what_it_was(visit):
 
 
 def test_two_windows_see_the_same_run(browser, address, folder):
-    run = Studio(folder).runs()[0].id
+    run = Studio(folder).launch(digits(epochs=10_000, max_steps=0, eval_every=20))
     one, two = Visit(browser, address), Visit(browser, address, locale="zh-CN")
     for visit in (one, two):
         visit.go(f"/runs?run={run}").wait_for_selector(PLOT)
-    wait_for(lambda: curve(one.page)[0] == curve(two.page)[0])  # each looks once a second, at its own moment
+    begun = [curve(visit.page)[0] for visit in (one, two)]
+    wait_for(lambda: all(curve(visit.page)[0] > points for visit, points in zip((one, two), begun, strict=True)))
+    stop_all(folder)  # while it goes, each looks at its own moment
+    wait_for(lambda: curve(one.page)[0] == curve(two.page)[0])
     one.close()
     two.close()
