@@ -158,6 +158,7 @@ def test_what_a_run_has_made_becomes_a_base_once(tuned, desk):
 def test_a_base_is_looked_at_before_it_is_fetched_and_then_chosen(desk, poet, monkeypatch):
     with Hub({"org/poet": poet}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         app = visit("train", task="text-generation", architecture="pretrained", dataset="prose_zh")
         app.session_state["base.source"] = "org/poet"
         wait_for(lambda: "base.fetch" in buttons(app.run()))
