@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -212,7 +213,7 @@ def test_lean_dropout_drops_as_often_as_it_says_and_keeps_the_mean():
 def test_attention_by_products_is_torchs_own(cache, kind):
     from bigmodel.data.prepare import prepare
     from bigmodel.training.attention import NAME, by_products
-    from bigmodel.training.precision import autocast
+    from bigmodel.training.forward import autocast
 
     spec = small(*kind)
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
@@ -228,3 +229,34 @@ def test_attention_by_products_is_torchs_own(cache, kind):
         by_products(model, "cpu")
     assert model.config._attn_implementation == NAME and NAME not in model.config.to_json_string()
     assert not torch.equal(*answers) and torch.allclose(*answers, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+def test_where_nobody_waits_for_the_device_the_update_itself_leaves_out_what_is_no_number(kind):
+    from bigmodel.training.guard import Guard
+
+    weight = torch.nn.Parameter(torch.ones(3))
+    holder = torch.nn.Module()
+    holder.weight = weight
+    optimize = optimizer(holder, {"optimizer": kind, "learning_rate": 0.1, "weight_decay": 0.01})
+    guard = Guard(optimize, "cuda")  # the fused updates of the CPU listen to the same flag
+    seen = []
+    for step, loss in enumerate((1.0, 1.0, math.nan, 1.0), start=1):
+        weight.grad = torch.full((3,), loss)
+        guard.look(step, torch.tensor(loss), weight.grad.norm())
+        optimize.step()
+        seen.append(weight.detach().clone())
+    assert not seen[0].equal(seen[1]) and seen[1].equal(seen[2]) and seen[2].equal(seen[3])
+    assert guard.bad() == 3 and guard.norm.isnan() and guard.loss.isnan()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler here")
+def test_a_compiled_network_learns_as_the_network_does(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr("bigmodel.training.precision.WORTH", 0.0)  # taken even where it brings nothing
+    runs = []
+    for name in ("on", "off"):
+        (tmp_path / name).mkdir()
+        runs.append(learn(tmp_path / name, cache, small(*PROSE, max_steps=5, eval_every=5, compile=name)))
+    told = [[event["loss"] for event in of(events, "step")] for events in runs]
+    assert told[0] == pytest.approx(told[1], rel=1e-4)
+    assert [of(events, "plan")[0]["compiled"] for events in runs] == [True, False]

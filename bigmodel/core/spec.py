@@ -184,6 +184,16 @@ TRAINING: tuple[Field, ...] = (
         options={"auto": _("Automatic"), "fp32": _("fp32"), "bf16": _("bf16")},
     ),
     Choice(
+        name="compile",
+        label=_("Compiling"),
+        default="auto",
+        advanced=True,
+        help=_(
+            "A compiler joins the operations of the network, which takes up to a minute and makes steps on a GPU faster. 'auto' tries it there where the run is long enough to pay for it."
+        ),
+        options={"auto": _("Automatic"), "on": _("Try it"), "off": _("Off")},
+    ),
+    Choice(
         name="device",
         label=_("Device"),
         default="auto",

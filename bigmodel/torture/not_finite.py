@@ -14,6 +14,7 @@ from bigmodel.runs.folder import Folder
 from bigmodel.torture.row import Found, Row
 from bigmodel.torture.trial import apart, good, home, launch, newest, patched, spec, steady, work
 from bigmodel.training import loop, meter, watch
+from bigmodel.training.guard import Guard
 
 SPECS = [
     spec(name, max_steps=12, eval_every=5, accumulation=1 + number % 2)
@@ -178,7 +179,7 @@ ROW = Row(
     trials=90,
     run=run,
     without={
-        "the look before the update": lambda: patched((loop, "_finite", lambda *_: True)),
+        "the look before the update": lambda: patched((Guard, "look", lambda *_: None)),
         "the true loss on the curve": _shown_as_zero,
     },
     fewer=9,

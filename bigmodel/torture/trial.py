@@ -152,7 +152,9 @@ def steady() -> Any:
     from bigmodel.training.precision import Pace
 
     pace = Pace("fp32", 1, {"fp32, 1": 0.05})
-    return patched((loop, "probe", lambda *_: pace), (loop, "_log_every", lambda *_: 2))  # what is not told yet can be lost
+    return patched(
+        (loop, "probe", lambda *_: pace), (loop, "_log_every", lambda *_: 2)
+    )  # what is not told yet can be lost
 
 
 # -- runs --------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from bigmodel.core import catalog, limits
-from bigmodel.core.contracts import HEADS, Task
+from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
@@ -22,10 +22,10 @@ from bigmodel.data.prepare import Prepared, prepare
 from bigmodel.training import pretraining
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
+from bigmodel.training.forward import Forward, on
 from bigmodel.training.looking import answer_seconds, pass_seconds
-from bigmodel.training.losses import LOSSES
 from bigmodel.training.optimizers import optimizer
-from bigmodel.training.precision import autocast, device_for, probe
+from bigmodel.training.precision import device_for, probe, ready
 
 PROBE_SECONDS = 2.0
 LONGEST_STEP = 1.0  # seconds; of a slower one only a part is tried
@@ -66,6 +66,7 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         catalog.dataset(spec.dataset),
     )
     settings, device = spec.settings, device_for(spec.settings["device"])
+    ready(device)
     data = prepare(task, architecture, dataset, settings, cache)
     yield {}
     with torch.device("meta"):
@@ -180,13 +181,12 @@ def _step(
             held[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    batch = {name: value.to(device) for name, value in task.batch(data.arrays["train"], indices, settings, 0).items()}
-    inputs = {name: batch[name] for name in HEADS[task.head].inputs if name in batch}
+    batch = on(device, task.batch(data.arrays["train"], indices, settings, 0))
+    forward = Forward(model, task.head, settings, device, precision)
+    inputs = {name: batch[name] for name in forward.inputs if name in batch}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor) if weigh else nullcontext():
-        with autocast(device, precision):
-            logits = model(**inputs).logits
-        loss = LOSSES[settings["loss"]](logits, batch["labels"], settings["label_smoothing"])
-    loss.backward()
+        logits = forward.logits(inputs)
+    forward.loss(logits, batch["labels"]).backward()
     torch.nn.utils.clip_grad_norm_(
         [weight for weight in model.parameters() if weight.requires_grad], settings["clip"] or math.inf
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import HEADS, Task
+from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
@@ -21,11 +21,12 @@ from bigmodel.data.prepare import Prepared, key, prepare
 from bigmodel.training import memory, pretraining, snapshot, space
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
+from bigmodel.training.forward import Forward, can_compile, pays_back
+from bigmodel.training.guard import Guard
 from bigmodel.training.looking import pass_seconds
-from bigmodel.training.losses import LOSSES
 from bigmodel.training.meter import Meter
 from bigmodel.training.optimizers import optimizer, rate_factor
-from bigmodel.training.precision import Pace, autocast, device_for, probe
+from bigmodel.training.precision import Pace, compare, device_for, probe, ready
 from bigmodel.training.updates import Moves
 from bigmodel.training.watch import NoSpace, Stopped, Watch
 
@@ -72,6 +73,7 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
     )
     settings = spec.settings
     device = device_for(settings["device"] if settings["device"] != "auto" else device)
+    ready(device)
 
     yield _phase(_("Reading and encoding the data"))
     try:
@@ -117,10 +119,15 @@ def _stage(
     before = yield from _before(watch, per_epoch, steps)
     if before.get("pace"):
         pace, look = Pace(**before["pace"]).take(device), before.get("look", 0.0)
+        forward = Forward(model, task.head, settings, device, pace.precision, pace.compiled)
     else:
         yield _phase(_("Measuring the first batch"))
         pace = probe(task, model, data, settings, device)
         look = pass_seconds(task, model, data, settings, LOOK_SECONDS)
+        forward = Forward(model, task.head, settings, device, pace.precision)
+        pays = settings["compile"] == "auto" and pays_back(device, pace.step * settings["accumulation"] * steps)
+        if pays or settings["compile"] == "on":
+            pace, forward = yield from _compiled(forward, task, data, settings, pace)
     log_every = before.get("log_every") or _log_every(pace.step * settings["accumulation"], steps)
     plan = {
         "steps": steps,
@@ -131,6 +138,7 @@ def _stage(
         "device": device,
         "precision": pace.precision,
         "threads": pace.threads,
+        "compiled": pace.compiled,
         "probe_seconds": dict(pace.seconds),
         "pass_seconds": look,
         "rows": data.facts.get("rows", {}),
@@ -144,13 +152,13 @@ def _stage(
     yield Event("plan", plan)
 
     meter = Meter(device, before.get("meter"))
-    work = _Work(task, data, settings, model, optimize, pace, device, meter, before.get("parts", 1))
+    work = _Work(task, data, settings, model, optimize, forward, meter, before.get("parts", 1))
     watch.rest = lambda: {
         "spec": spec.to_json(),
         "data": name,
         "epoch": watch.step / per_epoch,
         "step": watch.step,
-        "pace": {"precision": pace.precision, "threads": pace.threads, "seconds": dict(pace.seconds)},
+        "pace": asdict(pace),
         "look": look,
         "log_every": log_every,
         "parts": work.parts,
@@ -167,7 +175,14 @@ def _stage(
 
 def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int) -> Iterator[Event]:
     """Update after update from the watch's step on, until the steps are done or nothing gets better."""
-    settings, meter = work.settings, work.meter
+    settings, meter, guard = work.settings, work.meter, Guard(work.optimize, work.forward.device)
+
+    def diverged() -> Iterator[Event]:
+        watch.step = guard.bad() - 1
+        yield meter.event(guard.bad(), per_epoch, rate, guard.norm)
+        yield from watch.keep_good()
+        yield _state(DIVERGED, _not_finite(guard.bad()))
+
     if not watch.step:
         if settings.get("baseline"):
             yield from watch.measure_base()
@@ -179,6 +194,9 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
             yield from watch.conclude(_no_better(watch.worse_in_a_row))
             return
         if watch.stopped():
+            if guard.bad():
+                yield from diverged()
+                return
             raise Stopped
 
         for parameters in work.optimize.param_groups:
@@ -189,12 +207,12 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
             yield Event("note", {"words": _split(split, watch.step + 1).to_json(), "parts": split})
         step = watch.step + 1
         meter.add(loss)
-        if not _finite(loss, norm):
-            yield meter.event(step, per_epoch, rate, norm)
-            yield from watch.keep_good()
-            yield _state(DIVERGED, _not_finite(step))
-            return
+        guard.look(step, loss, norm)
         told = step % log_every == 0 or step in (1, steps)
+        due, save = _due(settings, step, steps, per_epoch), watch.due()
+        if (guard.waits or told or due or save) and guard.bad():
+            yield from diverged()
+            return
         with memory.doing(_("Training step {step}", step=watch.step + 1)):
             if told:
                 work.moves.before()
@@ -206,10 +224,10 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
             yield meter.event(step, per_epoch, rate, norm, work.moves.after())
         if meter.device_due():
             yield meter.device_event()
-        if _due(settings, step, steps, per_epoch):
+        if due:
             with meter.pause():
                 yield from watch.validate(step / per_epoch)
-        if watch.due():
+        if save and watch.due():
             with meter.pause():
                 yield from watch.keep()
 
@@ -243,14 +261,14 @@ class _Work:
     settings: Mapping
     model: Any
     optimize: Any
-    pace: Pace
-    device: str
+    forward: Forward
     meter: Meter
     parts: int
 
     def __post_init__(self) -> None:
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.moves = Moves(self.weights)
+        self.device = self.forward.device
         self.foreach = self.device.split(":")[0] in ("cpu", "cuda")
 
     def gradients(self, group: Sequence, epoch: int) -> tuple[Any, Any, int]:
@@ -263,7 +281,7 @@ class _Work:
 
         split = 0
         while True:
-            start = torch.get_rng_state()
+            start = _random(self.device)
             try:
                 loss = self._passes(group, epoch)
                 break
@@ -273,7 +291,7 @@ class _Work:
             self.optimize.zero_grad(set_to_none=True)
             if self.device.startswith("cuda"):
                 torch.cuda.empty_cache()
-            torch.set_rng_state(start)
+            _random(self.device, start)
             split = self.parts = 2 * self.parts
         # foreach: one call for all weights, which matters for small networks
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.settings["clip"] or math.inf, foreach=self.foreach)
@@ -284,12 +302,7 @@ class _Work:
         import numpy as np
         import torch
 
-        rows, loss_of, smoothing = (
-            self.data.arrays["train"],
-            LOSSES[self.settings["loss"]],
-            self.settings["label_smoothing"],
-        )
-        pieces = group
+        rows, pieces = self.data.arrays["train"], group
         if self.parts > 1:
             pieces = [piece for indices in group for piece in np.array_split(indices, min(self.parts, len(indices)))]
         batches = [self.task.batch(rows, indices, self.settings, epoch) for indices in pieces]
@@ -298,10 +311,7 @@ class _Work:
         for batch, count in zip(batches, counted, strict=True):
             if not count:
                 continue
-            inputs = {name: batch[name].to(self.device) for name in HEADS[self.task.head].inputs if name in batch}
-            with autocast(self.device, self.pace.precision):
-                logits = self.model(**inputs).logits
-            part = loss_of(logits, batch["labels"].to(self.device), smoothing) * (count / sum(counted))
+            part = self.forward(batch) * (count / sum(counted))
             part.backward()
             loss += part.detach()
         self.meter.count(sum(self.task.size(batch) for batch in batches))
@@ -367,8 +377,37 @@ def _seed(seed: int) -> None:
     np.random.seed(seed)
 
 
-def _finite(loss: Any, norm: Any) -> bool:
-    return math.isfinite(float(loss + norm))  # one look at the device
+def _random(device: str, state: tuple | None = None) -> tuple:
+    """The states of the generators that a step draws from; put back, if one is given."""
+    import torch
+
+    gpu = device.startswith("cuda")
+    if state is not None:
+        torch.set_rng_state(state[0])
+        if gpu:
+            torch.cuda.set_rng_state(state[1], device)
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if gpu else None
+
+
+def _compiled(
+    forward: Forward, task: Task, data: Prepared, settings: Mapping, pace: Pace
+) -> Generator[Event, None, tuple[Pace, Forward]]:
+    """Compile the network and take it so if that is faster; the pace, and what computes the loss."""
+    device = forward.device
+    if not can_compile(device):
+        yield _note(_("There is no compiler on this machine: the network is computed as it is."))
+        return pace, forward
+    yield _phase(_("Compiling the network"))
+    compiled = Forward(forward.model, task.head, settings, device, pace.precision, compiled=True)
+    try:
+        pace = compare(compiled, task, data, settings, pace)
+    except Exception as error:  # a compiler has many ways to fail, and the run does not need it
+        if memory.was_short(error):
+            raise
+        words = _("The network could not be compiled ({error}): it is computed as it is.", error=type(error).__name__)
+        yield _note(words)
+        return pace, forward
+    return pace, compiled if pace.compiled else forward
 
 
 def _not_finite(step: int) -> Words:

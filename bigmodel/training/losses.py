@@ -12,10 +12,11 @@ CHUNK = 2**17  # logits that are looked at together on the CPU: half a megabyte 
 def cross_entropy(logits: Any, labels: Any, smoothing: float = 0.0) -> Any:
     """Mean negative log-likelihood of the labels. logits (..., classes), labels (...); smoothing as in
     Szegedy et al. 2016, section 7."""
+    from torch.compiler import is_compiling
     from torch.nn.functional import cross_entropy
 
     logits, labels = logits.flatten(0, -2), labels.flatten()
-    if logits.requires_grad and logits.device.type == "cpu" and logits.numel() > CHUNK:
+    if logits.requires_grad and logits.device.type == "cpu" and logits.numel() > CHUNK and not is_compiling():
         return _chunked()(logits, labels, smoothing)
     return cross_entropy(logits.float(), labels, ignore_index=-100, label_smoothing=smoothing)
 

@@ -1,18 +1,19 @@
-"""Which device, and in which precision: measured, not guessed."""
+"""Which device, in which precision, compiled or not: measured, not guessed."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bigmodel.core.contracts import HEADS, Task
+from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
-from bigmodel.training.losses import LOSSES
+from bigmodel.training.forward import Forward
 
 WORTH = 1.15  # how much faster bf16, or more threads, must be to be taken
 ROUNDS = 3
@@ -44,13 +45,19 @@ def device_for(asked: str) -> str:
     return asked
 
 
-def autocast(device: str, precision: str) -> Any:
-    """The context in which a forward pass is computed."""
+def ready(device: str) -> None:
+    """Before the first number on a GPU: matrix products of fp32 numbers may round their factors to TF32, as all of its
+    kind do in training; and what is computed twice comes out the same, to the bit, so that a run can go on as if it had
+    never ended."""
     import torch
 
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
+    if not device.startswith("cuda"):
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for programmers, and slow
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,11 @@ class Pace:
     precision: str
     threads: int
     seconds: Mapping[str, float]  # of a step, by what was tried
+    compiled: bool = False
 
     @property
     def step(self) -> float:
-        return self.seconds[_name(self.precision, self.threads)]
+        return self.seconds[_name(self.precision, self.threads, self.compiled)]
 
     def take(self, device: str) -> Pace:
         """Compute so from now on: a run that goes on does it as it has begun."""
@@ -79,39 +87,56 @@ def probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str
 
     A part of the batch says as much about which way is the fastest, so of a slow one only a quarter is tried.
     """
-    import torch
-
     arrays = data.arrays["train"]
     indices = task.plan(arrays, settings, 0)[0]
-    loss_of, inputs, labels = LOSSES[settings["loss"]], {}, None
-    state = {name: value.clone() for name, value in model.named_buffers()}
-
-    def take(part: Any) -> None:
-        nonlocal inputs, labels
-        batch = task.batch(arrays, part, settings, 0)
-        inputs = {name: batch[name].to(device) for name in HEADS[task.head].inputs if name in batch}
-        labels = batch["labels"].to(device)
+    forward = {name: Forward(model, task.head, settings, device, name) for name in ("fp32", "bf16")}
+    batch: Mapping = {}
 
     def step(precision: str) -> None:
-        with autocast(device, precision):
-            logits = model(**inputs).logits
-        loss_of(logits, labels, settings["label_smoothing"]).backward()
+        forward[precision](batch).backward()
         model.zero_grad(set_to_none=True)
 
-    devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices):
+    with _no_trace(model, device):
         part = indices[: max(len(indices) // PART, 1)]
-        take(part)
+        batch = task.batch(arrays, part, settings, 0)
         begun = time.perf_counter()
         step("fp32" if settings["precision"] == "auto" else settings["precision"])
         if (time.perf_counter() - begun) * len(indices) / len(part) < QUICK:
             part = indices
-            take(part)
-        pace = measure(step, device, settings["precision"], len(indices) / len(part))
+            batch = task.batch(arrays, part, settings, 0)
+        return measure(step, device, settings["precision"], len(indices) / len(part))
+
+
+def compare(compiled: Forward, task: Task, data: Prepared, settings: Mapping, pace: Pace) -> Pace:
+    """The pace once the network has been compiled, if it is then worth it; the compiled one's time is kept either way."""
+    arrays, model, device = data.arrays["train"], compiled.model, compiled.device
+    batch = task.batch(arrays, task.plan(arrays, settings, 0)[0], settings, 0)
+    as_it_is = Forward(model, task.head, settings, device, pace.precision)
+
+    def step(forward: Forward) -> None:
+        forward(batch).backward()
+        model.zero_grad(set_to_none=True)
+
+    with _no_trace(model, device):
+        until = time.perf_counter() + PATIENCE
+        plain = _fastest(step, as_it_is, device, until)
+        step(compiled)  # this is where it is compiled
+        quick = _fastest(step, compiled, device, time.perf_counter() + PATIENCE)
+    names = {_name(pace.precision, pace.threads): plain, _name(pace.precision, pace.threads, True): quick}
+    return replace(pace, compiled=quick * WORTH < plain, seconds={**pace.seconds, **names})
+
+
+@contextmanager
+def _no_trace(model: Any, device: str) -> Iterator[None]:
+    """What is computed within leaves random numbers and buffers as they were: batch norm counts batches."""
+    import torch
+
+    state = {name: value.clone() for name, value in model.named_buffers()}
+    with torch.random.fork_rng([torch.device(device)] if device.startswith("cuda") else []):
+        yield
     with torch.no_grad():
-        for name, value in model.named_buffers():  # batch norm has counted the probe's batches
+        for name, value in model.named_buffers():
             value.copy_(state[name])
-    return pace
 
 
 def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 1.0) -> Pace:
@@ -145,19 +170,21 @@ def _scaled(seconds: Mapping[str, float], times: float) -> dict[str, float]:
     return {name: spent * times for name, spent in seconds.items()}
 
 
-def _name(precision: str, threads: int) -> str:
-    return f"{precision}, {threads}"
+def _name(precision: str, threads: int, compiled: bool = False) -> str:
+    return f"{precision}, {threads}" + (", compiled" if compiled else "")
 
 
-def _fastest(step: Callable[[str], Any], precision: str, device: str, until: float) -> float:
+def _fastest(step: Callable[[Any], Any], way: Any, device: str, until: float) -> float:
     """Seconds of a step: the least of some, as what disturbs a measurement only ever makes it slower."""
     import torch
 
-    step(precision)  # the first pass pays for allocations
+    step(way)  # the first pass pays for allocations
     best = float("inf")
     for _round in range(ROUNDS):
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
         started = time.perf_counter()
-        step(precision)
+        step(way)
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - started)

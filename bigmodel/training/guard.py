@@ -1,0 +1,37 @@
+"""Nothing is learnt from a loss or a gradient that is not a number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+class Guard:
+    """Looks at every step before its update. On the CPU we look; on a GPU the update itself does, and leaves the weights as
+    they are from the first bad step on, so that nobody has to wait for the device to be asked: `bad()` does that, when
+    something is told or kept anyway."""
+
+    def __init__(self, optimize: Any, device: str):
+        self.optimize, self.waits = optimize, not device.startswith("cuda")
+        self.step, self.loss, self.norm = 0, None, None  # of the first bad one; on a GPU tensors, 0 for none yet
+
+    def look(self, step: int, loss: Any, norm: Any) -> None:
+        """Before the update of `step`."""
+        import torch
+
+        if self.waits:
+            if not math.isfinite(float(loss + norm)):
+                self.step, self.loss, self.norm = step, loss, norm
+            return
+        if self.loss is None:
+            self.step = torch.zeros((), dtype=torch.long, device=loss.device)
+            self.loss, self.norm = torch.zeros_like(loss), torch.zeros_like(norm)
+        first = ~(loss + norm).isfinite() & (self.step == 0)
+        self.step = torch.where(first, step, self.step)
+        self.loss, self.norm = torch.where(first, loss, self.loss), torch.where(first, norm, self.norm)
+        # torch's fused optimizers leave out the update where this is 1, as the scaler of fp16 has them do
+        self.optimize.grad_scale, self.optimize.found_inf = None, (self.step > 0).float()
+
+    def bad(self) -> int:
+        """The first step that was bad, 0 for none. Waits for a GPU."""
+        return int(self.step)
