@@ -239,7 +239,7 @@ def test_where_nobody_waits_for_the_device_the_update_itself_leaves_out_what_is_
     holder = torch.nn.Module()
     holder.weight = weight
     optimize = optimizer(holder, {"optimizer": kind, "learning_rate": 0.1, "weight_decay": 0.01})
-    guard = Guard(optimize, "cuda")  # the fused updates of the CPU listen to the same flag
+    guard = Guard(optimize, holder, "cuda")  # the fused updates of the CPU listen to the same flag
     seen = []
     for step, loss in enumerate((1.0, 1.0, math.nan, 1.0), start=1):
         weight.grad = torch.full((3,), loss)
@@ -248,6 +248,19 @@ def test_where_nobody_waits_for_the_device_the_update_itself_leaves_out_what_is_
         seen.append(weight.detach().clone())
     assert not seen[0].equal(seen[1]) and seen[1].equal(seen[2]) and seen[2].equal(seen[3])
     assert guard.bad() == 3 and guard.norm.isnan() and guard.loss.isnan()
+
+
+def test_statistics_of_a_batch_that_is_no_number_are_put_back():
+    from bigmodel.training.guard import Guard
+
+    norm = torch.nn.BatchNorm1d(2)
+    guard = Guard(torch.optim.SGD(norm.parameters()), norm, "cuda")
+    for step, value in ((1, 1.0), (2, math.nan)):
+        kept = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+        guard.begin()
+        guard.look(step, norm(torch.randn(4, 2) * value).sum(), torch.tensor(1.0))
+    assert guard.waits and guard.bad() == 2
+    assert all(buffer.equal(kept[name]) and buffer.isfinite().all() for name, buffer in norm.named_buffers())
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler here")

@@ -30,8 +30,9 @@ COMPARISONS: Mapping[str, str] = {
     "dashboard": "bigmodel.bench.dashboard:dashboard",
     "growth": "bigmodel.bench.growth:growth",
     "gpt2": "bigmodel.bench.gpu:gpt2",
+    "gpt2-writing": "bigmodel.bench.gpu:gpt2_writing",
 }
-ON_CUDA_ONLY = ("gpt2",)
+ON_CUDA_ONLY = ("gpt2", "gpt2-writing")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

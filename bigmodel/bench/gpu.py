@@ -1,6 +1,7 @@
 """GPT-2 124M on a GPU: tokens a second and how much of the peak that is, ours beside nanoGPT's loop.
 
-    python -m bigmodel bench gpt2 --device cuda
+    python -m bigmodel bench gpt2 --device cuda             training
+    python -m bigmodel bench gpt2-writing --device cuda     writing 200 tokens, beside transformers' generate
 
 Block 1,024, bf16, as large a batch as fits. Model FLOPs utilisation (MFU) counts as PaLM does (Chowdhery et al. 2022,
 appendix B): 6 per weight and token, and 12 x layers x width x block for attention, of the GPU's dense bf16 peak.
@@ -8,20 +9,29 @@ appendix B): 6 per weight and token, and 12 x layers x width x block for attenti
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from statistics import median
+from typing import Any
 
 from bigmodel.bench.language_model import bare_loop
 from bigmodel.bench.report import alone, compared
 from bigmodel.bench.side import Side, alternate
 from bigmodel.bench.training import OURS, fresh_model, prepared, spec_from, spec_of
+from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 
 NANOGPT = "bigmodel.bench.gpu:nanogpt_side"
+WRITING = "bigmodel.bench.gpu:writing_side"
+GENERATE = "bigmodel.bench.gpu:generate_side"
+TOKENS = 200
+PROMPT = [11, 12, 13, 14, 15]
 VOCABULARY = 50_304  # GPT-2's, rounded up as nanoGPT has it; a text that does not fill it leaves a few rows out
-BYTES_A_SEQUENCE = 6e9  # memory that one sequence of 1,024 tokens holds on to, about; decides the batch
+BYTES_A_SEQUENCE = (
+    1.3e9  # memory that one sequence of 1,024 tokens holds on to where nothing is compiled; decides the batch
+)
 # dense bf16 TFLOP/s by the name of the GPU, from the makers' data sheets
 PEAKS: Mapping[str, float] = {
     "H200": 989,
@@ -76,6 +86,16 @@ def gpt2(rounds: int, device: str = "cuda", steps: int = 30, warm: int = 15) -> 
     return [*rows, alone(f"{work}: MFU", used, "of the peak", ">= 0.5", note)]
 
 
+def gpt2_writing(rounds: int, device: str = "cuda") -> list[dict]:
+    name, _memory = gpu()
+    found = alternate({"ours": Side(WRITING), "generate": Side(GENERATE)}, rounds)
+    work = f"writing {TOKENS} tokens, GPT-2, greedy, fp32, {name}"
+    rows = [compared(work, found["ours"], "transformers generate", found["generate"], "tokens/s", ">= 1.7")]
+    same = found["ours"][0]["text"] == found["generate"][0]["text"] if isinstance(found["generate"], list) else False
+    rows[0]["note"] = "same text" if same else "other text"
+    return [*rows, alone(f"{work}: the first token", [one["first"] * 1e3 for one in found["ours"]], "ms", "<= 100")]
+
+
 def gpu() -> tuple[str, float]:
     """(its name, bytes of its memory); Refusal where there is none."""
     import torch
@@ -103,7 +123,7 @@ def nanogpt_side(spec: Mapping, steps: int, warm: int, compiled: bool = False) -
     """TF32 where it is not bf16, fused AdamW, flash attention: what nanoGPT's train.py sets."""
     import torch
 
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("high")
     asked = spec_from(spec)
     data = prepared(asked)
     weights = sum(weight.numel() for weight in fresh_model(asked, data).parameters())
@@ -112,3 +132,48 @@ def nanogpt_side(spec: Mapping, steps: int, warm: int, compiled: bool = False) -
         return bare_loop(asked, data, steps, warm, "bf16", compiled) | {"parameters": weights}
 
     return measure
+
+
+def writing_side() -> Callable[[], dict]:
+    """The writing of the app with a model on the GPU, token by token as a page receives it."""
+    from bigmodel.inference.reading import reader
+
+    model = _gpt2()
+
+    def measure() -> dict:
+        begun, first, text, unread = time.perf_counter(), None, [], PROMPT
+        reading = reader(model, len(PROMPT) + TOKENS, TOKENS)
+        while len(text) < TOKENS:
+            text.append(int(reading.read(unread).argmax()))
+            first = first or time.perf_counter() - begun
+            unread = text[-1:]
+        return {"rate": TOKENS / (time.perf_counter() - begun), "first": first, "text": text, "precision": "fp32"}
+
+    measure()
+    return measure
+
+
+def generate_side() -> Callable[[], dict]:
+    import torch
+
+    model = _gpt2()
+    given = torch.tensor([PROMPT], device="cuda")
+
+    def measure() -> dict:
+        begun = time.perf_counter()
+        with torch.inference_mode():
+            asked = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False}
+            text = model.generate(given, attention_mask=torch.ones_like(given), **asked)[0, len(PROMPT) :].tolist()
+        return {"rate": TOKENS / (time.perf_counter() - begun), "text": text, "precision": "fp32"}
+
+    measure()
+    return measure
+
+
+def _gpt2() -> Any:
+    """With random weights: what it says does not matter here, only how fast. The end token is one it never says."""
+    import torch
+
+    torch.manual_seed(0)
+    facts = {"vocabulary": VOCABULARY, "end": VOCABULARY - 1, "pad": VOCABULARY - 1}
+    return catalog.architecture("gpt").model(facts, spec(1).settings).to("cuda").eval()

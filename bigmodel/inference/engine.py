@@ -19,6 +19,7 @@ from bigmodel.core.spec import check_inputs
 from bigmodel.core.words import _
 
 KEPT = 3  # models held in memory; the least recently used leaves
+ON_GPU = 64 * 2**20  # bytes of weights from which on a language model writes faster there than CTranslate2 on the CPU
 
 
 def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
@@ -54,9 +55,10 @@ class Engine:
         self.architecture = catalog.architecture(self.spec["architecture"])
         with refusing(folder):
             self.processor = load_processor(folder)
-        self.conversion = self._converted(cache) if cache and self.task.convertible else None
+        self.device = self._device()
+        self.cache = cache if self.task.convertible else None
         self.load("float32")
-        if self.conversion is not None:
+        if self.device == "cpu" and self.conversion is not None:
             self.__dict__.pop("model", None)  # the conversion was compared with it; nobody needs it any more
 
     def answer(self, inputs: Mapping) -> Iterator[Block]:
@@ -71,7 +73,32 @@ class Engine:
     def model(self) -> Any:
         """The model in transformers."""
         with refusing(self.folder):
-            return load_model(self.folder, self.architecture, self.task.head)
+            return load_model(self.folder, self.architecture, self.task.head).to(self.device)
+
+    @cached_property
+    def conversion(self) -> Any:
+        """The model in CTranslate2, None where it has none or answers otherwise there."""
+        from bigmodel.inference.conversion import converted
+
+        return (
+            converted(self.folder, self.cache, self.task, self.spec, self._on_cpu, self.processor)
+            if self.cache
+            else None
+        )
+
+    def _on_cpu(self) -> Any:
+        """The model to compare a conversion with."""
+        return self.model if self.device == "cpu" else load_model(self.folder, self.architecture, self.task.head)
+
+    def _device(self) -> str:
+        """A GPU for a language model that is large enough to be faster there, if there is memory left on it."""
+        import torch
+
+        size = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
+        if self.task.head != "causal-lm" or size < ON_GPU or not torch.cuda.is_available():
+            return "cpu"
+        free, _total = torch.cuda.mem_get_info()
+        return "cuda" if free > 2 * size else "cpu"
 
     def load(self, precision: str) -> Any:
         """What the task answers with, loaded once."""
@@ -80,7 +107,7 @@ class Engine:
         return self.loaded[precision]
 
     def _load(self, precision: str) -> Any:
-        if self.conversion is not None:
+        if (self.device == "cpu" or precision == "int8") and self.conversion is not None:
             return self.conversion.load(precision)
         if self.task.head == "image-classification":
             from bigmodel.data.pictures import side
@@ -88,11 +115,6 @@ class Engine:
 
             return traced(self.model, *side(self.processor))
         return self.model
-
-    def _converted(self, cache: Path) -> Any:
-        from bigmodel.inference.conversion import converted
-
-        return converted(self.folder, cache, self.task, self.spec, lambda: self.model, self.processor)
 
     def _cost(self) -> Any:
         from bigmodel.inference.conversion import cost

@@ -9,6 +9,7 @@ from typing import Any
 
 from bigmodel.core.blocks import Prose
 from bigmodel.inference.fast import Writer
+from bigmodel.inference.reading import reader
 
 SHOWN_EVERY = 0.05  # seconds between two looks at a growing text; an eye sees no more
 
@@ -58,8 +59,8 @@ def _tokens_to(stop: str, new: Sequence[int], latest: int, processor: Any) -> in
 def tokens(
     model: Any, processor: Any, ids: list[int], inputs: Mapping, ends: Set[int] = frozenset()
 ) -> Iterator[list[int]]:
-    """New tokens, one at a time, until the end token or the asked length. Keeps the keys and values of what was read;
-    where the model's context is full, goes on from its second half."""
+    """New tokens, one at a time, until the end token or the asked length. Where the model's context is full, goes on
+    from its second half."""
     import torch
 
     context = getattr(model.config, "max_position_embeddings", None) or 10**9
@@ -68,18 +69,17 @@ def tokens(
     entries = len(processor)  # a network may have more outputs than the tokenizer has tokens
     never = [token for token in (processor.pad_token_id, processor.unk_token_id) if token is not None]
     never = [token for token in never if token != processor.eos_token_id]  # a pretrained one may pad with its end
-    seen, past, unread = list(ids), None, list(ids)
-    length = 0  # tokens in the cache
+    seen, unread = list(ids), list(ids)
+    length = 0  # tokens that have been read
+    reading = reader(model, min(context, len(ids) + inputs["max_new_tokens"]), inputs["max_new_tokens"])
     training = model.training
     model.eval()
     try:
         for _step in range(inputs["max_new_tokens"]):
             if length + len(unread) > context:
-                unread, past, length = seen[-max(context // 2, 1) :], None, 0
-            with torch.inference_mode():
-                output = model(input_ids=torch.tensor([unread], device=device), past_key_values=past, use_cache=True)
-            past, length = output.past_key_values, length + len(unread)
-            logits = output.logits[0, -1].float().clone()  # what inference mode made cannot be changed
+                unread, length = seen[-max(context // 2, 1) :], 0
+                reading.forget()
+            logits, length = reading.read(unread), length + len(unread)
             logits[never] = -torch.inf
             logits[entries:] = -torch.inf
             token = draw(logits, inputs, random)

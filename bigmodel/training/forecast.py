@@ -25,7 +25,8 @@ from bigmodel.training.dropout import lean
 from bigmodel.training.forward import Forward, on
 from bigmodel.training.looking import answer_seconds, pass_seconds
 from bigmodel.training.optimizers import optimizer
-from bigmodel.training.precision import device_for, probe, ready
+from bigmodel.training.precision import device_for, probe
+from bigmodel.training.repeated import ready
 
 PROBE_SECONDS = 2.0
 LONGEST_STEP = 1.0  # seconds; of a slower one only a part is tried

@@ -9,19 +9,37 @@ from typing import Any
 class Guard:
     """Looks at every step before its update. On the CPU we look; on a GPU the update itself does, and leaves the weights as
     they are from the first bad step on, so that nobody has to wait for the device to be asked: `bad()` does that, when
-    something is told or kept anyway."""
+    something is told or kept anyway.
 
-    def __init__(self, optimize: Any, device: str):
-        self.optimize, self.waits = optimize, not device.startswith("cuda")
+    Norms over batches change their statistics while a step is computed, before anybody can look: a network that has them is
+    looked at in every step on every device, and their statistics are put back.
+    """
+
+    def __init__(self, optimize: Any, model: Any, device: str):
+        from torch.nn.modules.batchnorm import _NormBase
+
+        norms = [module for module in model.modules() if isinstance(module, _NormBase)]
+        self.statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+        self.before_step = [buffer.clone() for buffer in self.statistics]
+        self.optimize, self.waits = optimize, not device.startswith("cuda") or bool(norms)
         self.step, self.loss, self.norm = 0, None, None  # of the first bad one; on a GPU tensors, 0 for none yet
 
+    def begin(self) -> None:
+        """Before a step is computed."""
+        import torch
+
+        if self.statistics:
+            torch._foreach_copy_(self.before_step, self.statistics)
+
     def look(self, step: int, loss: Any, norm: Any) -> None:
-        """Before the update of `step`."""
+        """After it is computed, before its update."""
         import torch
 
         if self.waits:
             if not math.isfinite(float(loss + norm)):
                 self.step, self.loss, self.norm = step, loss, norm
+                for statistic, kept in zip(self.statistics, self.before_step, strict=True):
+                    statistic.copy_(kept)
             return
         if self.loss is None:
             self.step = torch.zeros((), dtype=torch.long, device=loss.device)

@@ -26,7 +26,8 @@ from bigmodel.training.guard import Guard
 from bigmodel.training.looking import pass_seconds
 from bigmodel.training.meter import Meter
 from bigmodel.training.optimizers import optimizer, rate_factor
-from bigmodel.training.precision import Pace, compare, device_for, probe, ready
+from bigmodel.training.precision import Pace, compare, device_for, probe
+from bigmodel.training.repeated import Repeated, ready
 from bigmodel.training.updates import Moves
 from bigmodel.training.watch import NoSpace, Stopped, Watch
 
@@ -175,7 +176,7 @@ def _stage(
 
 def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int) -> Iterator[Event]:
     """Update after update from the watch's step on, until the steps are done or nothing gets better."""
-    settings, meter, guard = work.settings, work.meter, Guard(work.optimize, work.forward.device)
+    settings, meter, guard = work.settings, work.meter, Guard(work.optimize, work.model, work.forward.device)
 
     def diverged() -> Iterator[Event]:
         watch.step = guard.bad() - 1
@@ -201,6 +202,7 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
 
         for parameters in work.optimize.param_groups:
             parameters["lr"] = rate = settings["learning_rate"] * rate_factor(settings, watch.step, steps)
+        guard.begin()
         with memory.doing(_("Training step {step}", step=watch.step + 1)):
             loss, norm, split = work.gradients(group, epoch)
         if split:
@@ -269,6 +271,7 @@ class _Work:
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.moves = Moves(self.weights)
         self.device = self.forward.device
+        self.repeated = Repeated(self.device)
         self.foreach = self.device.split(":")[0] in ("cpu", "cuda")
 
     def gradients(self, group: Sequence, epoch: int) -> tuple[Any, Any, int]:
@@ -283,15 +286,19 @@ class _Work:
         while True:
             start = _random(self.device)
             try:
-                loss = self._passes(group, epoch)
+                with self.repeated.strictly():
+                    loss = self._passes(group, epoch)
                 break
             except Exception as error:
-                if not memory.was_short(error) or self.parts >= max(map(len, group)):
+                unable = self.repeated.cannot(error)
+                if not unable and (not memory.was_short(error) or self.parts >= max(map(len, group))):
                     raise
             self.optimize.zero_grad(set_to_none=True)
+            _random(self.device, start)
+            if unable:
+                continue
             if self.device.startswith("cuda"):
                 torch.cuda.empty_cache()
-            _random(self.device, start)
             split = self.parts = 2 * self.parts
         # foreach: one call for all weights, which matters for small networks
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.settings["clip"] or math.inf, foreach=self.foreach)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
 from bigmodel.training.forward import Forward
+from bigmodel.training.repeated import Repeated
 
 WORTH = 1.15  # how much faster bf16, or more threads, must be to be taken
 ROUNDS = 3
@@ -43,21 +43,6 @@ def device_for(asked: str) -> str:
         what = _("This machine has no {device} device.", device=asked)
         raise Refusal(what, do=_("Choose one of: {options}.", options="auto, " + options), field="device")
     return asked
-
-
-def ready(device: str) -> None:
-    """Before the first number on a GPU: matrix products of fp32 numbers may round their factors to TF32, as all of its
-    kind do in training; and what is computed twice comes out the same, to the bit, so that a run can go on as if it had
-    never ended."""
-    import torch
-
-    if not device.startswith("cuda"):
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for programmers, and slow
 
 
 @dataclass(frozen=True)
@@ -117,7 +102,7 @@ def compare(compiled: Forward, task: Task, data: Prepared, settings: Mapping, pa
         forward(batch).backward()
         model.zero_grad(set_to_none=True)
 
-    with _no_trace(model, device):
+    with _no_trace(model, device), Repeated(device).strictly():
         until = time.perf_counter() + PATIENCE
         plain = _fastest(step, as_it_is, device, until)
         step(compiled)  # this is where it is compiled
