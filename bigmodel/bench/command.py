@@ -84,7 +84,7 @@ def _carry_out(name: str, asked: argparse.Namespace) -> dict | None:
         return None
     figures = {
         "rows": rows,
-        "place": report.place(asked.rounds),
+        "place": report.place(asked.rounds, asked.device),
         "load": [before, report.load()],
         "seconds": round(time.monotonic() - begun, 1),
     }

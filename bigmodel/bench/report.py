@@ -105,8 +105,8 @@ def _ratio(ours: float | None, peer: float | None, is_rate: bool, ratio: str) ->
 
 
 # -- where ---------------------------------------------------------------------------------------------
-def place(rounds: int) -> dict:
-    """The machine, the versions and the day."""
+def place(rounds: int, device: str = "cpu") -> dict:
+    """The machine, with the GPU where that is what computes, the versions and the day."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -114,7 +114,7 @@ def place(rounds: int) -> dict:
         except PackageNotFoundError:
             continue
     return {
-        "processor": _processor(),
+        "processor": _processor() if device == "cpu" else f"{_processor()}, {_gpu()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS", "as each side takes them"),
         "rounds": rounds,
@@ -135,6 +135,12 @@ def _processor() -> str:
             return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 # -- kept and shown --------------------------------------------------------------------------------------
