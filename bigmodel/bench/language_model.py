@@ -9,7 +9,7 @@ from typing import Any
 from bigmodel.bench import trainer
 from bigmodel.bench.report import compared
 from bigmodel.bench.side import Side, alternate
-from bigmodel.bench.training import OURS, fresh_model, prepared, spec_from, spec_of
+from bigmodel.bench.training import OURS, fresh_model, let_go, prepared, spec_from, spec_of
 from bigmodel.core import catalog
 from bigmodel.core.spec import RunSpec
 
@@ -158,6 +158,8 @@ def bare_loop(spec: RunSpec, data: Any, steps: int, warm: int, precision: str = 
             losses.append(loss.item())
     wait_for(device)
     seconds = time.perf_counter() - begun
+    del model, optimize, called, logits, loss
+    let_go(device)
     return {
         "rate": steps * size * block / seconds,
         "step_seconds": seconds / steps,

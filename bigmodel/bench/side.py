@@ -57,7 +57,12 @@ class Side:
             stdout=subprocess.PIPE,
             stderr=self.log,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **(environment or {})},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+                "HF_HUB_OFFLINE": "1",
+                **(environment or {}),
+            },
         )
         self.ready = False
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bigmodel.bench.side import peer
+from bigmodel.bench.training import let_go
 
 
 def arguments(settings: Mapping, steps: int, folder: str, **more: Any) -> dict:
@@ -62,9 +63,12 @@ def measure(
         given = arguments_class(**arguments(settings, warm + steps, folder, **own))
         trainer = trainer_class(model=model, args=given, train_dataset=dataset, callbacks=[Stamp()], **more)
         trainer.train()
+        own_device = str(given.device)
     seconds = stamps[-1] - stamps[warm - 1]
     units = sum(size(step) for step in range(warm, warm + steps))
     losses = [one["loss"] for one in trainer.state.log_history if "loss" in one]
+    del trainer, model
+    let_go(own_device)
     return {
         "rate": units / seconds,
         "step_seconds": seconds / steps,

@@ -45,7 +45,7 @@ class Guard:
             self.step = torch.zeros((), dtype=torch.long, device=loss.device)
             self.loss, self.norm = torch.zeros_like(loss), torch.zeros_like(norm)
         first = ~(loss + norm).isfinite() & (self.step == 0)
-        self.step = torch.where(first, step, self.step)
+        self.step = self.step + first * step  # a number in torch.where would have to be copied there, and waited for
         self.loss, self.norm = torch.where(first, loss, self.loss), torch.where(first, norm, self.norm)
         # torch's fused optimizers leave out the update where this is 1, as the scaler of fp16 has them do
         self.optimize.grad_scale, self.optimize.found_inf = None, (self.step > 0).float()
