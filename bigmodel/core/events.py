@@ -43,8 +43,8 @@ class Event:
     state       state, reason (words), error (a Refusal's JSON, with an id of the traceback in the log), died (true
                 when nobody asked for the end), again (how many times it has been resumed by itself)
     resume      step: it goes on from there; what was told of later steps is told again
-    plan        steps, epochs, steps_per_epoch, parameters, device, precision, threads, rows {split: n}, log_every,
-                unit (words)
+    plan        steps, epochs, steps_per_epoch, parameters, device, precision, threads, compiled, rows {split: n},
+                log_every, unit (words)
     phase       words: what the worker is doing before the first step
     step        step, epoch, loss, learning_rate, gradient_norm, rate (units a second), seconds (in training); update,
                 how far the newest update moved the weights as a part of their length; weights, their mean size

@@ -129,7 +129,8 @@ def _plan(run: Run) -> dict[str, str]:
     if plan.get("device"):
         rows[_("Device")] = plain(str(plan["device"]).upper())
     if plan.get("precision"):
-        rows[_("Precision")] = plain(str(plan["precision"]))
+        parts = [plain(str(plan["precision"]))] + ([_("compiled")] if plan.get("compiled") else [])
+        rows[_("Precision")] = " · ".join(parts)
     splits = {"train": _("Training rows"), "validation": _("Validation rows"), "test": _("Test rows")}
     for name, count in (plan.get("rows") or {}).items():
         rows[splits.get(name, name)] = amounts.count(count)
