@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bigmodel import marked
 from bigmodel.bench import (
     command,
     dashboard,
@@ -219,8 +220,8 @@ def test_the_page_keeps_what_others_write(tmp_path):
 
 
 def test_the_page_says_what_the_figures_say():
-    text = report.PAGE.read_text("utf-8")
-    assert report.with_section(text, report.section(report.read())) == text
+    text = marked.PAGE.read_text("utf-8")
+    assert marked.with_section(text, report.section(report.read()), report.MARKS) == text
 
 
 # -- data, growth, sessions, GPU ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from bigmodel import marked
 from bigmodel.core.contracts import fits
 from bigmodel.core.errors import Refusal
 from bigmodel.quality import baselines, command, fetched, figures, measure
@@ -58,8 +59,8 @@ def test_a_goal_is_reached_only_above_every_baseline_and_in_time():
 
 
 def test_the_page_says_what_the_figures_say():
-    text = figures.PAGE.read_text("utf-8")
-    assert figures.with_section(text, figures.section(figures.read())) == text
+    text = marked.PAGE.read_text("utf-8")
+    assert marked.with_section(text, figures.section(figures.read()), figures.MARKS) == text
 
 
 @pytest.mark.parametrize("name", figures.read())

@@ -12,11 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
+from bigmodel import marked
 from bigmodel.bench.side import Missing
 
 FILE = Path(__file__).with_name("figures.json")
-PAGE = Path(__file__).resolve().parents[2] / "BENCHMARKS.md"
-BEGIN, END = "<!-- speed: written by `python -m bigmodel bench` -->", "<!-- end of speed -->"
+MARKS = marked.marks("python -m bigmodel bench", "speed")
 GOAL = re.compile(r"(>=|<=)\s*([\d.]+)")
 MARK = {True: "yes", False: "**no**", None: ""}
 PACKAGES = (
@@ -148,21 +148,12 @@ def read(file: Path = FILE) -> dict[str, dict]:
     return json.loads(file.read_text("utf-8")) if file.exists() else {}
 
 
-def keep(name: str, figures: Mapping, order: Sequence[str], file: Path = FILE, page: Path = PAGE) -> None:
+def keep(name: str, figures: Mapping, order: Sequence[str], file: Path = FILE, page: Path = marked.PAGE) -> None:
     """Put one comparison's figures in the place of its old ones, in the file and on the page."""
     known = read(file) | {name: dict(figures)}
     ordered = {one: known[one] for one in [*order, *known] if one in known}
-    _write(file, json.dumps(ordered, ensure_ascii=False, indent=1) + "\n")
-    text = page.read_text("utf-8") if page.exists() else ""
-    _write(page, with_section(text, section(ordered)))
-
-
-def with_section(text: str, generated: str) -> str:
-    """The page with what stands between our marks replaced; they are added at its end where there are none."""
-    if BEGIN not in text or END not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n".lstrip()
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{generated}\n{END}{rest.partition(END)[2]}"
+    marked.write(file, json.dumps(ordered, ensure_ascii=False, indent=1) + "\n")
+    marked.keep(page, section(ordered), MARKS)
 
 
 def section(known: Mapping[str, Mapping]) -> str:
@@ -236,9 +227,3 @@ def _places(known: Mapping[str, Mapping]) -> list[str]:
         f"Measured on {told}. Load before -> after, and time taken: {', '.join(names)}."
         for told, names in places.items()
     ]
-
-
-def _write(file: Path, text: str) -> None:
-    staging = file.with_name(file.name + ".part")
-    staging.write_text(text, "utf-8")
-    os.replace(staging, file)

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+from bigmodel import marked
 from bigmodel.core.events import Event
 from bigmodel.doctor.doctor import Doctor
 from bigmodel.quality import faults
@@ -24,9 +25,7 @@ from bigmodel.quality.faults import FAULTS, Trial
 from bigmodel.studio import home
 
 FILE = Path(__file__).with_name("doctor_figures.json")
-PAGE = Path(__file__).resolve().parents[2] / "BENCHMARKS.md"
-BEGIN = "<!-- doctor: written by `python -m bigmodel.quality.doctor_trials` -->"
-END = "<!-- end of doctor -->"
+MARKS = marked.marks("python -m bigmodel.quality.doctor_trials", "doctor")
 IN_TIME = 0.1  # of the run's steps after the onset
 RISEN = 1.02  # a validation loss this many times its lowest is overfitting, if it never comes back
 SEEDS = {
@@ -197,18 +196,9 @@ def _place(found: Mapping) -> str:
     return f"Python {place['python']}, torch {place['torch']}; {place['cpu_seconds']} s on one core; {place['date']}."
 
 
-def keep(found: Mapping, file: Path = FILE, page: Path = PAGE) -> None:
+def keep(found: Mapping, file: Path = FILE, page: Path = marked.PAGE) -> None:
     file.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    text = page.read_text("utf-8") if page.exists() else ""
-    page.write_text(with_section(text, section(found)), "utf-8")
-
-
-def with_section(text: str, generated: str) -> str:
-    """The page with what stands between the marks replaced; the marks are added where there are none."""
-    if BEGIN not in text or END not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n".lstrip()
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{generated}\n{END}{rest.partition(END)[2]}"
+    marked.keep(page, section(found), MARKS)
 
 
 # -- the command ----------------------------------------------------------------------------------------------------

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from bigmodel import marked
 from bigmodel.quality.checks import CHECKS, Check
 from bigmodel.quality.measure import shown
 
 FILE = Path(__file__).with_name("figures.json")
-PAGE = Path(__file__).resolve().parents[2] / "BENCHMARKS.md"
-BEGIN, END = "<!-- figures: written by `python -m bigmodel quality` -->", "<!-- end of figures -->"
+MARKS = marked.marks("python -m bigmodel quality", "figures")
 OTHERS = {
     "text-generation": ("loss", "perplexity", "accuracy"),
     "dialogue": ("perplexity", "accuracy"),
@@ -27,21 +26,12 @@ def read(file: Path = FILE) -> dict[str, dict]:
     return json.loads(file.read_text("utf-8")) if file.exists() else {}
 
 
-def keep(name: str, figures: Mapping, file: Path = FILE, page: Path = PAGE) -> None:
+def keep(name: str, figures: Mapping, file: Path = FILE, page: Path = marked.PAGE) -> None:
     """Put one check's figures in the place of its old ones, in the file and on the page."""
     known = read(file) | {name: dict(figures)}
     ordered = {one: known[one] for one in [*CHECKS, *known] if one in known}
-    _write(file, json.dumps(ordered, ensure_ascii=False, indent=1) + "\n")
-    text = page.read_text("utf-8") if page.exists() else ""
-    _write(page, with_section(text, section(ordered)))
-
-
-def with_section(text: str, generated: str) -> str:
-    """The page with what stands between the marks replaced; the marks are added where there are none."""
-    if BEGIN not in text or END not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n".lstrip()
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{generated}\n{END}{rest.partition(END)[2]}"
+    marked.write(file, json.dumps(ordered, ensure_ascii=False, indent=1) + "\n")
+    marked.keep(page, section(ordered), MARKS)
 
 
 def section(known: Mapping[str, Mapping]) -> str:
@@ -104,9 +94,3 @@ def _places(present: Mapping[str, Mapping]) -> list[str]:
     return [
         f"Measured on {place}" + ("." if everything else f": {', '.join(names)}.") for place, names in places.items()
     ]
-
-
-def _write(file: Path, text: str) -> None:
-    staging = file.with_name(file.name + ".part")
-    staging.write_text(text, "utf-8")
-    os.replace(staging, file)

@@ -1,6 +1,6 @@
 """How true forecasts are: thirty configurations foretold and then trained, each in a process of its own.
 
-    python -m bigmodel.quality.forecast_trials [--only N,N] [--json FILE]
+    python -m bigmodel.quality.forecast_trials [--only N,N]
 
 time      from the plan to the end of the run, beside the forecast's seconds; right within 20 %
 memory    the most that the process held, beside the forecast's; right within 15 %
@@ -13,18 +13,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
+from bigmodel import marked
 from bigmodel.core.events import RUNNING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.studio import fold
 
+FILE = Path(__file__).with_name("forecast_figures.json")
+MARKS = marked.marks("python -m bigmodel.quality.forecast_trials", "forecasts")
 TIME, MEMORY, LEFT = 0.20, 0.15, 0.15
 GOAL = 27
 
@@ -183,10 +189,58 @@ def _resumed(row: Mapping) -> str:
     )
 
 
+# -- the page ---------------------------------------------------------------------------------------------------------
+def section(found: Mapping) -> str:
+    """The figures as they stand on the page."""
+    rows, right = found["rows"], summed(found["rows"])
+    again = sum("resumed" in row for row in rows)
+    lines = [
+        "## How true forecasts are",
+        "",
+        "What the Train page says before the start, beside what came, each in a process of its own; then the time left that a "
+        "run's page says after a tenth of the steps, and a tenth of the steps after a run goes on from its middle. "
+        "`python -m bigmodel.quality.forecast_trials` repeats it. Bold: further off than the goal.",
+        "",
+        f"Right of {len(rows)} (goal {GOAL}): time within {TIME:.0%} **{right['seconds']}**, memory within {MEMORY:.0%} "
+        f"**{right['memory']}**, time left within {LEFT:.0%} **{right['left']}**, of {again} that went on **{right['resumed']}**.",
+        "",
+        "| network, data, settings | time: said, came | memory: said, came | left: said, came | after going on |",
+        "|---|---|---|---|---|",
+        *(_row(row) for row in rows),
+        "",
+        f"{found['place']}; load {found['load'][0]} -> {found['load'][1]}; {found['date']}.",
+    ]
+    return "\n".join(lines)
+
+
+def _row(row: Mapping) -> str:
+    cells = [row["configuration"].replace("{}", "")]
+    for name, bound, scale, unit in (
+        ("seconds", TIME, 1, "s"),
+        ("memory", MEMORY, 1e6, "MB"),
+        ("left", LEFT, 1, "s"),
+        ("resumed", LEFT, 1, "s"),
+    ):
+        if name not in row:
+            cells.append("")
+            continue
+        told, came = row[name]
+        said = "-" if told is None else f"{told / scale:,.0f}"
+        far = off(row[name])
+        text = f"{said}, {came / scale:,.0f} {unit} ({far:.0%})"
+        cells.append(text if far <= bound else f"**{text}**")
+    return "| " + " | ".join(cells) + " |"
+
+
+def _place() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    return f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", default=",".join(map(str, range(len(CONFIGURATIONS)))), help="numbers, 0 to 29")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--dry", action="store_true", help="leave BENCHMARKS.md as it is")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--foretell", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--train", type=int, help=argparse.SUPPRESS)
@@ -196,7 +250,7 @@ def main() -> int:
         if getattr(asked, what) is not None:
             print(json.dumps(do(getattr(asked, what), asked.cache)))
             return 0
-    rows = []
+    rows, load = [], [round(os.getloadavg()[0], 2)]
     with tempfile.TemporaryDirectory() as place:
         for number in map(int, asked.only.split(",")):
             rows.append(trial(number, asked.cache or Path(place)))
@@ -206,8 +260,10 @@ def main() -> int:
         f"right: time {right['seconds']}, memory {right['memory']}, time left {right['left']} of {len(rows)}; "
         f"time left of a run that goes on {right['resumed']} of {again}"
     )
-    if asked.json:
-        asked.json.write_text(json.dumps({"rows": rows, "right": right}, indent=1), "utf-8")
+    found = {"rows": rows, "place": _place(), "load": [*load, round(os.getloadavg()[0], 2)], "date": f"{date.today()}"}
+    if not asked.dry and len(rows) == len(CONFIGURATIONS):
+        marked.write(FILE, json.dumps(found, indent=1) + "\n")
+        marked.keep(marked.PAGE, section(found), MARKS)
     enough = min(GOAL, 0.9 * len(rows))
     return (
         0

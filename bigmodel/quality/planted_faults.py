@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bigmodel import marked
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.data.lint.checks.personal import ENDINGS, WEIGHTS
@@ -26,9 +26,7 @@ from bigmodel.data.lint.lint import Lint, lint
 from bigmodel.data.lint.similar import fold
 
 FILE = Path(__file__).with_name("planted_figures.json")
-PAGE = Path(__file__).resolve().parents[2] / "BENCHMARKS.md"
-BEGIN = "<!-- planted faults: written by `python -m bigmodel.quality.planted_faults` -->"
-END = "<!-- end of planted faults -->"
+MARKS = marked.marks("python -m bigmodel.quality.planted_faults", "planted faults")
 # Thresholds were chosen on the first sets and are judged on the second, where nobody had looked.
 SETS = {
     "tuning": (1, ("poetry_zh", "en_de", "digits")),
@@ -580,24 +578,10 @@ def keep(counts: Sequence[Count]) -> None:
         "python": platform.python_version(),
         "versions": packages,
     }
-    _write(FILE, json.dumps(about | {"counts": [asdict(one) for one in counts]}, indent=1) + "\n")
+    marked.write(FILE, json.dumps(about | {"counts": [asdict(one) for one in counts]}, indent=1) + "\n")
     place = ", ".join(f"{name} {number}" for name, number in packages.items())
     text = f"{section(counts)}\n\nPython {about['python']}, {place}; {about['date']}."
-    _write(PAGE, with_section(PAGE.read_text("utf-8"), text))
-
-
-def with_section(page: str, generated: str) -> str:
-    """The page with what stands between the marks replaced; the marks are added where there are none."""
-    if BEGIN not in page or END not in page:
-        page = f"{page.rstrip()}\n\n{BEGIN}\n{END}\n".lstrip()
-    before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{generated}\n{END}{rest.partition(END)[2]}"
-
-
-def _write(file: Path, text: str) -> None:
-    staging = file.with_name(file.name + ".part")
-    staging.write_text(text, "utf-8")
-    os.replace(staging, file)
+    marked.keep(marked.PAGE, text, MARKS)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from bigmodel import marked
+
 FILE = Path(__file__).with_name("figures.json")
 PAGE = Path(__file__).resolve().parents[2] / "RELIABILITY.md"
 PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "streamlit")
@@ -56,8 +58,8 @@ def keep(figures: Mapping, file: Path = FILE, page: Path = PAGE) -> None:
         figures = {**figures, "without": old["without"]}
     rows[figures["row"]] = dict(figures)
     known = [rows[number] for number in sorted(rows)]
-    _write(file, json.dumps(known, ensure_ascii=False, indent=1) + "\n")
-    _write(page, text(known))
+    marked.write(file, json.dumps(known, ensure_ascii=False, indent=1) + "\n")
+    marked.write(page, text(known))
 
 
 def text(rows: list[dict]) -> str:
@@ -103,9 +105,3 @@ def _places(rows: list[dict]) -> list[str]:
         versions = ", ".join(f"{name} {number}" for name, number in one["versions"].items())
         places.setdefault(f"{one['system']}; {versions}; {one['date']}", []).append(str(one["row"]))
     return [f"Rows {', '.join(numbers)}: {place}." for place, numbers in places.items()]
-
-
-def _write(file: Path, words: str) -> None:
-    staging = file.with_name(file.name + ".part")
-    staging.write_text(words, "utf-8")
-    os.replace(staging, file)
