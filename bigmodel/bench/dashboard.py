@@ -203,4 +203,4 @@ def _line(process: subprocess.Popen, log) -> dict:
         return json.loads(line)
     process.wait()
     log.seek(0)
-    raise Failed(f"the sessions ended: {log.read().decode('utf-8', 'replace').strip().rpartition(chr(10))[2]}")
+    raise Failed(f"the sessions ended: {log.read().decode('utf-8', 'replace').strip()[-1500:]}")
