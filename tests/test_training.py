@@ -68,14 +68,16 @@ def test_an_update_is_told_by_how_far_it_moves_the_weights():
 @pytest.mark.parametrize("names", [DIGITS, PROSE, ("translation", "transformer", "en_zh")])
 def test_trying_how_long_a_measurement_takes_leaves_no_trace(cache, names):
     from bigmodel.data.prepare import prepare
-    from bigmodel.training.looking import pass_seconds
+    from bigmodel.training.looking import look_at
 
     task, architecture, dataset = catalog.task(names[0]), catalog.architecture(names[1]), catalog.dataset(names[2])
     spec = small(*names)
     data = prepare(task, architecture, dataset, spec.settings, cache)
     model = architecture.model(data.facts, spec.settings).train()
     before, random = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    assert 0 < pass_seconds(task, model, data, spec.settings, 0.05) < 60
+    look = look_at(task, model, data, spec.settings, 0.05)
+    assert 0 < look.each < 60 and (0 < look.token < look.each) == (names[0] == "translation")
+    assert look.passes(task, data, spec.settings, "test") >= task.passes(data.arrays["test"], spec.settings, True)
     assert model.training and torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
 

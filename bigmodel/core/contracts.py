@@ -138,8 +138,15 @@ class Task:
         raise NotImplementedError
 
     def passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
-        """How often `measure` goes through the model, in passes like its first: what the forecast counts on."""
+        """How often `measure` goes through the model for a loss: what the forecast counts on."""
         return len(self.plan(arrays, settings, None))
+
+    def written(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
+        """Tokens that `measure` has the model write one after the other; those of a batch at the same time are one."""
+        return 0.0
+
+    def write(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> None:
+        """Have the model write as `measure` does, for as long as it is let: how long a token takes is looked at."""
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:

@@ -14,7 +14,7 @@ from bigmodel.core.words import _
 SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
 ENCODED = 1000  # pairs at a time: what the tokenizer returns takes forty times the memory of the text
 LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
-DECODING = 0.3  # of a pass over a batch with its loss: what the next token of 64 sentences costs
+TOGETHER = 64  # sentences that are translated at the same time when the model is measured
 LONGEST = 512  # tokens of a translation, where the network has no bound of its own
 MEGABATCH = 50  # batches whose sentences are sorted by length together
 
@@ -236,8 +236,8 @@ class Translation(Task):
         chosen = np.arange(total) if count is None else np.random.default_rng(0).permutation(total)[:count]
         chosen = chosen[np.argsort(np.diff(arrays["source_offsets"])[chosen], kind="stable")]
         answers, references = [], []
-        for start in range(0, len(chosen), 64):
-            part = chosen[start : start + 64]
+        for start in range(0, len(chosen), TOGETHER):
+            part = chosen[start : start + TOGETHER]
             source, mask = _gather(arrays, "source", part)
             with torch.inference_mode():
                 ids = model.generate(
@@ -253,13 +253,16 @@ class Translation(Task):
                 )
         return bleu_and_chrf(answers, references)
 
-    def passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
-        """Translating takes a pass for each token of the longest sentence of 64, each a part of a whole one."""
+    def written(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
+        """As many as the longest sentence of each batch has: a model that has learnt writes about as much."""
         import numpy as np
 
         lengths = np.sort(np.diff(arrays["target_offsets"]))
         chosen = lengths if final else lengths[:: max(len(lengths) // SAMPLE, 1)]
-        return len(self.plan(arrays, settings, None)) + DECODING * float(chosen[63::64].sum() + chosen[-1])
+        return float(chosen[TOGETHER - 1 :: TOGETHER].sum() + chosen[-1])
+
+    def write(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> None:
+        self._translated(model, processor, arrays, TOGETHER)
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:

@@ -23,7 +23,7 @@ from bigmodel.training import pretraining
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.forward import Forward, on
-from bigmodel.training.looking import answer_seconds, pass_seconds
+from bigmodel.training.looking import answer_seconds, look_at
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import device_for, probe
 from bigmodel.training.repeated import ready
@@ -130,11 +130,11 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     # The mean, as batches differ. What disturbs here will disturb the run as well.
     step_seconds = fmean(spent) * settings["accumulation"]
     looks = math.ceil(steps / (settings["eval_every"] or per_epoch))
-    look, answers = pass_seconds(task, model, data, settings), answer_seconds(task, model, data)
-    final = look * task.passes(data.arrays["test"], settings, True) + answers
-    once = look * task.passes(data.arrays["validation"], settings, False)
+    look, answers = look_at(task, model, data, settings), answer_seconds(task, model, data)
+    final = look.seconds(task, data, settings, "test") + answers
+    once = look.seconds(task, data, settings, "validation")
     first = (once if settings.get("baseline") else 0.0) + answers
-    look = once + answers
+    each = once + answers
     before = 0.0
     if pretraining.wanted(settings):
         yield {}
@@ -146,8 +146,8 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         "step_seconds": step_seconds,
         "precision": pace.precision,
         "threads": pace.threads,
-        "seconds": before + first + steps * step_seconds + looks * look + final,
-        "once": before + first + look + final,
+        "seconds": before + first + steps * step_seconds + looks * each + final,
+        "once": before + first + each + final,
     }
 
 

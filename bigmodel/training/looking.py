@@ -1,38 +1,69 @@
-"""What looking at a model costs: one pass of a measurement and the answers to the pinned inputs, tried for a moment."""
+"""What looking at a model costs: a pass of a measurement, a token that is written, and the answers to the pinned inputs, tried for a moment."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from bigmodel.core.contracts import Task
 from bigmodel.data.prepare import Prepared
 
-SECONDS = 0.6  # for which each of the two is tried
+SECONDS = 0.6  # for which each of them is tried
 
 
 class _Enough(Exception):
     """It has been looked at for long enough."""
 
 
-def pass_seconds(task: Task, model: Any, data: Prepared, settings: Mapping, seconds: float = SECONDS) -> float:
-    """Of one pass through the model while it is measured on the validation split. The first, which pays for what is
-    allocated, is left out where there are more. Random numbers are put back, and the model trains again."""
+@dataclass(frozen=True)
+class Look:
+    """What measuring a model costs, in seconds: a pass with its loss, and a token that is written."""
+
+    each: float
+    token: float = 0.0
+
+    def seconds(self, task: Task, data: Prepared, settings: Mapping, split: str) -> float:
+        """Of measuring it on a split; the test is measured in full."""
+        rows, final = data.arrays[split], split == "test"
+        return self.each * task.passes(rows, settings, final) + self.token * task.written(rows, settings, final)
+
+    def passes(self, task: Task, data: Prepared, settings: Mapping, split: str) -> float:
+        """The same, in passes."""
+        if not self.each:
+            return task.passes(data.arrays[split], settings, split == "test")
+        return self.seconds(task, data, settings, split) / self.each
+
+
+def look_at(task: Task, model: Any, data: Prepared, settings: Mapping, seconds: float = SECONDS) -> Look:
+    """What it costs on the validation split, each part tried for so many seconds. Random numbers are put back, and the
+    model trains again."""
+    rows = data.arrays["validation"]
+    each = _between(model, seconds, lambda: task.measure(model, data.processor, rows, settings), task.passes(rows, settings, False))  # fmt: skip
+    if not task.written(rows, settings, False):
+        return Look(each)
+    model.eval()
+    return Look(each, _between(model, seconds, lambda: task.write(model, data.processor, rows, settings)))
+
+
+def _between(model: Any, seconds: float, do: Callable[[], object], most: float = math.inf) -> float:
+    """Seconds from one pass through the model to the next, so that what is computed beside it counts too; of at most so
+    many. The first, which pays for what is allocated, is left out where there are more."""
     import torch
 
     begun = [time.perf_counter()]
 
     def listen(*_anything: object) -> None:
         begun.append(time.perf_counter())
-        if begun[-1] - begun[0] > seconds:
+        if begun[-1] - begun[0] > seconds or len(begun) > most + 1:
             raise _Enough
 
     devices = [weight.device for weight in model.parameters() if weight.is_cuda][:1]
     with torch.random.fork_rng(devices), _listened(model, listen), suppress(_Enough):
-        task.measure(model, data.processor, data.arrays["validation"], settings)
-    # from one pass to the next: what is computed beside the model counts too
+        do()
     if len(begun) > 3:
         return (begun[-1] - begun[2]) / (len(begun) - 3)
     return (time.perf_counter() - begun[0]) / max(len(begun) - 1, 1)

@@ -23,7 +23,7 @@ from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.forward import Forward, can_compile, pays_back
 from bigmodel.training.guard import Guard
-from bigmodel.training.looking import pass_seconds
+from bigmodel.training.looking import Look, look_at
 from bigmodel.training.meter import Meter
 from bigmodel.training.optimizers import optimizer, rate_factor
 from bigmodel.training.precision import Pace, compare, device_for, probe
@@ -119,12 +119,12 @@ def _stage(
 
     before = yield from _before(watch, per_epoch, steps)
     if before.get("pace"):
-        pace, look = Pace(**before["pace"]).take(device), before.get("look", 0.0)
+        pace, look = Pace(**before["pace"]).take(device), Look(**before["look"])
         forward = Forward(model, task.head, settings, device, pace.precision, pace.compiled)
     else:
         yield _phase(_("Measuring the first batch"))
         pace = probe(task, model, data, settings, device)
-        look = pass_seconds(task, model, data, settings, LOOK_SECONDS)
+        look = look_at(task, model, data, settings, LOOK_SECONDS)
         forward = Forward(model, task.head, settings, device, pace.precision)
         pays = settings["compile"] == "auto" and pays_back(device, pace.step * settings["accumulation"] * steps)
         if pays or settings["compile"] == "on":
@@ -141,12 +141,9 @@ def _stage(
         "threads": pace.threads,
         "compiled": pace.compiled,
         "probe_seconds": dict(pace.seconds),
-        "pass_seconds": look,
+        "pass_seconds": look.each,
         "rows": data.facts.get("rows", {}),
-        "passes": {
-            "validation": task.passes(data.arrays["validation"], settings, False),
-            "test": task.passes(data.arrays["test"], settings, True),
-        },
+        "passes": {split: look.passes(task, data, settings, split) for split in ("validation", "test")},
         "log_every": log_every,
         "unit": task.unit.to_json(),
     }
@@ -160,7 +157,7 @@ def _stage(
         "epoch": watch.step / per_epoch,
         "step": watch.step,
         "pace": asdict(pace),
-        "look": look,
+        "look": asdict(look),
         "log_every": log_every,
         "parts": work.parts,
         "meter": meter.state(),
