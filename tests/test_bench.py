@@ -247,10 +247,10 @@ def test_texts_are_as_long_as_they_are_said_to_be():
 
 
 @pytest.mark.parametrize("kind", importing.KINDS)
-def test_every_row_of_a_file_is_imported_and_its_cost_told(kind, monkeypatch):
-    monkeypatch.setitem(importing.MEGABYTES, kind, 1)
-    found = importing.reading(kind)()
-    path = importing.file(kind)
+def test_every_row_of_a_file_is_imported_and_its_cost_told(kind):
+    with Side(importing.HERE + "reading", kind=kind, megabytes=1) as side:
+        found = side.measure()
+    path = importing.file(kind, 1)
     assert 1e6 <= path.stat().st_size < 1.01e6
     assert found["rows"] == len(path.read_text("utf-8").splitlines()) - (kind == "csv")
     assert 0 < found["seconds"] < 30 and 20 < found["memory"] < 1000

@@ -45,9 +45,10 @@ def importing(rounds: int) -> list[dict]:
     return rows
 
 
-def reading(kind: str) -> Callable[[], dict]:
-    """As an import does it, in the process of its own in which strangers' files are read."""
-    path = file(kind)
+def reading(kind: str, megabytes: float | None = None) -> Callable[[], dict]:
+    """As an import does it, in the process of its own in which strangers' files are read. Wants to have no other
+    children: the memory is that of the largest there has been."""
+    path = file(kind, megabytes)
     size = path.stat().st_size / 1e6
 
     def measure() -> dict:
