@@ -35,17 +35,17 @@ TIME, MEMORY, LEFT = 0.20, 0.15, 0.15
 GOAL = 27
 
 TEXT, PAIRS, PICTURES = "text-generation", "translation", "image-classification"
-# task, network, data, settings: steps for some ten to thirty seconds on one core; translators write nothing at all
+# task, network, data, settings: steps for some five to thirty seconds on one core; translators write nothing at all
 # before some hundred steps, which no forecast can know
 CONFIGURATIONS: Sequence[tuple[str, str, str, dict]] = (
-    (PICTURES, "cnn", "digits", {"epochs": 8}),
+    (PICTURES, "cnn", "digits", {"epochs": 40}),
     (PICTURES, "cnn", "digits", {"epochs": 20, "batch_size": 128}),
     (PICTURES, "cnn", "fashion_mnist", {"max_steps": 150}),
     (PICTURES, "cnn", "fashion_mnist", {"max_steps": 60, "batch_size": 256, "channels": 16}),
     (PICTURES, "cnn", "fashion_mnist", {"max_steps": 120, "augment": "none", "optimizer": "sgd"}),
-    (PICTURES, "resnet", "digits", {"epochs": 4}),
-    (PICTURES, "resnet", "digits", {"epochs": 6, "batch_size": 128}),
-    (PICTURES, "resnet", "fashion_mnist", {"max_steps": 40}),
+    (PICTURES, "resnet", "digits", {"epochs": 40}),
+    (PICTURES, "resnet", "digits", {"epochs": 60, "batch_size": 128}),
+    (PICTURES, "resnet", "fashion_mnist", {"max_steps": 300}),
     (PICTURES, "vit", "digits", {"epochs": 6}),
     (PICTURES, "vit", "digits", {"epochs": 6, "layers": 2, "width": 64}),
     (PICTURES, "vit", "fashion_mnist", {"max_steps": 120}),
