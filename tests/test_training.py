@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import time
 
 import pytest
 import torch
@@ -275,3 +276,20 @@ def test_a_compiled_network_learns_as_the_network_does(tmp_path, cache, monkeypa
     told = [[event["loss"] for event in of(events, "step")] for events in runs]
     assert told[0] == pytest.approx(told[1], rel=1e-4)
     assert [of(events, "plan")[0]["compiled"] for events in runs] == [True, False]
+
+
+def test_a_way_of_computing_that_is_hopeless_is_tried_once():
+    from bigmodel.training.precision import measure
+
+    before, tried = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+
+        def step(precision):
+            tried.append((precision, torch.get_num_threads()))
+            time.sleep(0.2 if torch.get_num_threads() > 1 else 0.002)
+
+        pace = measure(step, "cpu", "fp32")
+    finally:
+        torch.set_num_threads(before)
+    assert tried.count(("fp32", 2)) == 1 and pace.threads == 1

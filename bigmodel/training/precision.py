@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ WORTH = 1.15  # how much faster bf16, or more threads, must be to be taken
 ROUNDS = 3
 PART = 4  # of a batch that is slow, a quarter is tried
 QUICK = 0.1  # seconds; what is faster is tried whole
+HOPELESS = 5  # times what is known: a first pass that takes as long need not be repeated
 PATIENCE = 0.3  # seconds after which each way is tried only twice more
 
 
@@ -140,13 +142,13 @@ def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 
     for threads in dict.fromkeys((1, every)):
         if device == "cpu":
             torch.set_num_threads(threads)
-        seconds[_name(first, threads)] = _fastest(step, first, device, until)
+        seconds[_name(first, threads)] = _fastest(step, first, device, until, min(seconds.values(), default=math.inf))
     threads = every if seconds[_name(first, every)] * WORTH < seconds[_name(first, 1)] else 1
     if device == "cpu":
         torch.set_num_threads(threads)
     if asked != "auto" or device.split(":")[0] == "mps":
         return Pace(first, threads, _scaled(seconds, times))
-    seconds[_name("bf16", threads)] = _fastest(step, "bf16", device, until)
+    seconds[_name("bf16", threads)] = _fastest(step, "bf16", device, until, min(seconds.values()))
     faster = seconds[_name("bf16", threads)] * WORTH < seconds[_name(first, threads)]
     return Pace("bf16" if faster else first, threads, _scaled(seconds, times))
 
@@ -159,12 +161,16 @@ def _name(precision: str, threads: int, compiled: bool = False) -> str:
     return f"{precision}, {threads}" + (", compiled" if compiled else "")
 
 
-def _fastest(step: Callable[[Any], Any], way: Any, device: str, until: float) -> float:
-    """Seconds of a step: the least of some, as what disturbs a measurement only ever makes it slower."""
+def _fastest(step: Callable[[Any], Any], way: Any, device: str, until: float, known: float = math.inf) -> float:
+    """Seconds of a step: the least of some, as what disturbs a measurement only ever makes it slower. The first pass pays
+    for allocations and does not count, unless it says enough: threads that wait for each other on a busy machine can
+    take fifty times as long as what is known."""
     import torch
 
-    step(way)  # the first pass pays for allocations
-    best = float("inf")
+    best, begun = math.inf, time.perf_counter()
+    step(way)
+    if time.perf_counter() - begun > HOPELESS * known:
+        return time.perf_counter() - begun
     for number in range(ROUNDS):
         if device.startswith("cuda"):
             torch.cuda.synchronize()
