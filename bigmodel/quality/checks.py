@@ -84,8 +84,8 @@ CHATS = {
 
 MINILM = {"base": "all-minilm-l6-v2", "method": "full", "learning_rate": 1e-4, "epochs": 2}
 REVIEWER = {
-    "base": "minimind2-small", "method": "full", "learning_rate": 1e-4, "batch_size": 16, "epochs": 3, "text_length": 256,
-    "label_smoothing": 0.1, "eval_every": 416, "precision": "bf16",
+    "base": "minimind2-small", "method": "full", "learning_rate": 5e-5, "batch_size": 16, "epochs": 2, "text_length": 160,
+    "eval_every": 416, "precision": "fp32",
 }  # fmt: skip
 
 CHECKS: Mapping[str, Check] = {

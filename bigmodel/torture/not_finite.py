@@ -56,10 +56,9 @@ def _loss(step: int, value: float) -> AbstractContextManager:
 
     def wrong(self, group, epoch):
         passes[0] += 1
-        losses = loop.LOSSES
         if passes[0] != step:
             return real(self, group, epoch)
-        with patched((loop, "LOSSES", {name: _times(losses[name], value) for name in losses})):
+        with patched((self.forward, "of", _times(self.forward.of, value))):
             return real(self, group, epoch)
 
     return patched((loop._Work, "_passes", wrong))
