@@ -15,6 +15,7 @@ SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, alwa
 ENCODED = 1000  # pairs at a time: what the tokenizer returns takes forty times the memory of the text
 LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
 TOGETHER = 64  # sentences that are translated at the same time when the model is measured
+LEAST = 24  # tokens that are written to see how long one takes: a network that has just begun may have nothing to say
 LONGEST = 512  # tokens of a translation, where the network has no bound of its own
 MEGABATCH = 50  # batches whose sentences are sorted by length together
 
@@ -223,7 +224,7 @@ class Translation(Task):
         model.train(training)
         return values
 
-    def _translated(self, model: Any, processor: Any, arrays: Mapping, count: int | None) -> dict:
+    def _translated(self, model: Any, processor: Any, arrays: Mapping, count: int | None, least: int = 0) -> dict:
         import numpy as np
         import torch
 
@@ -245,6 +246,7 @@ class Translation(Task):
                     attention_mask=mask.long().to(device),
                     num_beams=1,
                     do_sample=False,
+                    min_length=least,
                     max_length=min(2 * source.shape[1] + 16, getattr(model.config, "max_position_embeddings", LONGEST)),
                 )
             for texts, found in ((answers, ids), (references, _gather(arrays, "target", part)[0])):
@@ -262,7 +264,7 @@ class Translation(Task):
         return float(chosen[TOGETHER - 1 :: TOGETHER].sum() + chosen[-1])
 
     def write(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> None:
-        self._translated(model, processor, arrays, TOGETHER)
+        self._translated(model, processor, arrays, TOGETHER, LEAST)
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
