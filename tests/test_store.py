@@ -101,6 +101,15 @@ def test_the_first_slow_step_is_not_in_the_eta():
     assert story(plan, step(1, 60.0), step(2, 60.1)).eta == pytest.approx(10.0, rel=0.01)
 
 
+def test_steps_of_long_sentences_count_for_more_than_one_in_the_eta():
+    """Fifty steps of twice the usual length have taken 10 s: fifty as usual will take 5."""
+    long = [
+        Event("step", one.data | {"work": 2.0 * one["step"]}) for one in (step(1, 0.2), step(25, 5.0), step(50, 10.0))
+    ]
+    assert story(Event("plan", {"steps": 100}), *long).eta == pytest.approx(5.0)
+    assert story(Event("plan", {"steps": 100}), step(1, 0.2), step(25, 5.0), step(50, 10.0)).eta == pytest.approx(10.0)
+
+
 def test_what_is_only_looked_at_is_in_the_eta():
     """100 steps of 0.1 s, a validation of 4 s each 25, twice as much to do at the test; three answers, a checkpoint."""
     plan = Event("plan", {"steps": 100, "steps_per_epoch": 25, "passes": {"validation": 30, "test": 60.0}})

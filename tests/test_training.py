@@ -2,18 +2,23 @@
 
 import json
 import math
+import os
 import shutil
 import time
 
+import numpy as np
 import pytest
 import torch
 from conftest import learn, small
 
 from bigmodel.core import catalog
 from bigmodel.core.events import DIVERGED, FINISHED, STOPPED
+from bigmodel.data.prepare import prepare
 from bigmodel.training import checkpoint
 from bigmodel.training.losses import cross_entropy, mean_squared_error
 from bigmodel.training.optimizers import optimizer, rate_factor
+from bigmodel.training.precision import Pace, pace_file, probe
+from bigmodel.training.sizes import sizes
 
 DIGITS = ("image-classification", "vit", "digits")
 PROSE = ("text-generation", "gpt", "prose_zh")
@@ -68,7 +73,6 @@ def test_an_update_is_told_by_how_far_it_moves_the_weights():
 
 @pytest.mark.parametrize("names", [DIGITS, PROSE, ("translation", "transformer", "en_zh")])
 def test_trying_how_long_a_measurement_takes_leaves_no_trace(cache, names):
-    from bigmodel.data.prepare import prepare
     from bigmodel.training.looking import look_at
 
     task, architecture, dataset = catalog.task(names[0]), catalog.architecture(names[1]), catalog.dataset(names[2])
@@ -278,11 +282,11 @@ def test_a_compiled_network_learns_as_the_network_does(tmp_path, cache, monkeypa
     assert [of(events, "plan")[0]["compiled"] for events in runs] == [True, False]
 
 
-def test_a_way_of_computing_that_is_hopeless_is_tried_once():
+def test_a_way_of_computing_that_is_hopeless_is_tried_once(monkeypatch):
     from bigmodel.training.precision import measure
 
     before, tried = torch.get_num_threads(), []
-    torch.set_num_threads(2)
+    monkeypatch.setattr("bigmodel.training.precision.all_threads", lambda: 2)
     try:
 
         def step(precision):
@@ -293,3 +297,54 @@ def test_a_way_of_computing_that_is_hopeless_is_tried_once():
     finally:
         torch.set_num_threads(before)
     assert tried.count(("fp32", 2)) == 1 and pace.threads == 1
+
+
+class _Probed:
+    """Two ways of computing that are alike: a stopwatch says now this, now that."""
+
+    def __init__(self, monkeypatch, others):
+        self.paces = iter([Pace("bf16", 2, {"bf16, 2": 0.1}), Pace("fp32", 1, {"fp32, 1": 0.1})])
+        used = iter([0.0, others])
+        monkeypatch.setattr("bigmodel.training.precision._probed", lambda *_: next(self.paces))
+        monkeypatch.setattr("bigmodel.training.precision._use", lambda: next(used, 0.0))
+
+    def __call__(self, kept):
+        before = torch.get_num_threads()
+        try:
+            return probe(None, None, None, {}, "cpu", kept).precision
+        finally:
+            torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("others", "damage", "again"), [(0.0, None, "bf16"), (9.0, None, "fp32"), (0.0, "{", "fp32"), (0.0, "[1]", "fp32")]
+)
+def test_a_run_computes_as_the_one_before_it_unless_that_was_measured_on_a_busy_machine(
+    tmp_path, monkeypatch, others, damage, again
+):
+    probed, kept = _Probed(monkeypatch, others), tmp_path / "paces" / "one.json"
+    assert probed(kept) == "bf16"
+    if damage:
+        kept.write_text(damage)
+    assert probed(kept) == again
+
+
+def test_what_was_decided_holds_for_a_day_and_for_the_same_settings(tmp_path, monkeypatch, cache):
+    probed, kept = _Probed(monkeypatch, 0.0), tmp_path / "one.json"
+    probed(kept)
+    os.utime(kept, (0, 0))
+    assert probed(kept) == "fp32"
+    names = {pace_file(cache, small(*DIGITS, batch_size=size), "data", "cpu") for size in (4, 8, 4)}
+    assert len(names) == 2
+
+
+def test_how_large_batches_are_is_seen_from_some_of_them(cache):
+    spec = small("translation", "transformer", "en_zh", batch_size=8)
+    task, settings = catalog.task(spec.task), spec.settings
+    rows = prepare(
+        task, catalog.architecture(spec.architecture), catalog.dataset(spec.dataset), settings, cache
+    ).arrays["train"]
+    plan = task.plan(rows, settings, 0)[:150]
+    every = [sum(value.numel() for value in task.batch(rows, indices, settings, 0).values()) for indices in plan]
+    found = sizes(task, rows, settings, plan)
+    assert set(found) <= set(every) and found.mean() == pytest.approx(np.mean(every), rel=0.3) and len(set(every)) > 5

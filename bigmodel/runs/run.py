@@ -121,7 +121,8 @@ def run_of(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: b
 
 def eta(facts: Facts, settings: Mapping) -> float | None:
     """Seconds left: the steps at the speed of the newer half of those done, the validations still to come, the
-    test at the end. None where the speed is not known.
+    test at the end. None where the speed is not known. The speed counts work: a step whose batch is padded to twice the
+    usual length is two.
 
     Measured between two step events by the worker's own stopwatch: neither the slow first step nor a wall
     clock that jumps is in it. The speed of a few seconds is that of whatever else the machine does just then.
@@ -129,9 +130,9 @@ def eta(facts: Facts, settings: Mapping) -> float | None:
     recent, steps = facts["recent"], _planned(facts)
     if facts["state"] != RUNNING or len(recent) < 2 or not steps:
         return None
-    last, until = recent[-1]
-    first, since = next((mark for mark in reversed(recent[:-1]) if mark[0] <= last / 2), recent[0])
-    pace = (until - since) / (last - first)
+    last, until, done = recent[-1]
+    _first, since, before = next((mark for mark in reversed(recent[:-1]) if mark[0] <= last / 2), recent[0])
+    pace = (until - since) / max(done - before, 1e-9)
     return max(steps - last, 0) * pace + _looking(facts, settings, steps, pace)
 
 
@@ -204,7 +205,7 @@ def _step(facts: Facts, data: Mapping) -> None:
     if recent and (step <= recent[-1][0] or seconds < recent[-1][1]):
         recent.clear()  # it has gone back to a checkpoint, or goes on in another process
         facts["validated"] = min(facts["validated"], step - 1)
-    recent.append([step, seconds])
+    recent.append([step, seconds, float(data.get("work", step))])
     if len(recent) > 2 * RECENT:
         del recent[1:RECENT:2]
     facts |= {"step": step, "epoch": float(data.get("epoch", 0.0)), "loss": float(data["loss"]), "phase": None}

@@ -18,15 +18,16 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
-from bigmodel.data.prepare import Prepared, prepare
+from bigmodel.data.prepare import Prepared, key, prepare
 from bigmodel.training import pretraining
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.forward import Forward, on
 from bigmodel.training.looking import answer_seconds, look_at
 from bigmodel.training.optimizers import optimizer
-from bigmodel.training.precision import device_for, probe
+from bigmodel.training.precision import all_threads, device_for, pace_file, probe
 from bigmodel.training.repeated import ready
+from bigmodel.training.sizes import size_of, sizes
 
 PROBE_SECONDS = 2.0
 LONGEST_STEP = 1.0  # seconds; of a slower one only a part is tried
@@ -58,6 +59,17 @@ class Forecast:
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     """Yields {} while it works and the figures last: parameters, memory (bytes), steps, seconds, step_seconds,
     device, rows. `seconds` is None where the network is too large to be tried on this machine."""
+    import torch
+
+    all_threads()
+    before = torch.get_num_threads()
+    try:
+        yield from _forecast(spec, cache)
+    finally:
+        torch.set_num_threads(before)  # answers come from this process too
+
+
+def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     import psutil
     import torch
 
@@ -104,31 +116,36 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     precision = "fp32" if settings["precision"] == "auto" else settings["precision"]
     few = plan[0][:2]  # a little of a batch says what all of it would need, before all of it is tried
     begun = time.perf_counter()
-    held = _step(task, model, data, settings, device, precision, optimize, few) * len(plan[0]) / len(few)
+    held, _size = _step(task, model, data, settings, device, precision, optimize, few)
+    held *= len(plan[0]) / len(few)
     if figures["memory"] + held > free and device == "cpu":
         yield figures | {"memory": round(figures["memory"] + held)}
         return
     yield {}
     guess = (time.perf_counter() - begun) * len(plan[0]) / len(few)
-    pace = probe(task, model, data, settings, device)
+    pace = probe(
+        task, model, data, settings, device, pace_file(cache, spec, key(task, architecture, dataset, settings), device)
+    )
+    yield {}
+    epoch = sizes(task, data.arrays["train"], settings, plan)
     yield {}
     tried = max(int(len(plan[0]) * min(1.0, LONGEST_STEP / guess)), len(few))  # rows of a batch, when all are too many
-    held, spent = 0.0, []
+    kept, spent, worked = 0.0, [], 0
     until = time.perf_counter() + PROBE_SECONDS
     for number, indices in enumerate(islice(cycle(plan), 1, None)):
         begun, part = time.perf_counter(), indices[:tried]
         if number < WEIGHED:  # to look at what is kept takes time: these do not count
-            kept = _step(task, model, data, settings, device, pace.precision, optimize, part)
-            held = max(held, kept * len(plan[0]) / tried)
+            held, size = _step(task, model, data, settings, device, pace.precision, optimize, part)
+            kept = max(kept, held / size)
             yield {}
             continue
-        _step(task, model, data, settings, device, pace.precision, optimize, part, weigh=False)
-        spent.append((time.perf_counter() - begun) * len(indices) / len(part))
+        worked += _step(task, model, data, settings, device, pace.precision, optimize, part, weigh=False)[1]
+        spent.append(time.perf_counter() - begun)
         yield {}
         if len(spent) > ROUNDS and time.perf_counter() > until:
             break
-    # The mean, as batches differ. What disturbs here will disturb the run as well.
-    step_seconds = fmean(spent) * settings["accumulation"]
+    # By how large the batches are, as they differ. What disturbs here will disturb the run as well.
+    step_seconds = sum(spent) / worked * float(epoch.mean()) * settings["accumulation"]
     looks = math.ceil(steps / (settings["eval_every"] or per_epoch))
     look, answers = look_at(task, model, data, settings), answer_seconds(task, model, data)
     final = look.seconds(task, data, settings, "test") + answers
@@ -142,7 +159,7 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         guessing, own = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec).settings
         before = _pretraining(guessing, model, data, own, device, pace.precision)
     yield figures | {
-        "memory": round(figures["memory"] + held),
+        "memory": round(figures["memory"] + kept * float(epoch.max())),
         "step_seconds": step_seconds,
         "precision": pace.precision,
         "threads": pace.threads,
@@ -169,8 +186,8 @@ def _pretraining(task: Task, model: Any, data: Prepared, settings: Mapping, devi
 def _step(
     task: Any, model: Any, data: Any, settings: Any, device: str, precision: str, optimize: Any, indices: Any,
     weigh: bool = True,
-) -> int:  # fmt: skip
-    """One real update; the bytes that the forward pass kept for the backward pass, if that is asked."""
+) -> tuple[int, int]:  # fmt: skip
+    """One real update; the bytes that the forward pass kept for the backward pass, if that is asked, and how large the batch was."""
     import torch
 
     held: dict[int, int] = {}
@@ -195,4 +212,4 @@ def _step(
     optimize.zero_grad(set_to_none=True)
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-    return sum(held.values())
+    return sum(held.values()), size_of(batch)

@@ -26,8 +26,9 @@ from bigmodel.training.guard import Guard
 from bigmodel.training.looking import Look, look_at
 from bigmodel.training.meter import Meter
 from bigmodel.training.optimizers import optimizer, rate_factor
-from bigmodel.training.precision import Pace, compare, device_for, probe
+from bigmodel.training.precision import Pace, compare, device_for, pace_file, probe
 from bigmodel.training.repeated import Repeated, ready
+from bigmodel.training.sizes import size_of, sizes
 from bigmodel.training.updates import Moves
 from bigmodel.training.watch import NoSpace, Stopped, Watch
 
@@ -91,7 +92,8 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
         _seed(settings["seed"])
         model = architecture.pretraining_model(data.facts, settings)
         first, own = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec)
-        stage = _stage(first, model, replace(data, pinned=[]), own, pretraining.place(folder), stopped, device, name)
+        place, unasked = pretraining.place(folder), replace(data, pinned=[])
+        stage = _stage(first, model, unasked, own, place, stopped, cache, device, name)
         if not (yield from pretraining.told(stage, folder)):
             return
 
@@ -100,12 +102,13 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
     model = architecture.model(data.facts, settings)
     if pretraining.done(folder):
         architecture.begin_with(model, pretraining.place(folder) / "model")
-    yield from _stage(task, model, data, spec, folder, stopped, device, name)
+    yield from _stage(task, model, data, spec, folder, stopped, cache, device, name)
     pretraining.forget(folder)
 
 
 def _stage(
-    task: Task, model: Any, data: Prepared, spec: RunSpec, folder: Path, stopped: Callable[[], bool], device: str, name: str
+    task: Task, model: Any, data: Prepared, spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path,
+    device: str, name: str,
 ) -> Iterator[Event]:  # fmt: skip
     """From a network with its first weights to the model. `name` is that of the encoded data."""
     settings, model = spec.settings, model.to(device)
@@ -113,7 +116,8 @@ def _stage(
     by_products(model, device)
     model.train()
     optimize = optimizer(model, settings)
-    per_epoch = math.ceil(len(task.plan(data.arrays["train"], settings, 0)) / settings["accumulation"])
+    epoch = task.plan(data.arrays["train"], settings, 0)
+    per_epoch = math.ceil(len(epoch) / settings["accumulation"])
     steps = min(per_epoch * settings["epochs"], settings["max_steps"] or math.inf)
     watch = Watch(task, model, optimize, data, spec, folder, stopped)
 
@@ -123,7 +127,7 @@ def _stage(
         forward = Forward(model, task.head, settings, device, pace.precision, pace.compiled)
     else:
         yield _phase(_("Measuring the first batch"))
-        pace = probe(task, model, data, settings, device)
+        pace = probe(task, model, data, settings, device, pace_file(cache, spec, name, device))
         look = look_at(task, model, data, settings, LOOK_SECONDS)
         forward = Forward(model, task.head, settings, device, pace.precision)
         pays = settings["compile"] == "auto" and pays_back(device, pace.step * settings["accumulation"] * steps)
@@ -149,7 +153,10 @@ def _stage(
     }
     yield Event("plan", plan)
 
-    meter = Meter(device, before.get("meter"))
+    usual = (
+        before.get("usual") or sizes(task, data.arrays["train"], settings, epoch).mean().item() * len(epoch) / per_epoch
+    )
+    meter = Meter(device, usual, before.get("meter"))
     work = _Work(task, data, settings, model, optimize, forward, meter, before.get("parts", 1))
     watch.rest = lambda: {
         "spec": spec.to_json(),
@@ -160,6 +167,7 @@ def _stage(
         "look": asdict(look),
         "log_every": log_every,
         "parts": work.parts,
+        "usual": usual,
         "meter": meter.state(),
         "watch": watch.state(),
     }
@@ -318,7 +326,7 @@ class _Work:
             part = self.forward(batch) * (count / sum(counted))
             part.backward()
             loss += part.detach()
-        self.meter.count(sum(self.task.size(batch) for batch in batches))
+        self.meter.count(sum(self.task.size(batch) for batch in batches), sum(map(size_of, batches)))
         return loss
 
 

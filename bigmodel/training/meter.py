@@ -14,23 +14,34 @@ DEVICE_EVENT_SECONDS = 2.0
 
 
 class Meter:
-    """Counts between two step events. What it has counted goes on in another process."""
+    """Counts between two step events. What it has counted goes on in another process.
 
-    def __init__(self, device: str, before: Mapping | None = None):
+    `usual`: numbers in all batches of an update, padding included, in the mean of an epoch. Batches of long sentences take
+    longer than others, so the time left is told by how much of this has been worked off rather than by steps.
+    """
+
+    def __init__(self, device: str, usual: float, before: Mapping | None = None):
         before = before or {"seconds": 0.0, "units": 0, "losses": []}
-        self.device = device
+        self.device, self.usual = device, usual
         self.last = self.device_last = time.perf_counter()
         self.started = self.last - before["seconds"]
         self.paused = 0.0
         self.units: int = before["units"]
+        self.size: int = before.get("size", 0)
         self.losses: list = list(before["losses"])
 
     def state(self) -> dict:
         """What a meter in another process begins with."""
-        return {"seconds": self.seconds(), "units": self.units, "losses": [float(loss) for loss in self.losses]}
+        return {
+            "seconds": self.seconds(),
+            "units": self.units,
+            "size": self.size,
+            "losses": [float(loss) for loss in self.losses],
+        }
 
-    def count(self, units: int) -> None:
+    def count(self, units: int, size: int) -> None:
         self.units += units
+        self.size += size
 
     def add(self, loss: Any) -> None:
         self.losses.append(loss)
@@ -49,6 +60,7 @@ class Meter:
                 "gradient_norm": norm.item(),
                 "rate": self.rate(),
                 "seconds": self.seconds(),
+                "work": self.size / self.usual,
                 **(moved or {}),
             },
         )

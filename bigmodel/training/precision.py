@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
 from bigmodel.training.forward import Forward
 from bigmodel.training.repeated import Repeated
 
-WORTH = 1.15  # how much faster bf16, or more threads, must be to be taken
+WORTH = 1.15  # how much faster more threads, or a compiled network, must be to be taken
+WORTH_BF16 = 1.1  # passes alone are tried, and of whole updates bf16 has been seen to save more
 ROUNDS = 3
+QUICK_ROUNDS = 10  # of passes so quick that all of them take less than QUICK
 PART = 4  # of a batch that is slow, a quarter is tried
 QUICK = 0.1  # seconds; what is faster is tried whole
 HOPELESS = 5  # times what is known: a first pass that takes as long need not be repeated
 PATIENCE = 0.3  # seconds after which each way is tried only twice more
+KEPT_SECONDS = 24 * 3600.0  # for which what was decided holds for runs of the same settings
+OTHERS = 0.3  # cores that other programs may have used meanwhile for it to be kept
 
 
 def best_device() -> str:
@@ -69,11 +79,77 @@ class Pace:
         return self
 
 
-def probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str) -> Pace:
+def probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str, kept: Path | None = None) -> Pace:
     """How to compute the steps, from passes over the first batch that leave no trace in model or random numbers.
 
     A part of the batch says as much about which way is the fastest, so of a slow one only a quarter is tried.
+
+    `kept`: where the outcome stands for the runs of a day that have the same settings, on the same machine. They
+    compute as the forecast has, and the same as each other, to the bit: two ways can be so close that a stopwatch
+    decides now for one, now for the other. What was measured while other programs were at work is not kept.
     """
+    pace = _kept(kept, device)
+    if pace is not None:
+        return pace.take(device)
+    used, began = _use(), time.perf_counter()
+    pace = _probed(task, model, data, settings, device)
+    if kept is not None and _use() - used < OTHERS * (time.perf_counter() - began):
+        with suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            staging = kept.with_suffix(f".{os.getpid()}")
+            staging.write_text(json.dumps(asdict(pace)), "utf-8")
+            staging.replace(kept)
+    return pace
+
+
+@lru_cache
+def all_threads() -> int:
+    """How many threads this process was given, before anything was decided in it."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def pace_file(cache: Path, spec: RunSpec, data: str, device: str) -> Path:
+    """Where the pace of runs like this one is kept. `data`: the name of the encoded data."""
+    from importlib.metadata import version
+
+    import torch
+
+    parts = [
+        spec.to_json(),
+        data,
+        device,
+        os.cpu_count(),
+        all_threads(),
+        version("torch"),
+        version("transformers"),
+    ]
+    if device.startswith("cuda"):
+        parts.append(torch.cuda.get_device_name(device))
+    return cache / "paces" / (hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24] + ".json")
+
+
+def _kept(place: Path | None, device: str) -> Pace | None:
+    if place is None:
+        return None
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        if time.time() - place.stat().st_mtime < KEPT_SECONDS:
+            pace = Pace(**json.loads(place.read_text("utf-8")))
+            return pace if pace.step > 0 else None
+    return None
+
+
+def _use() -> float:
+    """Seconds of a core that other programs have used, as far as the system says."""
+    import psutil
+
+    spent = psutil.cpu_times()
+    every = sum(spent) - getattr(spent, "guest", 0.0) - getattr(spent, "guest_nice", 0.0)
+    return every - spent.idle - getattr(spent, "iowait", 0.0) - time.process_time()
+
+
+def _probed(task: Task, model: Any, data: Prepared, settings: Mapping, device: str) -> Pace:
     arrays = data.arrays["train"]
     indices = task.plan(arrays, settings, 0)[0]
     forward = {name: Forward(model, task.head, settings, device, name) for name in ("fp32", "bf16")}
@@ -137,7 +213,7 @@ def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 
 
     until = time.perf_counter() + PATIENCE
     first = "fp32" if asked == "auto" else asked
-    every = torch.get_num_threads() if device == "cpu" else 1
+    every = all_threads() if device == "cpu" else 1
     seconds = {}
     for threads in dict.fromkeys((1, every)):
         if device == "cpu":
@@ -149,7 +225,7 @@ def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 
     if asked != "auto" or device.split(":")[0] == "mps":
         return Pace(first, threads, _scaled(seconds, times))
     seconds[_name("bf16", threads)] = _fastest(step, "bf16", device, until, min(seconds.values()))
-    faster = seconds[_name("bf16", threads)] * WORTH < seconds[_name(first, threads)]
+    faster = seconds[_name("bf16", threads)] * WORTH_BF16 < seconds[_name(first, threads)]
     return Pace("bf16" if faster else first, threads, _scaled(seconds, times))
 
 
@@ -171,7 +247,10 @@ def _fastest(step: Callable[[Any], Any], way: Any, device: str, until: float, kn
     step(way)
     if time.perf_counter() - begun > HOPELESS * known:
         return time.perf_counter() - begun
-    for number in range(ROUNDS):
+    begun = time.perf_counter()
+    for number in range(QUICK_ROUNDS):
+        if number >= ROUNDS and time.perf_counter() - begun > QUICK:
+            break
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         started = time.perf_counter()
