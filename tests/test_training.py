@@ -291,7 +291,7 @@ def test_a_way_of_computing_that_is_hopeless_is_tried_once(monkeypatch):
 
         def step(precision):
             tried.append((precision, torch.get_num_threads()))
-            time.sleep(0.2 if torch.get_num_threads() > 1 else 0.002)
+            time.sleep(0.4 if torch.get_num_threads() > 1 else 0.002)
 
         pace = measure(step, "cpu", "fp32")
     finally:

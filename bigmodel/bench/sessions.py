@@ -108,14 +108,17 @@ async def watch(address: str, page: str, query: str, words: str, count: int) -> 
     first = asyncio.gather(*(one.drawn.wait() for one in watchers))
     done, _pending = await asyncio.wait([first, *lives], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     if first not in done:
-        await asyncio.gather(*(life for life in lives if life in done))  # says what went wrong
-        raise Failed(f"not every session saw the page within {PATIENCE:.0f} s")
+        first.cancel()
+        _say(lives)
+        seen = sum(one.drawn.is_set() for one in watchers)
+        raise Failed(f"{seen} of {count} sessions saw the page within {PATIENCE:.0f} s")
     print(json.dumps({"first": max(one.runs[0] for one in watchers)}), flush=True)
     begun = time.perf_counter()
     over = asyncio.create_task(ended.wait())
     done, _pending = await asyncio.wait([over, *lives], return_when=asyncio.FIRST_COMPLETED)
     if over not in done:
-        await asyncio.gather(*(life for life in lives if life in done))
+        over.cancel()
+        _say(lives)
         raise Failed("the server closed a session")
     seconds = time.perf_counter() - begun
     later = [took for one in watchers for took in one.runs[1:]]
@@ -125,6 +128,13 @@ async def watch(address: str, page: str, query: str, words: str, count: int) -> 
         "worst": max(later, default=None),
     }
     print(json.dumps(told), flush=True)
+
+
+def _say(lives: Sequence[asyncio.Task]) -> None:
+    """Raise what ended a session, if something did."""
+    for life in lives:
+        if life.done() and not life.cancelled() and life.exception() is not None:
+            raise life.exception()
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -36,7 +36,10 @@ WEIGHED = 3  # steps of which it is counted what they keep
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
 FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 690 * 2**20  # Python, torch and transformers before the first weight, tokenizers and metrics
-BY_HEAD = {"image-classification": 600 * 2**20, "seq2seq-lm": 1060 * 2**20}  # measured at the end of small runs
+BY_HEAD = {  # measured at the end of small runs; sentences come in many shapes, each of which may keep kernels of its own
+    "image-classification": {"fp32": 600 * 2**20, "bf16": 600 * 2**20},
+    "seq2seq-lm": {"fp32": 880 * 2**20, "bf16": 1120 * 2**20},
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     figures = {
         "parameters": parameters,
         "trainable": trainable,
-        "memory": BY_HEAD.get(task.head, PROCESS_BYTES)
+        "memory": _process(task, "fp32")
         + trainable * STATE_BYTES[settings["optimizer"]]
         + (parameters - trainable) * FROZEN_BYTES,
         "steps": steps,
@@ -146,6 +149,7 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
             break
     # By how large the batches are, as they differ. What disturbs here will disturb the run as well.
     step_seconds = sum(spent) / worked * float(epoch.mean()) * settings["accumulation"]
+    more = _process(task, pace.precision) - _process(task, "fp32")
     looks = math.ceil(steps / (settings["eval_every"] or per_epoch))
     look, answers = look_at(task, model, data, settings), answer_seconds(task, model, data)
     final = look.seconds(task, data, settings, "test") + answers
@@ -159,13 +163,18 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         guessing, own = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec).settings
         before = _pretraining(guessing, model, data, own, device, pace.precision)
     yield figures | {
-        "memory": round(figures["memory"] + kept * float(epoch.max())),
+        "memory": round(figures["memory"] + more + kept * float(epoch.max())),
         "step_seconds": step_seconds,
         "precision": pace.precision,
         "threads": pace.threads,
         "seconds": before + first + steps * step_seconds + looks * each + final,
         "once": before + first + each + final,
     }
+
+
+def _process(task: Task, precision: str) -> int:
+    """Bytes that a run takes beside weights and batches."""
+    return BY_HEAD.get(task.head, {}).get(precision, PROCESS_BYTES)
 
 
 def _pretraining(task: Task, model: Any, data: Prepared, settings: Mapping, device: str, precision: str) -> float:

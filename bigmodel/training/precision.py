@@ -28,7 +28,8 @@ ROUNDS = 3
 QUICK_ROUNDS = 10  # of passes so quick that all of them take less than QUICK
 PART = 4  # of a batch that is slow, a quarter is tried
 QUICK = 0.1  # seconds; what is faster is tried whole
-HOPELESS = 5  # times what is known: a first pass that takes as long need not be repeated
+HOPELESS = 5  # times what is known, and FIRST: a first pass that takes as long need not be repeated
+FIRST = 0.3  # seconds that a first pass may take longer for good reason: kernels are made for a number of threads
 PATIENCE = 0.3  # seconds after which each way is tried only twice more
 KEPT_SECONDS = 24 * 3600.0  # for which what was decided holds for runs of the same settings
 OTHERS = 0.3  # cores that other programs may have used meanwhile for it to be kept
@@ -245,7 +246,7 @@ def _fastest(step: Callable[[Any], Any], way: Any, device: str, until: float, kn
 
     best, begun = math.inf, time.perf_counter()
     step(way)
-    if time.perf_counter() - begun > HOPELESS * known:
+    if time.perf_counter() - begun > HOPELESS * known + FIRST:
         return time.perf_counter() - begun
     begun = time.perf_counter()
     for number in range(QUICK_ROUNDS):
