@@ -22,7 +22,7 @@ class Guard:
         self.statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
         self.before_step = [buffer.clone() for buffer in self.statistics]
         self.optimize, self.waits = optimize, not device.startswith("cuda") or bool(norms)
-        self.step, self.loss, self.norm = 0, None, None  # of the first bad one; on a GPU tensors, 0 for none yet
+        self.step, self.norm = 0, None  # of the first bad one; on a GPU tensors, 0 for none yet
 
     def begin(self) -> None:
         """Before a step is computed."""
@@ -37,16 +37,15 @@ class Guard:
 
         if self.waits:
             if not math.isfinite(float(loss + norm)):
-                self.step, self.loss, self.norm = step, loss, norm
+                self.step, self.norm = step, norm
                 for statistic, kept in zip(self.statistics, self.before_step, strict=True):
                     statistic.copy_(kept)
             return
-        if self.loss is None:
-            self.step = torch.zeros((), dtype=torch.long, device=loss.device)
-            self.loss, self.norm = torch.zeros_like(loss), torch.zeros_like(norm)
+        if self.norm is None:
+            self.step, self.norm = torch.zeros((), dtype=torch.long, device=loss.device), torch.zeros_like(norm)
         first = ~(loss + norm).isfinite() & (self.step == 0)
         self.step = self.step + first * step  # a number in torch.where would have to be copied there, and waited for
-        self.loss, self.norm = torch.where(first, loss, self.loss), torch.where(first, norm, self.norm)
+        self.norm = torch.where(first, norm, self.norm)
         # torch's fused optimizers leave out the update where this is 1, as the scaler of fp16 has them do
         self.optimize.grad_scale, self.optimize.found_inf = None, (self.step > 0).float()
 

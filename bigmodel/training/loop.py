@@ -122,37 +122,10 @@ def _stage(
     watch = Watch(task, model, optimize, data, spec, folder, stopped)
 
     before = yield from _before(watch, per_epoch, steps)
-    if before.get("pace"):
-        pace, look = Pace(**before["pace"]).take(device), Look(**before["look"])
-        forward = Forward(model, task.head, settings, device, pace.precision, pace.compiled)
-    else:
-        yield _phase(_("Measuring the first batch"))
-        pace = probe(task, model, data, settings, device, pace_file(cache, spec, name, device))
-        look = look_at(task, model, data, settings, LOOK_SECONDS)
-        forward = Forward(model, task.head, settings, device, pace.precision)
-        pays = settings["compile"] == "auto" and pays_back(device, pace.step * settings["accumulation"] * steps)
-        if pays or settings["compile"] == "on":
-            pace, forward = yield from _compiled(forward, task, data, settings, pace)
-    log_every = before.get("log_every") or _log_every(pace.step * settings["accumulation"], steps)
-    plan = {
-        "steps": steps,
-        "epochs": settings["epochs"],
-        "steps_per_epoch": per_epoch,
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "trainable": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
-        "device": device,
-        "precision": pace.precision,
-        "threads": pace.threads,
-        "compiled": pace.compiled,
-        "probe_seconds": dict(pace.seconds),
-        "pass_seconds": look.each,
-        "rows": data.facts.get("rows", {}),
-        "passes": {split: look.passes(task, data, settings, split) for split in ("validation", "test")},
-        "log_every": log_every,
-        "unit": task.unit.to_json(),
-    }
-    yield Event("plan", plan)
+    ways = yield from _ways(watch, before, steps, device, pace_file(cache, spec, name, device))
+    yield _plan(watch, ways, per_epoch, steps, device)
 
+    pace, look, forward, log_every = ways
     usual = (
         before.get("usual") or sizes(task, data.arrays["train"], settings, epoch).mean().item() * len(epoch) / per_epoch
     )
@@ -257,6 +230,52 @@ def _log_every(seconds: float, steps: float) -> int:
 def _due(settings: Mapping, step: int, steps: int, per_epoch: int) -> bool:
     """Whether the model is measured after this step."""
     return step % (settings["eval_every"] or per_epoch) == 0 or step == steps
+
+
+def _ways(
+    watch: Watch, before: Mapping, steps: int, device: str, kept: Path
+) -> Generator[Event, None, tuple[Pace, Look, Forward, int]]:
+    """How steps are computed, what looking at the model costs, what computes the loss, and how many steps share an event:
+    as decided before the run was stopped, else by trying."""
+    task, model, data, settings = watch.task, watch.model, watch.data, watch.settings
+    if before.get("pace"):
+        pace, look = Pace(**before["pace"]).take(device), Look(**before["look"])
+        forward = Forward(model, task.head, settings, device, pace.precision, pace.compiled)
+    else:
+        yield _phase(_("Measuring the first batch"))
+        pace = probe(task, model, data, settings, device, kept)
+        look = look_at(task, model, data, settings, LOOK_SECONDS)
+        forward = Forward(model, task.head, settings, device, pace.precision)
+        pays = settings["compile"] == "auto" and pays_back(device, pace.step * settings["accumulation"] * steps)
+        if pays or settings["compile"] == "on":
+            pace, forward = yield from _compiled(forward, task, data, settings, pace)
+    return pace, look, forward, before.get("log_every") or _log_every(pace.step * settings["accumulation"], steps)
+
+
+def _plan(watch: Watch, ways: tuple[Pace, Look, Forward, int], per_epoch: int, steps: int, device: str) -> Event:
+    """What will be done, before the first step."""
+    (pace, look, _forward, log_every), task, data = ways, watch.task, watch.data
+    weights = list(watch.model.parameters())
+    return Event(
+        "plan",
+        {
+            "steps": steps,
+            "epochs": watch.settings["epochs"],
+            "steps_per_epoch": per_epoch,
+            "parameters": sum(weight.numel() for weight in weights),
+            "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
+            "device": device,
+            "precision": pace.precision,
+            "threads": pace.threads,
+            "compiled": pace.compiled,
+            "probe_seconds": dict(pace.seconds),
+            "pass_seconds": look.each,
+            "rows": data.facts.get("rows", {}),
+            "passes": {split: look.passes(task, data, watch.settings, split) for split in ("validation", "test")},
+            "log_every": log_every,
+            "unit": task.unit.to_json(),
+        },
+    )
 
 
 @dataclass

@@ -96,10 +96,7 @@ def probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str
     pace = _probed(task, model, data, settings, device)
     if kept is not None and _use() - used < OTHERS * (time.perf_counter() - began):
         with suppress(OSError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            staging = kept.with_suffix(f".{os.getpid()}")
-            staging.write_text(json.dumps(asdict(pace)), "utf-8")
-            staging.replace(kept)
+            _keep(pace, kept)
     return pace
 
 
@@ -139,6 +136,16 @@ def _kept(place: Path | None, device: str) -> Pace | None:
             pace = Pace(**json.loads(place.read_text("utf-8")))
             return pace if pace.step > 0 else None
     return None
+
+
+def _keep(pace: Pace, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for other in place.parent.iterdir():
+        if time.time() - other.stat().st_mtime > KEPT_SECONDS:
+            other.unlink()
+    staging = place.with_suffix(f".{os.getpid()}")
+    staging.write_text(json.dumps(asdict(pace)), "utf-8")
+    staging.replace(place)
 
 
 def _use() -> float:
