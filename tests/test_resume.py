@@ -160,7 +160,8 @@ def test_a_disk_without_room_pauses_the_run_and_it_goes_on_with_room(tmp_path, c
     assert learn(tmp_path, cache, spec)[-1]["state"] == FINISHED
 
 
-def test_a_batch_too_large_for_the_memory_is_cut_and_teaches_the_same(tmp_path, cache, monkeypatch):
+@pytest.mark.parametrize("fits, parts", [(8, 4), (3, 16)])  # what is tried before the first step is 8 of 32
+def test_a_batch_too_large_for_the_memory_is_cut_and_teaches_the_same(tmp_path, cache, monkeypatch, fits, parts):
     from transformers import ViTForImageClassification
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -170,15 +171,35 @@ def test_a_batch_too_large_for_the_memory_is_cut_and_teaches_the_same(tmp_path, 
     original = ViTForImageClassification.forward
 
     def short_of_memory(self, pixel_values=None, **more):
-        if self.training and len(pixel_values) > 8:
+        if self.training and len(pixel_values) > fits:
             torch.empty(2**60)  # what torch says when the memory is used up
         return original(self, pixel_values=pixel_values, **more)
 
     monkeypatch.setattr(ViTForImageClassification, "forward", short_of_memory)
     events = learn(cut, cache, spec)
-    assert [event["parts"] for event in events if event.kind == "note" and "parts" in event.data] == [4]
+    assert [event["parts"] for event in events if event.kind == "note" and "parts" in event.data] == [parts]
     for step, values in told(before)[0].items():
         assert told(events)[0][step] == pytest.approx(values, rel=0.01)
+
+
+def test_norms_over_a_batch_see_no_batch_of_one_and_none_that_was_given_up(tmp_path, cache, monkeypatch):
+    from transformers import ResNetForImageClassification
+
+    spec = spec_of(("image-classification", "resnet", "digits"), batch_size=7, max_steps=3, eval_every=3)
+    original, computed = ResNetForImageClassification.forward, []
+
+    def short_of_memory(self, pixel_values=None, **more):
+        found = original(self, pixel_values=pixel_values, **more)
+        if self.training and len(pixel_values) > 3:
+            torch.empty(2**60)  # once the norms have seen it
+        computed.extend([len(pixel_values)] * self.training)
+        return found
+
+    monkeypatch.setattr(ResNetForImageClassification, "forward", short_of_memory)
+    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: Pace("fp32", 1, {"fp32, 1": 0.1}))
+    learn(tmp_path, cache, spec)
+    assert computed == 3 * [3, 2, 2]
+    assert {int(value) for name, value in weights(tmp_path).items() if name.endswith("num_batches_tracked")} == {9}
 
 
 def test_memory_that_is_wanting_elsewhere_is_said_with_what_was_being_done(tmp_path, cache, monkeypatch):

@@ -19,7 +19,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared, key, prepare
-from bigmodel.training import pretraining
+from bigmodel.training import memory, pretraining
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.forward import Forward, on
@@ -30,9 +30,11 @@ from bigmodel.training.repeated import ready
 from bigmodel.training.sizes import size_of, sizes
 
 PROBE_SECONDS = 2.0
-LONGEST_STEP = 1.0  # seconds; of a slower one only a part is tried
+LATEST = 3.5  # seconds after which no more steps are tried, once there is one: with what follows, five in all
+LONGEST_STEP = 0.5  # seconds; of a slower one only a part is tried
 ROUNDS = 4
 WEIGHED = 3  # steps of which it is counted what they keep
+CUDA_BYTES = 600 * 2**20  # what is held on a GPU before the first weight: its context, and the libraries' work space
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
 FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 690 * 2**20  # Python, torch and transformers before the first weight, tokenizers and metrics
@@ -68,6 +70,10 @@ def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     before = torch.get_num_threads()
     try:
         yield from _forecast(spec, cache)
+    except Exception as error:
+        if not memory.was_short(error):
+            raise
+        raise memory.in_words(_("Trying a few steps for the forecast")) from error
     finally:
         torch.set_num_threads(before)  # answers come from this process too
 
@@ -85,6 +91,7 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     ready(device)
     data = prepare(task, architecture, dataset, settings, cache)
     yield {}
+    latest = time.perf_counter() + LATEST
     with torch.device("meta"):
         weights = list(architecture.model(data.facts, settings).parameters())
     parameters = sum(weight.numel() for weight in weights)
@@ -98,7 +105,7 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     figures = {
         "parameters": parameters,
         "trainable": trainable,
-        "memory": _process(task, "fp32")
+        "memory": _process(task, device, "fp32")
         + trainable * STATE_BYTES[settings["optimizer"]]
         + (parameters - trainable) * FROZEN_BYTES,
         "steps": steps,
@@ -107,8 +114,8 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         "device": device,
         "rows": data.facts["rows"],
     }
-    free = psutil.virtual_memory().available
-    if figures["memory"] > free and device == "cpu":
+    free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else psutil.virtual_memory().available
+    if figures["memory"] > free:
         yield figures
         return
     yield {}
@@ -118,26 +125,25 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     optimize = optimizer(model, settings)
     precision = "fp32" if settings["precision"] == "auto" else settings["precision"]
     few = plan[0][:2]  # a little of a batch says what all of it would need, before all of it is tried
-    begun = time.perf_counter()
     held, _size = _step(task, model, data, settings, device, precision, optimize, few)
     held *= len(plan[0]) / len(few)
-    if figures["memory"] + held > free and device == "cpu":
+    if figures["memory"] + held > free:
         yield figures | {"memory": round(figures["memory"] + held)}
         return
     yield {}
-    guess = (time.perf_counter() - begun) * len(plan[0]) / len(few)
     pace = probe(
         task, model, data, settings, device, pace_file(cache, spec, key(task, architecture, dataset, settings), device)
     )
     yield {}
     epoch = sizes(task, data.arrays["train"], settings, plan)
     yield {}
-    tried = max(int(len(plan[0]) * min(1.0, LONGEST_STEP / guess)), len(few))  # rows of a batch, when all are too many
+    tried = max(int(len(plan[0]) * min(1.0, LONGEST_STEP / pace.step)), 1)  # rows of a batch, when all are too many
+    weighed = WEIGHED if time.perf_counter() + WEIGHED * LONGEST_STEP < latest else 1
     kept, spent, worked = 0.0, [], 0
     until = time.perf_counter() + PROBE_SECONDS
     for number, indices in enumerate(islice(cycle(plan), 1, None)):
         begun, part = time.perf_counter(), indices[:tried]
-        if number < WEIGHED:  # to look at what is kept takes time: these do not count
+        if number < weighed:  # to look at what is kept takes time: these do not count
             held, size = _step(task, model, data, settings, device, pace.precision, optimize, part)
             kept = max(kept, held / size)
             yield {}
@@ -145,11 +151,12 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         worked += _step(task, model, data, settings, device, pace.precision, optimize, part, weigh=False)[1]
         spent.append(time.perf_counter() - begun)
         yield {}
-        if len(spent) > ROUNDS and time.perf_counter() > until:
+        now = time.perf_counter()
+        if now > latest or (len(spent) > ROUNDS and now > until):
             break
     # By how large the batches are, as they differ. What disturbs here will disturb the run as well.
     step_seconds = sum(spent) / worked * float(epoch.mean()) * settings["accumulation"]
-    more = _process(task, pace.precision) - _process(task, "fp32")
+    more = _process(task, device, pace.precision) - _process(task, device, "fp32")
     looks = math.ceil(steps / (settings["eval_every"] or per_epoch))
     look, answers = look_at(task, model, data, settings), answer_seconds(task, model, data)
     final = look.seconds(task, data, settings, "test") + answers
@@ -172,8 +179,10 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     }
 
 
-def _process(task: Task, precision: str) -> int:
-    """Bytes that a run takes beside weights and batches."""
+def _process(task: Task, device: str, precision: str) -> int:
+    """Bytes that a run takes beside weights and batches, where these are: in the memory of the machine or of its GPU."""
+    if device.startswith("cuda"):
+        return CUDA_BYTES
     return BY_HEAD.get(task.head, {}).get(precision, PROCESS_BYTES)
 
 

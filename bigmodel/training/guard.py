@@ -38,8 +38,7 @@ class Guard:
         if self.waits:
             if not math.isfinite(float(loss + norm)):
                 self.step, self.norm = step, norm
-                for statistic, kept in zip(self.statistics, self.before_step, strict=True):
-                    statistic.copy_(kept)
+                self.back()
             return
         if self.norm is None:
             self.step, self.norm = torch.zeros((), dtype=torch.long, device=loss.device), torch.zeros_like(norm)
@@ -48,6 +47,11 @@ class Guard:
         self.norm = torch.where(first, norm, self.norm)
         # torch's fused optimizers leave out the update where this is 1, as the scaler of fp16 has them do
         self.optimize.grad_scale, self.optimize.found_inf = None, (self.step > 0).float()
+
+    def back(self) -> None:
+        """Statistics as they were before this step."""
+        for statistic, kept in zip(self.statistics, self.before_step, strict=True):
+            statistic.copy_(kept)
 
     def bad(self) -> int:
         """The first step that was bad, 0 for none. Waits for a GPU."""

@@ -154,7 +154,7 @@ def _stage(
 
 def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int) -> Iterator[Event]:
     """Update after update from the watch's step on, until the steps are done or nothing gets better."""
-    settings, meter, guard = work.settings, work.meter, Guard(work.optimize, work.model, work.forward.device)
+    settings, meter, guard = work.settings, work.meter, work.guard
 
     def diverged() -> Iterator[Event]:
         watch.step = guard.bad() - 1
@@ -184,7 +184,8 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
         with memory.doing(_("Training step {step}", step=watch.step + 1)):
             loss, norm, split = work.gradients(group, epoch)
         if split:
-            yield Event("note", {"words": _split(split, watch.step + 1).to_json(), "parts": split})
+            words = _split(split, watch.step + 1, exact=not guard.statistics)
+            yield Event("note", {"words": words.to_json(), "parts": split})
         step = watch.step + 1
         meter.add(loss)
         guard.look(step, loss, norm)
@@ -296,6 +297,8 @@ class _Work:
         self.moves = Moves(self.weights)
         self.device = self.forward.device
         self.repeated = Repeated(self.device)
+        self.guard = Guard(self.optimize, self.model, self.device)
+        self.least = 2 if self.guard.statistics else 1  # a norm over batches wants more than one example
         self.foreach = self.device.split(":")[0] in ("cpu", "cuda")
 
     def gradients(self, group: Sequence, epoch: int) -> tuple[Any, Any, int]:
@@ -315,9 +318,10 @@ class _Work:
                 break
             except Exception as error:
                 unable = self.repeated.cannot(error)
-                if not unable and (not memory.was_short(error) or self.parts >= max(map(len, group))):
+                if not unable and (not memory.was_short(error) or self.parts >= max(map(len, group)) // self.least):
                     raise
             self.optimize.zero_grad(set_to_none=True)
+            self.guard.back()
             _random(self.device, start)
             if unable:
                 continue
@@ -328,6 +332,9 @@ class _Work:
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.settings["clip"] or math.inf, foreach=self.foreach)
         return loss, norm, split
 
+    def _pieces(self, indices: Sequence) -> int:
+        return max(min(self.parts, len(indices) // self.least), 1)
+
     def _passes(self, group: Sequence, epoch: int) -> Any:
         """Forward and backward through every piece of every batch; the mean loss over what is counted."""
         import numpy as np
@@ -335,7 +342,7 @@ class _Work:
 
         rows, pieces = self.data.arrays["train"], group
         if self.parts > 1:
-            pieces = [piece for indices in group for piece in np.array_split(indices, min(self.parts, len(indices)))]
+            pieces = [piece for indices in group for piece in np.array_split(indices, self._pieces(indices))]
         batches = [self.task.batch(rows, indices, self.settings, epoch) for indices in pieces]
         counted = [int((batch["labels"] != -100).sum()) for batch in batches]  # what the loss is a mean over
         loss = torch.zeros((), device=self.device)
@@ -452,7 +459,13 @@ def _no_better(times: int) -> Words:
     return _("Ended early: the validation result has not become better {times} times in a row.", times=times)
 
 
-def _split(parts: int, step: int) -> Words:
+def _split(parts: int, step: int, exact: bool) -> Words:
+    if not exact:
+        return _(
+            "The memory was not enough for a whole batch. From step {step} on each is computed in {parts} parts and added up. What is learnt stays nearly the same: this network has norms over a batch, which now see the parts.",
+            step=step,
+            parts=parts,
+        )
     return _(
         "The memory was not enough for a whole batch. From step {step} on each is computed in {parts} parts and added up, so what is learnt stays the same.",
         step=step,

@@ -19,6 +19,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
+from bigmodel.training import memory
 from bigmodel.training.forward import Forward
 from bigmodel.training.repeated import Repeated
 
@@ -30,8 +31,10 @@ PART = 4  # of a batch that is slow, a quarter is tried
 QUICK = 0.1  # seconds; what is faster is tried whole
 HOPELESS = 5  # times what is known, and FIRST: a first pass that takes as long need not be repeated
 FIRST = 0.3  # seconds that a first pass may take longer for good reason: kernels are made for a number of threads
+LONG = 0.5  # seconds; a pass that takes as long says enough by itself
 PATIENCE = 0.3  # seconds after which each way is tried only twice more
 KEPT_SECONDS = 24 * 3600.0  # for which what was decided holds for runs of the same settings
+NO_MATTER = ("seed", "epochs", "max_steps", "eval_every", "patience", "learning_rate", "warmup", "schedule", "device")
 OTHERS = 0.3  # cores that other programs may have used meanwhile for it to be kept
 
 
@@ -83,7 +86,8 @@ class Pace:
 def probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str, kept: Path | None = None) -> Pace:
     """How to compute the steps, from passes over the first batch that leave no trace in model or random numbers.
 
-    A part of the batch says as much about which way is the fastest, so of a slow one only a quarter is tried.
+    A part of the batch says as much about which way is the fastest, so of a slow one only a quarter is tried, and less where
+    the memory is not enough: the steps will be cut as well.
 
     `kept`: where the outcome stands for the runs of a day that have the same settings, on the same machine. They
     compute as the forecast has, and the same as each other, to the bit: two ways can be so close that a stopwatch
@@ -114,17 +118,13 @@ def pace_file(cache: Path, spec: RunSpec, data: str, device: str) -> Path:
 
     import torch
 
-    parts = [
-        spec.to_json(),
-        data,
-        device,
-        os.cpu_count(),
-        all_threads(),
-        version("torch"),
-        version("transformers"),
-    ]
-    if device.startswith("cuda"):
-        parts.append(torch.cuda.get_device_name(device))
+    settings = {name: value for name, value in spec.settings.items() if name not in NO_MATTER}
+    where = (
+        torch.cuda.get_device_name(device)
+        if device.startswith("cuda")
+        else f"{device}, {os.cpu_count()}, {all_threads()}"
+    )
+    parts = [spec.task, spec.architecture, data, settings, where, version("torch"), version("transformers")]
     return cache / "paces" / (hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24] + ".json")
 
 
@@ -167,15 +167,21 @@ def _probed(task: Task, model: Any, data: Prepared, settings: Mapping, device: s
         forward[precision](batch).backward()
         model.zero_grad(set_to_none=True)
 
-    with _no_trace(model, device):
-        part = indices[: max(len(indices) // PART, 1)]
-        batch = task.batch(arrays, part, settings, 0)
-        begun = time.perf_counter()
-        step("fp32" if settings["precision"] == "auto" else settings["precision"])
-        if (time.perf_counter() - begun) * len(indices) / len(part) < QUICK:
-            part = indices
-            batch = task.batch(arrays, part, settings, 0)
-        return measure(step, device, settings["precision"], len(indices) / len(part))
+    part = indices[: max(len(indices) // PART, 1)]
+    while True:
+        try:
+            with _no_trace(model, device):
+                batch, tried = task.batch(arrays, part, settings, 0), part
+                begun = time.perf_counter()
+                step("fp32" if settings["precision"] == "auto" else settings["precision"])
+                if (time.perf_counter() - begun) * len(indices) / len(part) < QUICK:
+                    batch, tried = task.batch(arrays, indices, settings, 0), indices
+                return measure(step, device, settings["precision"], len(indices) / len(tried))
+        except Exception as error:
+            if not memory.was_short(error) or len(part) <= 2:
+                raise
+        model.zero_grad(set_to_none=True)
+        part = part[: len(part) // 2]
 
 
 def compare(compiled: Forward, task: Task, data: Prepared, settings: Mapping, pace: Pace) -> Pace:
@@ -203,11 +209,13 @@ def _no_trace(model: Any, device: str) -> Iterator[None]:
     import torch
 
     state = {name: value.clone() for name, value in model.named_buffers()}
-    with torch.random.fork_rng([torch.device(device)] if device.startswith("cuda") else []):
-        yield
-    with torch.no_grad():
-        for name, value in model.named_buffers():
-            value.copy_(state[name])
+    try:
+        with torch.random.fork_rng([torch.device(device)] if device.startswith("cuda") else []):
+            yield
+    finally:
+        with torch.no_grad():
+            for name, value in model.named_buffers():
+                value.copy_(state[name])
 
 
 def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 1.0) -> Pace:
@@ -253,8 +261,9 @@ def _fastest(step: Callable[[Any], Any], way: Any, device: str, until: float, kn
 
     best, begun = math.inf, time.perf_counter()
     step(way)
-    if time.perf_counter() - begun > HOPELESS * known + FIRST:
-        return time.perf_counter() - begun
+    first = time.perf_counter() - begun
+    if first > HOPELESS * known + FIRST or (first > LONG and known > LONG / 2):
+        return first
     begun = time.perf_counter()
     for number in range(QUICK_ROUNDS):
         if number >= ROUNDS and time.perf_counter() - begun > QUICK:
