@@ -58,6 +58,19 @@ def test_a_column_is_chosen_and_the_rows_are_taken_in(desk):
     assert set(dataset.columns) == {"text"} and dataset.version.manifest["aside"] == 1
 
 
+def test_the_column_of_parts_is_dropped_on_the_page(desk):
+    lines = reviews(40).decode().splitlines()
+    rows = [f"{line},{'test' if n % 2 else 'train'}" for n, line in enumerate(lines[1:])]
+    parcel = desk.imports.receive("r.csv", ["\n".join([f"{lines[0]},set", *rows, ""]).encode()])
+    app = visit("data", parcel=parcel.id)
+    parts = next(one for one in app.selectbox if one.label == "Parts")
+    assert parts.value == "set"
+    parts.set_value("").run()
+    next(one for one in app.button if one.label == "Take it in").click().run()
+    wait_for(lambda: desk.own_datasets())
+    assert desk.own_datasets()[0].version.manifest["rows"]["train"] > 30
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_an_own_data_set_shows_its_rows_what_was_set_aside_and_its_versions(desk, language):
     parcel = desk.imports.receive("r.csv", [reviews(40, bad=1)])

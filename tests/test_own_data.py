@@ -13,6 +13,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, say
 from bigmodel.data.own import child, roles
+from bigmodel.data.own.plan import part_in
 from bigmodel.data.own.reader import read
 from bigmodel.data.own.recognise import encoding_of, has_header
 from bigmodel.data.own.shelf import slug_of, title_of
@@ -60,6 +61,10 @@ def bring(studio, name, data, **corrected):
     if job.refusal:
         raise job.refusal
     return catalog.dataset(job.name)
+
+
+def found_in(studio, name, data, **corrected):
+    return studio.look_into(studio.imports.receive(name, [data]).id, corrected)
 
 
 def trained(studio, task, architecture, dataset, **settings):
@@ -134,6 +139,37 @@ def test_latin_letters_of_an_old_encoding_are_told_from_utf_8():
 def test_a_first_row_of_data_is_no_header(first, header):
     rows = [first] + [["and so it went on for a while", str(n)] for n in range(10)]
     assert has_header(rows, 2) == header
+
+
+# -- which rows are for training ---------------------------------------------------------------------------
+def parted(*parts):
+    lines = [f"{row},{parts[number % len(parts)]}" for number, row in enumerate(reviews().decode().splitlines()[1:])]
+    return ("review,stars,set\n" + "\n".join(lines) + "\n").encode()
+
+
+def test_a_column_of_parts_without_training_rows_is_not_obeyed(studio):
+    found = found_in(studio, "r.csv", parted("test"))
+    assert found.plan.split == "" and any("cut anew" in str(one) for one in found.evidence)
+    assert bring(studio, "r.csv", parted("test")).version.manifest["rows"]["train"] > 40
+
+
+def test_whoever_insists_on_a_column_without_training_rows_is_told_where_to_choose(studio):
+    with pytest.raises(Refusal, match="for training") as refused:
+        bring(studio, "r.csv", parted("test"), split="set")
+    assert refused.value.field == "split"
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("train-00000-of-00002.parquet", "train"), ("test_sft", "test"), ("data/dev/1", "validation"), ("trainer", "")],
+)
+def test_a_part_is_known_by_a_word_of_a_name(name, part):
+    assert part_in(name) == part
+
+
+def test_a_column_of_parts_that_is_not_there_is_refused(studio):
+    with pytest.raises(Refusal, match="no column named fold"):
+        found_in(studio, "r.csv", parted("train", "test"), split="fold")
 
 
 # -- nothing is lost ---------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def _look(parcel: Parcel) -> None:
             _how(found, key, reading)
     with left:
         plan = _roles(found, key)
-        if plan is not None and dict(plan.roles) != dict(found.plan.roles):
+        if plan is not None and (dict(plan.roles), plan.split) != (dict(found.plan.roles), found.plan.split):
             corrected = {**reading, "roles": dict(plan.roles), "split": plan.split}
             found = studio().look_into(parcel.id, corrected)
         _rows(found, plan)
@@ -172,7 +172,9 @@ def _roles(found: Found, key: str) -> Plan | None:
         for role in plans.further(suits) if len(names) > len(suits) else ():
             with grid.cell():
                 chosen[role] = _column(role, found, ["", *names], key)
-    return _checked(found, {role: name for role, name in chosen.items() if name})
+        with grid.cell():
+            split = _parts(found, key)
+    return _checked(found, {role: name for role, name in chosen.items() if name}, split)
 
 
 def _column(role: str, found: Found, names: list[str], key: str) -> str:
@@ -191,18 +193,33 @@ def _column(role: str, found: Found, names: list[str], key: str) -> str:
     )
 
 
+def _parts(found: Found, key: str) -> str:
+    """The column that says which rows are for training; nothing is asked where none could."""
+    options = ["", *(name for name, column in found.columns.items() if column["parts"] or name == found.plan.split)]
+    if len(options) == 1:
+        return ""
+    said = {
+        "": _("none: cut them here"),
+        **{name: f"{name}  ·  {_example(found.columns[name])}" for name in options[1:]},
+    }
+    help = _("Its values are train, validation and test, or other names of these.")
+    return st.selectbox(
+        _("Parts"), options, options.index(found.plan.split), format_func=said.get, key=f"{key}.role.split", help=help
+    )
+
+
 def _example(column: Mapping) -> str:
     examples = column.get("examples") or [""]
     text = " ".join(str(examples[0]).split())
     return text[:40] + ("..." if len(text) > 40 else "")
 
 
-def _checked(found: Found, roles: Mapping[str, str]) -> Plan | None:
+def _checked(found: Found, roles: Mapping[str, str], split: str) -> Plan | None:
     if not plans.together(roles):
         st.caption(_("Choose a column for each."))
         return None
     try:
-        return Plan.check(found.plan.to_json() | {"roles": dict(roles)})
+        return Plan.check(found.plan.to_json() | {"roles": dict(roles), "split": split})
     except Refusal as refusal:
         show_refusal(refusal)
         return None

@@ -14,7 +14,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.data.own import columnar, dialogues, roles, rows
 from bigmodel.data.own.broken import Broken
-from bigmodel.data.own.plan import Found, Plan, together
+from bigmodel.data.own.plan import Found, Plan, part_of, together
 from bigmodel.data.own.recognise import Kind, kind_of
 from bigmodel.data.own.records import records
 from bigmodel.data.own.writing import told
@@ -34,7 +34,7 @@ def look(path: Path, name: str, corrected: Mapping | None = None) -> Found:
     plan = dataclasses.replace(plan, **{key: value for key, value in fixed.items() if key not in ("roles", "split")})
     columns, taken, ends = _columns(path, plan)
     _refuse_nothing(taken)
-    chosen, split, why = _roles(plan, columns, fixed)
+    chosen, split, why = _roles(plan, columns, fixed, len(taken) < LOOKED_AT)
     plan = dataclasses.replace(plan, roles=chosen, split=split)
     size = _size(path)
     whole = together(chosen)
@@ -96,17 +96,23 @@ def _flat(record: Mapping) -> dict:
     return found
 
 
-def _roles(plan: Plan, columns: list, fixed: Mapping) -> tuple[dict[str, str], str, list[Words]]:
-    names = {one.name for one in columns}
+def _roles(plan: Plan, columns: list, fixed: Mapping, whole: bool) -> tuple[dict[str, str], str, list[Words]]:
+    """Roles, the column of parts or '', why. whole: the first records are all there are."""
+    _refuse_unknown([*fixed.get("roles", {}).values(), fixed.get("split", "")], {one.name for one in columns})
     if "roles" in fixed:
-        _refuse_unknown(fixed["roles"], names)
-        return {role: name for role, name in fixed["roles"].items() if name in names}, fixed.get("split", ""), []
+        return dict(fixed["roles"]), fixed.get("split", ""), []
     chosen, split, why = _by_format(plan, columns) or roles.choose(columns)
-    return chosen, fixed.get("split", split), why
+    if "split" in fixed or not split:
+        return chosen, fixed.get("split", ""), why
+    parts = next(one for one in columns if one.name == split)
+    if whole and not any(part_of(value) == "train" for value in parts.values):
+        said = _("The column {name} says of no row that it is for training, so the rows are cut anew.", name=split)
+        return chosen, "", [*why, said]
+    return chosen, split, [*why, _("The column {name} says which rows are for training.", name=split)]
 
 
-def _refuse_unknown(roles: Mapping[str, str], names: set[str]) -> None:
-    for name in roles.values():
+def _refuse_unknown(named: list[str], names: set[str]) -> None:
+    for name in filter(None, named):
         if name not in names:
             what = _("There is no {kind} named {name}.", kind=_("column"), name=str(name)[:60])
             raise Refusal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 
@@ -50,6 +51,12 @@ KINDS = {"text": "text", "label": "class", "source": "text", "target": "text", "
 TOGETHER = ({"text"}, {"text", "label"}, {"source", "target"}, {"image", "label"}, {"messages"}, {"question", "answer"})
 FURTHER = {"messages": ("system",), "question": ("context", "system", "history")}  # what may come to a role
 ENCODINGS = ("utf-8", "gb18030", "big5", "utf-16", "utf-32", "shift_jis", "euc_kr", "cp1252", "cp1251", "iso8859-1")
+SPLITS: Mapping[str, str] = {
+    "train": "train", "training": "train", "训练": "train", "训练集": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation", "验证": "validation",
+    "验证集": "validation", "eval": "validation",
+    "test": "test", "testing": "test", "测试": "test", "测试集": "test",
+}  # fmt: skip
 LEAST_SHARE, LARGEST_SHARE = 0.01, 0.4  # of the rows, for validation and for test
 
 
@@ -98,6 +105,16 @@ class Plan:
             if not isinstance(getattr(plan, name), str):
                 raise _refused(name, getattr(plan, name), "...")
         return plan
+
+
+def part_of(name: str) -> str:
+    """train, validation or test, by any of their names; '' for what is none of them."""
+    return SPLITS.get(name.strip().lower(), "")
+
+
+def part_in(name: str) -> str:
+    """The part that one of its words names, as in train-00000-of-00002 or test_sft."""
+    return next((part for word in re.split(r"[\W\d_]+", name) if (part := part_of(word))), "")
 
 
 def together(roles: Iterable[str]) -> bool:

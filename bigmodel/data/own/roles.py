@@ -10,7 +10,7 @@ from itertools import combinations
 
 from bigmodel.core.words import Words, _
 from bigmodel.data.own import dialogues
-from bigmodel.data.own.rows import SPLITS
+from bigmodel.data.own.plan import part_of
 
 KNOWN: Mapping[str, frozenset[str]] = {
     "text": frozenset(["text", "content", "review", "sentence", "body", "document", "tweet", "comment", "message", "poem", "article", "passage", "abstract", "summary", "文本", "内容", "正文", "评论", "句子", "文章", "诗", "原文", "评价"]),
@@ -67,7 +67,8 @@ class Column:
     values: frozenset[str] = frozenset()
 
     def to_json(self) -> dict:
-        return {"kind": self.kind, "filled": self.filled, "distinct": self.distinct, "examples": list(self.examples)}
+        return {"kind": self.kind, "filled": self.filled, "distinct": self.distinct, "examples": list(self.examples),
+                "parts": _names_parts(self)}  # fmt: skip
 
 
 def column(name: str, values: Sequence[object]) -> Column:
@@ -151,19 +152,23 @@ def called(column: Column, role: str) -> bool:
 
 # -- choosing ----------------------------------------------------------------------------------------------
 def choose(columns: Sequence[Column]) -> tuple[dict[str, str], str, list[Words]]:
-    """(roles, the column of splits or '', why). No roles where no column could play one."""
+    """(roles, the column of splits or '', why the roles). No roles where no column could play one."""
     split = next((one for one in columns if _is_split(one)), None)
-    said = [_("The column {name} says which rows are for training.", name=split.name)] if split else []
-    left = [one for one in columns if one is not split and one.kind != "empty"]
+    left = [one for one in columns if not _is_split(one) and one.kind != "empty"]
     for look in (_messages, _pictures, _instructions, _pair, _texts):
         roles, why = look(left)
         if roles:
-            return roles, split.name if split else "", [*why, *said]
+            return roles, split.name if split else "", why
     return {}, "", [_("No column holds texts, pictures or conversations.")]
 
 
 def _is_split(one: Column) -> bool:
-    return 0 < one.distinct <= 4 and all(value.strip().lower() in SPLITS for value in one.values)
+    return 0 < one.distinct <= 4 and all(part_of(value) for value in one.values)
+
+
+def _names_parts(one: Column) -> bool:
+    """Whether a person could mean it as the column that says which rows are for training."""
+    return any(part_of(value) for value in one.values)
 
 
 def _messages(columns: Sequence[Column]) -> tuple[dict, list]:

@@ -10,16 +10,10 @@ from bigmodel.core import limits
 from bigmodel.core.words import Words, _
 from bigmodel.data.own import dialogues, pictures
 from bigmodel.data.own.broken import Broken, shown
-from bigmodel.data.own.plan import ROLES, Plan
+from bigmodel.data.own.plan import ROLES, Plan, part_of
 from bigmodel.data.own.tables import Record
 from bigmodel.data.own.texts import TOO_LONG
 
-SPLITS: Mapping[str, str] = {
-    "train": "train", "training": "train", "训练": "train", "训练集": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation", "验证": "validation",
-    "验证集": "validation", "eval": "validation",
-    "test": "test", "testing": "test", "测试": "test", "测试集": "test",
-}  # fmt: skip
 NO_TEXT_SIGNS = _("It holds characters that are no text.")
 CONTROLS = {code: None for code in range(32) if chr(code) not in "\t\n\r\x0b\x0c"}
 
@@ -204,8 +198,8 @@ def text_or_none(value: object, role: str) -> str:
 
 
 def _split(value: object) -> str:
-    name = SPLITS.get(str(value).strip().lower()) if value is not None else None
-    if name is None:
+    name = part_of(str(value))
+    if not name:
         raise Unfit(_("It belongs to no part that is known: {value}.", value=str(value)[:60]))
     return name
 

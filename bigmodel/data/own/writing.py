@@ -278,7 +278,8 @@ def _splits(file, label: str, shares: tuple[float, float], given: Mapping[str, i
     wanted = {"validation": validation if "validation" not in named else 0, "test": test if "test" not in named else 0}
     free = [row for row, split in enumerate(splits) if not named or split == "train"]
     if named and "train" not in named:
-        raise Refusal(_("No row of this file is for training."), do=_("Choose another column for the parts, or none."))
+        do = _("Choose another column for the parts, or none.")
+        raise Refusal(_("No row of this file is for training."), do=do, field="split")
     taken = _taken(free, keys, classes, wanted)
     return [taken.get(row, split if named else "train") for row, split in enumerate(splits)]
 
