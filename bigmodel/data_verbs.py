@@ -76,7 +76,13 @@ def _parcel(desk: Desk):
         if config not in about["configs"]:
             what = _("There is no {kind} named {name}.", kind=_("configuration"), name=config[:60])
             raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(about["configs"])), field="config")
-        return studio.hub_parcel(about, config, asked.split or about["configs"][config], asked.rows)
+        splits = studio.hub_splits(about, config)
+        unknown = next((one for one in asked.split if one not in splits), None)
+        if unknown is not None:
+            what = _("There is no {kind} named {name}.", kind=_("part"), name=unknown[:60])
+            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(splits)), field="split")
+        about["configs"][config] = splits
+        return studio.hub_parcel(about, config, asked.split or list(splits), asked.rows)
     if asked.path == "-":
         return studio.paste(sys.stdin.read())
     if not asked.path:

@@ -441,13 +441,19 @@ class Studio:
         return self.imports.roots()
 
     def hub_about(self, name: str, revision: str = "") -> dict:
-        """What the Hub says of a data set: id, revision, licence, card, configs {name: [splits]}."""
+        """What the Hub says of a data set: id, revision, licence, card, configs {name: {split: rows}}, of which only the
+        first is filled."""
         return self.imports.hub_about(name, revision)
+
+    def hub_splits(self, about: Mapping, config: str) -> dict[str, int]:
+        """The splits of a configuration, with their rows; 0 where nobody has counted them."""
+        return self.imports.hub_splits(about, config)
 
     def hub_parcel(self, about: Mapping, config: str, splits: Sequence[str], most: int) -> Parcel:
         """At most `most` rows of each of some splits, to be fetched when they are taken in."""
         self._refuse_read_only()
-        return self.imports.hub({**about, "config": config, "splits": list(splits), "most": most})
+        configs = {config: self.hub_splits(about, config)}
+        return self.imports.hub({**about, "configs": configs, "config": config, "splits": list(splits), "most": most})
 
     def parcel(self, id: str) -> Parcel:
         """What has come and was not taken in yet."""

@@ -71,6 +71,16 @@ def test_the_column_of_parts_is_dropped_on_the_page(desk):
     assert desk.own_datasets()[0].version.manifest["rows"]["train"] > 30
 
 
+def test_parts_of_a_data_set_of_the_hub_are_offered_with_their_rows(desk):
+    app = visit("data")
+    app.session_state["bring.way"] = "hub"
+    app.session_state["bring.hub.about"] = {
+        "id": "me/reviews", "revision": "0" * 40, "card": "# Reviews <b>", "configs": {"default": {"train": 1200, "test": 0}},
+    }  # fmt: skip
+    app.run()
+    assert not app.exception and app.multiselect[0].options == ["train (1,200)", "test"]
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_an_own_data_set_shows_its_rows_what_was_set_aside_and_its_versions(desk, language):
     parcel = desk.imports.receive("r.csv", [reviews(40, bad=1)])

@@ -6,11 +6,14 @@ import streamlit as st
 
 from bigmodel.core import limits
 from bigmodel.studio import Parcel
-from bigmodel.ui import places
+from bigmodel.ui import amounts, places
 from bigmodel.ui.language import _, plain
+from bigmodel.ui.prose import prose
 from bigmodel.ui.receiving import receive_field
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
+
+CARD_HEIGHT = 360  # pixels of what the authors of a data set say; more is scrolled to
 
 
 def bring() -> None:
@@ -99,12 +102,21 @@ def _hub_choice(about: dict) -> None:
     }
     st.table({title: plain(value) for title, value in facts.items()}, border="horizontal")
     if about.get("card"):
-        with st.expander(_("What its authors say"), icon=":material/description:"):
-            st.text(about["card"])
+        said = st.expander(_("What its authors say"), icon=":material/description:")
+        with said, st.container(height=CARD_HEIGHT, border=False):
+            prose(about["card"], key=f"bring.hub.card.{about['id']}")
     configs = list(about["configs"])
     config = st.selectbox(_("Configuration"), configs, key="bring.hub.config") if len(configs) > 1 else configs[0]
+    if not about["configs"][config]:
+        with refusals(), st.spinner(_("Asking the Hub ...")):
+            about["configs"][config] = studio().hub_splits(about, config)
     splits = about["configs"][config]
-    chosen = st.multiselect(_("Parts"), splits, default=splits, key=f"bring.hub.splits.{config}")
+    if not splits:
+        return
+    said = lambda split: f"{split} ({amounts.count(splits[split])})" if splits[split] else split  # noqa: E731
+    chosen = st.multiselect(
+        _("Parts"), list(splits), default=list(splits), format_func=said, key=f"bring.hub.splits.{config}"
+    )
     most = st.number_input(
         _("At most so many rows of each part"), min_value=100, max_value=limits.ROWS, value=100_000, step=1000,
         key="bring.hub.most",

@@ -10,23 +10,29 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.own import looking
+from bigmodel.data.own.plan import part_in
 
 NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 PREVIEW = 200  # rows that are looked at
-CARD = 4000  # characters of a card that are shown
+CARD, CARD_READ = 20_000, 100_000  # characters of a card that are shown, and that are read to find these
+HEAD = re.compile(r"\A\s*---\n.*?\n---\s*\n", re.DOTALL)  # of a card: YAML
+REMARK = re.compile(r"<!--.*?-->", re.DOTALL)
+CONFIGS = 100
 BATCH = 500
+NONE_FOR_TRAINING = _("None of the wanted parts is for training, so the rows are cut anew.")
 NO_FILES = ("EmptyDatasetError", "DataFilesNotFoundError")  # of `datasets`: nothing in it is a table
 
 
 def about(request: Mapping, tell: Callable) -> dict:
-    """id, revision (a commit), licence, card, downloads, configs {name: [splits]}."""
+    """id, revision (a commit), licence, card, downloads, configs {name: {split: rows, 0 where nobody has counted}}.
+    Of the configurations only the first is looked into: each takes several requests."""
     name, revision = str(request["id"]).strip(), str(request.get("revision") or "").strip() or None
     name = name.removeprefix("https://huggingface.co/datasets/").strip("/")
     if not NAME.fullmatch(name):
@@ -38,13 +44,15 @@ def about(request: Mapping, tell: Callable) -> dict:
         info = HfApi().dataset_info(name, revision=revision, timeout=20)
         if info.gated:
             HfApi().auth_check(name, repo_type="dataset")
-        configs = _configs(name, info.sha)
+        names = _configs(name, info.sha)
+        configs = {config: {} for config in names} | {names[0]: _splits(name, names[0], info.sha)}
+        told = _card(name, info.sha)
     card = info.card_data.to_dict() if info.card_data else {}
     return {
         "id": name,
         "revision": info.sha,
         "licence": _licence(card.get("license")),
-        "card": str(getattr(info, "description", "") or "")[:CARD],
+        "card": (told or str(getattr(info, "description", "") or ""))[:CARD],
         "downloads": info.downloads or 0,
         "url": f"{_endpoint()}/datasets/{name}",
         "configs": configs,
@@ -61,37 +69,66 @@ def _endpoint() -> str:
     return constants.ENDPOINT
 
 
-def _configs(name: str, revision: str) -> dict[str, list[str]]:
-    from datasets import load_dataset_builder
+def _configs(name: str, revision: str) -> list[str]:
     from datasets.inspect import get_dataset_config_names
 
-    found = {}
-    for config in get_dataset_config_names(name, revision=revision)[:100]:
-        builder = load_dataset_builder(name, config, revision=revision)
-        splits = list(builder.info.splits or {}) or [str(one) for one in builder.config.data_files or {}]
-        found[config] = splits
-    if not any(found.values()):
+    return get_dataset_config_names(name, revision=revision)[:CONFIGS]
+
+
+def _splits(name: str, config: str, revision: str) -> dict[str, int]:
+    """The parts of a configuration, with their rows where its authors or the Hub have counted them, else 0."""
+    from datasets import load_dataset_builder
+
+    builder = load_dataset_builder(name, config, revision=revision)
+    counted = {str(split): one.num_examples or 0 for split, one in (builder.info.splits or {}).items()}
+    found = counted or {str(split): 0 for split in builder.config.data_files or {}}
+    if not found:
         what = _("{name} holds no tables that can be read.", name=name)
         raise Refusal(what, do=_("Choose another data set, or fetch its files and bring them."))
-    return {config: splits for config, splits in found.items() if splits}
+    return found
 
 
-def _rows(about: Mapping, split: str) -> Iterator[dict]:
-    """Rows of one split as they come over the line; pictures stay the bytes they are."""
+def splits(request: Mapping, tell: Callable) -> dict:
+    """The parts of one more configuration of what `about` was asked about."""
+    with explained(request["id"]):
+        return {"splits": _splits(request["id"], request["config"], request["revision"])}
+
+
+def _card(name: str, revision: str) -> str:
+    """What the authors have written in README.md, without the facts for machines at its head; '' where there is none."""
+    from huggingface_hub import errors, hf_hub_download
+
+    try:
+        path = hf_hub_download(name, "README.md", repo_type="dataset", revision=revision)
+    except errors.EntryNotFoundError:
+        return ""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read(CARD_READ)
+    return REMARK.sub("", HEAD.sub("", text)).strip()
+
+
+def _stream(about: Mapping, split: str):
+    """One split as it comes over the line; pictures stay the bytes they are."""
     from datasets import Image, load_dataset
 
     stream = load_dataset(about["id"], about["config"], split=split, revision=about["revision"], streaming=True)
     for name, feature in (stream.features or {}).items():
         if isinstance(feature, Image):
             stream = stream.cast_column(name, Image(decode=False))
+    return stream
+
+
+def _rows(stream) -> Iterator[dict]:
     names = {name: feature.names for name, feature in (stream.features or {}).items() if hasattr(feature, "names")}
     for row in stream:
-        yield {name: _named(value, names.get(name)) for name, value in row.items()}
+        yield row | {name: _named(row.get(name), known) for name, known in names.items()}
 
 
-def _named(value: object, names: list[str] | None) -> object:
-    """The name of a class instead of its number."""
-    return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
+def _named(value: object, names: list[str]) -> object:
+    """The name of a class instead of its number; None for -1 and the like: rows of a test whose classes are secret."""
+    if not isinstance(value, int):
+        return value
+    return names[value] if 0 <= value < len(names) else None
 
 
 def preview(request: Mapping, tell: Callable) -> dict:
@@ -100,20 +137,23 @@ def preview(request: Mapping, tell: Callable) -> dict:
     folder = Path(request["folder"])
     first = next((one for one in wanted["splits"] if "train" in one), wanted["splits"][0])
     with explained(wanted["id"]):
-        _write(itertools.islice(_rows(wanted, first), PREVIEW), folder / "preview.parquet", first, lambda rows: None)
-    found = looking.look(folder / "preview.parquet", "preview.parquet", request.get("corrected")).to_json()
-    said = _("Revision {revision} of {name}, read as it comes over the line.",
-             revision=wanted["revision"][:12], name=wanted["id"])  # fmt: skip
-    return found | {"evidence": [said.to_json(), *found["evidence"]]}
+        _write(_stream(wanted, first), PREVIEW, folder / "preview.parquet", first, lambda rows: None)
+    corrected = dict(request.get("corrected") or {})
+    said = [_("Revision {revision} of {name}, read as it comes over the line.",
+              revision=wanted["revision"][:12], name=wanted["id"])]  # fmt: skip
+    if "split" not in corrected and not any(part_in(one) == "train" for one in wanted["splits"]):
+        corrected["split"] = ""
+        said.append(NONE_FOR_TRAINING)
+    found = looking.look(folder / "preview.parquet", "preview.parquet", corrected).to_json()
+    return found | {"evidence": [*(one.to_json() for one in said), *found["evidence"]]}
 
 
 def fetch(request: Mapping, tell: Callable) -> dict:
     """The wanted rows as `file`, a Parquet file with a column that names the split; its size and the source's hash."""
-    import pyarrow
-    import pyarrow.parquet as parquet
-
     wanted, target = request["about"], Path(request["folder"]) / "file"
-    total = len(wanted["splits"]) * wanted["most"]
+    counted = wanted["configs"][wanted["config"]]
+    sizes = [min(counted[split], wanted["most"]) for split in wanted["splits"]]
+    total = sum(sizes) if all(sizes) else 0  # 0: nobody knows
     count = 0
 
     def told(rows: int) -> None:
@@ -126,33 +166,58 @@ def fetch(request: Mapping, tell: Callable) -> dict:
         for number, split in enumerate(wanted["splits"]):
             part = target.with_name(f"part-{number}.parquet")
             before = count
-            _write(itertools.islice(_rows(wanted, split), wanted["most"]), part, split,
+            _write(_stream(wanted, split), wanted["most"], part, split,
                    lambda rows, before=before: told(before + rows))  # fmt: skip
             parts.append(part)
-    files = [parquet.ParquetFile(part) for part in parts]
-    form = pyarrow.unify_schemas([file.schema_arrow for file in files])
-    with parquet.ParquetWriter(target, form, compression="zstd") as writer:
-        for file in files:
-            for batch in file.iter_batches(BATCH, use_threads=False):
-                writer.write_table(pyarrow.Table.from_batches([batch]).cast(form))
+    _join(parts, target, wanted["id"])
     for part in parts:
         part.unlink()
     same = json.dumps([wanted[name] for name in ("id", "revision", "config", "splits", "most")])
     return {"sha256": hashlib.sha256(same.encode()).hexdigest(), "bytes": target.stat().st_size}
 
 
-def _write(rows: Iterator[dict], path: Path, split: str, tell: Callable[[int], None]) -> None:
-    """Rows as Parquet, in batches; the first batch says which columns there are."""
+def _join(parts: Sequence[Path], target: Path, name: str) -> None:
+    """Parts as one file. A column that one of them lacks is empty there; one that holds two kinds of things is refused."""
     import pyarrow
     import pyarrow.parquet as parquet
 
-    writer, count = None, 0
+    files = [parquet.ParquetFile(part) for part in parts]
+    try:
+        form = pyarrow.unify_schemas([file.schema_arrow for file in files], promote_options="permissive")
+        with parquet.ParquetWriter(target, form, compression="zstd") as writer:
+            for file in files:
+                for batch in file.iter_batches(BATCH, use_threads=False):
+                    writer.write_batch(_as(batch, form))
+    except pyarrow.ArrowException as error:
+        reason = str(error).splitlines()[0][:200]
+        what = _("The parts of {name} do not go together: {reason}.", name=name, reason=reason)
+        raise Refusal(what, do=_("Choose one part of it, or fetch its files and bring them.")) from error
+
+
+def _as(batch, form):
+    """A batch with the columns of a schema; one that it lacks is empty."""
+    import pyarrow
+
+    there = set(batch.schema.names)
+    columns = [
+        batch[one.name].cast(one.type) if one.name in there else pyarrow.nulls(len(batch), one.type) for one in form
+    ]
+    return pyarrow.RecordBatch.from_arrays(columns, schema=form)
+
+
+def _write(stream, most: int, path: Path, split: str, tell: Callable[[int], None]) -> None:
+    """The first rows as Parquet, in batches; the first batch says which columns there are."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    part = part_in(split) or split
+    rows, writer, count = itertools.islice(_rows(stream), most), None, 0
     while batch := list(itertools.islice(rows, BATCH)):
         for row in batch:
-            row["split"] = row.get("split") if isinstance(row.get("split"), str) else split
+            row["split"] = row.get("split") if isinstance(row.get("split"), str) else part
         table = pyarrow.Table.from_pylist(batch, schema=writer.schema if writer else None)
         if writer is None:
-            writer = parquet.ParquetWriter(path, _plain(table.schema), compression="zstd")
+            writer = parquet.ParquetWriter(path, _plain(table.schema, stream.features or {}), compression="zstd")
             table = table.cast(writer.schema)
         writer.write_table(table)
         count += len(batch)
@@ -162,12 +227,17 @@ def _write(rows: Iterator[dict], path: Path, split: str, tell: Callable[[int], N
     writer.close()
 
 
-def _plain(schema):
-    """A column that holds nothing in the first rows is taken for text."""
+def _plain(schema, features: Mapping):
+    """A column that holds nothing in the first rows is what its authors say, else text."""
     import pyarrow
+    from datasets import Value
 
+    said = {name: feature.pa_type for name, feature in features.items() if isinstance(feature, Value)}
     return pyarrow.schema(
-        [(one.name, pyarrow.string() if pyarrow.types.is_null(one.type) else one.type) for one in schema]
+        [
+            (one.name, said.get(one.name, pyarrow.string()) if pyarrow.types.is_null(one.type) else one.type)
+            for one in schema
+        ]
     )
 
 
@@ -223,4 +293,4 @@ def _is_of_the_net(error: BaseException | None) -> bool:
     )
 
 
-DO = {"about": about, "preview": preview, "fetch": fetch}
+DO = {"about": about, "splits": splits, "preview": preview, "fetch": fetch}

@@ -59,7 +59,8 @@ class Job:
 
     @property
     def share(self) -> float:
-        return min(self.progress.get("done", 0) / max(self.total, 1), 1.0)
+        """0 as long as nobody knows how much there is."""
+        return min(self.progress.get("done", 0) / self.total, 1.0) if self.total else 0.0
 
     @property
     def eta(self) -> float | None:
@@ -135,6 +136,11 @@ class Imports:
         """Asked of the Hub now."""
         request = {"do": "hub", "what": "about", "id": name, "revision": revision}
         return read(request, seconds=3 * LOOK_SECONDS, log=self.log)
+
+    def hub_splits(self, about: Mapping, config: str) -> dict[str, int]:
+        """The parts of a configuration that was not looked into yet, with their rows."""
+        request = {"do": "hub", "what": "splits", "id": about["id"], "revision": about["revision"], "config": config}
+        return about["configs"][config] or read(request, seconds=3 * LOOK_SECONDS, log=self.log)["splits"]
 
     def hub(self, about: Mapping) -> Parcel:
         """A part of a data set on the Hub, to be fetched when it is taken in. about: id, config, split, revision ..."""
@@ -254,7 +260,7 @@ class Imports:
             fetched = read(request, tell, job.stop, log=self.log)
             source = {"sha256": fetched["sha256"], "bytes": fetched["bytes"], "revision": parcel.about["revision"]}
             plan = Plan.check(plan.to_json() | {"format": "parquet"})
-            job.progress, job.total = {}, fetched["bytes"]
+            job.progress, job.total, job.begun = {}, fetched["bytes"], time.monotonic()
         elif parcel.sha256:
             source = {"sha256": parcel.sha256, "bytes": parcel.bytes}
         else:
