@@ -141,6 +141,12 @@ def test_a_first_row_of_data_is_no_header(first, header):
     assert has_header(rows, 2) == header
 
 
+def test_codes_of_a_translators_file_are_no_text(studio):
+    bold = '<bpt i="1">&lt;b&gt;</bpt>Open<ept i="1">&lt;/b&gt;</ept> <ph>%s</ph>file <hi>now</hi>'
+    found = found_in(studio, "a.tmx", bad_files.tmx([(bold, "立即打开文件"), *bad_files.PAIRS]))
+    assert found.preview[0]["source"] == "Open file now"
+
+
 # -- which rows are for training ---------------------------------------------------------------------------
 def parted(*parts):
     lines = [f"{row},{parts[number % len(parts)]}" for number, row in enumerate(reviews().decode().splitlines()[1:])]

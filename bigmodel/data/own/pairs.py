@@ -16,6 +16,7 @@ from bigmodel.data.own.tables import Record
 
 PO_LINE = re.compile(r'#.*|(msg\w+(\[\d+\])?\s*)?"(?:[^"\\]|\\.)*"|')
 UNTRANSLATED = _("It has no translation yet.")
+CODES = ("bpt", "ept", "ph", "it", "ut")  # of TMX and XLIFF: what they hold is markup of the original
 FUZZY = _("Its translation is marked as uncertain (fuzzy).")
 
 
@@ -154,5 +155,15 @@ def _local(tag: object) -> str:
 
 
 def _text(element: Element) -> str:
-    """What stands in a segment, without the marks for bold and the like."""
-    return " ".join("".join(element.itertext()).split())
+    """What stands in a segment, without the codes for bold and the like; what they put round a text stays. Without
+    calling itself: a file can be as deep as it likes."""
+    said, left = [], [element]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            said.append(one)
+            continue
+        said.append(one.text or "")
+        for inner in reversed(one):
+            left += [inner.tail or "", inner] if _local(inner.tag) not in CODES else [inner.tail or ""]
+    return " ".join("".join(said).split())
