@@ -141,6 +141,14 @@ def test_a_first_row_of_data_is_no_header(first, header):
     assert has_header(rows, 2) == header
 
 
+@pytest.mark.parametrize("whole", [bad_files.tmx, bad_files.xliff])
+def test_xml_is_known_by_its_first_element_however_late_it_comes(studio, whole):
+    prolog, _, _rest = whole().rpartition(b"<tmx" if whole is bad_files.tmx else b"<xliff")
+    remark = b"<!-- exported by a tool that has much to say -->\n" * 100
+    found = found_in(studio, "a.xml", prolog + remark + whole()[len(prolog) :])
+    assert found.plan.format in ("tmx", "xliff") and found.preview
+
+
 def test_codes_of_a_translators_file_are_no_text(studio):
     bold = '<bpt i="1">&lt;b&gt;</bpt>Open<ept i="1">&lt;/b&gt;</ept> <ph>%s</ph>file <hi>now</hi>'
     found = found_in(studio, "a.tmx", bad_files.tmx([(bold, "立即打开文件"), *bad_files.PAIRS]))

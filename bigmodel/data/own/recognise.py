@@ -232,7 +232,7 @@ def text_kind(sample: bytes, name: str, whole: bool) -> Kind:
         raise Refusal(_("This is a web page."), do=_("Copy its text into a text file, and give that."))
     if begin.startswith("{\\rtf"):
         raise Refusal(_("This is a file of a word processor."), do=_("Save it as plain text, and give that."))
-    kind = _marked(begin) or _json(text, whole) or _po(text) or _table(text, name) or _prose(text, name)
+    kind = _marked(text) or _json(text, whole) or _po(text) or _table(text, name) or _prose(text, name)
     return replace(kind, encoding=encoding, evidence=(*kind.evidence, *said))
 
 
@@ -308,11 +308,17 @@ def _decodes(line: bytes, encoding: str) -> bool:
     return True
 
 
-def _marked(begin: str) -> Kind | None:
+# what may come before the first element of XML, however much it is
+PROLOG = re.compile(r"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>)*", re.DOTALL)
+
+
+def _marked(text: str) -> Kind | None:
+    begin = text.lstrip()[:6]
     if not begin.startswith("<"):
         return None
+    root = text[PROLOG.match(text).end() :][:2000]
     for format in ("tmx", "xliff"):
-        if re.search(rf"<{format}[\s>]", begin):
+        if re.search(rf"<{format}[\s>]", root):
             return Kind(format, evidence=(_("It begins as {format} files do.", format=format.upper()),))
     if begin.startswith("<?xml"):
         what = _("This is XML, but neither TMX nor XLIFF.")
