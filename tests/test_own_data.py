@@ -141,6 +141,14 @@ def test_a_first_row_of_data_is_no_header(first, header):
     assert has_header(rows, 2) == header
 
 
+def test_an_encoding_that_shows_late_is_seen(studio):
+    plain = b"".join(b"a plain line number %d,good\n" % n for n in range(60_000))
+    late = "".join(f"这个电影的情节我很喜欢{n}，好看的,bad\n" for n in range(60)).encode("gb18030")
+    dataset = bring(studio, "late.csv", b"text,label\n" + plain + late)
+    assert len(plain) > 2**20 and dataset.version.manifest["plan"]["encoding"] == "gb18030"
+    assert dataset.version.manifest["aside"] == 0
+
+
 @pytest.mark.parametrize("whole", [bad_files.tmx, bad_files.xliff])
 def test_xml_is_known_by_its_first_element_however_late_it_comes(studio, whole):
     prolog, _, _rest = whole().rpartition(b"<tmx" if whole is bad_files.tmx else b"<xliff")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
+import time
 import zipfile
 import zlib
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +17,11 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.data.own import archive, pictures, texts
-from bigmodel.data.own.lines import GZIP, PIECE, opened
+from bigmodel.data.own.lines import GZIP, PIECE, WIDE, opened
 from bigmodel.data.own.plan import DELIMITERS, FORMATS
 
 SAMPLE = 2**20  # bytes that are looked at
+FURTHER_SECONDS = 3.0  # for which a sign that is no ASCII is looked for
 MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xef\xbb\xbf", "utf-8"),
          (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # fmt: skip
 SAVE_AS = _("Save it as CSV or JSON lines, and give that.")
@@ -88,7 +91,7 @@ def kind_of(path: Path, name: str, member: str = "") -> Kind:
     except (OSError, EOFError, zlib.error) as error:
         what = _("This packed file cannot be read: {reason}.", reason=str(error)[:200])
         raise Refusal(what, do=_("Pack it again, or give it unpacked.")) from error
-    kind = text_kind(sample, inner, whole)
+    kind = text_kind(sample, inner, whole, _further(path, GZIP if packed else "", sample, whole))
     if not packed:
         return kind
     return replace(kind, member=GZIP, evidence=(_("It is packed by gzip."), *kind.evidence))
@@ -105,6 +108,21 @@ def _sample(path: Path, member: str) -> tuple[bytes, bool]:
             if not data:
                 raise
     return data[:SAMPLE], len(data) <= SAMPLE
+
+
+def _further(path: Path, member: str, sample: bytes, whole: bool) -> bytes:
+    """Where the first megabyte is plain ASCII, which says nothing of the encoding: the first one that is not. b'' where
+    none comes in time."""
+    if whole or not sample.isascii() or b"\0" in sample:
+        return b""
+    data, until = b"", time.monotonic() + FURTHER_SECONDS
+    with opened(path, member, [0]) as file:
+        try:
+            while len(data) < SAMPLE and time.monotonic() < until and (piece := file.read1(PIECE)):
+                data += b"" if not data and piece.isascii() else piece
+        except (*archive.DAMAGED, EOFError):
+            pass  # the part that can be read says what it says
+    return data[:SAMPLE]
 
 
 def _refuse_others(first: bytes) -> None:
@@ -165,7 +183,7 @@ def _archive(path: Path, chosen: str) -> Kind:
         raise Refusal(what, do=_("Pack it again, or give the files themselves.")) from error
     if not sample:
         raise Refusal(_("The file is empty."), do=_("Give a file with data in it."))
-    kind = text_kind(sample, member, whole)
+    kind = text_kind(sample, member, whole, _further(path, member, sample, whole))
     said = _("The archive holds {name}.", name=member[:200])
     return replace(kind, member=member, tables=tables, evidence=(said, *kind.evidence))
 
@@ -219,9 +237,14 @@ def _folder(path: Path) -> Kind:
 
 
 # -- text ------------------------------------------------------------------------------------------------
-def text_kind(sample: bytes, name: str, whole: bool) -> Kind:
-    """The kind of a file of text by its first megabyte. `whole`: that is all of it."""
+def text_kind(sample: bytes, name: str, whole: bool, further: bytes = b"") -> Kind:
+    """The kind of a file of text by its first megabyte. `whole`: that is all of it; `further`: what says more of its
+    encoding."""
     encoding, said = encoding_of(sample)
+    if further:
+        with suppress(Refusal):  # what is no text comes later than the rows that are
+            later, why = encoding_of(further)
+            encoding, said = (encoding, said) if later.startswith(WIDE) else (later, why)
     text = sample.decode(encoding, "replace").removeprefix("\ufeff")
     if not whole:  # the last line is most likely cut
         text = text[: text.rfind("\n") + 1] or text
@@ -251,17 +274,17 @@ def encoding_of(sample: bytes) -> tuple[str, tuple[Words, ...]]:
     if zeros > max(8, len(sample) * 0.01) or controls > len(sample) * 0.05:
         raise Refusal(_("This is no text, and no other kind of file that is known here."),
                       do=_("Give CSV, JSON, text, Parquet, pictures as ZIP, PO, XLIFF or TMX."))  # fmt: skip
-    lines = sample.split(b"\n")[:20_000]
+    lines = sample.split(b"\n")
     lines = lines[:-1] if len(lines) > 1 else lines
-    bad = sum(not _decodes(line, "utf-8") for line in lines)
+    wide = [line for line in lines if not line.isascii()][:20_000]  # the others say nothing, however many come first
+    bad = sum(not _decodes(line, "utf-8") for line in wide)
     if bad == 0:
         return "utf-8", () if sample.isascii() else (_("All of it reads as {encoding}.", encoding="UTF-8"),)
-    many = sum(not line.isascii() for line in lines)
-    if bad <= max(1, 0.3 * many) and many > bad:
+    if bad <= max(1, 0.3 * len(wide)) and len(wide) > bad:
         said = _("Most of it reads as {encoding}; {count} of the first {lines} lines do not.",
                  encoding="UTF-8", count=bad, lines=len(lines))  # fmt: skip
         return "utf-8", (said,)
-    return _older(sample, lines)
+    return _older(wide)
 
 
 COMMON = set(
@@ -269,9 +292,8 @@ COMMON = set(
 )
 
 
-def _older(sample: bytes, lines: list[bytes]) -> tuple[str, tuple[Words, ...]]:
+def _older(wide: list[bytes]) -> tuple[str, tuple[Words, ...]]:
     """Not UTF-8. Chinese first, told by its commonest characters; then by statistics; at last what reads every byte."""
-    wide = [line for line in lines if not line.isascii()]
     for encoding in ("gb18030", "big5"):
         texts_read = [line.decode(encoding, "replace") for line in wide[:2000]]
         letters = [sign for line in texts_read for sign in line if ord(sign) > 127]
