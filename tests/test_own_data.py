@@ -63,6 +63,18 @@ def bring(studio, name, data, **corrected):
     return catalog.dataset(job.name)
 
 
+def placed(studio, folder, files, **corrected):
+    """A folder of this machine from its path to the shelf; the data set."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    parcel = studio.place(str(folder), trusted=True)
+    job = studio.begin_import(parcel.id, studio.look_into(parcel.id, corrected).plan, wait=True)
+    if job.refusal:
+        raise job.refusal
+    return catalog.dataset(job.name)
+
+
 def found_in(studio, name, data, **corrected):
     return studio.look_into(studio.imports.receive(name, [data]).id, corrected)
 
@@ -194,6 +206,45 @@ def test_a_column_of_parts_that_is_not_there_is_refused(studio):
         found_in(studio, "r.csv", parted("train", "test"), split="fold")
 
 
+def painted(*folders):
+    return {
+        f"{folder}/{n}.png": bad_files.picture(10 * place + n) for place, folder in enumerate(folders) for n in range(8)
+    }
+
+
+def test_folders_named_as_parts_are_the_parts(studio):
+    shown = painted("pets/train/cats", "pets/train/dogs", "pets/test/cats", "pets/test/dogs")
+    dataset = bring(studio, "pets.zip", bad_files.archive(shown))
+    assert dataset.columns["label"].names == ("cats", "dogs")
+    assert dataset.version.manifest["rows"]["test"] == 16
+
+
+def test_parts_may_lie_below_the_classes(studio, tmp_path):
+    dataset = placed(studio, tmp_path / "pets", painted("cats/train", "cats/test", "dogs/train", "dogs/test"))
+    assert dataset.columns["label"].names == ("cats", "dogs")
+    assert dataset.version.manifest["rows"]["test"] == 16
+
+
+def test_a_class_is_the_folder_that_tells_pictures_apart(studio):
+    dataset = bring(studio, "pets.zip", bad_files.archive(painted("cats/2020", "dogs/2020")))
+    assert dataset.columns["label"].names == ("cats", "dogs")
+
+
+def test_another_level_of_folders_can_be_the_class(studio):
+    roles = {"image": "picture", "label": "folder 1"}
+    shown = painted("cats/2020", "cats/2021", "dogs/2021")
+    assert bring(studio, "pets.zip", bad_files.archive(shown)).columns["label"].names == ("2020", "2021")
+    dataset = bring(studio, "pets.zip", bad_files.archive(shown), roles=roles)
+    assert dataset.columns["label"].names == ("cats", "dogs")
+
+
+def test_texts_in_folders_have_their_parts_and_classes(studio, tmp_path):
+    files = {f"{part}/{mood}/{n}.txt": f"a {mood} text for {part} {n}".encode()
+             for part in ("train", "test") for mood in ("neg", "pos") for n in range(9)}  # fmt: skip
+    dataset = placed(studio, tmp_path / "films", files)
+    assert dataset.columns["label"].names == ("neg", "pos") and dataset.version.manifest["rows"]["test"] == 18
+
+
 # -- nothing is lost ---------------------------------------------------------------------------------------
 def test_rows_that_cannot_be_read_are_set_aside_with_number_and_reason(studio):
     dataset = bring(studio, "r.csv", reviews(60, bad=2))
@@ -202,6 +253,16 @@ def test_rows_that_cannot_be_read_are_set_aside_with_number_and_reason(studio):
     aside = studio.set_aside(dataset.name)
     assert [row["row"] for row in aside] == [62, 63] and aside[0]["raw"] == "broken"
     assert say(Words.from_json(aside[0]["reason"]), "zh") == "有 1 个字段，应为 2 个。"
+
+
+def test_labels_without_a_picture_are_set_aside(studio):
+    shown = {f"{n}.png": bad_files.picture(n) for n in range(10)}
+    lines = [f"{n}.png,{'odd' if n % 2 else 'even'}" for n in range(10)]
+    labels = "\n".join(["file,class", *lines, "gone.png,odd", "3.png,even", "a,b,c"]).encode()
+    dataset = bring(studio, "labels.zip", bad_files.archive({**shown, "labels.csv": labels}))
+    assert sum(dataset.version.manifest["rows"].values()) == 10
+    aside = studio.set_aside(dataset.name)
+    assert [row["row"] for row in aside] == [12, 13, 14] and all("labels.csv" in str(row["reason"]) for row in aside)
 
 
 def test_a_mended_row_is_taken_in_as_a_new_version(studio):

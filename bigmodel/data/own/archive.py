@@ -30,11 +30,6 @@ class Entry:
     size: int  # as the archive says
     info: zipfile.ZipInfo
 
-    @property
-    def folder(self) -> str:
-        """The innermost folder, '' for a file that lies in none: what names a class."""
-        return PurePosixPath(self.name).parent.name
-
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:

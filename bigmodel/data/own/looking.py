@@ -12,14 +12,14 @@ from pathlib import Path
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.data.own import columnar, dialogues, roles, rows
+from bigmodel.data.own import columnar, dialogues, folders, roles, rows
 from bigmodel.data.own.broken import Broken
 from bigmodel.data.own.plan import Found, Plan, part_of, together
 from bigmodel.data.own.recognise import Kind, kind_of
 from bigmodel.data.own.records import records
 from bigmodel.data.own.writing import told
 
-LOOKED_AT, SHOWN = 1000, 8  # records that are judged by; rows that are shown
+LOOKED_AT, PICTURES_LOOKED_AT, SHOWN = 1000, 50, 8  # records, pictures that are judged by; rows that are shown
 LONGEST = 5.0  # seconds
 
 
@@ -32,13 +32,12 @@ def look(path: Path, name: str, corrected: Mapping | None = None) -> Found:
         unit=kind.unit, member=kind.member, labels=kind.labels,
     )  # fmt: skip
     plan = dataclasses.replace(plan, **{key: value for key, value in fixed.items() if key not in ("roles", "split")})
-    columns, taken, ends = _columns(path, plan)
+    columns, taken, ends, whole = _columns(path, plan)
     _refuse_nothing(taken)
-    chosen, split, why = _roles(plan, columns, fixed, len(taken) < LOOKED_AT)
+    chosen, split, why = _roles(plan, kind, columns, fixed, whole)
     plan = dataclasses.replace(plan, roles=chosen, split=split)
     size = _size(path)
-    whole = together(chosen)
-    preview, aside = _preview(taken, plan) if whole else ([], [])
+    preview, aside = _preview(taken, plan) if together(chosen) else ([], [])
     return Found(
         plan=plan,
         evidence=(*kind.evidence, *why),
@@ -47,7 +46,7 @@ def look(path: Path, name: str, corrected: Mapping | None = None) -> Found:
         aside=tuple(aside),
         tables=kind.tables,
         bytes=size,
-        rows=_estimate(path, plan, taken, ends, size),
+        rows=_estimate(path, plan, taken, ends, size, whole),
     )
 
 
@@ -58,21 +57,29 @@ def _kind(path: Path, name: str, fixed: Mapping) -> Kind:
     return kind
 
 
-def _columns(path: Path, plan: Plan) -> tuple[list[roles.Column], list, int]:
-    """What stands in each column, by the first records; these records, and how far they go, in bytes."""
+def _columns(path: Path, plan: Plan) -> tuple[list[roles.Column], list, int, bool]:
+    """What stands in each column, by the first records; these records, how far they go, in bytes, and whether that is
+    all there are."""
     if plan.format == "parquet":
         names = columnar.opened(path).schema_arrow.names
         plan = dataclasses.replace(plan, roles={name: name for name in names})
     done, until = [0], time.monotonic() + LONGEST
     taken: list = []
-    for one in itertools.islice(records(path, plan, done), 50 if plan.format == "pictures" else LOOKED_AT):
+    left = iter(records(path, plan, done))
+    for one in itertools.islice(left, PICTURES_LOOKED_AT if plan.format == "pictures" else LOOKED_AT):
         taken.append(one)
         if time.monotonic() > until:
             break
+    ends = done[0]
     whole = [one[1] for one in taken if type(one) is not Broken]
     flat = [_flat(record) for record in whole]
     names = list(dict.fromkeys(name for record in flat for name in record))[:200]
-    return [roles.column(name, [record.get(name) for record in flat]) for name in names], taken, done[0]
+    return (
+        [roles.column(name, [record.get(name) for record in flat]) for name in names],
+        taken,
+        ends,
+        next(left, None) is None,
+    )
 
 
 def _refuse_nothing(taken: list) -> None:
@@ -96,12 +103,14 @@ def _flat(record: Mapping) -> dict:
     return found
 
 
-def _roles(plan: Plan, columns: list, fixed: Mapping, whole: bool) -> tuple[dict[str, str], str, list[Words]]:
+def _roles(
+    plan: Plan, kind: Kind, columns: list, fixed: Mapping, whole: bool
+) -> tuple[dict[str, str], str, list[Words]]:
     """Roles, the column of parts or '', why. whole: the first records are all there are."""
     _refuse_unknown([*fixed.get("roles", {}).values(), fixed.get("split", "")], {one.name for one in columns})
     if "roles" in fixed:
         return dict(fixed["roles"]), fixed.get("split", ""), []
-    chosen, split, why = _by_format(plan, columns) or roles.choose(columns)
+    chosen, split, why = _by_format(plan, kind, columns) or roles.choose(columns)
     if "split" in fixed or not split:
         return chosen, fixed.get("split", ""), why
     parts = next(one for one in columns if one.name == split)
@@ -120,14 +129,13 @@ def _refuse_unknown(named: list[str], names: set[str]) -> None:
             )
 
 
-def _by_format(plan: Plan, columns: list) -> tuple[dict, str, list] | None:
+def _by_format(plan: Plan, kind: Kind, columns: list) -> tuple[dict, str, list] | None:
     """Formats whose columns say by themselves what they are."""
-    names = {one.name: one for one in columns}
     if plan.format == "text":
-        folder = names.get("folder")
-        if plan.unit == "files" and folder and 1 < folder.distinct <= roles.CLASSES:
-            return {"text": "text", "label": "folder"}, "", [_("The folders can be taken for classes.")]
-        return {"text": "text"}, "", []
+        said = kind.folders if plan.unit == "files" else folders.NOTHING
+        if 1 < len(said.names) <= roles.CLASSES:
+            return {"text": "text", "label": said.classes}, said.parts, [_("The folders can be taken for classes.")]
+        return {"text": "text"}, said.parts, []
     if plan.format in ("po", "xliff"):
         return {"source": "source", "target": "target"}, "", []
     if plan.format == "tmx":
@@ -138,16 +146,13 @@ def _by_format(plan: Plan, columns: list) -> tuple[dict, str, list] | None:
         said = _("It holds {languages}.", languages=", ".join(f"{one.name} ({one.count})" for one in columns))
         return {"source": first[0].name, "target": first[1].name}, "", [said]
     if plan.format == "pictures":
+        said = kind.folders
         if not plan.labels:
-            folder = names.get("folder")
-            return (
-                ({"image": "picture", "label": "folder"} if folder and folder.filled else {"image": "picture"}),
-                "",
-                [],
-            )
-        chosen, split, why = roles.choose([one for one in columns if one.name not in ("name", "folder", "picture")])
-        label = chosen.get("label") or next((one.name for one in columns if one.name not in ("name", "folder", "picture")
-                                             and one.distinct > 0), "")  # fmt: skip
+            return {"image": "picture"} | ({"label": said.classes} if said.classes else {}), said.parts, []
+        told = [one for one in columns if one.name not in ("name", "picture") and not folders.says(one.name)]
+        chosen, split, why = roles.choose(told)
+        label = chosen.get("label") or next((one.name for one in told if one.distinct > 0), "")
+        split = split or said.parts
         return ({"image": "picture", "label": label} if label else {"image": "picture"}), split, why
     return None
 
@@ -182,14 +187,14 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def _estimate(path: Path, plan: Plan, taken: list, ends: int, size: int) -> int:
+def _estimate(path: Path, plan: Plan, taken: list, ends: int, size: int, whole: bool) -> int:
     """All rows where all were seen; else as many as the first ones let expect."""
     if plan.format == "parquet":
         return columnar.opened(path).metadata.num_rows
     if plan.format == "pictures":
         said = kind_of(path, path.name).evidence
         return next((value for words in said for key, value in words.values if key == "count"), 0)
-    if len(taken) < LOOKED_AT or not ends:
+    if whole or not ends:
         return len(taken)
     numbers = [one.row if type(one) is Broken else one[0] for one in taken]
     read = sum(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from bigmodel.core import limits
 from bigmodel.core.words import Words, _
-from bigmodel.data.own import archive
+from bigmodel.data.own import archive, folders
 from bigmodel.data.own.broken import Broken
 from bigmodel.data.own.tables import Record
 
 ENDS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".jfif")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 SIDE = 256  # pixels of the longer side that are kept: more than the networks look at
+Told = Callable[[str], Mapping | None]
 NO_PICTURE = _("It is no picture that can be read.")
 
 
@@ -23,13 +24,23 @@ def is_picture(name: str) -> bool:
     return name.lower().endswith(ENDS)
 
 
-def in_archive(path: Path, labels: Mapping[str, Mapping] | None, leave_out: str, done: list[int]) -> Iterator[Record]:
-    """(place in the archive, {"picture": bytes, "folder", "name", ...}); `labels`: what a file says of each name."""
+def names(path: Path) -> list[str]:
+    """Of all pictures of an archive or a folder, with the folders that they lie in."""
+    if path.is_dir():
+        return [one.relative_to(path).as_posix() for one in pictures_in(path)]
+    with archive.opened(path) as packed:
+        return [entry.name for entry in archive.entries(packed) if is_picture(entry.name)]
+
+
+def in_archive(path: Path, told: Told | None, leave_out: str, done: list[int]) -> Iterator[Record]:
+    """(place in the archive, {"picture": bytes, "name", the columns of its folders, ...}); `told`: what a file of labels
+    says of a name, None where it does not know it."""
     with archive.opened(path) as packed:
         unpacked = 0
         found = archive.entries(packed)
         total = sum(entry.info.compress_size for entry in found) or 1
         size, read = path.stat().st_size, 0
+        deep = folders.depth(entry.name for entry in found if is_picture(entry.name))
         for entry in found:
             read += entry.info.compress_size
             done[0] = size * min(read, total) // total
@@ -38,6 +49,7 @@ def in_archive(path: Path, labels: Mapping[str, Mapping] | None, leave_out: str,
             if not is_picture(entry.name):
                 yield Broken(entry.number, entry.name, NO_PICTURE)
                 continue
+            about = told(entry.name) if told else {}
             data = archive.read(packed, entry, limits.PICTURE_BYTES)
             if isinstance(data, Words):
                 yield Broken(entry.number, entry.name, data)
@@ -46,21 +58,23 @@ def in_archive(path: Path, labels: Mapping[str, Mapping] | None, leave_out: str,
             if unpacked > limits.UNPACKED_BYTES:
                 yield Broken(entry.number, entry.name, _("The archive becomes too large when it is unpacked."))
                 return
-            yield _record(entry.number, entry.name, entry.folder, data, labels)
+            yield _record(entry.number, entry.name, deep, data, about)
 
 
-def in_folder(folder: Path, labels: Mapping[str, Mapping] | None, done: list[int]) -> Iterator[Record]:
+def in_folder(folder: Path, told: Told | None, done: list[int]) -> Iterator[Record]:
     """The same of a folder on the disk; what lies elsewhere by a link is left out."""
-    for number, path in enumerate(pictures_in(folder), 1):
+    found = pictures_in(folder)
+    deep = folders.depth(path.relative_to(folder).as_posix() for path in found)
+    for number, path in enumerate(found, 1):
         name = path.relative_to(folder).as_posix()
+        about = told(name) if told else {}
         size = path.stat().st_size
         done[0] += size
         if size > limits.PICTURE_BYTES:
             reason = _("It has more than {maximum} MB.", maximum=limits.PICTURE_BYTES // 2**20)
             yield Broken(number, name, reason)
             continue
-        inner = path.parent.name if path.parent != folder else ""
-        yield _record(number, name, inner, path.read_bytes(), labels)
+        yield _record(number, name, deep, path.read_bytes(), about)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -69,14 +83,10 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted((path for path in found if path.resolve().is_relative_to(here)), key=lambda path: path.as_posix())
 
 
-def _record(number: int, name: str, folder: str, data: bytes, labels: Mapping[str, Mapping] | None) -> Record:
-    record = {"picture": data, "folder": folder, "name": name}
-    if labels is None:
-        return number, record
-    about = labels.get(name) or labels.get(PurePosixPath(name).name) or labels.get(PurePosixPath(name).stem)
+def _record(number: int, name: str, deep: int, data: bytes, about: Mapping | None) -> Record:
     if about is None:
         return Broken(number, name, _("The file of labels does not name it."))
-    return number, {**about, **record}
+    return number, {**about, "picture": data, **folders.columns(name, deep), "name": name}
 
 
 def small(data: bytes) -> bytes | Words:

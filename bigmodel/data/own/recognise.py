@@ -17,6 +17,7 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.data.own import archive, pictures, texts
+from bigmodel.data.own.folders import NOTHING, Meaning, meaning
 from bigmodel.data.own.lines import GZIP, PIECE, WIDE, opened
 from bigmodel.data.own.plan import DELIMITERS, FORMATS
 
@@ -57,7 +58,8 @@ OTHERS: tuple[tuple[bytes, Words, Words], ...] = (
 
 @dataclass(frozen=True)
 class Kind:
-    """How a file is to be opened, and why we think so. tables: the files of an archive that could be read instead."""
+    """How a file is to be opened, and why we think so. tables: the files of an archive that could be read instead.
+    folders: what those say in which pictures or texts lie."""
 
     format: str
     encoding: str = "utf-8"
@@ -67,6 +69,7 @@ class Kind:
     member: str = ""
     labels: str = ""
     tables: tuple[str, ...] = ()
+    folders: Meaning = NOTHING
     evidence: tuple[Words, ...] = ()
 
 
@@ -161,13 +164,13 @@ def _archive(path: Path, chosen: str) -> Kind:
         if chosen and chosen not in names:
             raise Refusal(_("The archive holds no file {name}.", name=chosen[:200]), do=_("Choose another file."))
         if shown and not chosen:
-            return _pictures({entry.folder for entry in shown}, len(shown), tables)
+            return _pictures([entry.name for entry in shown], tables)
         if not tables and not chosen:
             what = _("The archive holds no data that can be read: {names}.", names=", ".join(names[:5])[:200])
             raise Refusal(what, do=_("Put pictures, or a table as CSV, JSON or text into it."))
         written = [name for name in tables if name.lower().endswith(texts.ENDS)]
         if not chosen and len(written) > 2 and len(written) > len(names) / 2:
-            return Kind("text", unit="files", evidence=(_("It holds {count} text files.", count=len(written)),))
+            return _texts([name for name in names if name.lower().endswith(texts.ENDS)])
         member = chosen or max((entry for entry in found if entry.name in tables), key=lambda entry: entry.size).name
         why = archive.trouble(next(entry for entry in found if entry.name == member))
         if why is not None:
@@ -205,34 +208,41 @@ TABLES = (
 )
 
 
-def _pictures(folders: set[str], count: int, tables: tuple[str, ...]) -> Kind:
-    said = _("It holds {count} pictures.", count=count)
-    classes = sorted(folders - {""})
+def _pictures(names: list[str], tables: tuple[str, ...]) -> Kind:
+    said = (_("It holds {count} pictures.", count=len(names)),)
+    found = meaning(names)
+    classes = found.names
     if len(classes) > 1 or (classes and not tables):
         listed = ", ".join(classes[:8]) + (" ..." if len(classes) > 8 else "")
-        return Kind(
-            "pictures", evidence=(said, _("They lie in {count} folders: {names}.", count=len(classes), names=listed))
-        )
+        lie = _("They lie in {count} folders: {names}.", count=len(classes), names=listed)
+        return Kind("pictures", folders=found, evidence=(*said, lie))
     labelled = [name for name in tables if not name.lower().endswith((".md", ".markdown"))]
     if labelled:
         named = min(
             labelled, key=lambda name: (not re.search(r"label|meta|annot|class|train|标", name, re.I), len(name))
         )
-        return Kind("pictures", labels=named, evidence=(said, _("The file {name} may name their classes.", name=named)))
-    return Kind("pictures", evidence=(said, _("They do not lie in folders, and no file names their classes.")))
+        says = _("The file {name} may name their classes.", name=named)
+        return Kind("pictures", labels=named, folders=found, evidence=(*said, says))
+    none = _("Neither folders nor a file name their classes.")
+    return Kind("pictures", folders=found, evidence=(*said, none))
+
+
+def _texts(names: list[str]) -> Kind:
+    said = _("It holds {count} text files.", count=len(names))
+    return Kind("text", unit="files", folders=meaning(names), evidence=(said,))
 
 
 def _folder(path: Path) -> Kind:
-    shown, written = pictures.pictures_in(path), texts.texts_in(path)
+    shown, written = pictures.names(path), texts.texts_in(path)
     if len(shown) > limits.ARCHIVE_FILES or len(written) > limits.ARCHIVE_FILES:
         what = _("The folder holds {count} files.", count=max(len(shown), len(written)))
         raise Refusal(what, do=_("Give at most {maximum}.", maximum=limits.ARCHIVE_FILES))
     if shown:
-        tables = tuple(sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.name.lower().endswith(
+        beside = tuple(sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.name.lower().endswith(
             (".csv", ".tsv", ".jsonl", ".json")) and one.resolve().is_relative_to(path.resolve())))  # fmt: skip
-        return _pictures({one.parent.name if one.parent != path else "" for one in shown}, len(shown), tables)
+        return _pictures(shown, beside)
     if written:
-        return Kind("text", unit="files", evidence=(_("It holds {count} text files.", count=len(written)),))
+        return _texts([one.relative_to(path).as_posix() for one in written])
     raise Refusal(_("The folder holds neither pictures nor text files."), do=_("Name a file, or another folder."))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
-from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.own import columnar, lines, pairs, pictures, tables, texts
-from bigmodel.data.own.broken import Broken
+from bigmodel.data.own.broken import Broken, shown
 from bigmodel.data.own.plan import Plan
 from bigmodel.data.own.recognise import text_kind
 from bigmodel.data.own.tables import Record
@@ -19,14 +19,19 @@ def records(path: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
     """(number, {column: value}) or Broken, in the file's order. `done[0]`: bytes of the file read so far."""
     if plan.format == "pictures":
         yield from _pictures(path, plan, done)
-    elif plan.format == "parquet":
-        columns = {name.partition(".")[0] for name in (*plan.roles.values(), plan.split) if name}
-        columns |= {*plan.roles.values(), plan.split}
-        yield from columnar.records(path, sorted(columns), done)
     elif plan.unit == "files":
         yield from texts.files(path)
     else:
-        with lines.opened(path, plan.member, done) as file:
+        yield from _of_file(path, plan, plan.member, done)
+
+
+def _of_file(path: Path, plan: Plan, member: str, done: list[int]) -> Iterator[Record]:
+    if plan.format == "parquet":
+        columns = {name.partition(".")[0] for name in (*plan.roles.values(), plan.split) if name}
+        columns |= {*plan.roles.values(), plan.split}
+        yield from columnar.records(path, sorted(columns), done)
+    else:
+        with lines.opened(path, member, done) as file:
             yield from _of_text(file, plan)
 
 
@@ -47,46 +52,84 @@ def _of_text(file, plan: Plan) -> Iterator[Record]:
 
 
 def _pictures(path: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
-    labels = _labels(path, plan.labels) if plan.labels else None
+    labels = _Labels(path, plan.labels) if plan.labels else None
+    told = labels.of if labels else None
     if path.is_dir():
-        return pictures.in_folder(path, labels, done)
-    return pictures.in_archive(path, labels, plan.labels, done)
-
-
-def _labels(path: Path, name: str) -> dict[str, Mapping]:
-    """What the file of labels says of each picture, by every way to name it: with folders, without, without ending."""
-    if path.is_dir():
-        place = (path / name).resolve()
-        if not place.is_relative_to(path.resolve()) or not place.is_file():
-            raise Refusal(_("The folder holds no file {name}.", name=name[:200]), do=_("Choose another file."))
-        table, member = place, ""
+        yield from pictures.in_folder(path, told, done)
     else:
-        table, member = path, name
-    with lines.opened(table, member, [0]) as file:
-        sample = file.read(2**20)
-    kind = text_kind(sample, name, len(sample) < 2**20)
-    if kind.format not in ("csv", "jsonl", "json"):
-        what = _("The file {name} is no table that could name classes.", name=name[:200])
-        raise Refusal(what, do=_("Choose another file, or sort the pictures into folders."), field="labels")
-    plan = Plan(kind.format, {}, kind.encoding, kind.delimiter, kind.header)
-    found: dict[str, Mapping] = {}
-    column = ""
-    with lines.opened(table, member, [0]) as file:
-        for one in _of_text(file, plan):
+        yield from pictures.in_archive(path, told, plan.labels, done)
+    if labels:
+        yield from labels.left()
+
+
+class _Labels:
+    """What a file of labels says of each picture; then what of it belongs to no picture."""
+
+    def __init__(self, path: Path, name: str):
+        self.name = name
+        self.table, self.member = _inside(path, name)
+        with lines.opened(self.table, self.member, [0]) as file:
+            sample = file.read(2**20)
+        kind = text_kind(sample, name, len(sample) < 2**20)
+        if kind.format not in ("csv", "jsonl", "json"):
+            what = _("The file {name} is no table that could name classes.", name=name[:200])
+            raise Refusal(what, do=_("Choose another file, or sort the pictures into folders."), field="labels")
+        self.plan = Plan(kind.format, {}, kind.encoding, kind.delimiter, kind.header)
+        self.used: set[int] = set()  # its rows that a picture has asked for
+        self.found: dict[str, tuple[int, Mapping]] = {}  # by every way to name a picture that is there
+        there = {way for picture in pictures.names(path) for way in _ways(picture)}
+        for one in self._rows():
+            if type(one) is not Broken:
+                number, key, about = one
+                for way in {key, PurePosixPath(key).name} & there:
+                    self.found.setdefault(way, (number, about))
+
+    def of(self, picture: str) -> Mapping | None:
+        number, about = next((self.found[way] for way in _ways(picture) if way in self.found), (0, None))
+        self.used.add(number)
+        return about
+
+    def left(self) -> Iterator[Broken]:
+        """Its rows that no picture has asked for, by their lines. Read again: they may be more than the memory holds."""
+        for one in self._rows():
             if type(one) is Broken:
-                continue  # its picture is set aside, since nothing names it
-            _number, record = one
-            column = column or _names_pictures(record)
-            if not column:
-                what = _("No column of {name} names pictures.", name=name[:200])
-                raise Refusal(what, do=_("Choose another file, or sort the pictures into folders."), field="labels")
-            key = str(record.get(column, "")).replace("\\", "/").removeprefix("./")
-            about = {f"{title}": value for title, value in record.items() if title != column}
-            for way in (key, key.rpartition("/")[2]):
-                found.setdefault(way, about)
-            if len(found) > 2 * limits.ARCHIVE_FILES:
-                break
-    return found
+                yield replace(one, reason=_("In {file}: {reason}", file=self.name, reason=one.reason))
+            elif one[0] not in self.used:
+                reason = _("The picture is not there, or has been named before.")
+                yield Broken(one[0], shown(one[1]), _("In {file}: {reason}", file=self.name, reason=reason))
+
+    def _rows(self) -> Iterator[tuple[int, str, Mapping] | Broken]:
+        """(line, how it names a picture, what it says of it)."""
+        column = ""
+        with lines.opened(self.table, self.member, [0]) as file:
+            for one in _of_text(file, self.plan):
+                if type(one) is Broken:
+                    yield one
+                    continue
+                number, record = one
+                column = column or _names_pictures(record)
+                if not column:
+                    what = _("No column of {name} names pictures.", name=self.name[:200])
+                    do = _("Choose another file, or sort the pictures into folders.")
+                    raise Refusal(what, do=do, field="labels")
+                key = str(record.get(column, "")).replace("\\", "/").removeprefix("./")
+                yield number, key, {f"{title}": value for title, value in record.items() if title != column}
+
+
+def _inside(path: Path, name: str) -> tuple[Path, str]:
+    """The file of labels as `lines.opened` asks for it."""
+    if not path.is_dir():
+        return path, name
+    place = (path / name).resolve()
+    if not place.is_relative_to(path.resolve()) or not place.is_file():
+        raise Refusal(_("The folder holds no file {name}.", name=name[:200]), do=_("Choose another file."))
+    return place, ""
+
+
+def _ways(picture: str) -> tuple[str, str, str]:
+    """To name a picture: with its folders, without, without its ending."""
+    path = PurePosixPath(picture)
+    return picture, path.name, path.stem
 
 
 def _names_pictures(record: Mapping) -> str:

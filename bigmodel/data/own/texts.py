@@ -10,7 +10,7 @@ from typing import BinaryIO
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.data.own import archive
+from bigmodel.data.own import archive, folders
 from bigmodel.data.own.broken import Broken, shown
 from bigmodel.data.own.lines import NOT_TEXT, check_growth, lines, text_of
 from bigmodel.data.own.tables import Record
@@ -69,25 +69,34 @@ def _whole(begun: int, parts: list[str]) -> Record:
 
 
 def files(path: Path) -> Iterator[Record]:
-    """(number, {"text", "folder", "name"}) of every text file of a folder or an archive. In a folder, those that lie
-    elsewhere by a link are left out."""
+    """(number, {"text", "name", the columns of its folders}) of every text file of a folder or an archive. In a folder,
+    those that lie elsewhere by a link are left out."""
+    deep = folders.depth(names(path))
     found = _of_folder(path) if path.is_dir() else _of_archive(path)
-    for number, name, folder, data in found:
+    for number, name, data in found:
         read = data if isinstance(data, Words) else _decoded(data)
         if isinstance(read, Words):
             yield Broken(number, name, read)
         else:
-            yield number, {"text": read, "folder": folder, "name": name}
+            yield number, {"text": read, **folders.columns(name, deep), "name": name}
 
 
-def _of_folder(folder: Path) -> Iterator[tuple[int, str, str, bytes | Words]]:
+def names(path: Path) -> list[str]:
+    """Of all text files, with the folders that they lie in."""
+    if path.is_dir():
+        return [one.relative_to(path).as_posix() for one in texts_in(path)]
+    with archive.opened(path) as packed:
+        return [entry.name for entry in archive.entries(packed) if entry.name.lower().endswith(ENDS)]
+
+
+def _of_folder(folder: Path) -> Iterator[tuple[int, str, bytes | Words]]:
     for number, path in enumerate(texts_in(folder), 1):
         size = path.stat().st_size
         data = path.read_bytes() if size <= limits.LINE_BYTES else TOO_LARGE
-        yield number, path.relative_to(folder).as_posix(), path.parent.name if path.parent != folder else "", data
+        yield number, path.relative_to(folder).as_posix(), data
 
 
-def _of_archive(path: Path) -> Iterator[tuple[int, str, str, bytes | Words]]:
+def _of_archive(path: Path) -> Iterator[tuple[int, str, bytes | Words]]:
     unpacked = 0
     with archive.opened(path) as packed:
         for entry in archive.entries(packed):
@@ -95,7 +104,7 @@ def _of_archive(path: Path) -> Iterator[tuple[int, str, str, bytes | Words]]:
             check_growth(path.stat().st_size, unpacked)
             text = entry.name.lower().endswith(ENDS)
             data = archive.read(packed, entry, limits.LINE_BYTES) if text else _("It is no text file.")
-            yield entry.number, entry.name, entry.folder, data
+            yield entry.number, entry.name, data
 
 
 def _decoded(data: bytes) -> str | Words:
