@@ -1,10 +1,12 @@
 """Data that people bring: recognised by content, read in a process of its own, kept in versions, learnt from."""
 
+import gzip
 import json
 import random
 import time
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from conftest import wait_for
 
@@ -243,6 +245,42 @@ def test_texts_in_folders_have_their_parts_and_classes(studio, tmp_path):
              for part in ("train", "test") for mood in ("neg", "pos") for n in range(9)}  # fmt: skip
     dataset = placed(studio, tmp_path / "films", files)
     assert dataset.columns["label"].names == ("neg", "pos") and dataset.version.manifest["rows"]["test"] == 18
+
+
+# -- tables in several files -------------------------------------------------------------------------------
+def shard(first, rows=20):
+    texts = [f"a text with the number {n}" for n in range(first, first + rows)]
+    return {"text": texts, "label": [f"class {n % 2}" for n in range(rows)]}
+
+
+def test_shards_are_read_together_and_keep_the_parts_of_their_names(studio, tmp_path):
+    files = {
+        "data/test-00000-of-00001.parquet": bad_files.parquet(shard(100)),
+        "data/train-00000-of-00002.parquet": bad_files.parquet(shard(0)),
+        "data/train-00001-of-00002.parquet": bad_files.parquet(shard(50)),
+        "README.md": b"# About",
+        "dataset_infos.json": b"[]",
+    }
+    dataset = placed(studio, tmp_path / "shards", files)
+    rows = dataset.version.manifest["rows"]
+    assert rows["test"] == 20 and sum(rows.values()) == 60
+    assert any("dataset_infos" in str(one) for one in studio.look_into(
+        studio.place(str(tmp_path / "shards"), trusted=True).id).evidence)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["{n}.csv", "{n}.jsonl", "{n}.jsonl.gz", "{n}.json"])
+def test_every_row_of_every_table_of_a_folder_has_a_number_of_its_own(studio, tmp_path, name):
+    write = {"csv": bad_files.csv, "jsonl": bad_files.jsonl, "json": bad_files.json_list}[name.split(".")[1]]
+    broken = b"" if name.endswith("json") else b"broken\n"
+    pack = gzip.compress if name.endswith(".gz") else bytes
+    files = {name.format(n=n): pack(write([(f"{text} {n}", label) for text, label in bad_files.REVIEWS]) + broken)
+             for n in range(3)}  # fmt: skip
+    dataset = placed(studio, tmp_path / "tables", files)
+    manifest = dataset.version.manifest
+    assert sum(manifest["rows"].values()) == 24 and manifest["aside"] == (3 if broken else 0)
+    numbers = [row["row"] for row in pyarrow.parquet.read_table(dataset.path()).to_pylist()]
+    numbers += [row["row"] for row in studio.set_aside(dataset.name)]
+    assert len(set(numbers)) == len(numbers)
 
 
 # -- nothing is lost ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.data.own import columnar, dialogues, folders, roles, rows
+from bigmodel.data.own import columnar, dialogues, folders, roles, rows, shards
 from bigmodel.data.own.broken import Broken
 from bigmodel.data.own.plan import Found, Plan, part_of, together
 from bigmodel.data.own.recognise import Kind, kind_of
@@ -61,7 +61,7 @@ def _columns(path: Path, plan: Plan) -> tuple[list[roles.Column], list, int, boo
     """What stands in each column, by the first records; these records, how far they go, in bytes, and whether that is
     all there are."""
     if plan.format == "parquet":
-        names = columnar.opened(path).schema_arrow.names
+        names = columnar.opened(_tables(path)[0]).schema_arrow.names
         plan = dataclasses.replace(plan, roles={name: name for name in names})
     done, until = [0], time.monotonic() + LONGEST
     taken: list = []
@@ -80,6 +80,10 @@ def _columns(path: Path, plan: Plan) -> tuple[list[roles.Column], list, int, boo
         ends,
         next(left, None) is None,
     )
+
+
+def _tables(path: Path) -> list[Path]:
+    return (shards.of(path) if path.is_dir() else []) or [path]
 
 
 def _refuse_nothing(taken: list) -> None:
@@ -190,7 +194,7 @@ def _size(path: Path) -> int:
 def _estimate(path: Path, plan: Plan, taken: list, ends: int, size: int, whole: bool) -> int:
     """All rows where all were seen; else as many as the first ones let expect."""
     if plan.format == "parquet":
-        return columnar.opened(path).metadata.num_rows
+        return sum(columnar.opened(one).metadata.num_rows for one in _tables(path))
     if plan.format == "pictures":
         said = kind_of(path, path.name).evidence
         return next((value for words in said for key, value in words.values if key == "count"), 0)

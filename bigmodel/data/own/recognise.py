@@ -16,7 +16,7 @@ from pathlib import Path
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.data.own import archive, pictures, texts
+from bigmodel.data.own import archive, pictures, shards, texts
 from bigmodel.data.own.folders import NOTHING, Meaning, meaning
 from bigmodel.data.own.lines import GZIP, PIECE, WIDE, opened
 from bigmodel.data.own.plan import DELIMITERS, FORMATS
@@ -233,17 +233,40 @@ def _texts(names: list[str]) -> Kind:
 
 
 def _folder(path: Path) -> Kind:
-    shown, written = pictures.names(path), texts.texts_in(path)
-    if len(shown) > limits.ARCHIVE_FILES or len(written) > limits.ARCHIVE_FILES:
-        what = _("The folder holds {count} files.", count=max(len(shown), len(written)))
+    shown, written, tables = pictures.names(path), texts.texts_in(path), shards.of(path)
+    if (most := max(map(len, (shown, written, tables)))) > limits.ARCHIVE_FILES:
+        what = _("The folder holds {count} files.", count=most)
         raise Refusal(what, do=_("Give at most {maximum}.", maximum=limits.ARCHIVE_FILES))
     if shown:
         beside = tuple(sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.name.lower().endswith(
             (".csv", ".tsv", ".jsonl", ".json")) and one.resolve().is_relative_to(path.resolve())))  # fmt: skip
         return _pictures(shown, beside)
+    if tables and _bytes(tables) >= _bytes(written):  # beside tables there may be a file that tells of them
+        return _tables(path, tables)
     if written:
         return _texts([one.relative_to(path).as_posix() for one in written])
-    raise Refusal(_("The folder holds neither pictures nor text files."), do=_("Name a file, or another folder."))
+    what = _("The folder holds neither pictures nor text files nor tables.")
+    raise Refusal(what, do=_("Name a file, or another folder."))
+
+
+def _bytes(files: list[Path]) -> int:
+    return sum(one.stat().st_size for one in files)
+
+
+def _tables(folder: Path, files: list[Path]) -> Kind:
+    """Read as the first of them is."""
+    kind = kind_of(files[0], files[0].name)
+    said = [_("It holds {count} files of this kind, read one after the other: {names}.", count=len(files),
+              names=_listed(folder, files))]  # fmt: skip
+    others = [one for one in shards.tables_in(folder) if one not in set(files)]
+    if others:
+        said.append(_("Other tables in it are not read: {names}.", names=_listed(folder, others)))
+    return replace(kind, member="", tables=(), evidence=(*kind.evidence, *said))
+
+
+def _listed(folder: Path, files: list[Path]) -> str:
+    named = [one.relative_to(folder).as_posix() for one in files]
+    return ", ".join(named[:8]) + (" ..." if len(named) > 8 else "")
 
 
 # -- text ------------------------------------------------------------------------------------------------

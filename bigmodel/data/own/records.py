@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
-from bigmodel.data.own import columnar, lines, pairs, pictures, tables, texts
+from bigmodel.data.own import columnar, lines, pairs, pictures, shards, tables, texts
 from bigmodel.data.own.broken import Broken, shown
 from bigmodel.data.own.plan import Plan
 from bigmodel.data.own.recognise import text_kind
@@ -21,8 +21,31 @@ def records(path: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
         yield from _pictures(path, plan, done)
     elif plan.unit == "files":
         yield from texts.files(path)
+    elif path.is_dir():
+        yield from _shards(path, plan, done)
     else:
         yield from _of_file(path, plan, plan.member, done)
+
+
+def _shards(folder: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
+    """The tables of a folder one after the other, numbered through; `part` is what the name of their file says."""
+    files, before, read = shards.of(folder), 0, 0
+    for file, part in zip(files, shards.parts(folder, files), strict=True):
+        name, inner, last = file.relative_to(folder).as_posix(), [0], before
+        try:
+            for one in _of_file(file, plan, shards.packing(file), inner):
+                done[0] = read + inner[0]
+                if type(one) is Broken:
+                    last = before + one.row + one.count - 1
+                    yield replace(
+                        one, row=before + one.row, reason=_("In {file}: {reason}", file=name, reason=one.reason)
+                    )
+                else:
+                    last = before + one[0]
+                    yield last, {"part": part, **one[1]} if part else one[1]
+        except Refusal as refusal:
+            raise Refusal(_("{name} cannot be read.", name=name[:200]), refusal.what, refusal.do) from refusal
+        before, read = last, read + file.stat().st_size
 
 
 def _of_file(path: Path, plan: Plan, member: str, done: list[int]) -> Iterator[Record]:
