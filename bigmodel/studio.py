@@ -24,14 +24,14 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.events import LIVE, QUEUED, Event
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, check_inputs, fields_for
-from bigmodel.core.words import Words, _
+from bigmodel.core.words import Words, _, say
 from bigmodel.data import look
 from bigmodel.data.lint.desk import LintDesk, Looking
 from bigmodel.data.lint.finding import Finding, together
 from bigmodel.data.lint.lint import Lint
 from bigmodel.data.lint.lint import checks as lint_checks
 from bigmodel.data.look import CHARACTERS, Page, Wanted
-from bigmodel.data.own import imports, shelf, versions
+from bigmodel.data.own import imports, mending, shelf, versions
 from bigmodel.data.own import plan as plans
 from bigmodel.data.own.changes import Change, Changes
 from bigmodel.data.own.imports import Imports, Incoming, Job, Parcel
@@ -496,8 +496,16 @@ class Studio:
         return self.imports.shelf.about(slug).get("newest", "")
 
     def set_aside(self, dataset: str, start: int = 0, count: int = 50) -> list[dict]:
-        """{"row", "count", "raw", "reason"} of what could not be taken in."""
-        return list(islice(versions.aside(self.imports.shelf.version(dataset)), start, start + count))
+        """{"row", "count", "raw", "reason", "cells"} of what could not be taken in."""
+        return list(islice(versions.aside(self.imports.shelf.version(dataset), start), count))
+
+    def set_aside_table(self, dataset: str, language: str) -> bytes:
+        """All of it as CSV, to be mended elsewhere and given back."""
+        return mending.csv_of(self.imports.shelf.version(dataset), lambda words: say(words, language))
+
+    def mended(self, dataset: str, parcel: str) -> dict:
+        """What such a table says that has come back: {"mends", "left", "reasons"} (bigmodel/data/own/mending.py)."""
+        return self.imports.mended(self.imports.shelf.version(dataset).name, parcel)
 
     def derive(self, dataset: str, steps: Sequence[Mapping]) -> str:
         """A new version with these steps applied (bigmodel/data/own/versions.py); its name, when it is done."""
@@ -722,6 +730,7 @@ __all__ = [
     "home",
     "imports",
     "lint_checks",
+    "mending",
     "plans",
     "title_of",
     "together",

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 import time
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from bigmodel.core import limits
 from bigmodel.core.contracts import Dataset
 from bigmodel.core.words import Words
-from bigmodel.studio import OwnDataset, plans
+from bigmodel.studio import OwnDataset, mending, plans
 from bigmodel.ui import amounts, places
 from bigmodel.ui.data_change import change, step
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.language import _, current, plain, say
+from bigmodel.ui.receiving import receive_field
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
 
-MENDED = 200  # rows in the table that is edited, at most
+TAKE = "take"  # the column with the ticks
+CONTENT = 2000  # characters of a row that are shown beside its cells; the download has them all
 
 
 def own_cards() -> list[Dataset]:
@@ -44,52 +46,134 @@ def set_aside(dataset: Dataset) -> None:
     said = _("{count} of {rows} rows could not be taken in. The file itself is kept as it came.",
              count=amounts.count(count), rows=amounts.count(first["aside"] + sum(first["rows"].values())))  # fmt: skip
     st.caption(said)
-    rows = studio().set_aside(dataset.name, count=MENDED)
-    pictures = "image" in dataset.columns
-    roles = [] if pictures else [role for role in plans.KINDS if role in dataset.columns]
-    table = [
-        {
-            "row": row["row"],
-            "reason": say(Words.from_json(row["reason"])),
-            **dict.fromkeys(roles, ""),
-            "raw": row["raw"],
-        }
-        for row in rows
-    ]
+    key = f"own.{dataset.name}.aside"
+    page = st.session_state.get(f"{key}.page", 0)
+    size, roles = limits.TABLE_ROWS, mending.roles_of(dataset.version)
+    rows = studio().set_aside(dataset.name, page * size, size + 1)  # one more: is there a next page?
+    whole = _editor(rows[:size], roles, key, page) if roles else _table(rows[:size])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        label = _("Take {count} rows in", count=len(whole)) if len(whole) > 1 else _("Take rows in")
+        if roles and st.button(label, type="primary", icon=":material/healing:", disabled=not whole):
+            change(dataset, [{"mend": whole}])
+        _download(dataset)
+        _pages(page, len(rows[:size]), len(rows) > size, key)
+    if roles:
+        _elsewhere(dataset, key)
+
+
+def _table(rows: list[dict]) -> dict[int, dict]:
+    """Pictures can only be looked through: none of them can be mended in a cell."""
+    st.dataframe([_row(row, [], {}) for row in rows], alt=_("Rows that were set aside"), **_columns(rows, []))
+    return {}
+
+
+def _columns(rows: list[dict], roles: Sequence[str]) -> dict:
+    """How the table is drawn; how many rows an entry stands for is only said where one stands for several."""
+    several = any(row["count"] > 1 for row in rows)
     config = {
+        TAKE: st.column_config.CheckboxColumn(_("Take in"), width=60),
         "row": st.column_config.NumberColumn(_("Row"), disabled=True, width=60, pinned=True),
+        "count": st.column_config.NumberColumn(_("Rows"), disabled=True, width=60),
         "reason": st.column_config.TextColumn(_("Reason"), disabled=True, width=280),
         "raw": st.column_config.TextColumn(_("Content"), disabled=True, width=300),
         **{role: st.column_config.TextColumn(say(plans.ROLES[role]), width=150) for role in roles},
     }
-    whole = {}
-    if not roles:
-        st.dataframe(table, hide_index=True, column_config=config, alt=_("Rows that were set aside"))
-    else:
-        st.caption(_("Fill in what they should say, and take them in: that makes a new version."))
-        edited = st.data_editor(table, hide_index=True, column_config=config, key=f"own.{dataset.name}.aside")
-        whole = {row["row"]: {role: row[role] for role in roles} for row in edited if all(map(row.get, roles))}
-    if count > len(rows):
-        st.caption(_("The first {count} are shown; the download has them all.", count=len(rows)))
-    with st.container(horizontal=True):
-        label = _("Take {count} rows in", count=len(whole)) if len(whole) > 1 else _("Take rows in")
-        if roles and st.button(label, type="primary", icon=":material/healing:", disabled=not whole):
-            change(dataset, [{"mend": whole}])
-        st.download_button(
-            _("Download as CSV"), lambda: _csv(dataset), file_name=f"{dataset.version.slug}-aside.csv", mime="text/csv",
-            icon=":material/download:", on_click="ignore",
+    order = [*([TAKE] if roles else []), "row", *(["count"] if several else []), "reason", *roles, "raw"]
+    return {"hide_index": True, "column_config": config, "column_order": order}
+
+
+def _editor(rows: list[dict], roles: Sequence[str], key: str, page: int) -> dict[int, dict]:
+    """A page of them, each beginning with what could be read of it; the cells of all rows, on whatever page, that have
+    been mended and are whole."""
+    editor, drafts = f"{key}.table.{page}", st.session_state.setdefault(f"{key}.drafts", {})
+    if editor not in st.session_state:  # what it begins with must not change while it is being edited
+        st.session_state[f"{key}.begun"] = dict(drafts)
+    before = st.session_state[f"{key}.begun"]
+    table = [_row(row, roles, before.get(row["row"], {})) for row in rows]
+    st.caption(
+        _("Put right what is wrong and fill in what is missing; tick a row that may be taken in as it stands. Taking them "
+          "in makes a new version.")
+    )  # fmt: skip
+    for row, now in zip(rows, st.data_editor(table, key=editor, **_columns(rows, roles)), strict=True):
+        draft = {TAKE: bool(now[TAKE])} | {role: now[role] or "" for role in roles}
+        if draft == {name: value for name, value in _row(row, roles, {}).items() if name in draft}:
+            drafts.pop(row["row"], None)
+        else:
+            drafts[row["row"]] = draft
+    needed = mending.needed(roles)
+    return {
+        row: {role: draft[role] for role in roles if draft[role]}
+        for row, draft in drafts.items()
+        if all(map(draft.get, needed))
+    }
+
+
+def _row(row: Mapping, roles: Sequence[str], draft: Mapping) -> dict:
+    """A line of the table: what has been made of it already, else what could be read."""
+    cells = {role: draft.get(role, row["cells"].get(role, "")) for role in roles}
+    raw = row["raw"] if len(row["raw"]) <= CONTENT else f"{row['raw'][:CONTENT]} ..."
+    ticked = {TAKE: draft.get(TAKE, False)} if roles else {}
+    return {**ticked, "row": row["row"], "count": row["count"], "reason": say(mending.reason_of(row)), **cells,
+            "raw": raw}  # fmt: skip
+
+
+def _pages(page: int, count: int, more: bool, key: str) -> None:
+    if not page and not more:
+        return
+    first = page * limits.TABLE_ROWS
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+        st.caption(f"{amounts.count(first + 1)} - {amounts.count(first + count)}")
+        st.button(
+            _("Previous"), icon=":material/chevron_left:", disabled=not page, key=f"{key}.before",
+            on_click=_turn, args=(f"{key}.page", page - 1),
+        )  # fmt: skip
+        st.button(
+            _("Next"), icon=":material/chevron_right:", disabled=not more, key=f"{key}.after",
+            on_click=_turn, args=(f"{key}.page", page + 1),
         )  # fmt: skip
 
 
-def _csv(dataset: OwnDataset) -> bytes:
-    """With a mark that lets Excel read it as UTF-8; a cell that would be taken for a formula is given an apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["row", "reason", "content"])
-    for row in studio().set_aside(dataset.name, count=1_000_000):
-        cells = (say(Words.from_json(row["reason"])), row["raw"])
-        writer.writerow([row["row"], *(f"'{cell}" if cell[:1] in "=+-@\t" else cell for cell in cells)])
-    return b"\xef\xbb\xbf" + out.getvalue().encode("utf-8", "replace")
+def _turn(key: str, page: int) -> None:
+    st.session_state[key] = page
+
+
+def _download(dataset: OwnDataset) -> None:
+    language = current()
+    st.download_button(
+        _("Download as CSV"), lambda: studio().set_aside_table(dataset.name, language),
+        file_name=f"{dataset.version.slug}-aside.csv", mime="text/csv", icon=":material/download:", on_click="ignore",
+    )  # fmt: skip
+
+
+def _elsewhere(dataset: OwnDataset, key: str) -> None:
+    """The same table, mended in another program and given back."""
+    with st.expander(_("Mend them in another program"), icon=":material/table_edit:"):
+        st.caption(
+            _("Download them as CSV, put right what is wrong, and give the file back. A row is taken in when one of its "
+              "cells has changed, or when something stands in its column `{name}`.", name=mending.TAKE)
+        )  # fmt: skip
+        if not mending.fit(dataset.version):
+            st.caption(_("A table holds the first {size} of them; the next ones come when these have been taken in.",
+                         size=amounts.size(limits.TABLE_BYTES)))  # fmt: skip
+        parcel = receive_field(f"{key}.given", _("or drop it here: the CSV with the mended rows"))
+        if not parcel:
+            return
+        with refusals():
+            if st.session_state.get(f"{key}.found", ("",))[0] != parcel:
+                st.session_state[f"{key}.found"] = parcel, studio().mended(dataset.name, parcel)
+            _found(dataset, st.session_state[f"{key}.found"][1], key)
+
+
+def _found(dataset: OwnDataset, found: Mapping, key: str) -> None:
+    count = len(found["mends"])
+    st.markdown(_("Rows that can be taken in: **{count}**. Rows that still will not do: **{left}**.",
+                  count=amounts.count(count), left=amounts.count(found["left"])))  # fmt: skip
+    if found["reasons"]:
+        reasons = [{_("Row"): one["row"], _("Reason"): say(Words.from_json(one["reason"]))} for one in found["reasons"]]
+        st.dataframe(reasons, hide_index=True, height="content", alt=_("Rows that still will not do"))
+    label = _("Take these rows in")
+    if st.button(label, type="primary", icon=":material/healing:", disabled=not count, key=f"{key}.take"):
+        change(dataset, [{"mend": found["mends"]}])
 
 
 # -- versions ------------------------------------------------------------------------------------------

@@ -31,15 +31,17 @@ _field = st.components.v2.component(
 )
 
 
-def receive_field(key: str) -> str:
-    """The id of the file that has just come; '' before there is one. Streamlit's own field keeps files in memory."""
+def receive_field(key: str, hint: str = "") -> str:
+    """The id of the file that has just come; '' before there is one. Streamlit's own field keeps files in memory.
+    hint: what is asked for, where that is not data of any kind."""
     result = _field(
         key=key,
         data={
             "address": ADDRESS,
             "language": current(),
             "choose": _("Choose a file"),
-            "hint": _("or drop it here: CSV, TSV, JSON, text, Markdown, Parquet, pictures as ZIP, PO, XLIFF, TMX"),
+            "hint": hint
+            or _("or drop it here: CSV, TSV, JSON, text, Markdown, Parquet, pictures as ZIP, PO, XLIFF, TMX"),
             "limit": limits.IMPORT_BYTES,
             "tooLarge": _("This file is too large to be sent. Put it into a folder of the server, and name its path."),
             "failed": _("The file could not be sent. Try again."),

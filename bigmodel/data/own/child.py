@@ -2,6 +2,7 @@
 
 Requests  {"do": "look", "path", "name", "corrected"} | {"do": "import", "path", "plan", "folder"}
           | {"do": "hash", "path"} | {"do": "count", "path", "plan"} | {"do": "hub", ...} (bigmodel/data/own/hub.py)
+          | {"do": "mended", "path", "name", "home", "dataset"} (bigmodel/data/own/mending.py)
           | {"do": "derive", "home", "name", "steps", "folder"} | {"do": "index", "path", "kinds", "folder"}
           | {"do": "search", "path", "columns", "search", "most"}
 Replies, a JSON line each, on stdout: {"progress": {...}} ... {"result": ...} | {"error": refusal}
@@ -193,6 +194,14 @@ def derive(request: dict, tell: Callable) -> dict:
     return {"name": name}
 
 
+def mended(request: dict, tell: Callable) -> dict:
+    from bigmodel.data.own import mending
+    from bigmodel.data.own.shelf import Shelf
+
+    version = Shelf(Path(request["home"])).version(request["dataset"])
+    return mending.given_back(Path(request["path"]), request["name"], version)
+
+
 def index(request: dict, tell: Callable) -> dict:
     from bigmodel.data import index
 
@@ -206,7 +215,7 @@ def search(request: dict, tell: Callable) -> dict:
     return search_file(Path(request["path"]), request["columns"], request["search"], request["most"], tell)
 
 
-DO = {"look": look, "import": import_rows, "hash": hashed, "count": count, "hub": hub, "derive": derive,
+DO = {"look": look, "import": import_rows, "hash": hashed, "count": count, "hub": hub, "derive": derive, "mended": mended,
       "index": index, "search": search}  # fmt: skip
 
 if __name__ == "__main__":

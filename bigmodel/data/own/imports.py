@@ -197,6 +197,13 @@ class Imports:
                 self._looked[key] = found
         return self._looked[key]
 
+    def mended(self, dataset: str, id: str) -> dict:
+        """What a table says of rows that had been set aside of a version."""
+        parcel = self.parcel(id)
+        request = {"do": "mended", "path": str(parcel.path), "name": parcel.name, "home": str(self.home),
+                   "dataset": dataset}  # fmt: skip
+        return read(request, log=self.log)
+
     # -- taken in ------------------------------------------------------------------------------------
     def begin(self, id: str, plan: Plan | Mapping, title: str = "", licence: str = "", wait: bool = False) -> Job:
         """Start to read a file into a data set. The same parcel twice at one time is one job."""

@@ -124,7 +124,7 @@ def lines(file: BinaryIO, encoding: str) -> Iterator[tuple[int, bytes] | Broken]
             if len(line) == longest and not line.endswith(b"\n"):
                 while (rest := file.readline(PIECE)) and not rest.endswith(b"\n"):
                     continue
-                yield Broken(number, shown(line), TOO_LONG)
+                yield Broken(number, shown(line, encoding), TOO_LONG)
                 continue
             yield number, line
     except (

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 from bigmodel.core import limits
 from bigmodel.core.words import _
-from bigmodel.data.own.broken import Broken, shown
+from bigmodel.data.own.broken import Broken, cell, shown
 from bigmodel.data.own.lines import lines
 from bigmodel.data.own.tables import Record
 
@@ -55,10 +55,12 @@ def _entries(begun: int, parts: list[bytes], encoding: str) -> Iterator[Record]:
             raise ValueError("a quote is not closed")
         messages = list(read_po(io.StringIO(text), abort_invalid=True, ignore_obsolete=True))
     except UnicodeError:
-        yield Broken(begun, shown(block), _("It is no text in this encoding."))
+        yield Broken(begun, shown(block, encoding), _("It is no text in this encoding."))
         return
     except Exception as error:  # Babel raises what the broken line happens to make: IndexError, ValueError, its own
-        yield Broken(begun, shown(block), _("It is no entry of a PO file: {reason}.", reason=str(error)[:200]))
+        yield Broken(
+            begun, shown(block, encoding), _("It is no entry of a PO file: {reason}.", reason=str(error)[:200])
+        )
         return
     for message in messages:
         if not message.id:  # the header
@@ -67,9 +69,10 @@ def _entries(begun: int, parts: list[bytes], encoding: str) -> Iterator[Record]:
         source = message.id[0] if isinstance(message.id, tuple) else message.id
         target = message.string[0] if isinstance(message.string, list | tuple) else message.string
         if not target:
-            yield Broken(number, shown(source), UNTRANSLATED)
+            yield Broken(number, shown(source), UNTRANSLATED, cells={"source": cell(source)})
         elif message.fuzzy:
-            yield Broken(number, shown(f"{source}\n{target}"), FUZZY)
+            cells = {"source": cell(source), "target": cell(target)}
+            yield Broken(number, shown(f"{source}\n{target}"), FUZZY, cells=cells)
         else:
             yield number, {"source": source, "target": target, "context": message.context or ""}
 
@@ -100,7 +103,8 @@ def xliff(file: BinaryIO) -> Iterator[Record]:
             continue
         parts = {_local(one.tag): _text(one) for one in unit if _local(one.tag) in ("source", "target")}
         if not parts.get("target"):
-            yield Broken(number, shown(parts.get("source", "")), UNTRANSLATED)
+            source = parts.get("source", "")
+            yield Broken(number, shown(source), UNTRANSLATED, cells={"source": cell(source)})
         else:
             yield number, parts
 

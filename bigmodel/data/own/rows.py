@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from bigmodel.core import limits
 from bigmodel.core.words import Words, _
 from bigmodel.data.own import dialogues, pictures
-from bigmodel.data.own.broken import Broken, shown
+from bigmodel.data.own.broken import Broken, cell, shown
 from bigmodel.data.own.plan import ROLES, Plan, part_of
 from bigmodel.data.own.tables import Record
 from bigmodel.data.own.texts import TOO_LONG
 
 NO_TEXT_SIGNS = _("It holds characters that are no text.")
+COMPOSED = frozenset(["answer", "system"])  # roles whose columns are put together to a conversation
 CONTROLS = {code: None for code in range(32) if chr(code) not in "\t\n\r\x0b\x0c"}
 
 
@@ -28,11 +30,11 @@ class Unfit(Exception):
 def rows(records: Iterator[Record], plan: Plan) -> Iterator[tuple[int, dict] | Broken]:
     """(number, {role: value, "split": name or ''}) of each record; Broken for those that will not do."""
     parts = [(role, column, READ[role]) for role, column in plan.roles.items()]
-    composed = any(role in plan.roles for role in ("answer", "system"))
+    composed = not COMPOSED.isdisjoint(plan.roles)
     split = plan.split
     for found in records:
         if type(found) is Broken:
-            yield found
+            yield replace(found, cells=cells(found.cells, plan.roles)) if found.cells else found
             continue
         number, record = found
         row: dict = {}
@@ -44,9 +46,29 @@ def rows(records: Iterator[Record], plan: Plan) -> Iterator[tuple[int, dict] | B
                 row = {"messages": _conversation(row)}
             row["split"] = _split(record.get(split)) if split else ""
         except Unfit as unfit:
-            yield Broken(number, shown(raw_of(record)), unfit.reason)
+            yield Broken(number, shown(raw_of(record)), unfit.reason, cells=cells(record, plan.roles))
             continue
         yield number, row
+
+
+def cells(record: Mapping, roles: Mapping[str, str]) -> dict[str, str]:
+    """What can be read of a record, by role, as text to begin with when it is mended."""
+    found = {}
+    for role, column in roles.items():
+        value = value_of(record, column)
+        try:
+            read = READ[role](value, role) if role != "image" else None
+        except Unfit:
+            read = value
+        if text := cell(read if isinstance(read, str) else value):
+            found[role] = text
+    return found
+
+
+def mended(cells: Mapping[str, object], roles: Iterable[str]) -> dict:
+    """The row {column: value} that cells by role make; Unfit where they will not do."""
+    row = {role: READ[role](cells.get(role, ""), role) for role in roles}
+    return row if COMPOSED.isdisjoint(row) else {"messages": _conversation(row)}
 
 
 def value_of(record: Mapping, column: str) -> object:

@@ -7,13 +7,14 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import orjson
 
 from bigmodel.core import limits
 from bigmodel.core.words import _
-from bigmodel.data.own.broken import Broken, shown
+from bigmodel.data.own.broken import RAW, Broken, cell, shown
 from bigmodel.data.own.lines import NOT_TEXT, WIDE, lines, text_of
 
 NO_DELIMITER = "\x1f"  # for a table of one column: no file has it
@@ -75,7 +76,7 @@ class _Feed:
         self.pending.extendleft(reversed(rest))
         if text is None:
             reason, lost = (self.lost.reason, self.lost) if self.lost and self.lost.row == number else (NOT_TEXT, None)
-            return lost or Broken(number, shown(raw), reason)
+            return lost or Broken(number, shown(raw.rstrip(b"\r\n"), self.encoding), reason)
         if rest:
             self.most = min(self.most, LOOK_AHEAD)  # or a file full of such quotes would be read again and again
         return Broken(number, shown(text.rstrip("\r\n")), reason)
@@ -88,6 +89,7 @@ def table(file: BinaryIO, encoding: str, delimiter: str, header: bool) -> Iterat
     parts = {"delimiter": delimiter or NO_DELIMITER, "strict": True}
     reader = csv.reader(feed, **parts)
     names: list[str] = []
+    before: list[str] = []
     while True:
         feed.begin()
         try:
@@ -96,7 +98,10 @@ def table(file: BinaryIO, encoding: str, delimiter: str, header: bool) -> Iterat
             return
         except (csv.Error, _Endless, _NoText) as error:
             stray = isinstance(error, csv.Error) and "expected after" in str(error)
-            yield feed.give_up(STRAY if stray else UNCLOSED)
+            lost = feed.give_up(STRAY if stray else UNCLOSED)
+            yield replace(
+                lost, cells=_cells(names, _fields(lost.raw, parts["delimiter"], len(names)), before, delimiter)
+            )
             reader = csv.reader(feed, **parts)
             continue
         if not fields or (len(fields) > 1 and not any(fields)):
@@ -111,9 +116,29 @@ def table(file: BinaryIO, encoding: str, delimiter: str, header: bool) -> Iterat
                 fields = fields[: len(names)]
             else:
                 reason = _("It has {count} fields where {wanted} are expected.", count=len(fields), wanted=len(names))
-                yield Broken(number, shown("".join(text for _n, _raw, text in feed.taken).rstrip("\r\n")), reason)
+                raw = shown("".join(text for _n, _raw, text in feed.taken).rstrip("\r\n"))
+                yield Broken(number, raw, reason, cells=_cells(names, fields, before, delimiter))
                 continue
+        before = fields
         yield number, dict(zip(names, fields, strict=True))
+
+
+def _fields(line: str, delimiter: str, count: int) -> list[str]:
+    """What may have been meant by a line whose quotes are not in order; nothing of one that was cut."""
+    if len(line) >= RAW:
+        return []
+    plain = [field.strip('"') for field in line.split(delimiter)]
+    return plain if len(plain) == count else next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _cells(names: list[str], fields: list[str], before: list[str], delimiter: str) -> dict[str, str]:
+    """Fields by column. Where there are too many, most likely the text among them holds delimiters and no quotes: the
+    column that was the longest in the record before."""
+    more = len(fields) - len(names)
+    if more > 0 and names:
+        place = max(range(len(before)), key=lambda one: len(before[one])) if before else 0
+        fields = [*fields[:place], delimiter.join(fields[place : place + more + 1]), *fields[place + more + 1 :]]
+    return {name: cell(field) for name, field in zip(names, fields, strict=False)}
 
 
 def named(fields: list[str]) -> list[str]:
@@ -144,12 +169,12 @@ def json_lines(file: BinaryIO, encoding: str) -> Iterator[Record]:
         except ValueError as error:  # orjson's and Unicode's are ValueErrors
             if not line.strip(b" \t\r\n\x0c"):
                 continue
-            yield Broken(number, shown(line.rstrip(b"\r\n")), _reason(line, encoding, error))
+            yield Broken(number, shown(line.rstrip(b"\r\n"), encoding), _reason(line, encoding, error))
             continue
         if type(record) is dict:
             yield number, record
         else:
-            yield Broken(number, shown(line.rstrip(b"\r\n")), NO_OBJECT)
+            yield Broken(number, shown(line.rstrip(b"\r\n"), encoding), NO_OBJECT)
 
 
 def _reason(line: bytes, encoding: str, error: ValueError):

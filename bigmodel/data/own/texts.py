@@ -11,7 +11,7 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.data.own import archive, folders
-from bigmodel.data.own.broken import Broken, shown
+from bigmodel.data.own.broken import Broken, cell, shown
 from bigmodel.data.own.lines import NOT_TEXT, check_growth, lines, text_of
 from bigmodel.data.own.tables import Record
 
@@ -31,7 +31,7 @@ def text(file: BinaryIO, encoding: str, unit: str) -> Iterator[Record]:
     for found in lines(file, encoding):
         line = None if type(found) is Broken else text_of(found[1], encoding)
         if line is None:
-            yield found if type(found) is Broken else Broken(found[0], shown(found[1]), NOT_TEXT)
+            yield found if type(found) is Broken else _not_text(*found, encoding)
             continue
         blank = not line.strip()
         ends = bool(HEADING.match(line)) if unit == "sections" else blank
@@ -56,9 +56,14 @@ def _lines(file: BinaryIO, encoding: str) -> Iterator[Record]:
             continue
         line = text_of(found[1], encoding)
         if line is None:
-            yield Broken(found[0], shown(found[1].rstrip(b"\r\n")), NOT_TEXT)
+            yield _not_text(*found, encoding)
         elif line.strip():
             yield found[0], {"text": line.rstrip()}
+
+
+def _not_text(number: int, line: bytes, encoding: str) -> Broken:
+    raw = shown(line.rstrip(b"\r\n"), encoding)
+    return Broken(number, raw, NOT_TEXT, cells={"text": cell(raw)})
 
 
 def _whole(begun: int, parts: list[str]) -> Record:

@@ -5,7 +5,8 @@ A step is JSON, so that it can be kept, shown and applied again:
     {"drop": [row, ...]}                        rows left out
     {"edit": {row: {column: value}}}            cells with another content
     {"split": {row: "train" | ...}}             rows moved to another part
-    {"mend": {row: {column: value, ...}}}       rows that had been set aside, taken in with these values
+    {"mend": {row: {column: value, ...}}}       rows that had been set aside, taken in with these values: those of the
+                                                data's columns, or of the roles that the file's columns play
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.own import rows as reading
-from bigmodel.data.own.plan import KINDS, Plan, columns
+from bigmodel.data.own.plan import FURTHER, KINDS, Plan, columns
 from bigmodel.data.own.shelf import FORMAT, HASH, Shelf, Version, slug_of, write_json
 from bigmodel.data.own.writing import LEVEL, NAMES, count_splits, lines_of, natural, sha256
 
@@ -178,22 +179,38 @@ def _merged(steps: Sequence[Mapping], version: Version, columns: Mapping) -> tup
             splits |= {int(row): split for row, split in what.items()}
         else:
             for row, cells in what.items():
-                known = _values(cells, columns, whole=kind == "mend")
                 if kind == "edit":
-                    edits.setdefault(int(row), {}).update(known)
+                    edits.setdefault(int(row), {}).update(_values(cells, columns))
                 else:
-                    mends[int(row)] = known | {"split": "train"}
+                    mends[int(row)] = _mended(row, cells, version) | {"split": "train"}
     _refuse_not_aside(set(mends), version)
     return dropped, edits, splits, mends
 
 
-def _values(cells: Mapping, columns: Mapping, whole: bool) -> dict:
+def _mended(row: str, cells: Mapping, version: Version) -> dict:
+    """The row that cells make which a person has given for one that was set aside, checked as when the file was read."""
+    columns, roles = version.manifest["columns"], version.manifest["plan"]["roles"]
+    names = roles if set(cells) <= set(roles) else columns
+    needed = set(names) - {further for role in roles for further in FURTHER.get(role, ())}
+    _refuse_other_columns(set(cells) - set(names) | needed - set(cells), names)
+    if names is columns or "image" in names:
+        return _values(cells, columns)
+    try:
+        return reading.mended(cells, roles)
+    except reading.Unfit as unfit:
+        what = _("The row {row} cannot be taken in.", row=row)
+        raise Refusal(what, unfit.reason, _("Give another value, or leave the row set aside."), "steps") from None
+
+
+def _refuse_other_columns(wrong: set[str], names: Iterable[str]) -> None:
+    if wrong:
+        what = _("These are not the columns of the data: {names}.", names=", ".join(sorted(wrong))[:200])
+        raise Refusal(what, do=_("Give: {options}.", options=", ".join(names)), field="steps")
+
+
+def _values(cells: Mapping, columns: Mapping) -> dict:
     """Cells by column, in their proper types; Refusal for a column that is not there or a value that will not do."""
-    unknown = set(cells) - set(columns)
-    missing = set(columns) - set(cells) if whole else set()
-    if unknown or missing:
-        what = _("These are not the columns of the data: {names}.", names=", ".join(sorted(unknown | missing))[:200])
-        raise Refusal(what, do=_("Give: {options}.", options=", ".join(columns)), field="steps")
+    _refuse_other_columns(set(cells) - set(columns), columns)
     values = {}
     for column, value in cells.items():
         if KINDS[column] == "image":
@@ -218,7 +235,9 @@ def _refuse_strangers(rows: set[int], file) -> None:
 
 
 def _refuse_not_aside(rows: set[int], version: Version) -> None:
-    left = rows - {one["row"] for one in aside(version)} if rows else set()
+    left = set(rows)
+    for one in aside(version) if rows else ():
+        left -= _rows_of(one, left)
     if left:
         numbers = ", ".join(str(row) for row in sorted(left)[:10])
         what = _("The row {rows} has not been set aside.", rows=numbers)
@@ -276,19 +295,40 @@ def _stored(cells: Mapping, label: str, place: Mapping) -> dict:
 
 
 # -- what was set aside ------------------------------------------------------------------------------------
-def aside(version: Version) -> Iterator[dict]:
-    """{"row", "count", "raw", "reason"} of each part of the file that is not among the rows."""
-    yield from lines_of(version.folder / "aside.jsonl")
+def aside(version: Version, start: int = 0) -> Iterator[dict]:
+    """{"row", "count", "raw", "reason", "cells"} of each part of the file that is not among the rows. cells: what could
+    be read of it, by role; versions of old have none."""
+    for one in lines_of(version.folder / "aside.jsonl", start):
+        yield {"cells": {}} | one
 
 
 def _write_aside(version: Version, without: set[int], path: Path) -> int:
-    count = 0
+    """All but the rows that were taken in; how many rows that are."""
+    count, left = 0, set(without)
     with path.open("w", encoding="utf-8") as file:
         for one in aside(version):
-            if one["row"] not in without:
-                count += one["count"]
-                file.write(json.dumps(one, ensure_ascii=False) + "\n")
+            taken = _rows_of(one, left)
+            left -= taken
+            for part in _parts(one, sorted(taken)):
+                count += part["count"]
+                file.write(json.dumps(part, ensure_ascii=False) + "\n")
     return count
+
+
+def _rows_of(one: Mapping, rows: set[int]) -> set[int]:
+    """Those of `rows` for which an entry stands."""
+    if one["count"] == 1:
+        return {one["row"]} & rows
+    return {row for row in rows if one["row"] <= row < one["row"] + one["count"]}
+
+
+def _parts(one: Mapping, without: Sequence[int]) -> Iterator[dict]:
+    """What is left of an entry: where it stands for several rows, those before, between and behind the ones taken out."""
+    begin, end = one["row"], one["row"] + one["count"]
+    for row in (*without, end):
+        if begin < row:
+            yield {**one, "row": begin, "count": row - begin}
+        begin = row + 1
 
 
 # -- of what ships ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import zlib
@@ -177,7 +178,13 @@ def _batch(lists: Mapping[str, list], form: pyarrow.Schema, cut: pyarrow.Array) 
 
 
 def told(one: Broken) -> dict:
-    return {"row": one.row, "count": one.count, "raw": one.raw, "reason": one.reason.to_json()}
+    return {
+        "row": one.row,
+        "count": one.count,
+        "raw": one.raw,
+        "reason": one.reason.to_json(),
+        "cells": dict(one.cells),
+    }
 
 
 class _Cut:
@@ -330,8 +337,8 @@ def sha256(path: Path, done: list[int] | None = None) -> str:
     return digest.hexdigest()
 
 
-def lines_of(path: Path) -> Iterator[dict]:
-    """The set-aside rows of a version, or the like: one JSON object a line."""
+def lines_of(path: Path, start: int = 0) -> Iterator[dict]:
+    """The set-aside rows of a version, or the like: one JSON object a line. Those before `start` are not even read."""
     with path.open("r", encoding="utf-8") as file:
-        for line in file:
+        for line in itertools.islice(file, start, None):
             yield json.loads(line)
