@@ -31,10 +31,11 @@ from bigmodel.data.lint.finding import Finding, together
 from bigmodel.data.lint.lint import Lint
 from bigmodel.data.lint.lint import checks as lint_checks
 from bigmodel.data.look import CHARACTERS, Page, Wanted
-from bigmodel.data.own import imports, mending, shelf, versions
+from bigmodel.data.own import imports, mending, originals, shelf, versions
 from bigmodel.data.own import plan as plans
 from bigmodel.data.own.changes import Change, Changes
 from bigmodel.data.own.imports import Imports, Incoming, Job, Parcel
+from bigmodel.data.own.originals import Original
 from bigmodel.data.own.plan import Found, Plan
 from bigmodel.data.own.shelf import OwnDataset, Version, title_of
 from bigmodel.data.seen import Seen
@@ -495,6 +496,15 @@ class Studio:
         """The hash of the version that a data set's name means."""
         return self.imports.shelf.about(slug).get("newest", "")
 
+    def original(self, dataset: str) -> Original | None:
+        """Where the file lies that a data set was made of, and how it was kept; None for what ships."""
+        own = self.imports.shelf
+        return originals.find(own.folder / own.version(dataset).slug)
+
+    def check_original(self, dataset: str) -> bool:
+        """Whether it is what it was when it was read."""
+        return self.imports.check_original(self.imports.shelf.version(dataset).slug)
+
     def set_aside(self, dataset: str, start: int = 0, count: int = 50) -> list[dict]:
         """{"row", "count", "raw", "reason", "cells"} of what could not be taken in."""
         return list(islice(versions.aside(self.imports.shelf.version(dataset), start), count))
@@ -731,6 +741,7 @@ __all__ = [
     "imports",
     "lint_checks",
     "mending",
+    "originals",
     "plans",
     "title_of",
     "together",

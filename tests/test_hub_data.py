@@ -1,5 +1,7 @@
 """Data sets of the Hub, from a local server that speaks its routes."""
 
+import hashlib
+
 import pyarrow.parquet
 import pytest
 from data_hub import COMMIT, hub
@@ -70,6 +72,9 @@ def test_a_data_set_of_the_hub_is_pinned_looked_into_and_taken_in(studio):
     dataset = catalog.dataset(job.name)
     assert dataset.version.manifest["rows"] == {"train": 45, "validation": 5, "test": 20}
     assert dataset.version.manifest["source"]["revision"] == COMMIT and dataset.facts.licence == "cc0-1.0"
+    original = studio.original(dataset.name)
+    assert hashlib.sha256(original.place.read_bytes()).hexdigest() == original.sha256
+    assert original.sha256 == dataset.version.manifest["source"]["content"] and studio.check_original(dataset.name)
     assert all(COMMIT in path for _verb, path in studio.asked if "parquet" in path)
 
 

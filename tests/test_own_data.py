@@ -1,8 +1,11 @@
 """Data that people bring: recognised by content, read in a process of its own, kept in versions, learnt from."""
 
+import errno
 import gzip
 import json
+import os
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pyarrow.parquet
 import pytest
 from conftest import wait_for
 
-from bigmodel.core import catalog
+from bigmodel.core import catalog, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, say
@@ -20,7 +23,7 @@ from bigmodel.data.own.reader import read
 from bigmodel.data.own.recognise import encoding_of, has_header
 from bigmodel.data.own.shelf import slug_of, title_of
 from bigmodel.data.own.writing import lines_of
-from bigmodel.studio import Studio, imports
+from bigmodel.studio import Studio, imports, originals
 from bigmodel.torture import bad_files
 
 EXPECTED = Path(__file__).with_name("bad_files.json")
@@ -316,6 +319,72 @@ def test_the_original_is_kept_as_it_came(studio):
     dataset = bring(studio, "r.csv", data)
     (kept,) = (dataset.version.folder.parents[1] / "original").glob("file*")
     assert kept.read_bytes() == data
+
+
+def by_path(studio, path, wait=True, **stated):
+    """The same of a file or folder that stays where it is."""
+    parcel = studio.place(str(path), trusted=True)
+    job = studio.begin_import(parcel.id, studio.look_into(parcel.id).plan, wait=wait, **stated)
+    if job.refusal:
+        raise job.refusal
+    return catalog.dataset(job.name) if wait else job
+
+
+def no_links(*_names):
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+
+def test_the_original_of_a_path_is_a_second_name_for_the_same_bytes(studio, tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_bytes(reviews(60, bad=1))
+    dataset = by_path(studio, path)
+    original = studio.original(dataset.name)
+    assert original.how == originals.LINKED and os.path.samefile(original.place, path)
+    path.unlink()
+    assert original.place.read_bytes() == reviews(60, bad=1) and studio.check_original(dataset.name)
+    with original.place.open("ab") as file:
+        file.write(b"more\n")
+    assert not studio.check_original(dataset.name)
+
+
+def test_the_original_of_a_path_is_copied_where_it_cannot_be_linked(studio, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", no_links)
+    (tmp_path / "r.csv").write_bytes(reviews())
+    dataset = by_path(studio, tmp_path / "r.csv")
+    original = studio.original(dataset.name)
+    assert original.how == originals.COPIED and original.place.read_bytes() == reviews()
+    (tmp_path / "r.csv").write_bytes(b"something else")
+    assert studio.check_original(dataset.name)
+
+
+def test_an_original_that_is_too_large_to_be_copied_is_said_to_stay_where_it_is(studio, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(limits, "ORIGINAL_BYTES", 100)
+    (tmp_path / "r.csv").write_bytes(reviews())
+    original = studio.original(by_path(studio, tmp_path / "r.csv").name)
+    assert original.how == originals.LEFT and original.place == tmp_path / "r.csv" and "not copied" in str(original.why)
+
+
+def test_the_original_of_a_folder_is_every_file_of_it(studio, tmp_path):
+    for number in range(20):
+        file = tmp_path / "pets" / ("cats" if number % 2 else "dogs") / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bad_files.picture(number))
+    dataset = by_path(studio, tmp_path / "pets")
+    shutil.rmtree(tmp_path / "pets")
+    assert len(list(studio.original(dataset.name).place.glob("*/*.png"))) == 20 and studio.check_original(dataset.name)
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_refused(studio, tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_bytes(reviews(300_000))
+    job = by_path(studio, path, wait=False)
+    wait_for(lambda: job.progress.get("rows"))
+    with path.open("ab") as file:
+        file.write(b"one more,good\n")
+    wait_for(lambda: job.state != imports.RUNNING)
+    assert job.state == imports.FAILED and "was changed while it was being read" in str(job.refusal)
+    assert not studio.own_datasets()
 
 
 def test_a_quote_that_is_never_closed_costs_one_row(studio):

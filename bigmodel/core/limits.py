@@ -12,6 +12,7 @@ LOG_TAIL_BYTES = 64 * 2**10  # of a run's log shown on a page
 CURVE_POINTS = 1_000  # drawn for each line; more cannot be seen on a screen
 TABLE_ROWS = 50  # rows of a data set shown at a time
 IMPORT_BYTES = 4 * 2**30  # a file sent by a browser; larger ones are named by their path
+ORIGINAL_BYTES = 4 * 2**30  # of a file named by its path: copied where it cannot be linked; larger ones are left there
 TABLE_BYTES = 64 * 2**20  # of rows that were set aside, in one table to be mended: it is made in memory
 PASTED_CHARACTERS = 1_000_000
 LINE_BYTES = 16 * 2**20  # a line of a text file, a record of a table

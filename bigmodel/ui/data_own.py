@@ -11,7 +11,7 @@ import streamlit as st
 from bigmodel.core import limits
 from bigmodel.core.contracts import Dataset
 from bigmodel.core.words import Words
-from bigmodel.studio import OwnDataset, mending, plans
+from bigmodel.studio import OwnDataset, mending, originals, plans
 from bigmodel.ui import amounts, places
 from bigmodel.ui.data_change import change, step
 from bigmodel.ui.language import _, current, plain, say
@@ -43,9 +43,9 @@ def set_aside(dataset: Dataset) -> None:
         return
     st.header(_("Rows that were set aside"))
     first = studio().data_versions(dataset.version.slug)[-1].manifest  # as it was read, before any step
-    said = _("{count} of {rows} rows could not be taken in. The file itself is kept as it came.",
-             count=amounts.count(count), rows=amounts.count(first["aside"] + sum(first["rows"].values())))  # fmt: skip
-    st.caption(said)
+    said = _("{count} of {rows} rows could not be taken in.", count=amounts.count(count),
+             rows=amounts.count(first["aside"] + sum(first["rows"].values())))  # fmt: skip
+    st.caption(plain(f"{said} {_kept(dataset)}"))
     key = f"own.{dataset.name}.aside"
     page = st.session_state.get(f"{key}.page", 0)
     size, roles = limits.TABLE_ROWS, mending.roles_of(dataset.version)
@@ -183,17 +183,50 @@ def _versions(dataset: OwnDataset) -> None:
     newest = studio().newest_version(dataset.version.slug)
     with st.expander(_("Versions and origin"), icon=":material/history:"):
         source = manifest["source"]
+        hash = source.get("content") or source["sha256"]  # the second is, of a data set of the Hub, that of its commit
         facts = {
             _("File"): source["name"],
-            _("Hash of the file (SHA-256)"): " ".join(textwrap.wrap(source["sha256"], 16)),  # so that it can be broken
+            **({_("Commit"): source["revision"]} if "revision" in source else {}),
+            _("Hash of the file (SHA-256)"): " ".join(textwrap.wrap(hash, 16)),  # so that it can be broken
+            _("Original"): _kept(dataset),
             _("Read as"): say(plans.FORMATS[manifest["plan"]["format"]]),
             _("Columns"): ", ".join(
                 f"{say(plans.ROLES[role])}: {one['from']}" for role, one in manifest["columns"].items()
             ),
         }
-        st.table({title: plain(value) for title, value in facts.items()}, border="horizontal")
+        st.table({title: plain(value) for title, value in facts.items() if value}, border="horizontal")
+        _check(dataset)
         for version in versions:
             _version(version, current=version.name == dataset.name, newest=version.hash == newest)
+
+
+def _kept(dataset: OwnDataset) -> str:
+    """What has become of the file that it was made of; '' where there never was one."""
+    found = studio().original(dataset.name)
+    if found is None:
+        return ""
+    if found.how == originals.LEFT and found.place is not None:
+        return _("The file was not kept, and stays at {path}. {why}", path=str(found.place), why=say(found.why or ""))
+    return {
+        originals.MOVED: _("The file is kept as it came."),
+        originals.COPIED: _("A copy of the file is kept as it came."),
+        originals.LINKED: _("The file is kept under a second name, as a hard link: what a program writes into the file "
+                            "later, it writes into both."),
+        originals.LEFT: _("The file was not kept."),
+    }[found.how]  # fmt: skip
+
+
+def _check(dataset: OwnDataset) -> None:
+    found = studio().original(dataset.name)
+    if found is None or found.place is None:
+        return
+    if st.button(_("Check the original"), icon=":material/fact_check:", key=f"own.check.{dataset.name}"):
+        with refusals(), st.spinner(_("Computing the file's hash")):
+            if studio().check_original(dataset.name):
+                st.success(_("It is what it was when it was read."), icon=":material/check:")
+            else:
+                st.warning(_("It has been changed since it was read. The rows here are those from before."),
+                           icon=":material/warning:")  # fmt: skip
 
 
 def _version(version, current: bool, newest: bool) -> None:

@@ -123,6 +123,7 @@ def count(request: dict, tell: Callable) -> dict:
 
 def hashed(request: dict, tell: Callable) -> dict:
     """SHA-256 and size of a file or of all files of a folder."""
+    from bigmodel.data.own.originals import files_in
     from bigmodel.data.own.writing import sha256
 
     path, done = Path(request["path"]), [0]
@@ -131,10 +132,8 @@ def hashed(request: dict, tell: Callable) -> dict:
         import hashlib
 
         digest = hashlib.sha256()
-        here = path.resolve()
-        for one in sorted((one for one in path.rglob("*") if one.is_file()), key=lambda one: one.as_posix()):
-            if one.resolve().is_relative_to(here):
-                digest.update(f"{one.relative_to(path).as_posix()}\0{sha256(one, done)}\n".encode())
+        for one in files_in(path):
+            digest.update(f"{one.relative_to(path).as_posix()}\0{sha256(one, done)}\n".encode())
         found = digest.hexdigest()
     else:
         found = sha256(path, done)

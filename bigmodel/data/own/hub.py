@@ -18,6 +18,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.own import looking
 from bigmodel.data.own.plan import part_in
+from bigmodel.data.own.writing import sha256
 
 NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 PREVIEW = 200  # rows that are looked at
@@ -149,7 +150,8 @@ def preview(request: Mapping, tell: Callable) -> dict:
 
 
 def fetch(request: Mapping, tell: Callable) -> dict:
-    """The wanted rows as `file`, a Parquet file with a column that names the split; its size and the source's hash."""
+    """The wanted rows as `file`, a Parquet file with a column that names the split. sha256: of the source, which is the
+    same whichever version of a library has written the file; content: of the file."""
     wanted, target = request["about"], Path(request["folder"]) / "file"
     counted = wanted["configs"][wanted["config"]]
     sizes = [min(counted[split], wanted["most"]) for split in wanted["splits"]]
@@ -173,7 +175,8 @@ def fetch(request: Mapping, tell: Callable) -> dict:
     for part in parts:
         part.unlink()
     same = json.dumps([wanted[name] for name in ("id", "revision", "config", "splits", "most")])
-    return {"sha256": hashlib.sha256(same.encode()).hexdigest(), "bytes": target.stat().st_size}
+    source = hashlib.sha256(same.encode()).hexdigest()
+    return {"sha256": source, "bytes": target.stat().st_size, "content": sha256(target)}
 
 
 def _join(parts: Sequence[Path], target: Path, name: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.data.own import versions
+from bigmodel.data.own import originals, versions
 from bigmodel.data.own.plan import Found, Plan
 from bigmodel.data.own.reader import LOOK_SECONDS, Cancelled, read
 from bigmodel.data.own.shelf import Shelf, no_title, slug_of, title_of, write_json
@@ -204,6 +204,14 @@ class Imports:
                    "dataset": dataset}  # fmt: skip
         return read(request, log=self.log)
 
+    def check_original(self, slug: str) -> bool:
+        """Whether the file that a data set was made of is what it was; reads all of it."""
+        found = originals.find(self.shelf.folder / slug)
+        if found is None or found.place is None or not found.place.exists():
+            what = _("The original is not there any more: {path}.", path=str(found.place if found else None))
+            raise Refusal(what, do=_("The rows that were taken in are not touched by that. Keep a copy of your own."))
+        return read({"do": "hash", "path": str(found.place)}, log=self.log)["sha256"] == found.sha256
+
     # -- taken in ------------------------------------------------------------------------------------
     def begin(self, id: str, plan: Plan | Mapping, title: str = "", licence: str = "", wait: bool = False) -> Job:
         """Start to read a file into a data set. The same parcel twice at one time is one job."""
@@ -256,6 +264,7 @@ class Imports:
 
     def _import(self, job: Job, plan: Plan, licence: str, staging: Path) -> str:
         parcel = job.parcel
+        before = originals.signature(parcel.path) if parcel.kind == "path" else None
 
         def tell(progress: dict) -> None:
             job.progress = progress
@@ -265,7 +274,7 @@ class Imports:
             job.phase = _("Fetching")
             request = {"do": "hub", "what": "fetch", "about": dict(parcel.about), "folder": str(parcel.path.parent)}
             fetched = read(request, tell, job.stop, log=self.log)
-            source = {"sha256": fetched["sha256"], "bytes": fetched["bytes"], "revision": parcel.about["revision"]}
+            source = {**fetched, "revision": parcel.about["revision"]}
             plan = Plan.check(plan.to_json() | {"format": "parquet"})
             job.progress, job.total, job.begun = {}, fetched["bytes"], time.monotonic()
         elif parcel.sha256:
@@ -279,11 +288,31 @@ class Imports:
         if same:
             return same
         job.phase = _("Reading")
-        request = {"do": "import", "path": str(parcel.path), "plan": plan.to_json(), "folder": str(staging)}
+        rows = staging / "rows"
+        rows.mkdir()
+        request = {"do": "import", "path": str(parcel.path), "plan": plan.to_json(), "folder": str(rows)}
         written = read(request, tell, job.stop, log=self.log)
+        kept = self._keep(job, staging, source, before, tell) if parcel.kind == "path" else {}
         if job.stop.is_set():
             raise Cancelled
-        return self._shelve(job, plan, licence, staging, source, written)
+        return self._shelve(job, plan, licence, staging, source, written, kept)
+
+    def _keep(
+        self, job: Job, staging: Path, source: Mapping, before: tuple | None, tell: Callable[[dict], None]
+    ) -> dict:
+        """The original of what lies somewhere on this machine, as `original` in `staging`: the very bytes that were read."""
+        parcel, folder = job.parcel, staging / originals.FOLDER
+        folder.mkdir()
+        name = f"file{_ending(parcel.name)}" if parcel.path.is_file() else "files"
+        job.phase, job.progress, job.begun = _("Keeping the original"), {}, time.monotonic()
+        kept = originals.keep(parcel.path, folder, name, lambda done: tell({"done": done}), job.stop)
+        copied = kept["how"] == originals.COPIED
+        request = {"do": "hash", "path": str(folder / name)}
+        right = not copied or read(request, tell, job.stop, log=self.log)["sha256"] == source["sha256"]
+        if not right or originals.signature(parcel.path) != before:
+            what = _("{name} was changed while it was being read.", name=parcel.name)
+            raise Refusal(what, do=_("Bring it again when nothing writes to it any more."))
+        return kept
 
     def _same(self, source: Mapping, plan: Plan) -> str:
         """The version that is there already, when the same file is brought to be read the same way."""
@@ -294,27 +323,30 @@ class Imports:
                     return versions.use(self.shelf, version.name)
         return ""
 
-    def _shelve(self, job: Job, plan: Plan, licence: str, staging: Path, source: Mapping, written: Mapping) -> str:
+    def _shelve(self, job: Job, plan: Plan, licence: str, staging: Path, source: Mapping, written: Mapping,
+                kept: dict) -> str:  # fmt: skip
         parcel = job.parcel
         with self.lock:
             slug = self.shelf.new_slug(job.title if slug_of(job.title) != "data" else parcel.name)
             place = self.shelf.folder / slug
-            (place / "original").mkdir(parents=True)
-        if parcel.kind in ("path", "hub"):
-            about = {"path": str(parcel.path) if parcel.kind == "path" else "", **parcel.about}
+            place.mkdir(parents=True)
+        original = place / originals.FOLDER
+        if kept:
+            os.rename(staging / originals.FOLDER, original)
         else:
-            kept = place / "original" / f"file{_ending(parcel.name)}"
-            os.rename(parcel.path, kept)
+            original.mkdir()
+            file = original / f"file{'.parquet' if parcel.kind == 'hub' else _ending(parcel.name)}"
+            os.rename(parcel.path, file)
             if os.name != "nt":  # Windows could not delete it any more
-                kept.chmod(0o444)
-            about = {"file": kept.name}
-        write_json(place / "original" / "source.json", {**source, **about})
+                file.chmod(0o444)
+            kept = {"how": originals.MOVED, "file": file.name, **parcel.about}
+        write_json(original / originals.ABOUT, {**source, **kept})
         languages = written.get("languages", [])
         self.shelf.write_about(
             slug, title=job.title, licence=licence or parcel.about.get("licence", ""), created=time.time(),
             languages=languages, citation=parcel.about.get("citation", ""),
         )  # fmt: skip
-        version = versions.add(self.shelf, slug, staging, source, plan.to_json(), [], written)
+        version = versions.add(self.shelf, slug, staging / "rows", source, plan.to_json(), [], written)
         self.forget(parcel.id)
         return version.name
 
