@@ -109,6 +109,18 @@ def test_a_remedy_leads_to_a_version_that_says_what_it_was_made_of(desk):
     assert fewer and any(f"{fewer} rows fewer" in text.replace("\\", "") for text in said(app))
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_title_and_licence_are_put_right_on_the_page(desk, language):
+    parcel = desk.imports.receive("r.csv", [reviews(40, bad=1)])
+    job = desk.begin_import(parcel.id, desk.look_into(parcel.id).plan, wait=True)
+    app = visit("data", language, dataset=job.name)
+    licence = next(one for one in app.text_input if one.label in ("Licence", "许可证"))
+    licence.set_value("CC-BY-4.0")
+    next(one for one in app.button if one.proto.form_id.startswith("own.")).click().run()
+    wait_for(lambda: desk.change_of(job.name).name)
+    assert catalog.dataset(desk.change_of(job.name).name).facts.licence == "CC-BY-4.0"
+
+
 def test_a_parcel_that_is_gone_is_said(desk):
     app = visit("data", parcel="0" * 16)
     assert not app.exception and len(app.error) == 1

@@ -396,7 +396,7 @@ def test_a_quote_that_is_never_closed_costs_one_row(studio):
 # -- versions ----------------------------------------------------------------------------------------------
 def test_the_same_steps_on_the_same_source_have_the_same_hash(studio, tmp_path):
     other = Studio(tmp_path / "other")
-    steps = [{"drop": [3]}, {"edit": {4: {"label": "so so"}}}]
+    steps = [{"drop": [3]}, {"edit": {4: {"label": "so so"}}}, {"about": {"licence": "CC0-1.0"}}]
     names = []
     for one in (studio, other):
         parcel = one.imports.receive(f"{len(names)}.csv", [reviews()])
@@ -431,7 +431,18 @@ def test_equal_rows_never_stand_in_two_parts(studio):
 
 
 @pytest.mark.parametrize(
-    "step", [{"drop": ["x"]}, {"move": [1]}, {"drop": [10_000]}, {"edit": {"2": {"other": "x"}}}, "drop"]
+    "step",
+    [
+        {"drop": ["x"]},
+        {"move": [1]},
+        {"drop": [10_000]},
+        {"edit": {"2": {"other": "x"}}},
+        "drop",
+        {"about": {}},
+        {"about": {"title": " "}},
+        {"about": {"licence": "x" * 101}},
+        {"about": {"author": "x"}},
+    ],
 )
 def test_a_step_that_is_none_is_refused(studio, step):
     dataset = bring(studio, "r.csv", reviews())
@@ -443,6 +454,43 @@ def test_a_step_that_is_none_is_refused(studio, step):
 def test_the_same_file_twice_is_one_data_set(studio):
     names = {bring(studio, "r.csv", reviews()).name for _ in range(2)}
     assert len(names) == 1 and len(studio.own_datasets()) == 1
+
+
+def test_title_and_licence_are_those_of_the_version(studio):
+    parcel = studio.imports.receive("r.csv", [reviews(60, bad=2)])
+    plan = studio.look_into(parcel.id).plan
+    old = catalog.dataset(studio.begin_import(parcel.id, plan, "Reviews", "MIT", wait=True).name)
+    assert old.version.manifest["about"]["licence"] == "MIT"
+    new = catalog.dataset(studio.derive(old.name, [{"about": {"licence": "CC-BY-4.0"}}]))
+    assert (new.title, new.facts.licence) == ("Reviews", "CC-BY-4.0")
+    assert catalog.dataset(old.name).facts.licence == "MIT"
+    assert new.name != old.name and new.fingerprint() == old.fingerprint()
+    assert studio.set_aside(new.name) == studio.set_aside(old.name)
+    third = catalog.dataset(studio.derive(new.name, [{"drop": [2]}, {"about": {"title": "Fewer reviews"}}]))
+    assert (third.title, third.facts.licence) == ("Fewer reviews", "CC-BY-4.0")
+
+
+def test_the_same_file_with_another_licence_is_the_same_rows_with_that_licence(studio):
+    names = []
+    for title, licence in (("", "MIT"), ("", "CC0-1.0"), ("", ""), ("Mine", "")):
+        parcel = studio.imports.receive("r.csv", [reviews()])
+        plan = studio.look_into(parcel.id).plan
+        names.append(studio.begin_import(parcel.id, plan, title, licence, wait=True).name)
+    found = [(catalog.dataset(name).title, catalog.dataset(name).facts.licence) for name in names]
+    assert found == [("r", "MIT"), ("r", "CC0-1.0"), ("r", "CC0-1.0"), ("Mine", "CC0-1.0")]
+    assert len(studio.own_datasets()) == 1 and catalog.dataset(names[0].partition("@")[0]).name == names[-1]
+
+
+def test_what_was_brought_before_versions_said_their_licence_still_says_it(studio):
+    dataset = bring(studio, "r.csv", reviews())
+    manifest = dataset.version.folder / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_text(
+        json.dumps({name: value for name, value in dataset.version.manifest.items() if name != "about"})
+    )
+    studio.imports.shelf.write_about(dataset.version.slug, title="Of old", licence="MIT")
+    assert (catalog.dataset(dataset.name).title, catalog.dataset(dataset.name).facts.licence) == ("Of old", "MIT")
+    assert catalog.dataset(studio.derive(dataset.name, [{"drop": [3]}])).facts.licence == "MIT"
 
 
 def test_a_deleted_data_set_is_gone_and_its_runs_can_be_looked_at(studio):

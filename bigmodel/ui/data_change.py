@@ -82,6 +82,9 @@ def _difference(rows: int) -> str:
 def step(one: Mapping) -> str:
     """A step in words."""
     ((kind, what),) = one.items()
+    if kind == "about":
+        said, none = {"title": _("Title"), "licence": _("Licence")}, _("not stated")
+        return amounts.joined([f"{said[name]}: {value or none}" for name, value in what.items()])
     words = {
         "drop": _("{count} rows left out", count=amounts.count(len(what))),
         "edit": _("{count} rows changed", count=amounts.count(len(what))),

@@ -264,7 +264,7 @@ def _start(parcel: Parcel, plan: Plan, key: str) -> None:
     with st.container(border=True):
         title = st.text_input(_("Name"), title_of(parcel.name), max_chars=limits.TITLE_CHARACTERS, key=f"{key}.title")
         licence = st.text_input(
-            _("Licence"), parcel.about.get("licence", ""), max_chars=100, key=f"{key}.licence",
+            _("Licence"), parcel.about.get("licence", ""), max_chars=limits.LICENCE_CHARACTERS, key=f"{key}.licence",
             placeholder=_("not stated"), help=_("What others allow you to do with these data. Shown wherever they are used."),
         )  # fmt: skip
         if plan.split:

@@ -31,6 +31,7 @@ def own_parts(dataset: Dataset) -> None:
     """The sections of an own data set; nothing for one that ships."""
     if not isinstance(dataset, OwnDataset):
         return
+    _statement(dataset)
     _versions(dataset)
     _end(dataset)
 
@@ -243,6 +244,28 @@ def _version(version, current: bool, newest: bool) -> None:
         if not newest and st.button(_("Use this one"), key=f"own.use.{version.name}", icon=":material/undo:"):
             with refusals():
                 places.go("data", dataset=studio().use_version(version.name))
+
+
+# -- what is said of it ---------------------------------------------------------------------------------
+def _statement(dataset: OwnDataset) -> None:
+    """Title and licence, to be put right."""
+    now = {"title": say(dataset.title), "licence": dataset.stated.get("licence", "")}
+    with (
+        st.expander(_("Title and licence"), icon=":material/edit:"),
+        st.form(f"own.{dataset.name}.stated", border=False),
+    ):
+        title = st.text_input(_("Title"), now["title"], max_chars=limits.TITLE_CHARACTERS)
+        licence = st.text_input(
+            _("Licence"), now["licence"], max_chars=limits.LICENCE_CHARACTERS, placeholder=_("not stated"),
+            help=_("What others allow you to do with these data. Shown wherever they are used."),
+        )  # fmt: skip
+        st.caption(_("This makes a new version of the same rows. Older versions, and models that were trained on them, "
+                     "keep what was stated then."))  # fmt: skip
+        if st.form_submit_button(_("State it anew"), icon=":material/save:"):
+            asked = {"title": title, "licence": licence}
+            anew = {name: value for name, value in asked.items() if value.strip() != now[name]}
+            if anew:
+                change(dataset, [{"about": anew}])
 
 
 # -- the end -------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from bigmodel.core.words import Words, _
 from bigmodel.data.own import originals, versions
 from bigmodel.data.own.plan import Found, Plan
 from bigmodel.data.own.reader import LOOK_SECONDS, Cancelled, read
-from bigmodel.data.own.shelf import Shelf, no_title, slug_of, title_of, write_json
+from bigmodel.data.own.shelf import Shelf, Version, no_licence, no_title, slug_of, stated, title_of, write_json
 
 ROOTS = "BIGMODEL_DATA_ROOTS"
 INCOMING = "incoming"  # in the home folder: what has come, and what is being made of it
@@ -221,6 +221,9 @@ class Imports:
         wrong = no_title(title)
         if wrong is not None:
             raise Refusal(_("This title will not do."), do=wrong, field="title")
+        wrong = no_licence(licence)
+        if wrong is not None:
+            raise Refusal(_("This licence will not do."), do=wrong, field="licence")
         with self.lock:
             running = next((job for job in self.jobs.values() if job.parcel.id == id and job.state == RUNNING), None)
             if running is not None:
@@ -285,8 +288,8 @@ class Imports:
             job.progress, job.total, job.begun = {}, source["bytes"], time.monotonic()
         source |= {"kind": parcel.kind, "name": parcel.name, "url": parcel.about.get("url", "")}
         same = self._same(source, plan)
-        if same:
-            return same
+        if same is not None:
+            return self._stated(same, job, licence, staging)
         job.phase = _("Reading")
         rows = staging / "rows"
         rows.mkdir()
@@ -314,14 +317,30 @@ class Imports:
             raise Refusal(what, do=_("Bring it again when nothing writes to it any more."))
         return kept
 
-    def _same(self, source: Mapping, plan: Plan) -> str:
-        """The version that is there already, when the same file is brought to be read the same way."""
+    def _same(self, source: Mapping, plan: Plan) -> Version | None:
+        """The version that is there already when the same file is brought to be read the same way: the one in use where
+        it only states another title or licence, else the newest of these."""
         hash = versions.hash_of(source, plan.to_json(), [])
         for slug in self.shelf.slugs():
-            for version in self.shelf.versions(slug):
-                if version.manifest["hash"] == hash:
-                    return versions.use(self.shelf, version.name)
-        return ""
+            found = [version for version in self.shelf.versions(slug) if versions.as_read(version.manifest, hash)]
+            if found:
+                newest = self.shelf.about(slug).get("newest")
+                return next((version for version in found if version.hash == newest), found[0])
+        return None
+
+    def _stated(self, same: Version, job: Job, licence: str, staging: Path) -> str:
+        """What a person says anew of a file that is here takes effect; what was not touched says nothing."""
+        parcel, now = job.parcel, stated(same, self.shelf.about(same.slug))
+        said = {
+            "title": (job.title, title_of(parcel.name)),
+            "licence": (licence.strip(), parcel.about.get("licence", "")),
+        }
+        anew = {name: value for name, (value, default) in said.items() if value not in ("", default, now.get(name))}
+        if not anew:
+            return versions.use(self.shelf, same.name)
+        request = {"do": "derive", "home": str(self.home), "name": same.name, "steps": [{"about": anew}],
+                   "folder": str(staging)}  # fmt: skip
+        return read(request, cancelled=job.stop, log=self.log)["name"]
 
     def _shelve(self, job: Job, plan: Plan, licence: str, staging: Path, source: Mapping, written: Mapping,
                 kept: dict) -> str:  # fmt: skip
@@ -341,12 +360,10 @@ class Imports:
                 file.chmod(0o444)
             kept = {"how": originals.MOVED, "file": file.name, **parcel.about}
         write_json(original / originals.ABOUT, {**source, **kept})
-        languages = written.get("languages", [])
-        self.shelf.write_about(
-            slug, title=job.title, licence=licence or parcel.about.get("licence", ""), created=time.time(),
-            languages=languages, citation=parcel.about.get("citation", ""),
-        )  # fmt: skip
-        version = versions.add(self.shelf, slug, staging / "rows", source, plan.to_json(), [], written)
+        about = {"title": job.title, "licence": licence.strip() or parcel.about.get("licence", ""),
+                 "citation": parcel.about.get("citation", ""), "languages": written.get("languages", [])}  # fmt: skip
+        self.shelf.write_about(slug, created=time.time())
+        version = versions.add(self.shelf, slug, staging / "rows", source, plan.to_json(), [], written, about)
         self.forget(parcel.id)
         return version.name
 

@@ -1,8 +1,8 @@
 """The data sets that people have brought to a home folder, each in versions that never change.
 
-    datasets/SLUG/about.json                 title, licence, languages, which version is the newest
+    datasets/SLUG/about.json                 when it came, which version is the newest
     datasets/SLUG/original/                  the file as it came
-    datasets/SLUG/versions/HASH/             manifest.json, rows.parquet, aside.jsonl
+    datasets/SLUG/versions/HASH/             manifest.json, with title and licence, rows.parquet, aside.jsonl
 
 `SLUG@HASH` names a version for good, `SLUG` means the newest.
 """
@@ -33,11 +33,12 @@ HASH = 8  # hexadecimal digits that name a version
 SLUG = 40  # characters
 DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(10))}
 NO_LICENCE = _("not stated")
+STATED = ("title", "licence", "citation", "languages")
 
 
 @dataclass(frozen=True)
 class Version:
-    """One state of a data set. manifest: source, plan, steps, columns, rows, files with their hashes."""
+    """One state of a data set. manifest: source, about, plan, steps, columns, rows, files with their hashes."""
 
     folder: Path
     manifest: Mapping
@@ -55,11 +56,17 @@ class Version:
         return f"{self.slug}@{self.hash}"
 
 
+def stated(version: Version, about: Mapping) -> dict:
+    """What a version says of itself: title, licence, citation, languages. Those of old leave that to `about`."""
+    return version.manifest.get("about") or {name: about[name] for name in STATED if name in about}
+
+
 class OwnDataset(Dataset):
     """A version as the catalogue knows it."""
 
     def __init__(self, version: Version, about: Mapping):
-        manifest = version.manifest
+        manifest, about = version.manifest, stated(version, about)
+        self.stated = about
         source = manifest["source"]
         self.version = version
         self.name = version.name
@@ -246,3 +253,10 @@ def no_title(title: object) -> Words | None:
     if not isinstance(title, str) or not title.strip() or len(title) > limits.TITLE_CHARACTERS:
         return _("Give text of at most {maximum} characters.", maximum=limits.TITLE_CHARACTERS)
     return None if title.isprintable() else _("Give text.")
+
+
+def no_licence(licence: object) -> Words | None:
+    """What is wrong with the words for a licence, which may be none; None for nothing."""
+    if not isinstance(licence, str) or len(licence) > limits.LICENCE_CHARACTERS:
+        return _("Give text of at most {maximum} characters.", maximum=limits.LICENCE_CHARACTERS)
+    return None if licence.isprintable() else _("Give text.")

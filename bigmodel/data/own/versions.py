@@ -7,6 +7,7 @@ A step is JSON, so that it can be kept, shown and applied again:
     {"split": {row: "train" | ...}}             rows moved to another part
     {"mend": {row: {column: value, ...}}}       rows that had been set aside, taken in with these values: those of the
                                                 data's columns, or of the roles that the file's columns play
+    {"about": {"title": ..., "licence": ...}}   another title or licence stated for the same rows
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,10 +25,10 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.own import rows as reading
 from bigmodel.data.own.plan import FURTHER, KINDS, Plan, columns
-from bigmodel.data.own.shelf import FORMAT, HASH, Shelf, Version, slug_of, write_json
+from bigmodel.data.own.shelf import FORMAT, HASH, Shelf, Version, no_licence, no_title, slug_of, stated, write_json
 from bigmodel.data.own.writing import LEVEL, NAMES, count_splits, lines_of, natural, sha256
 
-KINDS_OF_STEPS = ("drop", "edit", "split", "mend")
+KINDS_OF_STEPS = ("drop", "edit", "split", "mend", "about")
 
 
 def hash_of(source: Mapping, plan: Mapping, steps: Sequence[Mapping]) -> str:
@@ -35,10 +37,16 @@ def hash_of(source: Mapping, plan: Mapping, steps: Sequence[Mapping]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def as_read(manifest: Mapping, hash: str) -> bool:
+    """Whether a version has the rows of the file of this hash, as they were read."""
+    same = hash_of(manifest["source"], manifest["plan"], []) == hash
+    return same and all("about" in step for step in manifest["steps"])
+
+
 def add(shelf: Shelf, slug: str, staging: Path, source: Mapping, plan: Mapping, steps: Sequence[Mapping],
-        written: Mapping, parent: str = "") -> Version:  # fmt: skip
+        written: Mapping, about: Mapping, parent: str = "") -> Version:  # fmt: skip
     """Put what lies in `staging` on the shelf. What is there already under this hash is kept: it is the same.
-    parent: the version that it was made from."""
+    about: what is stated of it, such as its licence. parent: the version that it was made from."""
     hash = hash_of(source, plan, steps)
     folder = shelf.folder / slug / "versions" / hash[:HASH]
     if not (folder / "manifest.json").exists():
@@ -48,6 +56,7 @@ def add(shelf: Shelf, slug: str, staging: Path, source: Mapping, plan: Mapping, 
             "number": 1 + max((one.manifest["number"] for one in shelf.versions(slug)), default=0),
             "created": time.time(),
             "source": dict(source),
+            "about": dict(about),
             "plan": dict(plan),
             "steps": list(steps),
             "parent": parent,
@@ -100,11 +109,29 @@ def derive(home: Path, name: str, steps: Sequence[Mapping], staging: Path, done:
     steps = [checked(step) for step in steps]
     shipped = name not in shelf and name in catalog.datasets()
     version = _copied(shelf, name, staging / "copy") if shipped else shelf.version(name)
-    written = _apply(version, steps, _made(staging / "rows"), done or [0])
+    rows = _made(staging / "rows")
+    about = dict(stated(version, shelf.about(version.slug)))
+    for step in steps:
+        about |= step.get("about", {})
+    only_stated = all("about" in step for step in steps)
+    written = _as_before(version, rows) if only_stated else _apply(version, steps, rows, done or [0])
     manifest = version.manifest
     steps = [*manifest["steps"], *steps]
-    return add(shelf, version.slug, staging / "rows", manifest["source"], manifest["plan"], steps, written,
-               version.name).name  # fmt: skip
+    return add(
+        shelf, version.slug, rows, manifest["source"], manifest["plan"], steps, written, about, version.name
+    ).name
+
+
+def _as_before(version: Version, folder: Path) -> dict:
+    """The same rows under a second name: neither version will ever be written into."""
+    for name in ("rows.parquet", "aside.jsonl"):
+        try:
+            os.link(version.folder / name, folder / name)
+        except OSError:  # a file system without links
+            shutil.copyfile(version.folder / name, folder / name)
+    manifest = version.manifest
+    names = next((one["names"] for one in manifest["columns"].values() if one["kind"] == "class"), [])
+    return {"rows": manifest["rows"], "aside": manifest["aside"], "names": names}
 
 
 def _made(folder: Path) -> Path:
@@ -119,6 +146,8 @@ def checked(step: object) -> dict:
         ((kind, what),) = step.items() if right else (("", None),)
         if kind == "drop":
             return {"drop": sorted({int(row) for row in what})}
+        if kind == "about" and what and set(what) <= {"title", "licence"}:
+            return {"about": _statement(dict(what))}
         if kind == "split" and set(what.values()) <= set(NAMES):
             return {"split": {str(int(row)): split for row, split in sorted(what.items(), key=lambda one: int(one[0]))}}
         if kind in ("edit", "mend") and all(isinstance(cells, Mapping) and cells for cells in what.values()):
@@ -129,6 +158,16 @@ def checked(step: object) -> dict:
         pass
     what = _("This is no step that a version can be made with: {step}.", step=str(step)[:100])
     raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(KINDS_OF_STEPS)), field="steps")
+
+
+def _statement(what: Mapping) -> dict:
+    """A title and a licence in the words of a person, checked."""
+    wrong = {"title": no_title, "licence": no_licence}
+    for name, value in what.items():
+        words = wrong[name](value)
+        if words is not None:
+            raise Refusal(_("{name} cannot be {value}.", name=name, value=str(value)[:60]), do=words, field=name)
+    return {name: value.strip() for name, value in sorted(what.items())}
 
 
 def _apply(version: Version, steps: Sequence[Mapping], staging: Path, done: list[int]) -> dict:
@@ -175,6 +214,8 @@ def _merged(steps: Sequence[Mapping], version: Version, columns: Mapping) -> tup
         ((kind, what),) = step.items()
         if kind == "drop":
             dropped |= set(what)
+        elif kind == "about":
+            continue
         elif kind == "split":
             splits |= {int(row): split for row, split in what.items()}
         else:
@@ -357,6 +398,7 @@ def _copied(shelf: Shelf, name: str, staging: Path) -> Version:
     names = [str(one) for one in shipped.columns[label].names] if label else []
     (shelf.folder / slug).mkdir(parents=True)
     title = _("{title}, own copy", title=shipped.title)
-    shelf.write_about(slug, title=title.to_json(), licence=shipped.facts.licence, created=time.time(),
-                      citation=shipped.facts.citation, languages=list(shipped.facts.languages))  # fmt: skip
-    return add(shelf, slug, staging, source, plan, [], {"rows": count_splits(rows), "aside": 0, "names": names})
+    shelf.write_about(slug, created=time.time())
+    about = {"title": title.to_json(), "licence": shipped.facts.licence, "citation": shipped.facts.citation,
+             "languages": list(shipped.facts.languages)}  # fmt: skip
+    return add(shelf, slug, staging, source, plan, [], {"rows": count_splits(rows), "aside": 0, "names": names}, about)
