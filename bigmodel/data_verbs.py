@@ -7,11 +7,12 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.studio import Found, Job, Looking, OwnDataset, imports, plans
+from bigmodel.studio import Found, Job, Looking, OwnDataset, imports, mending, plans
 from bigmodel.terminal import DONE, INTERRUPTED, REFUSED, Desk, Verbs, answer
 
 LOOK_SECONDS = 0.3  # between two looks at a file that is being read
@@ -49,11 +50,16 @@ def _parser(language: str) -> argparse.ArgumentParser:
             one.add_argument("--licence", default="", help=said(_("what others allow you to do with it")))
     for name, do, help in (
         ("versions", _versions, _("all versions of a data set, newest first")),
-        ("aside", _aside, _("what could not be taken in, with the reason")),
         ("use", _use, _("let an older version be the one that the name means")),
         ("delete", _delete, _("delete a data set with all its versions")),
     ):
         verb(name, do, help).add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
+    aside = verb("aside", _aside, _("what could not be taken in, with the reason"))
+    aside.add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
+    aside.add_argument("--table", metavar="FILE", help=said(_("write it as CSV into this file, to be mended")))
+    mend = verb("mend", _mend, _("take rows in that were set aside and mended in such a table, and write the name"))
+    mend.add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
+    mend.add_argument("path", metavar="FILE", help=said(_("the table, as CSV")))
     checked = verb("lint", _lint, _("look for faults in the rows: duplicates, leaks, damaged texts, personal data ..."))
     checked.add_argument("dataset", metavar="NAME", help=said(_("a data set of your own, or one that ships")))
     derive = verb("derive", _derive, _("make a new version by steps, and write its name"))
@@ -213,9 +219,35 @@ def _versions(desk: Desk) -> int:
 
 
 def _aside(desk: Desk) -> int:
+    if desk.asked.table:
+        return _table(desk)
     found = desk.studio.set_aside(desk.asked.name, count=1_000_000)
     lines = (f"{one['row']}\t{desk.say(Words.from_json(one['reason']))}\t{one['raw'][:200]!r}" for one in found)
     desk.give(found, "\n".join(lines))
+    return DONE
+
+
+def _table(desk: Desk) -> int:
+    path = Path(desk.asked.table)
+    try:
+        path.write_bytes(desk.studio.set_aside_table(desk.asked.name, desk.language))
+    except OSError as error:
+        what = _("{path} cannot be written: {reason}.", path=str(path), reason=error.strerror or str(error))
+        raise Refusal(what, do=_("Name another file.")) from None
+    desk.give({"path": str(path)}, str(path))
+    return DONE
+
+
+def _mend(desk: Desk) -> int:
+    """What still will not do is told, and stays set aside."""
+    found = desk.studio.mended(desk.asked.name, desk.studio.place(desk.asked.path, trusted=True).id)
+    for one in found["reasons"]:
+        print(f"bigmodel: {one['row']}: {desk.say(Words.from_json(one['reason']))}", file=sys.stderr)
+    if not found["mends"]:
+        what = _("No row of this table was mended.")
+        raise Refusal(what, do=_("Change a cell, or write something into the column {name}.", name=mending.TAKE))
+    name = desk.studio.derive(desk.asked.name, [{"mend": found["mends"]}])
+    desk.give({"name": name, "mended": len(found["mends"]), "left": found["left"]}, name)
     return DONE
 
 

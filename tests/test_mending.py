@@ -9,6 +9,7 @@ import pytest
 from test_own_data import bring, reviews
 from test_pages import leave, visit
 
+from bigmodel import data_verbs
 from bigmodel.core import catalog, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import say
@@ -177,6 +178,19 @@ def test_a_table_that_is_none_of_ours_is_refused_whole(studio, data):
         "This is no table of rows that were set aside.",
         "Nothing of this table was taken in.",
     )
+
+
+def test_the_table_goes_out_and_comes_back_at_the_terminal(studio, tmp_path, capsys):
+    old, path = bring(studio, "r.csv", reviews(60, bad=2)), tmp_path / "aside.csv"
+    home = ["--home", str(studio.home)]
+    assert data_verbs.main(["aside", old.name, "--table", str(path), *home]) == 0
+    assert data_verbs.main(["mend", old.name, str(path), *home]) == 1  # nothing has been mended yet
+    text = path.read_text("utf-8-sig")
+    assert text.count(",broken,,broken") == 2  # text, class, content
+    path.write_text(text.replace(",broken,,broken", ",mended,good,broken", 1), "utf-8")
+    capsys.readouterr()
+    assert data_verbs.main(["mend", old.name, str(path), *home]) == 0
+    assert total(catalog.dataset(capsys.readouterr().out.strip())) == (61, 1)
 
 
 def test_a_mended_row_that_will_not_do_is_named(studio):
