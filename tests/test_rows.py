@@ -102,6 +102,18 @@ def test_rows_are_found_by_their_tokens_once_these_are_counted(studio):
     assert max(len(row["text"]) for row in few.rows) < max(len(row["text"]) for row in many.rows)
 
 
+def test_conversations_are_found_by_the_tokens_that_they_are_learnt_as(studio):
+    spec = small("dialogue", "gpt", "dialogue_zh", block_size=256)
+    *_shares, unit = studio.count_tokens(spec)
+    total = sum(studio.data_facts("dialogue_zh")["rows"].values())
+    few = studio.find_rows("dialogue_zh", Wanted(column="messages", unit=unit, longest=40))
+    assert 0 < few.total < total
+    (one,) = studio.seen(spec, row=few.rows[0]["row"]).examples
+    written = [token for token in one["parts"]["text"] if token[2] != "padding"]
+    exact = Wanted(column="messages", unit=unit, shortest=len(written), longest=len(written))
+    assert few.rows[0]["row"] in [row["row"] for row in studio.find_rows("dialogue_zh", exact, 0, 1000).rows]
+
+
 # -- nobody waits for it any more --------------------------------------------------------------------------
 @pytest.mark.parametrize("after", [0, 3, 9])
 @pytest.mark.parametrize(

@@ -92,11 +92,14 @@ def count(spec: RunSpec, cache: Path) -> Iterator[float | str]:
         yield name
         return
     processor = prepare(task, architecture, dataset, spec.settings, cache).processor
+    scribe = conversations.Scribe(processor) if "messages" in columns else None
     file, done = parquet.ParquetFile(dataset.path()), 0
     counted: dict[str, list] = {column: [] for column in columns}
     for batch in file.iter_batches(COUNTED, columns=columns):
         for column in columns:
             texts = [text or "" for text in batch[column].to_pylist()]
+            if column == "messages":
+                texts = [_written(row, scribe) for row in texts]
             counted[column] += map(len, processor(texts, add_special_tokens=False)["input_ids"])
         done += len(batch)
         yield done / max(file.metadata.num_rows, 1)
@@ -112,6 +115,15 @@ def count(spec: RunSpec, cache: Path) -> Iterator[float | str]:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     yield name
+
+
+def _written(row: str, scribe: conversations.Scribe) -> str:
+    """A conversation as the template writes it, which is how it is learnt from; where it does not take it, what is said."""
+    turns = scribe.cleaned(conversations.turns_of(row))
+    try:
+        return scribe.line(turns).text
+    except conversations.Unreadable:
+        return "\n".join(turn["content"] for turn in turns)
 
 
 def _example(batch: Mapping, place: int, data: Prepared) -> dict:

@@ -14,7 +14,7 @@ from bigmodel.ui.data_view import learnt, split_titles
 from bigmodel.ui.language import _, say
 from bigmodel.ui.picture import gallery, thumbnail
 from bigmodel.ui.seen_choice import sight
-from bigmodel.ui.spoken import spoken
+from bigmodel.ui.spoken import cell
 from bigmodel.ui.state import studio
 from bigmodel.ui.token_counts import unit_of
 
@@ -105,7 +105,7 @@ def _length(dataset: Dataset, key: str, changed: Mapping) -> dict | None:
                 _("Column"), names, format_func=titles.__getitem__, default=names[0], key=f"{key}.column", required=True,
                 **changed,
             )  # fmt: skip
-        units = {CHARACTERS: _("Characters")} | ({TOKENS: _("Tokens")} if column != "messages" else {})
+        units = {CHARACTERS: _("Characters"), TOKENS: _("Tokens")}
         unit = st.segmented_control(
             _("Counted in"), list(units), format_func=units.__getitem__, default=CHARACTERS, key=f"{key}.unit",
             required=True, **changed,
@@ -182,7 +182,7 @@ def _table(dataset: Dataset, found: Page, key: str) -> int:
 
     order = sorted(dataset.columns, key=lambda name: name not in learnt(dataset))
     numbers = pandas.Index([row["row"] for row in found.rows], name=_("Row"))
-    cells = [{name: _cell(row.get(name), name) for name in order} for row in found.rows]
+    cells = [{name: cell(row.get(name), name) for name in order} for row in found.rows]
     frame = pandas.DataFrame(cells, numbers, order)
     config = {name: st.column_config.TextColumn(say(dataset.columns[name].label)) for name in order}
     chosen = st.dataframe(
@@ -191,9 +191,3 @@ def _table(dataset: Dataset, found: Page, key: str) -> int:
     )  # fmt: skip
     places = [place for place in chosen.selection.rows if place < len(found.rows)]
     return found.rows[places[0]]["row"] if places else 0
-
-
-def _cell(value: object, column: str) -> object:
-    if column == "messages" and isinstance(value, str):
-        return spoken(value)
-    return say(value) if value is not None else ""

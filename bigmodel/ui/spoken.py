@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bigmodel.ui.language import _
+from bigmodel.ui.language import _, say
 
 
 def spoken(row: str) -> str:
@@ -13,3 +13,10 @@ def spoken(row: str) -> str:
         return "\n".join(f"{names.get(turn['role'], turn['role'])}: {turn['content']}" for turn in json.loads(row))
     except (ValueError, KeyError, TypeError):  # not one that we have written; shown as it is
         return row
+
+
+def cell(value: object, column: str) -> str:
+    """What a table shows of a row's column: a conversation as it is spoken."""
+    if value is None:
+        return ""
+    return spoken(value) if column == "messages" and isinstance(value, str) else say(value)
