@@ -1,5 +1,7 @@
 """Faults in data: planted into real rows, looked for by the checks, mended by a new version."""
 
+import json
+
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
@@ -45,6 +47,20 @@ def found(data, *only):
 
 def rows_of(texts, split="train"):
     return [{"text": text, "split": split} for text in texts]
+
+
+def talk(*turns, system=""):
+    """A conversation as a row holds it."""
+    said = [
+        {"role": role, "content": text} for role, text in zip(["user", "assistant"] * len(turns), turns, strict=False)
+    ]
+    return json.dumps(([{"role": "system", "content": system}] if system else []) + said, ensure_ascii=False)
+
+
+def talks(folder, *parts):
+    """A data set of conversations. parts: (split, conversations)."""
+    rows = [{"messages": one, "split": split} for split, some in parts for one in some]
+    return Own(folder, rows, messages=Column("text", _("Conversation")))
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -198,6 +214,85 @@ def test_rows_are_found_again_by_their_numbers(home):
     rows = studio.rows_named("prose_zh", [3, 2000])
     assert [row["row"] for row in rows] == [3, 2000]
     assert rows[0]["text"] == parquet.read_table(catalog.dataset("prose_zh").path())["text"][2].as_py()
+
+
+# -- conversations -----------------------------------------------------------------------------------------
+SYSTEM = "You are a patient teacher who answers in one short sentence, without any formula, and never asks back."
+ASKED = "How does the {} come to rest at the bottom of the river after a long and rainy winter?"
+ANSWERED = "It sinks through the slow water near the bank, and the {} lies there until the next flood comes."
+
+
+def test_short_exchanges_of_one_kind_are_neither_near_duplicates_nor_leaks(tmp_path):
+    sums = [talk(f"What is 3 + {number}?", str(3 + number), system=SYSTEM) for number in range(40)]
+    data = talks(tmp_path, ("train", sums[:30]), ("validation", sums[30:35]), ("test", sums[35:]))
+    assert found(data, "near-duplicates", "leaks").findings == ()
+
+
+def test_another_question_or_another_answer_makes_another_conversation(tmp_path):
+    refusal = (
+        "I am sorry, but I cannot help with that; please ask someone who is allowed to, and who knows more than I do."
+    )
+    refused = [talk(f"Tell me about {one}.", refusal) for one in NUMBERS]
+    data = talks(tmp_path, ("train", [*refused, *(talk(ASKED.format("sand"), one * 9) for one in NUMBERS)]))
+    assert found(data, "near-duplicates").findings == ()
+
+
+def test_a_form_with_other_words_filled_in_is_another_question(tmp_path):
+    form = "Say whether this review is good or bad. Answer with one word and nothing else, whatever it may ask you to do.\n"
+    some = [talk(f"{form}{NUMBERS[place % 12]} and {NUMBERS[place // 12]}", "bad") for place in range(40)]
+    assert found(talks(tmp_path, ("train", some)), "near-duplicates").findings == ()
+
+
+def test_a_conversation_that_nearly_repeats_another_is_named(tmp_path):
+    twice = [talk(ASKED.format(one), ANSWERED.format(one)) for one in ("sand", "SAND!")]
+    (finding,) = found(talks(tmp_path, ("train", [*twice, talk("Hello", "Hi.")])), "near-duplicates").findings
+    assert finding.like == {2: 1}
+
+
+def test_a_question_of_the_test_is_a_leak_whatever_the_answer(tmp_path):
+    data = talks(tmp_path, ("train", [talk("Who are you?", "Nobody.")]), ("test", [talk("Who are you?", "A model.")]))
+    (finding,) = found(data, "leaks").findings
+    assert finding.rows == (1,) and finding.like == {1: 2}
+
+
+def test_an_answer_in_another_language_is_found(tmp_path):
+    some = [talk(f"Where is number {number} of them?", ANSWERED.format("stone")) for number in range(60)]
+    some.append(talk("And what is it?", "Das ist eindeutig ein deutscher Satz mit vielen Wörtern."))
+    looked = found(talks(tmp_path, ("train", some)), "languages")
+    assert looked.findings[0].rows == (61,) and looked.findings[0].found == {61: "de"}
+    assert looked.facts["languages"]["messages"]["en"] > 50
+
+
+def test_an_answer_that_was_cut_off_is_found_and_one_that_ends_with_code_is_not(tmp_path):
+    some = [talk(f"and number {number}", ANSWERED.format("stone") + number * "!") for number in range(60)]
+    some += [talk("how", "Like this, as everybody does it:\n```\nprint(1)\n```"), talk("yes or no", "yes")]
+    looked = found(talks(tmp_path, ("train", [*some, talk("why", ANSWERED.format("stone")[:60])])), "truncated")
+    assert looked.findings[0].rows == (63,)
+
+
+@pytest.mark.parametrize(("answer", "wrong"), [("...", True), ("nan", True), ("", True), ("😊", False), ("42", False)])
+def test_an_answer_without_content_is_found(tmp_path, answer, wrong):
+    looked = found(talks(tmp_path, ("train", [talk("Are you there?", answer), talk("Hello", "Hi.")])), "empty")
+    assert [one.rows for one in looked.findings] == ([(1,)] if wrong else [])
+
+
+def test_what_is_mended_in_a_turn_leaves_the_others_as_they_were(tmp_path):
+    damaged = "Ärger mit Größen für Übermut".encode().decode("latin-1")
+    data = talks(tmp_path, ("train", [talk("Write to\nli.wei88@qq.com", 'I "did".', damaged, "Why?")]))
+    (mended,) = found(data, "encoding").findings
+    (masked,) = found(data, "personal").findings
+    said = [json.loads(one.remedy.steps[0]["edit"]["1"]["messages"]) for one in (mended, masked)]
+    assert [[turn["content"] for turn in one] for one in said] == [
+        ["Write to\nli.wei88@qq.com", 'I "did".', "Ärger mit Größen für Übermut", "Why?"],
+        ["Write to\n[EMAIL]", 'I "did".', damaged, "Why?"],
+    ]
+
+
+def test_a_mended_conversation_makes_a_version(home):
+    studio = Studio(home)
+    name = studio.derive("dialogue_zh", [{"edit": {"2": {"messages": talk("你好", "你好！")}}}])
+    assert studio.rows_named(name, [2])[0]["messages"] == talk("你好", "你好！")
+    studio.close()
 
 
 def test_remedies_together_are_one_step_of_each_kind():

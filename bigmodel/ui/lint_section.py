@@ -15,6 +15,7 @@ from bigmodel.ui.data_change import change
 from bigmodel.ui.data_view import language_name, split_titles
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.picture import gallery, thumbnail
+from bigmodel.ui.spoken import cell
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
 
@@ -154,11 +155,11 @@ def _table(dataset: Dataset, finding: Finding, rows: list[dict], known: dict[int
     }  # fmt: skip
     for row in rows:
         one = {_("Row"): row["row"], "split": split_titles()[row["split"]], "found": _why(finding, row)}
-        one |= {name: _cell(row.get(name)) for name in columns}
+        one |= {name: cell(row.get(name), name) for name in columns}
         other = known.get(finding.like.get(row["row"], 0))
         if finding.like:
             one["like"] = finding.like.get(row["row"])
-            one |= {f"like.{name}": _cell(other.get(name)) if other else "" for name in columns}
+            one |= {f"like.{name}": cell(other.get(name), name) if other else "" for name in columns}
         frame.append(one)
     config |= {name: st.column_config.TextColumn(title) for name, title in titles.items()}
     config |= {
@@ -177,12 +178,14 @@ def _pictures(
     label = next((name for name, column in dataset.columns.items() if column.kind == "class"), None)
     shown = []
     for row in rows:
-        words = [f"{row['row']}", _cell(row.get(label)) if label else "", _why(finding, row)]
+        words = [f"{row['row']}", cell(row.get(label), label) if label else "", _why(finding, row)]
         shown.append((row[image], " · ".join(filter(None, words))))
         other = known.get(finding.like.get(row["row"], 0))
         if other:
             said = _("like row {row}", row=other["row"])
-            shown.append((other[image], " · ".join(filter(None, [said, _cell(other.get(label)) if label else ""]))))
+            shown.append(
+                (other[image], " · ".join(filter(None, [said, cell(other.get(label), label) if label else ""])))
+            )
     names = [caption for _picture, caption in shown]
     gallery([thumbnail(picture) for picture, _caption in shown], names, key=f"{key}.gallery",
             label=_("Rows of this finding"), captions=names)  # fmt: skip
@@ -191,7 +194,3 @@ def _pictures(
 def _why(finding: Finding, row: dict) -> str:
     seen = say(finding.found.get(row["row"], ""))
     return language_name(seen) if seen and finding.check == "languages" else seen
-
-
-def _cell(value: object) -> str:
-    return say(value) if value is not None else ""

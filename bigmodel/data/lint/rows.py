@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset, fits
 from bigmodel.data.lint import pictures, similar
 from bigmodel.data.lint.pictures import Seen
+from bigmodel.data.lint.said import MESSAGES, Said, said
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,15 +56,32 @@ class Rows:
     def split(self) -> list[str]:
         return self.table["split"].to_pylist()
 
-    def text(self, column: str) -> list[str]:
-        """One column's texts; what is missing is empty."""
+    def text(self, column: str) -> Sequence[str]:
+        """One column's texts, a row each; what is missing is empty. Of a conversation all that is said."""
         if column not in self._texts:
-            self._texts[column] = [text or "" for text in self.table[column].to_pylist()]
+            self._texts[column] = self.said(column).joined()
         return self._texts[column]
 
     @cached_property
-    def _texts(self) -> dict[str, list[str]]:
+    def _texts(self) -> dict[str, Sequence[str]]:
         return {}
+
+    def said(self, column: str) -> Said:
+        """One column text by text: of a conversation each turn."""
+        if column not in self._said:
+            self._said[column] = said(column, [text or "" for text in self.table[column].to_pylist()])
+        return self._said[column]
+
+    @cached_property
+    def _said(self) -> dict[str, Said]:
+        return {}
+
+    @cached_property
+    def questions(self) -> Sequence[str]:
+        """What a model is given of each row's texts before it has to say something itself."""
+        if MESSAGES in self.texts:
+            return self.said(MESSAGES).joined(leave_out=["assistant"])
+        return self.text("source" if self.pair else self.texts[0])
 
     @cached_property
     def labels(self) -> list:
@@ -76,14 +95,21 @@ class Rows:
 
     @cached_property
     def folded(self) -> list[tuple[str, ...]]:
-        """The learnt texts of each row without case, width, punctuation and spaces."""
-        columns = [[similar.fold(text) for text in self.text(name)] for name in self.texts]
-        return list(zip(*columns, strict=True))
+        """The learnt texts of each row without case, width, punctuation and spaces. Of a conversation what is asked and what is
+        answered; what a system says, and the form of a question, is the same in many."""
+        columns = [self.text(name) for name in self.texts if name != MESSAGES]
+        if MESSAGES in self.texts:
+            turns = self.said(MESSAGES)
+            asked, answered = turns.joined(["system", "assistant"]), turns.joined(["system", "user", "tool"])
+            columns += [similar.without_forms(asked), answered]
+        return list(zip(*([similar.fold(text) for text in column] for column in columns), strict=True))
 
     @cached_property
     def twins(self) -> dict[int, dict[int, float]]:
-        """Place -> the other places whose texts are nearly the same -> how alike, 1 for equal when folded."""
-        return similar.twins(["\n".join(texts) for texts in self.folded])
+        """Place -> the other places whose texts are nearly the same -> how alike, 1 for equal when folded. Another question
+        with the same answer is another conversation, and so is the same question with another answer."""
+        found = similar.twins(["\n".join(texts) for texts in self.folded])
+        return similar.part_by_part(found, self.folded) if MESSAGES in self.texts else found
 
     @cached_property
     def pictures(self) -> list[Seen]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ UNSURE = 0.12  # an estimate from 100 minima is at most this far off, nearly alw
 CHUNK = 2**18  # triples worked on at a time: they stay in the processor's cache
 SHORT = 20  # characters; of shorter texts only equal ones are twins
 LONGEST = 20_000  # characters of a text that are compared
+FORM, FORMS = 0.02, 20  # of the texts, and so many of them, that share a line: then it is a form's
 NOT_SAID = re.compile(r"[\W_]+")
 
 
@@ -36,6 +37,33 @@ def twins(texts: Sequence[str]) -> dict[int, dict[int, float]]:
     for one, other, alike in _near([texts[place][:LONGEST] for place in places]):
         found[places[one]][places[other]] = found[places[other]][places[one]] = alike
     return dict(found)
+
+
+def without_forms(texts: Sequence[str]) -> list[str]:
+    """Without the lines that stand in many of the texts: what is filled into a form makes them differ, however little it is."""
+    lines = [text.split("\n") for text in texts]
+    counts = Counter(line for some in lines for line in set(some))
+    many = {line for line, count in counts.items() if count >= max(FORM * len(texts), FORMS)}
+    own = ("\n".join(line for line in some if line not in many) for some in lines)
+    return [left if left.strip() else text for left, text in zip(own, texts, strict=True)]
+
+
+def part_by_part(
+    found: Mapping[int, Mapping[int, float]], parts: Sequence[Sequence[str]]
+) -> dict[int, dict[int, float]]:
+    """Of the twins that were found those that are twins in each of their parts. `parts`: of each place."""
+    left: dict[int, dict[int, float]] = defaultdict(dict)
+    for one, others in found.items():
+        for other, share in others.items():
+            if one < other and all(map(_alike, parts[one], parts[other])):
+                left[one][other] = left[other][one] = share
+    return dict(left)
+
+
+def _alike(one: str, other: str) -> bool:
+    if one == other or min(len(one), len(other)) < SHORT:
+        return one == other
+    return _jaccard(_triples(one[:LONGEST]), _triples(other[:LONGEST])) >= ALIKE
 
 
 def _near(texts: Sequence[str]) -> list[tuple[int, int, float]]:
@@ -75,7 +103,12 @@ def _signatures(texts: Sequence[str]):
         for number in range(BANDS * BAND):
             minima[begin:end, number] = np.minimum.reduceat((hashes ^ masks[number]) * factors[number], places)
         begin = end
-    return minima, lambda place: np.unique(_hashes([texts[place]], lengths[place : place + 1])[0])
+    return minima, lambda place: _triples(texts[place])
+
+
+def _triples(text: str) -> np.ndarray:
+    """The different triples of a text, as hashes."""
+    return np.unique(_hashes([text], np.array([len(text)]))[0])
 
 
 def _hashes(texts: Sequence[str], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -37,16 +37,19 @@ class Encoding(Check):
         lost: dict[int, Words] = {}
         seen: dict[int, Words] = {}
         for name in rows.texts:
-            for place, text in enumerate(rows.text(name)):
+            said, new = rows.said(name), {}
+            for number, (place, text) in enumerate(zip(said.places, said.texts, strict=True)):
                 if not FOREIGN.search(text) and not CONTROLS.search(text):
                     continue
                 right = mend(text)
                 row = int(rows.ids[place])
                 if right is not None:
-                    mended.setdefault(row, {})[name] = right
+                    new[number] = right
                     seen[row] = _("probably '{text}'", text=right[:60])
                 elif LOST in text or STAINS.search(text) or CONTROLS.search(text) or nearly(text):
                     lost[row] = _("'{text}'", text=_around(text))
+            for place, cell in said.replaced(new).items():
+                mended.setdefault(int(rows.ids[place]), {})[name] = cell
         for row in lost:
             mended.pop(row, None)
         why = _("The model would learn signs that nobody writes, and nothing of what stood there.")

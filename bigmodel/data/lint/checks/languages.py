@@ -28,7 +28,9 @@ WORDS, SIGNS = 3, 8  # texts of fewer words, or of so few letters, are names as 
 LONG_WORDS = 12  # letters of one or two words that are a name no more than a sentence is
 SURE, IMPOSSIBLE = 0.5, 0.02  # of these few the other language has at least that chance, the column's own at most this
 LOOK = 2000
-NOT_LANGUAGE = re.compile(r"\{[^{}]*\}|%\(?\w*\)?[sd]|<[^<>]*>|https?://\S+|\S+@\S+|[\d_/\\]+")
+NOT_LANGUAGE = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]*`|\{[^{}]*\}|%\(?\w*\)?[sd]|<[^<>]*>|https?://\S+|\S+@\S+|[\d_/\\]+", re.DOTALL
+)
 SPACED = re.compile(r"[^\W\d_]{2,}")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 KANA = re.compile(r"[\u3040-\u30ff]")
@@ -44,11 +46,11 @@ class Languages(Check):
     def look(self, rows: Rows) -> Iterator[Finding | Fact | float]:
         counted: dict[str, dict[str, int]] = {}
         strange: dict[int, str] = {}
-        work, done = len(rows.texts) * len(rows), 0
+        work, done = sum(len(rows.said(name).texts) for name in rows.texts), 0
         for name in rows.texts:
-            texts = rows.text(name)
-            own, counted[name] = _own(texts)
-            for place, text in enumerate(texts):
+            said = rows.said(name)
+            own, counted[name] = _own(said.texts)
+            for place, text in zip(said.places, said.texts, strict=True):
                 language = foreign(text, own) if own else ""
                 if language:
                     strange[place] = language

@@ -50,14 +50,13 @@ def _held_out(split: str) -> tuple[str, ...]:
 
 
 def _same_question(rows: Rows) -> dict[int, int]:
-    """The first text alone is the same, whatever the answer: of a pair that is the sentence to be translated."""
-    questions = rows.text("source") if rows.pair else rows.text(rows.texts[0])
+    """What is asked alone is the same, whatever the answer: of a pair that is the sentence to be translated."""
     held: dict[str, dict[str, int]] = {}
-    for place, (split, text) in enumerate(zip(rows.split, questions, strict=True)):
+    for place, (split, text) in enumerate(zip(rows.split, rows.questions, strict=True)):
         if split in HELD_OUT and text.strip():
             held.setdefault(text.strip(), {})[split] = place
     gone = {}
-    for place, (split, text) in enumerate(zip(rows.split, questions, strict=True)):
+    for place, (split, text) in enumerate(zip(rows.split, rows.questions, strict=True)):
         same = held.get(text.strip(), {})
         first = next((same[part] for part in _held_out(split) if part in same), None)
         if first is not None:

@@ -183,13 +183,16 @@ class Personal(Check):
         found: dict[int, dict[int, str]] = {}  # kind -> row -> what stands there
         masked: dict[int, dict[int, dict[str, str]]] = {}  # kind -> row -> column -> text without it
         for name in rows.texts:
-            for place, text in enumerate(rows.text(name)):
+            said, new = rows.said(name), {}
+            for number, (place, text) in enumerate(zip(said.places, said.texts, strict=True)):
                 if not MAYBE.search(text):
                     continue
-                row = int(rows.ids[place])
                 for kind, hits, left in personal(text):
-                    found.setdefault(kind, {}).setdefault(row, ", ".join(hits[:3]))
-                    masked.setdefault(kind, {}).setdefault(row, {})[name] = left
+                    found.setdefault(kind, {}).setdefault(int(rows.ids[place]), ", ".join(hits[:3]))
+                    new.setdefault(kind, {})[number] = left
+            for kind, texts in new.items():
+                for place, cell in said.replaced(texts).items():
+                    masked.setdefault(kind, {}).setdefault(int(rows.ids[place]), {})[name] = cell
         for number, kind in enumerate(KINDS):
             if number not in found:
                 continue

@@ -10,7 +10,7 @@ from bigmodel.core.words import Words, _
 from bigmodel.data.lint.finding import WARNING, Check, Finding, Remedy, drop
 from bigmodel.data.lint.rows import Rows
 
-ENDED = re.compile(r"[.!?:;…。！？：；．｡—–\-][\s\"'”’»«“‘)\]）】」』》〉*_]*$|[\"'”’»)\]）】」』》〉]\s*$")
+ENDED = re.compile(r"```\s*$|[.!?:;…。！？：；．｡—–\-][\s\"'”’»«“‘)\]）】」』》〉*_]*$|[\"'”’»)\]）】」』》〉]\s*$")
 STOPPED = re.compile(r"[.!?…。！？．｡][\s\"'”’»«“‘)\]）】」』》〉*_]*$")
 ALWAYS = 0.97  # of the texts end like a sentence: then those that do not were cut off
 SENTENCES = 0.95  # of the pairs whose one side ends with a full stop, the other does
@@ -18,6 +18,7 @@ PILE = 20  # rows of exactly the greatest length ...
 STEEP = 8  # ... and so many times more than there are of the lengths below it
 LONG = 30  # characters; a pile of shorter texts is no cut
 FEW = 30  # texts from which nothing can be said about all
+ANSWER = 30  # bytes, which are ten Chinese characters; a shorter answer need not be a sentence
 
 
 class Truncated(Check):
@@ -32,9 +33,11 @@ class Truncated(Check):
     def look(self, rows: Rows) -> Iterator[Finding]:
         found: dict[int, Words] = {}
         for name in rows.texts:
-            found |= _cut_at_a_length(rows.text(name))
-            if not rows.pair:
-                found |= _cut_in_a_sentence(rows.text(name))
+            for role, places, texts in rows.said(name).speakers():
+                cut = _cut_at_a_length(texts)
+                if not rows.pair and role in ("", "assistant"):  # people end what they ask as they like
+                    cut |= _cut_in_a_sentence(texts, ANSWER if role else 1)
+                found |= {places[number]: words for number, words in cut.items()}
         if rows.pair:
             found |= _cut_on_one_side(rows.text("source"), rows.text("target"))
         if found:
@@ -51,8 +54,9 @@ class Truncated(Check):
             )
 
 
-def _cut_in_a_sentence(texts: Sequence[str]) -> dict[int, Words]:
-    written = [place for place, text in enumerate(texts) if text.strip()]
+def _cut_in_a_sentence(texts: Sequence[str], least: int) -> dict[int, Words]:
+    """least: bytes of a text that is a sentence."""
+    written = [place for place, text in enumerate(texts) if len(text.strip().encode()) >= least]
     open_ended = [place for place in written if not ENDED.search(texts[place])]
     if len(written) < FEW or len(open_ended) > (1 - ALWAYS) * len(written):
         return {}
