@@ -1,6 +1,7 @@
 """Faults in data: planted into real rows, looked for by the checks, mended by a new version."""
 
 import json
+from collections import Counter
 
 import pyarrow
 import pyarrow.parquet as parquet
@@ -18,6 +19,7 @@ from bigmodel.data.lint.checks.languages import foreign
 from bigmodel.data.lint.checks.personal import KINDS, personal
 from bigmodel.data.lint.finding import Remedy, together
 from bigmodel.data.lint.lint import Lint, checks, keep, kept, lint
+from bigmodel.data.lint.shares import moves
 from bigmodel.data.lint.similar import fold, twins
 from bigmodel.quality import planted_faults
 from bigmodel.quality.planted_faults import FAULTS, GOALS
@@ -61,6 +63,16 @@ def talks(folder, *parts):
     """A data set of conversations. parts: (split, conversations)."""
     rows = [{"messages": one, "split": split} for split, some in parts for one in some]
     return Own(folder, rows, messages=Column("text", _("Conversation")))
+
+
+def classes(folder, **parts):
+    """A data set of three classes. parts: split -> how many rows of each."""
+    rows = []
+    for split, counts in parts.items():
+        for label, count in enumerate(counts):
+            rows += [{"text": f"{split} {label} {number**5}", "label": label, "split": split}
+                     for number in range(count)]  # fmt: skip
+    return Own(folder, rows, text=Column("text", _("Text")), label=Column("class", _("Class"), names=("a", "b", "c")))
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -293,6 +305,57 @@ def test_a_mended_conversation_makes_a_version(home):
     name = studio.derive("dialogue_zh", [{"edit": {"2": {"messages": talk("你好", "你好！")}}}])
     assert studio.rows_named(name, [2])[0]["messages"] == talk("你好", "你好！")
     studio.close()
+
+
+# -- classes and parts ---------------------------------------------------------------------------------------
+def test_a_class_that_is_missing_in_a_part_gets_its_share_there(home):
+    studio = Studio(home)
+    counts = {"train": (80, 16, 8), "validation": (10, 4, 0), "test": (10, 0, 2)}
+    rows = [f"text {split} {label} {number**5},{'abc'[label]},{split}" for split, some in counts.items()
+            for label, count in enumerate(some) for number in range(count)]  # fmt: skip
+    dataset = bring(studio, "r.csv", "\n".join(["text,label,split", *rows]).encode())
+    findings = found(dataset, "imbalance").findings
+    assert [len(one.rows) for one in findings if one.severity == "warning"] == [10, 20]
+    new = catalog.dataset(
+        studio.derive(dataset.name, together(one.remedy for one in findings if one.severity == "warning"))
+    )
+    assert not [one for one in found(new, "imbalance").findings if one.severity == "warning"]
+    now = Counter((row["label"], row["split"]) for row in parquet.read_table(new.path()).to_pylist())
+    assert [now[label, "test"] for label in range(3)] == [9, 2, 1]
+    assert sum(now.values()) == 130
+    studio.close()
+
+
+def test_rows_that_are_nearly_the_same_move_together_and_what_stands_in_two_parts_stays():
+    splits = ["train"] * 10 + ["test"] * 2 + ["validation"]
+    labels = ["a"] * 10 + ["b", "b", "a"]
+    twins = {0: {1: 1.0}, 1: {0: 1.0}, 2: {12: 0.9}, 12: {2: 0.9}}
+    for seed in range(5):
+        order = [(one + seed) % 10 for one in range(10)] + [10, 11, 12]
+        turned = {order.index(one): {order.index(other): 1.0 for other in others} for one, others in twins.items()}
+        found = moves(splits, labels, ["a"], turned)
+        assert found.get(order.index(0)) == found.get(order.index(1))
+        assert order.index(2) not in found and "test" in found.values()
+
+
+def test_fewer_rows_of_the_largest_class_are_kept_where_it_is_trained_on(tmp_path):
+    data = classes(tmp_path, train=(300, 60, 20), validation=(30, 6, 5), test=(30, 6, 5))
+    (finding,) = found(data, "imbalance").findings
+    assert len(finding.rows) == 20 and set(finding.rows) <= set(range(361, 381))
+    assert str(finding.remedy.label) == "Keep 80 of the 300 rows of 'a'"
+    (gone,) = finding.remedy.steps
+    assert len(gone["drop"]) == 220 and max(gone["drop"]) <= 300
+
+
+def test_where_leaving_rows_out_would_not_help_it_is_not_offered(tmp_path):
+    data = classes(tmp_path, train=(300, 290, 20), validation=(5, 5, 5), test=(5, 5, 5))
+    (finding,) = found(data, "imbalance").findings
+    assert finding.remedy is None
+
+
+def test_remedies_together_move_no_row_that_is_left_out():
+    some = (Remedy(_("Text"), ({"split": {"1": "test", "2": "test"}},)), Remedy(_("Text"), ({"drop": [2]},)))
+    assert together(some) == ({"split": {"1": "test"}}, {"drop": [2]})
 
 
 def test_remedies_together_are_one_step_of_each_kind():

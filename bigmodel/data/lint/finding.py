@@ -108,15 +108,23 @@ def edit(changes: Mapping[int, Mapping[str, object]]) -> dict:
     return {"edit": {str(int(row)): dict(cells) for row, cells in changes.items()}}
 
 
+def move(parts: Mapping[int, str]) -> dict:
+    """The step that moves rows to other parts: row id -> part."""
+    return {"split": {str(int(row)): part for row, part in parts.items()}}
+
+
 def together(remedies: Iterable[Remedy]) -> tuple[Mapping, ...]:
-    """The steps of several remedies as one step of each kind. Of two that change the same cell the first one counts; what
-    the other was for is found again in the new version."""
+    """The steps of several remedies as one step of each kind. Of two that change the same cell, or move the same row, the
+    first one counts; what the other was for is found again in the new version."""
     gone: set[int] = set()
     edits: dict[str, dict] = {}
+    parts: dict[str, str] = {}
     for remedy in remedies:
         for step in remedy.steps:
             gone.update(step.get("drop", ()))
+            parts = dict(step.get("split", {})) | parts
             for row, cells in step.get("edit", {}).items():
                 edits[row] = dict(cells) | edits.get(row, {})
-    left = {row: cells for row, cells in edits.items() if int(row) not in gone}
-    return tuple(([edit(left)] if left else []) + ([drop(sorted(gone))] if gone else []))
+    edits, parts = ({row: one for row, one in some.items() if int(row) not in gone} for some in (edits, parts))
+    steps = (edit(edits) if edits else {}, move(parts) if parts else {}, drop(sorted(gone)) if gone else {})
+    return tuple(step for step in steps if step)
