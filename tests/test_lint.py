@@ -83,6 +83,13 @@ def test_planted_faults_are_found_and_clean_rows_left_alone(name):
     assert one.wrongly <= GOALS["wrongly"] * one.clean, one
 
 
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.needs == "texts"])
+def test_faults_planted_into_conversations_are_found(name):
+    one = planted_faults.count(FAULTS[name], "dialogue_zh", seed=3)
+    assert one.found >= GOALS["found"] * one.planted, one
+    assert one.wrongly <= GOALS["wrongly"] * one.clean, one
+
+
 def test_texts_that_share_most_of_their_triples_are_twins():
     near = twins(
         [fold(LONG.format("thirteen")), fold(LONG.format("fourteen")), fold("nothing like it, and long enough")]

@@ -21,16 +21,18 @@ import numpy as np
 from bigmodel import marked
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset
+from bigmodel.data.lint.checks.imbalance import RATIO
 from bigmodel.data.lint.checks.personal import ENDINGS, WEIGHTS
 from bigmodel.data.lint.lint import Lint, lint
 from bigmodel.data.lint.similar import fold
+from bigmodel.data.prepare import SPLITS
 
 FILE = Path(__file__).with_name("planted_figures.json")
 MARKS = marked.marks("python -m bigmodel.quality.planted_faults", "planted faults")
 # Thresholds were chosen on the first sets and are judged on the second, where nobody had looked.
 SETS = {
-    "tuning": (1, ("poetry_zh", "en_de", "digits")),
-    "report": (24000, ("prose_zh", "classics_en", "en_zh", "fashion_mnist")),
+    "tuning": (1, ("poetry_zh", "en_de", "digits", "dialogue_en")),
+    "report": (24000, ("prose_zh", "classics_en", "en_zh", "fashion_mnist", "dialogue_zh")),
 }
 CLASSES = {"poetry_zh": "dynasty", "prose_zh": "book", "classics_en": "title"}  # what serves as a class
 GOALS = {"found": 0.95, "wrongly": 0.01}
@@ -38,6 +40,14 @@ STOPS = ".!?…。！？"
 REALLY = 0.85  # of the characters of two rows, those that both have in the same order: then they are alike indeed
 COMMON = 12  # times as many rows as a misspelling gets: one slips now and then, not most of the time
 SHARE, LEAST = 0.01, 40  # of the rows get a fault, and at least so many
+TEXTS = (
+    "text",
+    "source",
+    "target",
+    "question",
+    "answer",
+)  # that faults are planted into; the last two of conversations
+RARE = 12  # times as many rows as a class that is made rare
 
 
 class Planted(Dataset):
@@ -50,6 +60,8 @@ class Planted(Dataset):
         self.name, self.title, self.about, self.facts = like.name, like.title, like.about, like.facts
         self.columns = columns
         self.file = folder / f"{like.name}.parquet"
+        if "messages" in columns:
+            rows = [_conversation(row) for row in rows]
         parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), self.file)
 
     def path(self) -> Path:
@@ -76,7 +88,16 @@ class Bed:
 
     @property
     def texts(self) -> list[str]:
-        return [name for name in ("text", "source", "target") if name in self.columns]
+        return [name for name in TEXTS if name in self.rows[0]]
+
+    def longest(self, row: Mapping) -> str:
+        """Of a conversation the longer text of its last exchange, else the first."""
+        return max(self.texts, key=lambda name: len(row[name])) if "answer" in row else self.texts[0]
+
+    @property
+    def sentences(self) -> list[str]:
+        """Texts that end like a sentence; what is asked may end as it likes."""
+        return ["answer"] if "answer" in self.rows[0] else self.texts
 
     def take(self, fits: Callable[[dict], bool] = lambda row: True) -> int | None:
         """A row that nothing has been done to yet."""
@@ -113,8 +134,8 @@ def duplicates(bed: Bed) -> None:
 
 def near_duplicates(bed: Bed) -> None:
     """A copy with a letter mistaken, a word more or less, another case, or other punctuation: up to a twentieth changed."""
-    for place in bed.places(lambda row: all(len(fold(row[name])) >= 40 for name in bed.texts[:1])):
-        name = bed.texts[0]
+    for place in bed.places(lambda row: len(fold(row[bed.longest(row)])) >= 40):
+        name = bed.longest(bed.rows[place])
         text = altered = bed.rows[place][name]
         while altered.strip() == text.strip():  # a letter that is exchanged for the same one makes a duplicate
             altered = _altered(bed, text)
@@ -123,8 +144,12 @@ def near_duplicates(bed: Bed) -> None:
 
 def leaks(bed: Bed) -> None:
     """A row of the test or validation part, half of them a little changed, among those for training."""
-    name = bed.texts[0]
-    for number, place in enumerate(bed.places(lambda row: row["split"] != "train" and len(fold(row[name])) >= 40)):
+
+    def measured(row: dict) -> bool:
+        return row["split"] != "train" and len(fold(row[bed.longest(row)])) >= 40
+
+    for number, place in enumerate(bed.places(measured)):
+        name = bed.longest(bed.rows[place])
         text = bed.rows[place][name]
         bed.copy(place, split="train", **{name: text if number % 2 else _altered(bed, text)})
 
@@ -136,13 +161,15 @@ def empty(bed: Bed) -> None:
 
 
 def cut_in_a_sentence(bed: Bed) -> None:
-    """Texts cut between a third and nine tenths, not where a sentence ends; of a pair that ends like sentences, one side."""
+    """Texts cut between a third and nine tenths, not where a sentence ends; of a pair that ends like sentences, one side; of
+    answers those of thirty characters, as what cuts an answer is that it is long."""
+    least = 20 if bed.sentences == bed.texts else 30
 
     def long(row: dict) -> bool:
-        return all(len(row[name]) >= 20 and row[name].rstrip()[-1] in STOPS for name in bed.texts)
+        return all(len(row[name]) >= least and row[name].rstrip()[-1] in STOPS for name in bed.sentences)
 
     for place in bed.places(long):
-        name = bed.one_of(bed.texts)
+        name = bed.one_of(bed.sentences)
         text = bed.rows[place][name].rstrip()
         end = int(len(text) * bed.random.uniform(0.33, 0.9))
         while end > 1 and not text[end - 1].isalnum():
@@ -152,7 +179,7 @@ def cut_in_a_sentence(bed: Bed) -> None:
 
 def cut_at_a_length(bed: Bed) -> None:
     """Texts longer than nine in ten of them, cut there, where that is no sentence's end: what a narrow column does."""
-    for name in bed.texts:
+    for name in bed.sentences:
         lengths = sorted(len(row[name]) for row in bed.rows)
         most = lengths[int(len(lengths) * 0.9)]
         for place, row in enumerate(bed.rows):
@@ -198,12 +225,13 @@ def languages(bed: Bed) -> None:
             "classics_en": ("en_de", "target"),
         },
         "source": {"en_de": ("en_zh", "target"), "en_zh": ("en_de", "target")},
+        "answer": {"dialogue_en": ("en_zh", "target"), "dialogue_zh": ("en_de", "source")},
     }
-    name = bed.texts[0]
+    name = bed.sentences[0]
     other, column = others[name][bed.dataset.name]
     foreign = [row[column] for row in _rows(catalog.dataset(other)) if _is_sentence(row[column])]
     pair = "target" in bed.texts
-    for number, place in enumerate(bed.places(lambda row: all(_is_sentence(row[name]) for name in bed.texts))):
+    for number, place in enumerate(bed.places(lambda row: all(_is_sentence(row[name]) for name in bed.sentences))):
         row = bed.rows[place]
         if pair and number % 3 == 1:
             bed.change(place, source=row["target"], target=row["source"])
@@ -273,6 +301,49 @@ def contradicting_pictures(bed: Bed) -> None:
     contradictions(bed)
 
 
+def missing_classes(bed: Bed) -> None:
+    """All rows of a class taken out of the validation or the test part, and trained on instead."""
+    _balanced(bed)
+    for split in ("validation", "test"):
+        there = sorted({row["label"] for row in bed.rows if row["split"] == split})
+        if len(there) < 2:
+            return
+        label = bed.one_of(there)
+        for place, row in enumerate(bed.rows):
+            if row["label"] == label and row["split"] == split:
+                bed.rows[place] = row | {"split": "train"}
+        bed.guilty.append(_places_of(bed, label))
+
+
+def rare_classes(bed: Bed) -> None:
+    """Two classes thinned, one to a twelfth of the largest, one to four rows."""
+    _balanced(bed)
+    counts = Counter(row["label"] for row in bed.rows if row["split"] == "train")
+    smaller = [label for label, _count in counts.most_common()[1:]]
+    thinned = [int(label) for label in bed.random.permutation(smaller)[:2]] if len(smaller) > 1 else []
+    for label, left in zip(thinned, (max(counts.values(), default=0) // RARE, 4), strict=False):
+        spared = set(bed.random.permutation(_places_of(bed, label, "train"))[:left].tolist())
+        bed.rows = [
+            row
+            for place, row in enumerate(bed.rows)
+            if row["label"] != label or place in spared or (left > 4 and row["split"] != "train")
+        ]
+    bed.guilty += [_places_of(bed, label) for label in thinned]
+
+
+def _balanced(bed: Bed) -> None:
+    """Without the classes that are rare, or missing in a part, to begin with."""
+    counts = {split: Counter(row["label"] for row in bed.rows if row["split"] == split) for split in SPLITS}
+    train = counts["train"]
+    whole = {label for label in train if all(counts.values()) and all(one[label] for one in counts.values())}
+    kept = {label for label in whole if train[label] * RATIO > max(train[other] for other in whole)}
+    bed.rows = [row for row in bed.rows if row["label"] in kept]
+
+
+def _places_of(bed: Bed, label: int, split: str = "") -> tuple[int, ...]:
+    return tuple(place for place, row in enumerate(bed.rows) if row["label"] == label and split in ("", row["split"]))
+
+
 @dataclass(frozen=True)
 class Fault:
     """What is planted, which check has to find it, and what data it can be planted into."""
@@ -280,13 +351,13 @@ class Fault:
     plant: Callable[[Bed], None]
     check: str
     title: str
-    needs: str  # 'texts', 'label' (and texts), 'image', 'image and label'
+    needs: str  # 'texts', 'label' (and texts), 'image', 'class' (of texts or pictures)
     really: Callable[[Mapping, Mapping], bool] | None = None  # by another measure than the check's: two rows are alike
 
 
 def alike(one: Mapping, other: Mapping) -> bool:
     """Whether the texts of two rows have most characters in common, in the same order (Ratcliff, Obershelp 1988)."""
-    texts = [fold("\n".join(row[name] for name in ("text", "source", "target") if name in row)) for row in (one, other)]
+    texts = [fold("\n".join(row[name] for name in TEXTS if name in row)) for row in (one, other)]
     return SequenceMatcher(None, *texts, autojunk=False).ratio() >= REALLY
 
 
@@ -309,6 +380,8 @@ FAULTS: Mapping[str, Fault] = {
         Fault(same_pictures, "same-pictures", "pictures twice", "image"),
         Fault(leaking_pictures, "leaks", "pictures that leak", "image"),
         Fault(contradicting_pictures, "contradictions", "pictures with two classes", "image"),
+        Fault(missing_classes, "imbalance", "classes missing in a part", "class"),
+        Fault(rare_classes, "imbalance", "rare classes", "class"),
     )
 }
 
@@ -352,8 +425,8 @@ def count(fault: Fault, name: str, seed: int) -> Count | None:
 
 
 def _suits(fault: Fault, columns: Mapping[str, Column]) -> bool:
-    texts = bool({"text", "source"} & set(columns))
-    return {"texts": texts, "label": texts and "label" in columns, "image": "image" in columns}[fault.needs]
+    texts, label = bool({"text", "source", "messages"} & set(columns)), "label" in columns
+    return {"texts": texts, "label": texts and label, "image": "image" in columns, "class": label}[fault.needs]
 
 
 def _named(
@@ -376,18 +449,32 @@ def _rows(dataset: Dataset) -> list[dict]:
 def _bed_of(name: str) -> tuple[list[dict], dict[str, Column]]:
     """(rows, columns); where a data set has no class, one is made of an author, a book, a dynasty."""
     dataset = catalog.dataset(name)
-    wanted = [column for column in ("text", "source", "target", "image", "label") if column in dataset.columns]
+    wanted = [column for column in (*TEXTS, "messages", "image", "label") if column in dataset.columns]
     rows = [
         {column: row[column] for column in (*wanted, "split", *filter(None, [CLASSES.get(name)]))}
         for row in _rows(dataset)
     ]
     columns = {column: dataset.columns[column] for column in wanted}
+    if "messages" in columns:
+        rows = [_exchange(row) for row in rows]
     if name in CLASSES:
         classes = sorted({str(row[CLASSES[name]]) for row in rows})
         for row in rows:
             row["label"] = classes.index(str(row.pop(CLASSES[name])))
         columns["label"] = Column("class", dataset.title, names=tuple(classes))
     return rows, columns
+
+
+def _exchange(row: Mapping) -> dict:
+    """A conversation with its last question and answer as columns: these are what faults are planted into."""
+    *earlier, asked, answered = json.loads(row["messages"])
+    return {"earlier": earlier, "question": asked["content"], "answer": answered["content"], "split": row["split"]}
+
+
+def _conversation(row: Mapping) -> dict:
+    """The same as a data set holds it."""
+    said = [{"role": "user", "content": row["question"] or ""}, {"role": "assistant", "content": row["answer"] or ""}]
+    return {"messages": json.dumps([*row["earlier"], *said], ensure_ascii=False), "split": row["split"]}
 
 
 # -- how things are damaged -----------------------------------------------------------------------------
