@@ -282,6 +282,12 @@ def test_an_answer_in_another_language_is_found(tmp_path):
     assert looked.facts["languages"]["messages"]["en"] > 50
 
 
+def test_an_answer_that_is_a_name_is_in_no_language(tmp_path):
+    some = [talk(f"Where is number {number} of them?", ANSWERED.format("stone")) for number in range(60)]
+    names = [talk("Who was it?", name) for name in ("Camillo di Cavour.", "Islas Malvinas", "Jean-Jacques Rousseau")]
+    assert found(talks(tmp_path, ("train", some + names)), "languages").findings == ()
+
+
 def test_an_answer_that_was_cut_off_is_found_and_one_that_ends_with_code_is_not(tmp_path):
     some = [talk(f"and number {number}", ANSWERED.format("stone") + number * "!") for number in range(60)]
     some += [talk("how", "Like this, as everybody does it:\n```\nprint(1)\n```"), talk("yes or no", "yes")]

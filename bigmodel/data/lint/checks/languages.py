@@ -27,6 +27,7 @@ UNLIKE_LATIN = frozenset(
 WORDS, SIGNS = 3, 8  # texts of fewer words, or of so few letters, are names as often as not
 LONG_WORDS = 12  # letters of one or two words that are a name no more than a sentence is
 SURE, IMPOSSIBLE = 0.5, 0.02  # of these few the other language has at least that chance, the column's own at most this
+NAME, CAPITALS = 8, 0.6  # words that a name has at most, and how many of them have a capital
 LOOK = 2000
 NOT_LANGUAGE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|\{[^{}]*\}|%\(?\w*\)?[sd]|<[^<>]*>|https?://\S+|\S+@\S+|[\d_/\\]+", re.DOTALL
@@ -50,8 +51,9 @@ class Languages(Check):
         for name in rows.texts:
             said = rows.said(name)
             own, counted[name] = _own(said.texts)
-            for place, text in zip(said.places, said.texts, strict=True):
-                language = foreign(text, own) if own else ""
+            for place, role, text in zip(said.places, said.roles, said.texts, strict=True):
+                named = role and not own <= UNLIKE_LATIN and is_name(text)
+                language = foreign(text, own) if own and not named else ""
                 if language:
                     strange[place] = language
                 done += 1
@@ -96,6 +98,13 @@ def foreign(text: str, own: frozenset[str]) -> str:
         return ""
     best = max(chances, key=chances.__getitem__)
     return best if chances[best] >= LIKELY or own <= UNLIKE_LATIN else ""
+
+
+def is_name(text: str) -> bool:
+    """Whether a few words look like a name, which is in no language, among other words of the same letters; a turn is often
+    nothing else."""
+    words = SPACED.findall(text)
+    return len(words) <= NAME and sum(word[0].isupper() for word in words) >= CAPITALS * len(words)
 
 
 def _few_words(text: str, own: frozenset[str]) -> str:
