@@ -30,7 +30,7 @@ TERMS = frozenset(
         "CPU GPU CUDA MPS Apple fp32 bf16 bigmodel transformers Python Transformer MB GB kB ms Attention Is All You Need "
         "Fashion-MNIST ID NaN ReLU English HTTP URL "
         "TSV TXT Markdown Lines Parquet ZIP RAR PDF Office SQLite NumPy HDF5 Arrow gzip bzip2 xz zstd tar pickle PO gettext fuzzy "
-        "LoRA QLoRA alpha NVIDIA bitsandbytes safetensors dropout BIGMODEL DATA ROOTS HF TOKEN HUB OFFLINE GGUF config json run "
+        "LoRA rsLoRA DoRA LoHa LoKr IA QLoRA alpha NVIDIA bitsandbytes safetensors dropout BIGMODEL DATA ROOTS HF TOKEN HUB OFFLINE GGUF config json run "
         "XLIFF TMX XML UTF Hub Hugging Face SHA 7z "
         "NLLB mBART M2M100 T5 zh en zho Hans auto tokenizer",
     )

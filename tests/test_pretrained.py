@@ -6,16 +6,18 @@ import pytest
 import torch
 from conftest import learn
 
-from bigmodel.bases import store
+from bigmodel.bases import adapters, store
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED
 from bigmodel.core.spec import RunSpec
 from bigmodel.studio import Studio
 from bigmodel.training import snapshot, watch
+from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import Pace
 
 METHODS = ["lora", "full", "last", "head"]
+RANK = 4  # of adapters that are counted
 KINDS = {
     "text-generation": ("prose_zh", "poet"),
     "translation": ("en_de", "translator"),
@@ -62,41 +64,101 @@ def test_each_method_trains_a_part_of_every_kind_of_base(task, method):
     assert (trained == sum(map(torch.numel, weights))) == (method == "full") and trained > 0
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_on_the_meta_device_as_many_parameters_are_counted_without_reading_weights(method):
-    one = spec(method=method)
+WAYS = [*({"method": method} for method in METHODS), *({"adapter": kind} for kind in adapters.KINDS)]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(*way.items()))
+def test_on_the_meta_device_as_many_parameters_are_counted_without_reading_weights(way):
+    one = spec(**way)
     with torch.device("meta"):
         counted = [(weight.numel(), weight.requires_grad) for weight in model_of(one).parameters()]
     assert counted == [(weight.numel(), weight.requires_grad) for weight in model_of(one).parameters()]
 
 
+ASKED = {
+    "text-generation": {"input_ids": torch.tensor([[2, 5, 9]])},
+    "translation": {"input_ids": torch.tensor([[5, 9, 2]]), "decoder_input_ids": torch.tensor([[0, 7]])},
+    "image-classification": {"pixel_values": torch.linspace(-1, 1, 3 * 28 * 28).view(1, 3, 28, 28)},
+}
+
+
+def said(model, task):
+    with torch.no_grad():
+        return model.eval()(**ASKED[task]).logits
+
+
+@pytest.mark.parametrize("kind", adapters.KINDS)
 @pytest.mark.parametrize("task", KINDS)
-def test_what_lora_has_learnt_is_merged_into_what_is_kept(task):
-    one = spec(task, method="lora")
-    model = model_of(one).eval()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.05)
-    asked = {
-        "text-generation": {"input_ids": torch.tensor([[2, 5, 9]])},
-        "translation": {"input_ids": torch.tensor([[5, 9, 2]]), "decoder_input_ids": torch.tensor([[0, 7]])},
-        "image-classification": {"pixel_values": torch.rand(1, 3, 28, 28)},
-    }[task]
+def test_what_adapters_of_each_kind_have_learnt_is_merged_into_what_is_kept(tmp_path, task, kind):
+    one = spec(task, adapter=kind)
+    torch.manual_seed(0)
+    model = model_of(one)
+    if task == "image-classification":  # its head begins at random and is trained too
+        base = said(model, task)
+    else:
+        base = said(model_of(spec(task, method="head")), task)
+        assert torch.allclose(said(model, task), base, atol=1e-4), "adapters begin at what changes nothing"
+    optimize = optimizer(model, one.settings | {"learning_rate": 0.02})
+    for _step in range(4):
+        model.train()(**ASKED[task]).logits.square().mean().backward()
+        optimize.step()
+        optimize.zero_grad()
+    learnt = said(model, task)
     kept = catalog.architecture("pretrained").export(model)
-    assert not any("lora" in name for name, _weight in kept.named_parameters())
-    with torch.no_grad():
-        assert torch.allclose(model(**asked).logits, kept(**asked).logits, atol=1e-4)
+    kept.save_pretrained(tmp_path)
+    opened = type(kept).from_pretrained(tmp_path)
+    assert not torch.allclose(learnt, base, atol=1e-3) and torch.allclose(learnt, said(model, task))
+    assert torch.allclose(learnt, said(opened, task), atol=1e-4)
+    plain = model_of(spec(task, method="full"))
+    assert [(name, weight.shape) for name, weight in opened.state_dict().items()] == [
+        (name, weight.shape) for name, weight in plain.state_dict().items()
+    ]
 
 
-@pytest.mark.parametrize("method", ["lora", "last", "full"])
+def test_a_run_counts_what_each_kind_of_adapter_trains():
+    inside = [module for module in model_of(spec(method="full")).transformer.h.modules() if hasattr(module, "nf")]
+    sizes = [tuple(layer.weight.shape) for layer in inside]  # (in, out)
+    thin, out = sum(RANK * (before + after) for before, after in sizes), sum(after for _before, after in sizes)
+    expected = {"lora": thin, "rslora": thin, "dora": thin + out, "loha": 2 * thin, "ia3": out}
+    for kind, trained in expected.items():
+        weights = list(model_of(spec(adapter=kind, lora_rank=RANK)).parameters())
+        assert sum(weight.numel() for weight in weights if weight.requires_grad) == trained, kind
+        whole = sum(weight.numel() for weight in weights)
+        assert whole == trained + catalog.brought("base")["poet"].parameters, kind
+
+
+@pytest.mark.parametrize("kind", adapters.KINDS)
+def test_a_run_with_each_kind_of_adapter_gets_better_and_leaves_a_plain_model(tmp_path, cache, kind):
+    from transformers import AutoModelForCausalLM
+
+    happened = learn(tmp_path, cache, spec(adapter=kind, baseline=True, max_steps=30, eval_every=30))
+    assert happened[-1]["state"] == FINISHED
+    page = json.loads((tmp_path / "model" / "bigmodel.json").read_text())
+    assert page["validation"]["loss"] < page["before"]["loss"]
+    plain, base = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), catalog.brought("base")["poet"]
+    assert page["parameters"] == sum(map(torch.numel, plain.parameters())) == base.parameters
+
+
+def test_factors_of_adapters_are_never_decayed():
+    for kind, part in (("ia3", "ia3_"), ("dora", "lora_magnitude_vector")):
+        model = model_of(spec("image-classification", adapter=kind))
+        before = {name: weight.clone() for name, weight in model.named_parameters() if part in name}
+        for weight in model.parameters():
+            weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
+        optimizer(model, {"optimizer": "adamw", "learning_rate": 0.1, "weight_decay": 0.5}).step()
+        after = dict(model.named_parameters())
+        assert before and all(after[name].equal(weight) for name, weight in before.items())
+
+
+@pytest.mark.parametrize("method", ["lora", "last", "full", "dora", "loha", "lokr", "ia3"])
 def test_a_fine_tuning_that_dies_goes_on_as_if_it_had_not(tmp_path, cache, monkeypatch, method):
     from safetensors.torch import load_file
 
     from bigmodel.training.loop import train
 
     monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
-    one, whole, broken = spec(method=method), tmp_path / "whole", tmp_path / "broken"
+    way = {"method": method} if method in METHODS else {"adapter": method}
+    one, whole, broken = spec(**way), tmp_path / "whole", tmp_path / "broken"
     whole.mkdir(), broken.mkdir()
     before = learn(whole, cache, one)
     for event in train(one, broken, lambda: False, cache, "cpu"):
@@ -134,6 +196,8 @@ def test_a_base_with_its_chosen_settings_that_do_not_go_together_is_refused():
         spec(block_size=256)
     with pytest.raises(Refusal, match="cannot be trained themselves"):
         spec(method="full", quantize="4bit")
+    with pytest.raises(Refusal, match="LoHa needs the frozen weights as they are"):
+        spec(adapter="loha", quantize="8bit")
     with pytest.raises(Refusal, match="Choose one of"):
         spec(base="nothing")
 

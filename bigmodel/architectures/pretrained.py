@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bigmodel.bases import languages
+from bigmodel.bases import adapters, languages
 from bigmodel.bases.store import Base
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Architecture, Layer, Task
@@ -61,10 +61,10 @@ class Pretrained(Architecture):
             label=_("What is trained"),
             default="lora",
             help=_(
-                "LoRA trains small matrices beside the frozen ones and needs little memory; everything learns the most; the last layers or the head alone are quick. LoRA takes a higher learning rate (about 1e-3) than training everything (about 1e-4)."
+                "LoRA and its kin train small matrices beside the frozen ones and need little memory; everything learns the most; the last layers or the head alone are quick. LoRA takes a higher learning rate (about 1e-3) than training everything (about 1e-4)."
             ),
             options={
-                "lora": _("LoRA"),
+                "lora": _("LoRA or its kin"),
                 "full": _("Everything"),
                 "last": _("The last layers"),
                 "head": _("The head alone"),
@@ -80,6 +80,16 @@ class Pretrained(Architecture):
             advanced=True,
             help=_("How many of the last layers are trained, where 'The last layers' is chosen."),
         ),
+        Choice(
+            name="adapter",
+            label=_("Kind of LoRA"),
+            default="lora",
+            advanced=True,
+            help=_(
+                "What is trained beside the frozen weights. LoRA: two thin matrices. rsLoRA: the same, stronger at high ranks. DoRA: lengths apart from directions, often a little better, slower. LoHa and LoKr: products of matrices that can change more with as few numbers. IA³: one factor for each output, by far the fewest; takes a learning rate of about 1e-2."
+            ),
+            options=adapters.KINDS,
+        ),
         Number(
             name="lora_rank",
             label=_("LoRA rank"),
@@ -88,7 +98,7 @@ class Pretrained(Architecture):
             minimum=1,
             maximum=512,
             advanced=True,
-            help=_("The width of the small matrices. More can learn more; 8 to 64 is usual."),
+            help=_("The width of the small matrices. More can learn more; 8 to 64 is usual. IA³ has none."),
         ),
         Number(
             name="lora_alpha",
@@ -97,7 +107,9 @@ class Pretrained(Architecture):
             minimum=0.1,
             maximum=2048,
             advanced=True,
-            help=_("What the adapters' signal is multiplied by, divided by the rank. Twice the rank is usual."),
+            help=_(
+                "What the adapters' signal is multiplied by, divided by the rank; for rsLoRA by its square root. Twice the rank is usual. IA³ has none."
+            ),
         ),
         Number(
             name="lora_dropout",
@@ -107,7 +119,7 @@ class Pretrained(Architecture):
             maximum=0.9,
             step=0.05,
             advanced=True,
-            help=_("Part of the adapters' input switched off at random while training."),
+            help=_("Part of the adapters' input switched off at random while training. LoHa, LoKr and IA³ have none."),
         ),
         Choice(
             name="lora_targets",
@@ -176,6 +188,9 @@ class Pretrained(Architecture):
         if settings["quantize"] != "none" and settings["method"] != "lora":
             what = _("Weights of 8 or 4 bits cannot be trained themselves.")
             raise Refusal(what, do=_("Choose LoRA, or 'As they are' for the frozen weights."), field="quantize")
+        if settings["quantize"] != "none" and settings["adapter"] in adapters.PRODUCTS:
+            what = _("{kind} needs the frozen weights as they are.", kind=adapters.KINDS[settings["adapter"]])
+            raise Refusal(what, do=_("Choose LoRA, rsLoRA, DoRA or IA³, or 'As they are'."), field="quantize")
 
     def fingerprint(self, settings: Mapping) -> str:
         """Another base has another tokenizer or another size of pictures, another language other marks."""
@@ -195,9 +210,7 @@ class Pretrained(Architecture):
         return choose(network(_base(settings), facts["head"], facts, settings), facts["head"], settings)
 
     def export(self, model: Any) -> Any:
-        from bigmodel.bases.loading import merged
-
-        return merged(model)
+        return adapters.merged(model)
 
     def register(self) -> None:
         """A base may be a network of our own."""
@@ -208,11 +221,13 @@ class Pretrained(Architecture):
     def diagram(self, settings: Mapping) -> list[Layer]:
         base = _base(settings)
         ways = next(field for field in self.knobs if field.name == "method").options
-        detail = f"r = {settings['lora_rank']}" if settings["method"] == "lora" else ""
+        beside = settings["method"] == "lora"
+        what = adapters.KINDS[settings["adapter"]] if beside else ways[settings["method"]]
+        detail = f"r = {settings['lora_rank']}" if beside and settings["adapter"] != "ia3" else ""
         return [
             Layer(_("Base model: {base}", base=base.title)),
             Layer(_("Parameters"), f"{base.parameters / 1e6:.1f} M"),
-            Layer(_("Trained: {what}", what=ways[settings["method"]]), detail),
+            Layer(_("Trained: {what}", what=what), detail),
         ]
 
 

@@ -58,3 +58,18 @@ OWN: Mapping[str, Family] = {  # networks of bigmodel's own runs, registered by 
 
 def family(model_type: str) -> Family | None:
     return FAMILIES.get(model_type) or OWN.get(model_type)
+
+
+# -- how they call their parts -------------------------------------------------------------------------------------------------
+HEADS = ("classifier", "score", "lm_head", "head", "pre_classifier", "classification_head", "pooler")
+EMBEDDINGS = ("embed", "wte", "wpe", "shared", "cls_token", "position", "relative_attention_bias")
+ATTENTION = frozenset({
+    "q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "query", "key", "value", "c_attn", "q", "k", "v", "o", "qkv",
+    "query_key_value", "q_lin", "k_lin", "v_lin", "out_lin", "query_proj", "key_proj", "value_proj", "Wqkv", "Wo",
+    "in_proj", "qkv_proj",
+})  # fmt: skip
+
+
+def named(name: str, parts: tuple[str, ...]) -> bool:
+    """Whether a weight or layer is one of these parts, or inside one."""
+    return any(part in parts for part in name.split("."))

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bigmodel.bases import gate, languages
+from bigmodel.bases import adapters, gate, languages
+from bigmodel.bases.families import EMBEDDINGS, HEADS, named
 from bigmodel.bases.store import STARTERS, Base
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
-HEADS = ("classifier", "score", "lm_head", "head", "pre_classifier", "classification_head", "pooler")
-EMBEDDINGS = ("embed", "wte", "wpe", "shared", "cls_token", "position", "relative_attention_bias")
-ATTENTION = frozenset({
-    "q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "query", "key", "value", "c_attn", "q", "k", "v", "o", "qkv",
-    "query_key_value", "q_lin", "k_lin", "v_lin", "out_lin", "query_proj", "key_proj", "value_proj", "Wqkv", "Wo",
-    "in_proj", "qkv_proj",
-})  # fmt: skip
 MISSED = 0.2  # of a body's parameters; where more are not in the file, the weights are those of another network
-ADAPTER = "default"
 
 
 def processor(base: Base, head: str, rows: Mapping, settings: Mapping) -> Any:
@@ -137,7 +130,11 @@ def network(base: Base, head: str, facts: Mapping, settings: Mapping) -> Any:
     if torch.empty(0).is_meta:
         return classes[head].from_config(config, trust_remote_code=False)
     _refuse_no_memory(base)
-    more = _quantized(settings.get("quantize", "none"))
+    more = {}
+    if settings.get("quantize", "none") != "none":
+        with torch.device("meta"):
+            skeleton = classes[head].from_config(config, trust_remote_code=False)
+        more = _quantized(settings["quantize"], _kept_whole(skeleton, head))
     model, told = classes[head].from_pretrained(
         base.folder, config=config, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
         output_loading_info=True, **safe, **more,
@@ -189,35 +186,52 @@ def _refuse_no_memory(base: Base) -> None:
         raise Refusal(what, do=_("Choose a smaller base model, or close other programs."), field="base")
 
 
-def _quantized(asked: str) -> dict:
-    """Weights in 8 or 4 bits, which only some graphics cards can compute with."""
-    if asked == "none":
-        return {}
+def _quantized(asked: str, whole: list[str]) -> dict:
+    """Weights in 8 or 4 bits, which only some graphics cards can compute with; those of the layers `whole` as they are."""
     from importlib.util import find_spec
 
     import torch
 
-    if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
+    packed = find_spec("bitsandbytes") is not None
+    if not packed or not torch.cuda.is_available():
         what = _("Weights of 8 or 4 bits need an NVIDIA graphics card and the package bitsandbytes.")
-        raise Refusal(what, do=_("Choose 'As they are' for the frozen weights."), field="quantize")
+        do = _("Choose 'As they are' for the frozen weights.")
+        if torch.cuda.is_available():
+            do = _("Install it with `pip install bitsandbytes`, or choose 'As they are' for the frozen weights.")
+        raise Refusal(what, do=do, field="quantize")
+    return {"quantization_config": bits(asked, whole), "device_map": {"": 0}}
+
+
+def bits(asked: str, whole: list[str]) -> Any:
+    """How transformers is told of weights in '8bit' or '4bit'."""
+    import torch
     from transformers import BitsAndBytesConfig
 
-    config = BitsAndBytesConfig(
+    return BitsAndBytesConfig(
         load_in_8bit=asked == "8bit", load_in_4bit=asked == "4bit", bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=torch.bfloat16, llm_int8_skip_modules=whole,
     )  # fmt: skip
-    return {"quantization_config": config, "device_map": {"": 0}}
+
+
+def _kept_whole(model: Any, head: str) -> list[str]:
+    """Names of the layers that are never quantized: a head, which is trained itself, and the output of words."""
+    own = {id(weight) for weight in _head_weights(model, head)}
+    return [
+        name
+        for name, layer in model.named_modules()
+        if any(id(weight) in own for weight in layer.parameters(recurse=False))
+    ]
 
 
 # -- what is trained -------------------------------------------------------------------------------------
 def choose(model: Any, head: str, settings: Mapping) -> Any:
-    """Freeze what is not to be trained; with LoRA, put the adapters in (Hu et al. 2021)."""
+    """Freeze what is not to be trained; put the adapters in where they are asked for."""
     method = settings["method"]
     if method == "full":
         return model
     heads = _head_weights(model, head)
     if method == "lora":
-        _adapt(model, settings)
+        adapters.put_in(model, settings)
     else:
         model.requires_grad_(False)
     if method == "last":
@@ -233,17 +247,13 @@ def choose(model: Any, head: str, settings: Mapping) -> Any:
 def _head_weights(model: Any, head: str) -> list:
     """What is not the body; for a language model its output and the norm before it."""
     body = {id(weight) for weight in model.base_model.parameters()} if model.base_model is not model else set()
-    found = [weight for name, weight in model.named_parameters() if id(weight) not in body or _named(name, ("pooler",))]
+    found = [weight for name, weight in model.named_parameters() if id(weight) not in body or named(name, ("pooler",))]
     if head.endswith("classification"):
         if not body:  # a network of our own, without a body by name
-            found = [weight for name, weight in model.named_parameters() if _named(name, HEADS)]
+            found = [weight for name, weight in model.named_parameters() if named(name, HEADS)]
         return found
     output = model.get_output_embeddings()
     return [*found, *(output.parameters() if output is not None else ())]
-
-
-def _named(name: str, parts: tuple[str, ...]) -> bool:
-    return any(part in parts for part in name.split("."))
 
 
 def _rows(model: Any) -> list[tuple[str, Any]]:
@@ -271,50 +281,6 @@ def _last(model: Any, count: int) -> list:
     return found
 
 
-def _adapt(model: Any, settings: Mapping) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
-
-    targets = _targets(model, settings["lora_targets"])
-    if not targets:
-        what = _("This base model has no layers that LoRA could be put beside.")
-        raise Refusal(what, do=_("Choose another way of fine-tuning."), field="method")
-    config = LoraConfig(
-        r=settings["lora_rank"],
-        lora_alpha=settings["lora_alpha"],
-        lora_dropout=settings["lora_dropout"],
-        target_modules=targets,
-        fan_in_fan_out=_transposed(model, targets),
-    )
-    inject_adapter_in_model(config, model, ADAPTER)
-
-
-def _targets(model: Any, which: str) -> list[str]:
-    """Full names of the layers that get an adapter: those of attention, or all of the body."""
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
-    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    kinds = (torch.nn.Linear, Conv1D, torch.nn.Conv2d)
-    body = [
-        (name, layer)
-        for name, layer in model.named_modules()
-        if isinstance(layer, kinds)
-        and layer is not output
-        and not _named(name, HEADS)
-        and not any(part in name for part in EMBEDDINGS)
-        and getattr(layer, "groups", 1) == 1
-    ]
-    attention = [name for name, _layer in body if name.rpartition(".")[2] in ATTENTION or ".attn" in name]
-    return attention if which == "attention" and attention else [name for name, _layer in body]
-
-
-def _transposed(model: Any, targets: list[str]) -> bool:
-    """Whether the layers keep their weights as GPT-2 does, input first."""
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(model.get_submodule(targets[0]), Conv1D)
-
-
 def _rest_frozen_norms(model: Any) -> None:
     """A batch norm whose weights stand still keeps its statistics too, also while the rest is trained."""
     import torch
@@ -323,58 +289,3 @@ def _rest_frozen_norms(model: Any) -> None:
         if isinstance(module, torch.nn.BatchNorm2d) and not module.weight.requires_grad:
             module.eval()
             module.train = lambda mode=True, module=module: module
-
-
-# -- what is kept ------------------------------------------------------------------------------------------
-def merged(model: Any) -> Any:
-    """The same network without adapters: what they have learnt is added to the weights, so that plain transformers
-    opens it. The model itself stays as it is; one without adapters is given back."""
-    import torch
-
-    if not any(".lora_" in name for name, _weight in model.named_parameters()):
-        return model
-    from peft.tuners.lora import LoraLayer
-
-    adapted = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoraLayer)}
-    state = {}
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            owner, base, what = name.rpartition(".base_layer.")
-            if ".lora_" in name:
-                continue
-            if base and what == "weight":
-                value = _full(adapted[owner], value) + adapted[owner].get_delta_weight(ADAPTER).to(torch.float32)
-            elif base and what not in ("weight", "bias"):
-                continue  # how a quantized layer keeps its weights
-            state[name.replace(".base_layer.", ".")] = value
-    with torch.device("meta"):
-        plain = type(model)(_without_quantization(model.config))
-    plain.load_state_dict(state, assign=True)
-    plain.tie_weights()
-    for name, buffer in model.named_buffers():  # those that are computed and never saved
-        name = name.replace(".base_layer.", ".")
-        owner, _dot, what = name.rpartition(".")
-        if name not in state and ".lora_" not in name and what in plain.get_submodule(owner)._buffers:
-            plain.get_submodule(owner)._buffers[what] = buffer.clone()
-    plain.generation_config = getattr(model, "generation_config", None)
-    return plain.eval()
-
-
-def _full(layer: Any, weight: Any) -> Any:
-    """A layer's weights in fp32, also where they are kept in 8 or 4 bits."""
-    import torch
-
-    if weight.dtype in (torch.int8, torch.uint8):
-        from peft.utils.integrations import dequantize_module_weight
-
-        return dequantize_module_weight(layer.base_layer).to(torch.float32)
-    return weight
-
-
-def _without_quantization(config: Any) -> Any:
-    import copy
-
-    plain = copy.deepcopy(config)
-    if hasattr(plain, "quantization_config"):
-        del plain.quantization_config
-    return plain

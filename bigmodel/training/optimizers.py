@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+FACTORS = ("ia3_", "lora_magnitude_vector")  # of adapters: they begin at what changes nothing, and a decay pulls to 0
 BETAS = (0.9, 0.98)  # of Adam: the second as Vaswani et al. 2017 have it, quicker to follow than 0.999
 
 
 def optimizer(model: Any, settings: Mapping) -> Any:
-    """The optimizer over the model's weights. Biases and norms (vectors) are never decayed.
+    """The optimizer over the model's weights. Biases, norms (vectors) and what others are multiplied by are never decayed.
 
     Adam has no decay, as in Kingma and Ba 2014: added to its gradient, which it divides by its size, a decay pulls every
     weight as hard as its data do, and networks shrink to a fraction instead of learning (Loshchilov and Hutter 2019,
@@ -19,10 +20,12 @@ def optimizer(model: Any, settings: Mapping) -> Any:
     import torch
 
     weights = [weight for weight in model.parameters() if weight.requires_grad]
+    kept = {id(weight) for name, weight in model.named_parameters() if any(part in name for part in FACTORS)}
+    kept |= {id(weight) for weight in weights if weight.ndim <= 1}
     decay = 0.0 if settings["optimizer"] == "adam" else settings["weight_decay"]
     groups = [
-        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": decay},
-        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+        {"params": [weight for weight in weights if id(weight) not in kept], "weight_decay": decay},
+        {"params": [weight for weight in weights if id(weight) in kept], "weight_decay": 0.0},
     ]
     rate, fused = settings["learning_rate"], weights[0].device.type in ("cpu", "cuda")
     if settings["optimizer"] == "sgd":

@@ -71,10 +71,11 @@ def base_title(base: str) -> str:
 
 
 def method_of(settings: Mapping) -> str:
-    """How a base was fine-tuned: 'LoRA, rank 16'."""
-    choice = next((one for one in catalog.architecture("pretrained").knobs if one.name == "method"), None)
+    """How a base was fine-tuned: 'DoRA', 'Everything'."""
     method = str(settings.get("method", ""))
-    return say(choice.options[method]) if choice is not None and method in choice.options else method
+    asked, value = ("adapter", settings.get("adapter", "lora")) if method == "lora" else ("method", method)
+    choice = next((one for one in catalog.architecture("pretrained").knobs if one.name == asked), None)
+    return say(choice.options[value]) if choice is not None and value in choice.options else method
 
 
 def data(model: Model) -> str:
@@ -87,7 +88,8 @@ def method(model: Model) -> str:
         return ""
     if not model.base:
         return _("Everything, from scratch")
-    rank = f"r = {model.settings.get('lora_rank')}" if model.settings.get("method") == "lora" else ""
+    ranked = model.settings.get("method") == "lora" and model.settings.get("adapter") != "ia3"
+    rank = f"r = {model.settings.get('lora_rank')}" if ranked else ""
     return " · ".join(part for part in (method_of(model.settings), rank) if part)
 
 
