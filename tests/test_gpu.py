@@ -1,6 +1,7 @@
 """What must hold on a GPU: networks learn, runs repeat themselves and go on bit by bit, memory that is not enough is met.
 
 Skipped where there is none. With one: python3 start.py test tests/test_gpu.py
+Weights of 8 and 4 bits need bitsandbytes, too.
 """
 
 import itertools
@@ -9,8 +10,13 @@ import math
 import pytest
 import torch
 from conftest import learn, small
+from small_bases import bert
 
+from bigmodel.bases import adapters, store
+from bigmodel.core import catalog
+from bigmodel.core.contracts import HEADS
 from bigmodel.core.events import DIVERGED, FINISHED
+from bigmodel.core.spec import RunSpec
 from bigmodel.training import forecast, loop, watch
 from bigmodel.training.precision import Pace
 
@@ -153,8 +159,78 @@ def test_a_checkpoint_of_a_gpu_goes_on_where_there_is_none(tmp_path, cache, stea
     assert run(tmp_path, cache, elsewhere)[-1]["state"] == FINISHED
 
 
+# -- weights of 8 and 4 bits -------------------------------------------------------------------------------
+ADAPTERS = ["lora", "rslora", "dora", "ia3"]
+of_few_bits = pytest.mark.parametrize("bits", ["8bit", "4bit"])
+
+
+@pytest.fixture
+def quantizers():
+    pytest.importorskip("bitsandbytes")
+
+
+def fine_tuned(folder, cache, names, **settings):
+    """The model that a base with weights of few bits has become, as plain transformers opens it; the events before."""
+    import transformers
+
+    task, base, dataset = names
+    chosen = {"base": base, "device": "cuda", "precision": "bf16", "max_steps": 12, "eval_every": 12, "batch_size": 8}
+    given = {"task": task, "architecture": "pretrained", "dataset": dataset, "settings": chosen | settings}
+    events = run(folder, cache, RunSpec.check(given))
+    opened = getattr(transformers, HEADS[catalog.task(task).head].auto).from_pretrained(folder / "model")
+    return opened, events
+
+
+@of_few_bits
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("targets", ["all", "attention"])
+def test_a_base_of_few_bits_is_fine_tuned_and_kept_in_plain_fp32(tmp_path, cache, quantizers, bits, adapter, targets):
+    """GPT-2 keeps its weights input first, bitsandbytes does not; beside attention alone the rest has no adapter."""
+    names = ("text-generation", "poet", "prose_zh")
+    opened, events = fine_tuned(
+        tmp_path, cache, names, quantize=bits, adapter=adapter, lora_targets=targets, block_size=32, baseline=True
+    )
+    assert events[-1]["state"] == FINISHED
+    plan, before = of(events, "plan")[0], of(events, "baseline")[0]["metrics"]["loss"]
+    base = catalog.brought("base")["poet"]
+    assert plan["parameters"] - plan["trainable"] == base.parameters == sum(map(torch.numel, opened.parameters()))
+    assert all(weight.dtype == torch.float32 for weight in opened.parameters())
+    assert not hasattr(opened.config, "quantization_config")
+    assert of(events, "validation")[-1]["metrics"]["loss"] < before
+
+
+@of_few_bits
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_what_is_kept_says_what_the_network_of_few_bits_said(quantizers, bits, adapter):
+    asked = {"input_ids": torch.arange(2, 34, device="cuda")[None]}
+    chosen = {"base": "poet", "quantize": bits, "adapter": adapter, "lora_targets": "attention", "block_size": 32}
+    given = {"task": "text-generation", "architecture": "pretrained", "dataset": "prose_zh", "settings": chosen}
+    model = catalog.architecture("pretrained").model({"head": "causal-lm", "pad": 0}, RunSpec.check(given).settings)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimize = torch.optim.AdamW(weights, lr=0.02)
+    for _step in range(5):
+        model.train()(**asked).logits.float().square().mean().backward()
+        optimize.step()
+        optimize.zero_grad()
+    with torch.no_grad():
+        said, kept = (one.eval()(**asked).logits.float() for one in (model, adapters.merged(model)))
+    assert (said - kept).abs().mean() < 0.05 * said.std(), "the network computes in 16 or 8 bits"
+
+
+@of_few_bits
+def test_a_head_is_trained_as_it_is_where_the_rest_has_few_bits(tmp_path, cache, quantizers, bits):
+    """The pooler of BERT stands inside the body, and is part of its head all the same."""
+    store.bring(tmp_path / "home")
+    folder = tmp_path / "made"
+    folder.mkdir()
+    bert(folder).save_pretrained(folder)
+    store.take_in(tmp_path / "home", folder, [tmp_path], title="reader", source="made here", name="reader")
+    names = ("text-classification", "reader", "trivia_en")
+    opened, events = fine_tuned(tmp_path / "run", cache, names, quantize=bits, text_length=32)
+    assert events[-1]["state"] == FINISHED and opened.bert.pooler.dense.weight.dtype == torch.float32
+
+
 def test_a_text_read_from_a_recording_is_the_text_read_as_it_comes(cache):
-    from bigmodel.core import catalog
     from bigmodel.inference.reading import Plain, Recorded, reader
 
     torch.manual_seed(0)

@@ -28,6 +28,7 @@ def put_in(model: Any, settings: Mapping) -> None:
     LoRA: Hu et al. 2021. rsLoRA: Kalajdzievski 2023. DoRA: Liu et al. 2024. LoHa: Hyeon-Woo et al. 2022 and LoKr,
     both as in LyCORIS (Yeh et al. 2024). IA³: Liu et al. 2022, on whatever a layer gives out.
     """
+    import torch
     from peft import inject_adapter_in_model
 
     targets = _targets(model, settings["lora_targets"])
@@ -37,6 +38,9 @@ def put_in(model: Any, settings: Mapping) -> None:
     if settings["adapter"] in PRODUCTS:
         _turn(model, targets)
     inject_adapter_in_model(_config(settings, targets, _input_first(model, targets)), model, NAME)
+    for weight in model.parameters():
+        if weight.requires_grad:  # beside 4 bits peft makes them of 16, in which small updates are lost
+            weight.data = weight.data.to(torch.float32)
 
 
 def _config(settings: Mapping, targets: list[str], input_first: bool) -> Any:
@@ -158,8 +162,8 @@ def _turned_in(model: Any, plain: Any) -> list[str]:
 
 
 def _whole(model: Any, plain: Any) -> dict:
-    """The weights of a network with adapters, in fp32 also where they are kept in 8 or 4 bits. Those beside which an
-    adapter stands are copies, as merging writes into them."""
+    """The weights of a network with adapters, in fp32 also where they are kept in 8 or 4 bits, or in 16 as the biases
+    beside those. Those beside which an adapter stands are copies, as merging writes into them."""
     import torch
     from peft.utils.integrations import dequantize_module_weight
 
@@ -167,9 +171,9 @@ def _whole(model: Any, plain: Any) -> dict:
     for name in plain.state_dict():
         owner, value = name.rpartition(".")[0], state[name]
         if value.dtype in (torch.int8, torch.uint8):
-            value = dequantize_module_weight(model.get_submodule(owner)).to(torch.float32)
-        elif ".base_layer." in name:
-            value = value.clone()
+            value = dequantize_module_weight(model.get_submodule(owner))
+        if value.is_floating_point():
+            value = value.to(torch.float32, copy=".base_layer." in name)
         found[name] = value
     return found
 

@@ -263,7 +263,7 @@ def _plan(watch: Watch, ways: tuple[Pace, Look, Forward, int], per_epoch: int, s
             "steps": steps,
             "epochs": watch.settings["epochs"],
             "steps_per_epoch": per_epoch,
-            "parameters": sum(weight.numel() for weight in weights),
+            "parameters": sum(map(_numbers_in, weights)),
             "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
             "device": device,
             "precision": pace.precision,
@@ -277,6 +277,13 @@ def _plan(watch: Watch, ways: tuple[Pace, Look, Forward, int], per_epoch: int, s
             "unit": task.unit.to_json(),
         },
     )
+
+
+def _numbers_in(weight: Any) -> int:
+    """Of 4 bits two stand in a byte."""
+    import torch
+
+    return weight.numel() * (2 if weight.dtype == torch.uint8 else 1)
 
 
 @dataclass
