@@ -65,7 +65,7 @@ def _suggest(desk: Desk) -> int:
             "id": one.id, "head": one.head, "millions": one.millions, "megabytes": one.megabytes, "licence": one.licence,
             "languages": list(one.languages), "here": desk.say(ways[way]),
         }
-        for task in tasks for one, way in desk.studio.base_suggestions(task.head)
+        for task in tasks for one, way in desk.studio.base_suggestions(task)
     }  # fmt: skip
     text = "\n".join(
         f"{row['id']}  {row['millions']} M  {row['megabytes']} MB  {row['licence']}  {' '.join(row['languages'])}  {row['here']}"

@@ -20,6 +20,7 @@ from bigmodel.bases.store import Base
 from bigmodel.bases.suggestions import Suggestion
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
+from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import LIVE, QUEUED, Event
 from bigmodel.core.fields import Field
@@ -559,11 +560,11 @@ class Studio:
         """What can be fine-tuned: what people brought, newest first, and what is included."""
         return [base for base in bases.known(self.home).values() if head in ("", *base.heads)]
 
-    def base_suggestions(self, head: str) -> list[tuple[Suggestion, str]]:
+    def base_suggestions(self, task: Task) -> list[tuple[Suggestion, str]]:
         """(model of the Hub, how it can be trained with the memory that is free: 'full', 'lora' or '')."""
         import psutil
 
-        return suggestions.suited(head, psutil.virtual_memory().available)
+        return suggestions.suited(task, psutil.virtual_memory().available)
 
     def way_for(self, parameters: int) -> str:
         """How a model of this size can be trained with the memory that is free: 'full', 'lora' or ''."""
@@ -572,8 +573,9 @@ class Studio:
         return suggestions.way_for(parameters, psutil.virtual_memory().available)
 
     def look_base(self, id: str, revision: str = "") -> Fetching:
-        """Ask the Hub about a model; `outcome()['offer']` has its size, licence, languages and revision."""
-        return Fetching(self.home, {"kind": "look", "source": id, "revision": revision})
+        """Ask the Hub about a model; `outcome()['offer']` has its size, licence, languages and revision. Without one that
+        of the suggestion, else the newest."""
+        return Fetching(self.home, {"kind": "look", "source": id, "revision": revision or suggestions.revision_of(id)})
 
     def bring_base(self, source: str, revision: str = "", trusted: bool = False) -> Fetching:
         """Fetch a model of the Hub by its id, or take one in from a folder, a GGUF file or a run ('run:ID') of this
@@ -612,7 +614,7 @@ class Studio:
             roots = [place if place.is_dir() else place.parent] if trusted else self.data_roots()
             kind = "gguf" if place.suffix == ".gguf" else "folder"
             return {"kind": kind, "source": str(place), "roots": [str(root) for root in roots]}
-        return {"kind": "hub", "source": source, "revision": revision}
+        return {"kind": "hub", "source": source, "revision": revision or suggestions.revision_of(source)}
 
     def delete_base(self, name: str) -> None:
         """Refused while a run that has not come to its end begins with it."""

@@ -155,6 +155,23 @@ def test_what_a_run_has_made_becomes_a_base_once(tuned, desk):
     assert desk.model(f"base:{name}").metrics == {"loss": 3.0}, "what is known of it goes along"
 
 
+def test_a_revision_that_is_asked_for_is_the_one_that_is_looked_at_and_fetched(desk, poet, monkeypatch):
+    with Hub({"openai-community/gpt2": poet}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        app = visit("train", task="text-generation", architecture="pretrained", dataset="prose_zh")
+        assert not [one for one in app.text_input if one.key == "base.asked.revision"], "before a model is named"
+        app.selectbox("base.choice.causal-lm").set_value("openai-community/gpt2").run()
+        app.text_input("base.asked.revision").set_value(" v1 ").run()
+        app.button("base.look").click().run()
+        wait_for(lambda: "base.fetch" in buttons(app.run()))
+        assert [one for one in hub.asked if one.endswith("/revision/v1")]
+        app.button("base.fetch").click().run()
+        wait_for(lambda: app.run().session_state["base.of.text-generation"] not in ("", "poet"))
+    (own,) = [one for one in Studio(desk.home).bases() if not one.included]
+    assert own.revision == hub.revision
+
+
 def test_a_base_is_looked_at_before_it_is_fetched_and_then_chosen(desk, poet, monkeypatch):
     with Hub({"org/poet": poet}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)

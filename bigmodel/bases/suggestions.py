@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bigmodel.core.contracts import Task
+
 
 @dataclass(frozen=True)
 class Suggestion:
-    """megabytes: what is fetched, about; the exact size is shown before. millions: of parameters."""
+    """megabytes: what is fetched, about; the exact size is shown before. millions: of parameters. licence: '?' where its
+    page names none. languages: some, of one that knows many. chat: whether it has learnt to answer."""
 
     id: str
     head: str
@@ -17,6 +20,11 @@ class Suggestion:
     languages: tuple[str, ...]
     chat: bool = False
 
+    @property
+    def revision(self) -> str:
+        """Which one is suggested; '' for the newest."""
+        return revision_of(self.id)
+
 
 def _some(head: str, *rows: tuple) -> tuple[Suggestion, ...]:
     return tuple(
@@ -25,6 +33,7 @@ def _some(head: str, *rows: tuple) -> tuple[Suggestion, ...]:
     )
 
 
+MANY = "zh en de fr es ru ar ja ko"
 SUGGESTIONS: tuple[Suggestion, ...] = (
     *_some(
         "causal-lm",
@@ -53,6 +62,10 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
         ("Helsinki-NLP/opus-mt-zh-en", 78, 312, "CC-BY-4.0", "zh en"),
         ("Helsinki-NLP/opus-mt-en-zh", 78, 312, "Apache-2.0", "en zh"),
         ("Helsinki-NLP/opus-mt-en-de", 74, 298, "CC-BY-4.0", "en de"),
+        ("google/mt5-small", 300, 1205, "Apache-2.0", MANY),
+        ("facebook/m2m100_418M", 484, 1942, "MIT", MANY),
+        ("facebook/nllb-200-distilled-600M", 615, 2482, "CC-BY-NC-4.0", MANY),
+        ("facebook/mbart-large-50-many-to-many-mmt", 611, 2449, "?", MANY),
     ),
     *_some(
         "image-classification",
@@ -80,6 +93,13 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
     ),
 )
 
+# where the safetensors are of models whose newest revision has pickled weights only
+SAFETENSORS = {
+    "google/mt5-small": "6f9238ffa7de159b1245f899909bac7f40de53ae",
+    "facebook/m2m100_418M": "refs/pr/19",
+    "facebook/nllb-200-distilled-600M": "refs/pr/39",
+}
+
 LATER = {"full": 16, "lora": 5, "last": 7, "head": 5}  # bytes of memory for each parameter, by how it is fine-tuned
 
 
@@ -88,10 +108,17 @@ def way_for(parameters: float, memory: int) -> str:
     return next((way for way in ("full", "lora") if parameters * LATER[way] * 1.3 < memory), "")
 
 
-def suited(head: str, memory: int) -> list[tuple[Suggestion, str]]:
-    """(suggestion, how it can be trained with so many bytes of memory), those made for this kind of task first."""
+def revision_of(id: str) -> str:
+    """Which revision of a model of the Hub is suggested; '' for the newest."""
+    return SAFETENSORS.get(id, "")
+
+
+def suited(task: Task, memory: int) -> list[tuple[Suggestion, str]]:
+    """(suggestion, how it can be trained with so many bytes of memory), those made for this kind of task first: where
+    it is to be talked with, those that have learnt to answer."""
+    head, talks = task.head, "messages" in task.needs
     chosen = [
         one for one in SUGGESTIONS if one.head == head or (head, one.head) == ("text-classification", "causal-lm")
     ]
-    chosen.sort(key=lambda one: one.head != head)
+    chosen.sort(key=lambda one: (one.head != head, talks and not one.chat))
     return [(one, way_for(one.millions * 10**6, memory)) for one in chosen]

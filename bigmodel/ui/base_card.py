@@ -16,8 +16,8 @@ from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
 
 LOOK_SECONDS = 0.5
-# what this person is bringing, has asked about, has brought; whether they are still looking
-SOURCE, LOOKED, NEW, OPEN = "base.source", "base.looked", "base.new", "base.open"
+# what this person is bringing, in which revision, has asked about, has brought; whether they are still looking
+SOURCE, REVISION, LOOKED, NEW, OPEN = "base.source", "base.revision", "base.looked", "base.new", "base.open"
 
 
 # -- which one is chosen ---------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def _ask(task: Task) -> None:
             "From the Hugging Face Hub by its id; or, without a network, the path of a model's folder or GGUF file on this machine. Only safetensors are read, and no program of a model is ever run."
         )
     )
-    suited = {one.id: (one, way) for one, way in studio().base_suggestions(task.head)}
+    suited = {one.id: (one, way) for one, way in studio().base_suggestions(task)}
     source = st.selectbox(
         _("Model"),
         sorted(suited, key=lambda id: suited[id][1] == ""),
@@ -97,10 +97,26 @@ def _ask(task: Task) -> None:
     source = (source or "").strip()
     if source in suited:
         st.caption(plain(source))
+    revision = _asked_revision(suited[source][0].revision if source in suited else "") if _is_id(source) else ""
     label = _("Take it in") if _is_path(source) else _("Look at it")
     if st.button(label, icon=":material/arrow_forward:", disabled=not source or studio().read_only, key="base.look"):
-        st.session_state.update({SOURCE: source, OPEN: True})
+        st.session_state.update({SOURCE: source, REVISION: revision, OPEN: True})
         st.rerun()
+
+
+def _asked_revision(suggested: str) -> str:
+    return st.text_input(
+        _("Revision"),
+        max_chars=100,
+        placeholder=suggested or _("the newest"),
+        help=_("A commit, a tag or a branch of the model on the Hub. What is looked at now is what will be fetched."),
+        key="base.asked.revision",
+    ).strip()
+
+
+def _is_id(source: str) -> bool:
+    """Of a model of the Hub."""
+    return bool(source) and not _is_path(source) and not source.startswith("run:")
 
 
 def _is_path(source: str) -> bool:
@@ -110,7 +126,8 @@ def _is_path(source: str) -> bool:
 def _line(one: Suggestion, way: str) -> str:
     fits = {"full": _("fits"), "lora": _("fits with LoRA"), "": _("too large for this machine")}[way]
     name = one.id.rpartition("/")[2]
-    parts = [name, amounts.size(one.megabytes * 10**6), fits, one.licence, " ".join(one.languages)]
+    licence = one.licence if one.licence != "?" else _("licence not named")
+    parts = [name, amounts.size(one.megabytes * 10**6), fits, licence, " ".join(one.languages)]
     return " · ".join(part for part in parts if part)
 
 
@@ -132,7 +149,7 @@ def _brought(source: str, task: Task) -> None:
 def _looked(source: str, task: Task) -> None:
     looked: Fetching | None = st.session_state.get(LOOKED)
     if looked is None or looked.request["source"] != source:
-        looked = st.session_state[LOOKED] = studio().look_base(source)
+        looked = st.session_state[LOOKED] = studio().look_base(source, st.session_state.get(REVISION, ""))
     if looked.running:
         st.fragment(_waiting, run_every=LOOK_SECONDS)(source)
         return
@@ -210,7 +227,9 @@ def _progress(source: str) -> None:
         parts += [f"{amounts.size(work.rate)}/s", _("{time} left", time=amounts.duration(left))]
     st.markdown(f"**{plain(source)}**")
     st.progress(min(share, 1.0), text=" · ".join(parts))
-    st.caption(_("It goes on when the browser is closed. What has arrived is kept when it is cancelled."))
+    st.caption(_("It goes on when the browser is closed."))
+    if _is_id(source):
+        st.caption(_("What has arrived is kept for a month when it is cancelled."))
     if st.button(_("Cancel"), icon=":material/close:", key="base.cancel", disabled=studio().read_only):
         work.cancel()
 
@@ -224,7 +243,8 @@ def _ended(work: Fetching, source: str, task: Task) -> None:
         _again(source, work)
         return
     if not name:
-        st.markdown(_("Cancelled. What has arrived of {model} is kept.", model=plain(source)))
+        kept = _("Cancelled. What has arrived of {model} is kept.", model=plain(source))
+        st.markdown(kept if _is_id(source) else _("Cancelled."))
         _again(source, work)
         return
     base = next((one for one in studio().bases() if one.name == name), None)
@@ -255,7 +275,7 @@ def _again(source: str, work: Fetching | None) -> None:
 
 
 def _forget() -> None:
-    for name in (SOURCE, LOOKED):
+    for name in (SOURCE, REVISION, LOOKED):
         st.session_state.pop(name, None)
 
 
