@@ -2,13 +2,21 @@
 
 import hashlib
 import json
+import os
 import shutil
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
+from conftest import wait_for
 from hub_server import Hub
 
-from bigmodel.bases import gate, store
+from bigmodel.bases import gate, store, suggestions
 from bigmodel.bases.families import FAMILIES
+from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.studio import Studio
@@ -61,6 +69,17 @@ def test_folders_and_pictures_beside_a_model_are_left_out(model, tmp_path):
     (model / "logo.png").write_bytes(b"\x89PNG")
     base = store.take_in(tmp_path, model, [tmp_path], title="Left", source="here")
     assert not {"onnx", "logo.png"} & {path.name for path in base.folder.iterdir()}
+
+
+def test_taking_in_that_is_broken_off_leaves_what_has_arrived_and_nothing_else(model, tmp_path):
+    def broken_off(_done, _total):
+        raise SystemExit  # as a process that is cancelled does
+
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    with pytest.raises(SystemExit):
+        store.take_in(tmp_path, model, [tmp_path], title="Half", source="here", move=True, tell=broken_off)
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+    assert not list(store.place(tmp_path).iterdir())
 
 
 def test_every_family_is_known_to_transformers_with_its_heads():
@@ -125,6 +144,101 @@ def test_a_download_that_was_interrupted_goes_on_where_it_was(hub, studio):
     hub.ranges.clear()
     studio.bring_base("org/tiny").wait()
     assert ("model.safetensors", 131_072) in hub.ranges and ("model.safetensors", 0) not in hub.ranges
+
+
+FREE = """
+import shutil, sys
+from itertools import chain, repeat
+from types import SimpleNamespace
+given = [int(one) for one in sys.argv.pop().split()]
+free = chain(given, repeat(given[-1]))
+shutil.disk_usage = lambda _path: SimpleNamespace(free=next(free))
+from bigmodel.bases import fetching
+fetching.main(sys.argv[1:])
+"""
+
+
+def with_so_much_room(studio, *free):
+    """What fetching says on a disk with so many bytes free, each time that it looks."""
+    request = json.dumps({"kind": "hub", "source": "org/tiny"})
+    command = [sys.executable, "-c", FREE, str(studio.home), request, " ".join(map(str, free))]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=100)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_download_that_is_gone_on_with_needs_room_for_the_rest_alone(hub, studio):
+    hub.repos["org/tiny"]["model.safetensors"] = weights({"model.embed_tokens.weight": [4096, 16]})
+    hub.cut["model.safetensors"] = 150_000
+    with pytest.raises(Refusal, match="cannot be reached"):
+        studio.bring_base("org/tiny").wait()
+    hub.cut.clear()
+    looked = studio.look_base("org/tiny").wait()
+    rest = looked["offer"]["bytes"] - looked["arrived"]
+    assert "error" in with_so_much_room(studio, store.HELD + rest - 1)
+    assert with_so_much_room(studio, store.HELD + rest) == {"base": "tiny"}
+
+
+def test_a_disk_that_fills_up_at_the_end_costs_nothing_of_what_has_arrived(hub, studio):
+    said = with_so_much_room(studio, 2**40, 0)
+    assert "no room" in Refusal.from_json(said["error"]).say("en")
+    hub.ranges.clear()
+    assert studio.bring_base("org/tiny").wait()["base"] == "tiny" and not hub.ranges
+
+
+def test_what_the_dead_have_left_behind_is_taken_away(hub, studio):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    place, days = store.place(studio.home), 24 * 3600
+    ages = {
+        f".staging-{store._machine()}-{dead.pid}-a": 0,
+        ".staging-elsewhere-1-b": 2 * days,
+        ".converting-c": 2 * days,
+        ".removed-d": 0,
+        ".incoming/e": 40 * days,
+        f"{store.own_mark(store.CONVERTING)}-f": 2 * days,
+        ".staging-elsewhere-1-g": 0,
+        ".incoming/h": 20 * days,
+    }
+    for name, age in ages.items():
+        (place / name).mkdir(parents=True)
+        os.utime(place / name, (time.time() - age,) * 2)
+    studio.look_base("org/tiny").wait()
+    assert [name for name in ages if (place / name).exists()] == list(ages)[-3:]
+
+
+def test_a_conversion_that_is_cancelled_leaves_nothing(studio, tmp_path):
+    name, kind = b"general.architecture", b"llama"
+    entry = struct.pack("<Q", len(name)) + name + struct.pack("<IQ", 8, len(kind)) + kind
+    (tmp_path / "half.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + entry)
+    work = studio.bring_base(str(tmp_path / "half.gguf"), trusted=True)
+    place = store.place(studio.home)
+    wait_for(lambda: list(place.glob(".converting-*")))
+    work.cancel()
+    wait_for(lambda: not work.running)
+    assert work.outcome() == {"cancelled": True} and not list(place.iterdir())
+
+
+def test_a_revision_is_looked_at_and_that_of_a_suggestion_without_one(hub, studio):
+    hub.repos["facebook/m2m100_418M"] = hub.repos["org/tiny"]
+    studio.look_base("org/tiny", "v1").wait()
+    studio.look_base("facebook/m2m100_418M").wait()
+    assert [path.partition("/revision/")[2] for path in hub.asked] == ["v1", "refs%2Fpr%2F19"]
+
+
+def test_dialogue_is_offered_those_that_answer_first():
+    offered = [one for one, _way in suggestions.suited(catalog.task("dialogue"), 2**40)]
+    answering = [one.chat for one in offered]
+    assert answering == sorted(answering, reverse=True) and any(answering) and not all(answering)
+    written = [one for one, _way in suggestions.suited(catalog.task("text-generation"), 2**40)]
+    assert written == [one for one in suggestions.SUGGESTIONS if one.head == "causal-lm"]
+
+
+def test_translation_is_offered_models_of_many_languages():
+    many = [one for one, _way in suggestions.suited(catalog.task("translation"), 2**40) if "ja" in one.languages]
+    assert {"nllb", "m2m100", "mbart", "mt5"} <= {
+        one.id.rpartition("/")[2].replace("_", "-").split("-")[0] for one in many
+    }
+    assert all(one.licence and one.megabytes > 3 * one.millions for one in many), "in fp32"
 
 
 def test_a_file_with_another_hash_is_refused_and_not_kept(hub, studio):

@@ -6,9 +6,10 @@ lines: {"phase", "done", "total"} while it works, and last {"base"} | {"offer"} 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from bigmodel.bases import gate, gguf, hub, store
+from bigmodel.bases import gguf, hub, store
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
@@ -27,18 +28,24 @@ NEWS_SECONDS = 0.2
 
 def main(arguments: list[str]) -> int:
     home, request = Path(arguments[0]), json.loads(arguments[1])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # who is cancelled clears away what it has half made
     try:
+        store.tidy(home)
+        hub.tidy(home)
         print(json.dumps(_done(home, request)), flush=True)
     except Refusal as refusal:
         print(json.dumps({"error": refusal.to_json()}), flush=True)
-    except Exception as bug:
-        traceback.print_exc()
-        what = _("Something went wrong in bigmodel itself ({kind}).", kind=type(bug).__name__)
-        print(
-            json.dumps({"error": Refusal(what, _("The system says: {reason}.", reason=str(bug)[:200])).to_json()}),
-            flush=True,
-        )
+    except Exception as error:
+        print(json.dumps({"error": _in_words(error).to_json()}), flush=True)
     return 0
+
+
+def _in_words(error: Exception) -> Refusal:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Refusal(_("The disk is full."), do=_("Free some space and try again."))
+    traceback.print_exc()
+    what = _("Something went wrong in bigmodel itself ({kind}).", kind=type(error).__name__)
+    return Refusal(what, _("The system says: {reason}.", reason=str(error)[:200]))
 
 
 def _done(home: Path, request: Mapping) -> dict:
@@ -135,12 +142,7 @@ class Fetching:
         return self.result
 
 
-def clear(home: Path) -> None:
-    """What was never finished."""
-    shutil.rmtree(store.place(home) / hub.INCOMING, ignore_errors=True)
-
-
-__all__ = ["Fetching", "clear", "gate"]
+__all__ = ["Fetching"]
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from bigmodel.core.words import _
 
 ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 INCOMING = ".incoming"
+KEPT_DAYS = 30  # for which what has arrived waits for somebody to go on with it
 PIECE = 2**16  # bytes written at a time
 
 
@@ -85,7 +87,7 @@ def fetch(
         if gate.WEIGHTS.fullmatch(name) and not looked_over:
             looked_over = True
             gate.refuse_small(folder)  # before the first large file
-            store._refuse_no_room(home, offer.bytes)
+            store._refuse_no_room(home, offer.bytes - arrived(home, offer))
         base = done
         with _in_words(id):
             _file(offer, name, folder, lambda now, base=base: tell("fetching", base + now, offer.bytes))
@@ -97,8 +99,12 @@ def fetch(
             home, folder, [folder.parent], title=id, source=f"Hub: {id}", revision=offer.revision,
             licence=offer.licence, languages=offer.languages, move=True,
         )  # fmt: skip
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)  # taken in, or not to be had at all
+    except store.NoRoom:
+        raise
+    except Refusal:
+        shutil.rmtree(folder, ignore_errors=True)  # it will never be let in
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
     return base
 
 
@@ -106,6 +112,13 @@ def arrived(home: Path, offer: Offer) -> int:
     """Bytes of it that have come before a connection broke, or somebody cancelled."""
     folder = _incoming(home, offer)
     return sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder.is_dir() else 0
+
+
+def tidy(home: Path) -> None:
+    """Take away what has arrived of models that nobody has gone on with for a month."""
+    for folder in (store.place(home) / INCOMING).glob("*"):
+        if store.touched(folder) < time.time() - KEPT_DAYS * 24 * 3600:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _incoming(home: Path, offer: Offer) -> Path:

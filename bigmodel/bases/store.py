@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,12 @@ MANIFEST, PAGE = "base.json", "bigmodel.json"
 STARTERS = Path(__file__).parents[1] / "starters"
 LONGEST_NAME = 60
 HELD = 1024 * 2**20  # bytes that stay free on the disk beside a copy
+STAGING, CONVERTING, REMOVED = ".staging", ".converting", ".removed"  # beside the bases, while one is made or goes
+FORGOTTEN = 24 * 3600  # seconds after which what another machine has left behind is taken for forgotten
+
+
+class NoRoom(Refusal):
+    """The disk is full, which may pass."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def remove(home: Path, name: str) -> None:
     base = one(home, name)
     if base.included:
         raise Refusal(_("{name} belongs to bigmodel and stays.", name=name), field="base")
-    away = place(home) / f".removed-{name}"
+    away = place(home) / f"{REMOVED}-{name}"
     shutil.rmtree(away, ignore_errors=True)
     base.folder.rename(away)
     shutil.rmtree(away, ignore_errors=True)
@@ -153,13 +160,14 @@ def take_in(
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Base:  # fmt: skip
     """Look a folder over and keep a copy of what belongs to the model, whole or not at all. `move`: its files are
-    ours already and need not be copied. `tell(bytes done, bytes in all)` while it copies."""
+    ours already and need not be copied; they stay where they are, too, until the caller takes them away.
+    `tell(bytes done, bytes in all)` while it copies."""
     seen = gate.examine(folder, roots, own)
     _refuse_no_room(home, 0 if move else seen.bytes)
     parent = place(home)
     parent.mkdir(parents=True, exist_ok=True)
     name = free_name(home, name or slug(title))
-    staging = parent / f".staging-{name}-{os.getpid()}"
+    staging = parent / f"{own_mark(STAGING)}-{name}"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
@@ -167,7 +175,7 @@ def take_in(
         for file in seen.files:
             if file == PAGE:  # what it says of itself; written anew below
                 continue
-            digest = _moved(folder / file, staging / file) if move else _copied(folder / file, staging / file)
+            digest = (_linked if move else _copied)(folder / file, staging / file)
             size = (staging / file).stat().st_size
             files[file] = {"bytes": size, "sha256": digest}
             done += size
@@ -267,8 +275,13 @@ def _copied(source: Path, target: Path) -> str:
     return total.hexdigest()
 
 
-def _moved(source: Path, target: Path) -> str:
-    source.rename(target)
+def _linked(source: Path, target: Path) -> str:
+    """The same file under a second name, so that nothing is lost with the first or the second; a copy where the disk
+    knows no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return _copied(source, target)
     return hash_of(target)
 
 
@@ -277,4 +290,42 @@ def _refuse_no_room(home: Path, needed: int) -> None:
     missing = needed + HELD - shutil.disk_usage(home).free
     if missing > 0:
         what = _("The disk has no room for this model: {megabytes} MB are missing.", megabytes=missing // 2**20 + 1)
-        raise Refusal(what, do=_("Free some space, or choose a smaller model."), field="source")
+        raise NoRoom(what, do=_("Free some space, or choose a smaller model."), field="source")
+
+
+# -- left behind ---------------------------------------------------------------------------------------
+def own_mark(kind: str) -> str:
+    """What the name of a folder begins with that goes with this process."""
+    return f"{kind}-{_machine()}-{os.getpid()}"
+
+
+def tidy(home: Path) -> None:
+    """Take away what processes have left that were killed, or lost their machine, while they made a base."""
+    for folder in place(home).glob(".*-*"):
+        if folder.name.startswith(f"{REMOVED}-") or _left(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _left(folder: Path) -> bool:
+    import psutil
+
+    kind, _dash, rest = folder.name.partition("-")
+    machine, _dash, rest = rest.partition("-")
+    number = rest.partition("-")[0]
+    if kind not in (STAGING, CONVERTING):
+        return False
+    if machine == _machine() and number.isdigit():
+        return not psutil.pid_exists(int(number))
+    return touched(folder) < time.time() - FORGOTTEN
+
+
+def touched(folder: Path) -> float:
+    """When anything in it was last written to."""
+    try:
+        return max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
+    except OSError:  # it is going at this moment
+        return time.time()
+
+
+def _machine() -> str:
+    return slug(socket.gethostname()).replace("-", "")
