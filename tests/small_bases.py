@@ -88,10 +88,10 @@ def mt5(folder: Path):
     return MT5ForConditionalGeneration(_t5(MT5Config, 500))
 
 
-def _t5(config, vocabulary: int):
+def _t5(config, vocabulary: int, **more):
     return config(
         vocab_size=vocabulary, d_model=32, d_kv=16, d_ff=64, num_layers=1, num_decoder_layers=1, num_heads=2,
-        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
+        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, **more,
     )  # fmt: skip
 
 
@@ -175,7 +175,96 @@ def _bart(config, size: int):
     )  # fmt: skip
 
 
+def bert(folder: Path):
+    """A BERT that tells kinds of texts apart."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    bart(folder)  # its words
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+    return BertForSequenceClassification(
+        BertConfig(**sizes, vocab_size=400, max_position_embeddings=64, pad_token_id=1)
+    )
+
+
 PAIRS = {one.__name__: one for one in (marian, t5, mt5, byt5, bart, mbart, mbart50, m2m100, nllb)}
+
+
+# -- as GGUF files ---------------------------------------------------------------------------------------
+WIDTHS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+def qwen2(_folder: Path):
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    return Qwen2ForCausalLM(Qwen2Config(**WIDTHS, num_key_value_heads=2, vocab_size=300, tie_word_embeddings=True))
+
+
+def gemma3(_folder: Path):
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    more = {"num_key_value_heads": 1, "head_dim": 16, "vocab_size": 300, "sliding_window": 8}
+    return Gemma3ForCausalLM(Gemma3TextConfig(**WIDTHS, **more))
+
+
+def flan_t5(_folder: Path):
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    return T5ForConditionalGeneration(_t5(T5Config, 300, feed_forward_proj="gated-gelu"))
+
+
+def as_gguf(model, file: Path, lacking: str = "") -> None:
+    """The file as llama.cpp's own converter writes it, without the tensors whose names have `lacking` in them."""
+    import gguf
+    import numpy as np
+
+    config, kind = model.config, model.config.model_type.removesuffix("_text")
+    layers = getattr(config, "num_hidden_layers", 0) or config.num_layers
+    writer = gguf.GGUFWriter(file, kind)
+    writer.add_block_count(layers)
+    writer.add_context_length(64)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(getattr(config, "intermediate_size", 0) or config.d_ff)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_vocab_size(config.vocab_size)
+    if kind == "t5":
+        writer.add_key_length(config.d_kv)
+        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+        writer.add_relative_attn_buckets_count(config.relative_attention_num_buckets)
+        writer.add_decoder_start_token_id(config.decoder_start_token_id)
+    else:
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if kind == "gemma3":
+        writer.add_key_length(config.head_dim)
+        writer.add_sliding_window(config.sliding_window)
+    _words_of(writer, kind, config.vocab_size)
+    names = gguf.get_tensor_name_map(next(one for one, name in gguf.MODEL_ARCH_NAMES.items() if name == kind), layers)
+    for name, weight in model.state_dict().items():
+        found = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if found is None or "lm_head" in name or (lacking and lacking in found):
+            continue
+        norm = kind == "gemma3" and "norm.weight" in name
+        writer.add_tensor(found, weight.numpy().astype(np.float32) + (1 if norm else 0))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _words_of(writer, kind: str, count: int) -> None:
+    signs = ["<pad>", "</s>", "<unk>", "ab", *map(chr, range(33, 127)), *(f"<{n}>" for n in range(count))][:count]
+    writer.add_tokenizer_model({"t5": "t5", "gemma3": "llama"}.get(kind, "gpt2"))
+    writer.add_token_list(signs)
+    writer.add_token_scores([-float(n) for n in range(count)])
+    writer.add_token_types([3, 3, 2, *[1] * (count - 3)])
+    if kind == "qwen2":
+        writer.add_token_merges(["a b"])
+    writer.add_eos_token_id(1)
+    writer.add_unk_token_id(2)
+    writer.add_pad_token_id(0)
+
+
+GGUF = {one.__name__: one for one in (qwen2, gemma3, flan_t5)}
 
 
 # -- pictures --------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 from conftest import learn
-from small_bases import PAIRS, PICTURES, FewPairs, FewPictures
+from small_bases import GGUF, PAIRS, PICTURES, FewPairs, FewPictures, as_gguf
 
-from bigmodel.bases import languages, store
+from bigmodel.bases import gguf, languages, store
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED
@@ -150,6 +150,28 @@ def test_a_classifier_of_pictures_sees_them_in_plain_transformers_as_here(place,
         logits = AutoModelForImageClassification.from_pretrained(folder)(**seen).logits[0]
     here = dict(zip(said.names, said.values, strict=True))
     assert torch.allclose(logits.softmax(-1), torch.tensor([here["dark"], here["bright"]]), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", GGUF)
+def test_a_gguf_file_becomes_the_network_that_it_was(place, tmp_path, kind):
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    torch.manual_seed(1)
+    made = GGUF[kind](tmp_path).eval()
+    as_gguf(made, tmp_path / f"{kind}.gguf")
+    base = gguf.take_in(place, tmp_path / f"{kind}.gguf", [tmp_path])
+    pairs = base.heads == {"seq2seq-lm"}
+    opened = (AutoModelForSeq2SeqLM if pairs else AutoModelForCausalLM).from_pretrained(base.folder)
+    asked = {"input_ids": torch.tensor([[5, 9, 2]])} | ({"decoder_input_ids": torch.tensor([[0, 7]])} if pairs else {})
+    with torch.no_grad():
+        assert torch.allclose(made(**asked).logits, opened(**asked).logits, atol=1e-4)
+
+
+def test_a_gguf_file_that_lacks_weights_is_refused(place, tmp_path):
+    """As T5 of 2020 does, whose layers have no gate, where transformers reads each T5 as one that has."""
+    as_gguf(GGUF["flan_t5"](tmp_path), tmp_path / "old.gguf", lacking="ffn_gate")
+    with pytest.raises(Refusal, match="called otherwise"):
+        gguf.take_in(place, tmp_path / "old.gguf", [tmp_path])
 
 
 @pytest.mark.parametrize("kind", PICTURES)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bigmodel.bases import gate, store
+from bigmodel.bases.families import CAUSAL
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
 KINDS = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "mistral": "mistral", "gpt2": "gpt2", "phi3": "phi3",
-         "gemma2": "gemma2", "stablelm": "stablelm", "starcoder2": "starcoder2", "bloom": "bloom"}  # fmt: skip
+         "gemma2": "gemma2", "gemma3": "gemma3_text", "stablelm": "stablelm", "starcoder2": "starcoder2",
+         "bloom": "bloom", "t5": "t5"}  # fmt: skip
 MOST = 100_000  # of tensors, and of entries of the header
 TEXT = 2**20
 
@@ -34,15 +35,14 @@ def take_in(
     store._refuse_no_room(home, 8 * size)  # four bits become thirty-two
     tell("converting", 0, size)
     store.place(home).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.place(home), prefix=".converting-") as folder:
-        _convert(place, Path(folder) / "model")
+    with tempfile.TemporaryDirectory(dir=store.place(home), prefix=f"{store.own_mark(store.CONVERTING)}-") as folder:
+        _convert(place, Path(folder) / "model", KINDS[architecture])
         tell("converting", size, size)
         title = file.stem
         base = store.take_in(
             home, Path(folder) / "model", [Path(folder)], title=title, source=f"GGUF: {file.name}", name=name,
             revision=store.hash_of(place)[:12], licence=_licence(place), move=True,
         )  # fmt: skip
-        shutil.rmtree(folder, ignore_errors=True)
     assert base.model_type == KINDS[architecture] or base.model_type in gate.FAMILIES
     return base
 
@@ -134,16 +134,26 @@ def _plain(model):
     return plain
 
 
-def _convert(file: Path, folder: Path) -> None:
+def _convert(file: Path, folder: Path, model_type: str) -> None:
     import torch
     import transformers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+    writes = CAUSAL in gate.FAMILIES[model_type].heads
     transformers.utils.logging.disable_progress_bar()
     what = _("{name} cannot be converted.", name=file.name[:100])
     try:
         parts = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
-        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **parts)
+        config = AutoConfig.from_pretrained(file.parent, **parts)
+        if not writes:  # each T5 that transformers reads has gates, of which the file does not say the form
+            config.update({"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu_new", "is_gated_act": True})
+        model, told = (AutoModelForCausalLM if writes else AutoModelForSeq2SeqLM).from_pretrained(
+            file.parent, config=config, dtype=torch.float32, output_loading_info=True, **parts
+        )
+        if told["missing_keys"]:
+            why = _("{count} of its layers are called otherwise than in the network that it names.",
+                    count=len(told["missing_keys"]))  # fmt: skip
+            raise Refusal(what, why, _("Take the same model as safetensors."), field="source")
         if sum(weight.numel() for weight in model.parameters()) > limits.PARAMETERS:
             raise Refusal(what, do=_("Choose a smaller model."), field="source")
         _plain(model).save_pretrained(folder)
