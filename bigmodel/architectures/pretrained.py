@@ -86,7 +86,7 @@ class Pretrained(Architecture):
             default="lora",
             advanced=True,
             help=_(
-                "What is trained beside the frozen weights. LoRA: two thin matrices. rsLoRA: the same, stronger at high ranks. DoRA: lengths apart from directions, often a little better, slower. LoHa and LoKr: products of matrices that can change more with as few numbers. IA³: one factor for each output, by far the fewest; takes a learning rate of about 1e-2."
+                "What is trained beside the frozen weights. LoRA: two thin matrices. rsLoRA: the same, stronger at high ranks. DoRA: lengths apart from directions, often a little better, slower. LoHa and LoKr: products of matrices that can change more with as few numbers. IA³: one factor for each output, by far the fewest. LoHa, LoKr and IA³ take ten times the learning rate of LoRA (about 1e-2)."
             ),
             options=adapters.KINDS,
         ),
