@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import small, wait_for
 
 from bigmodel.core import catalog
@@ -16,7 +17,7 @@ from bigmodel.core.blocks import Note
 from bigmodel.core.errors import Refusal
 from bigmodel.data.prepare import head
 from bigmodel.inference.desk import Desk
-from bigmodel.inference.engine import KEPT, Engine, Engines
+from bigmodel.inference.engine import KEPT, Engine, Engines, refusing
 from bigmodel.inference.fast import Writer
 from bigmodel.studio import STARTERS, Model
 
@@ -96,6 +97,20 @@ def test_a_network_with_something_else_in_it_is_left_to_transformers(copy, tmp_p
     (record,) = (tmp_path / "cache" / "converted").glob("*/*")  # and no weights are left behind
     assert fast.conversion is None and reason in json.loads(record.read_text("utf-8"))
     assert text(fast, temperature=0.0) == text(plain, temperature=0.0)
+
+
+def test_memory_that_is_short_while_converting_is_short_this_once(copy, tmp_path, monkeypatch):
+    folder = copy(*GPT)
+    with monkeypatch.context() as short:
+        short.setattr("ctranslate2.converters.transformers.GPT2Loader.get_model_spec", lambda *_: torch.empty(2**60))
+        engine = Engine(folder, tmp_path / "cache")
+        assert engine.conversion is None and text(engine)
+    assert Engine(folder, tmp_path / "cache").conversion is not None
+
+
+def test_a_model_for_which_memory_is_short_is_not_called_damaged(tmp_path):
+    with pytest.raises(Refusal, match="memory is not enough"), refusing(tmp_path):
+        torch.empty(2**60)
 
 
 def test_a_cache_that_cannot_be_written_is_no_trouble(copy, tmp_path):
@@ -268,8 +283,6 @@ def test_a_damaged_model_is_refused(copy, name, kept):
 
 # -- beams -------------------------------------------------------------------------------------------------
 def test_beams_of_the_lstm_find_the_most_likely_text():
-    import torch
-
     lstm, words, length = catalog.architecture("lstm"), 5, 4
     torch.manual_seed(1)
     settings = {"vocabulary": words, "embedding": 8, "units": 8, "layers": 2, "dropout": 0.0}

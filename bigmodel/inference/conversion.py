@@ -23,6 +23,7 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import head
 from bigmodel.inference.fast import Translator, Writer
+from bigmodel.training import memory
 
 FORM = 2  # of what is kept; a new one makes all conversions anew
 KEPT = 20  # conversions in the cache; those not used for the longest time leave
@@ -99,7 +100,9 @@ def _make(place: Path, runner: type, task: Task, spec: Mapping, folder: Path, mo
         with suppress(FileExistsError):
             staging.rename(place)
         return record
-    except OSError as error:  # a full disk or one that cannot be written: transformers needs none
+    except Exception as error:
+        if not _passes(error):
+            raise
         if _read(place / "record.json"):  # another process was quicker, and its work is as good as ours
             return _read(place / "record.json")
         print(f"{folder} cannot be converted: {error}", file=sys.stderr, flush=True)
@@ -130,12 +133,18 @@ def _convert(staging: Path, runner: type, model: Any, processor: Any, asked: Seq
                 (staging / precision).mkdir()
                 spec.save(str(staging / precision))
         compared = _compare(runner(staging / "float32", facts), model, processor, asked)
-    except OSError:
-        raise
     except Exception as error:  # the converter's errors are of many kinds, and mean that transformers goes on
+        if _passes(error):
+            raise
         traceback.print_exc()
         return {"agrees": False, "reason": repr(error)}
     return compared | {"facts": facts}
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it says nothing of the network: a disk that is full or cannot be written, memory that was short. Nothing
+    is kept then, so that it is tried again when the model is loaded the next time."""
+    return isinstance(error, OSError) or memory.was_short(error)
 
 
 def _never(runner: type, processor: Any) -> tuple:

@@ -17,6 +17,7 @@ from bigmodel.core.contracts import HEADS, Architecture, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import check_inputs
 from bigmodel.core.words import _
+from bigmodel.training import memory
 
 KEPT = 3  # models held in memory; the least recently used leaves
 ON_GPU = 64 * 2**20  # bytes of weights from which on a language model writes faster there than CTranslate2 on the CPU
@@ -130,9 +131,9 @@ def refusing(folder: Path) -> Iterator[None]:
     what = _("The model in {folder} cannot be loaded.", folder=str(folder))
     try:
         yield
-    except MemoryError as error:
-        raise Refusal(what, _("The memory is not enough."), _("Choose a smaller one."), field="model") from error
     except Exception as error:
+        if memory.was_short(error):
+            raise Refusal(what, _("The memory is not enough."), _("Choose a smaller one."), field="model") from error
         traceback.print_exc()
         why = _("Its files are damaged or not complete.")
         raise Refusal(what, why, _("Choose another one, or train it anew."), field="model") from error

@@ -32,13 +32,13 @@ def run(trials: int, place: Path) -> Found:
             launch(home(place / name, place / "cache"), one) for name, one in (("whole", SPEC), ("writer", WRITER))
         )
         finish(whole), finish(writer)
-        cases = itertools.islice(itertools.cycle(itertools.product(("batch", *PHASES, "answer"), WAYS)), trials)
+        cases = itertools.islice(itertools.cycle(itertools.product(("batch", *PHASES, *ANSWERS), WAYS)), trials)
         worst = 0.0
         for number, (phase, way) in enumerate(cases):
             found.trials += 1
             name = f"{phase}, {way}"
-            if phase == "answer":
-                _answer(writer, WAYS[way], name, found)
+            if phase in ANSWERS:
+                _answer(writer, phase, WAYS[way], name, found)
                 continue
             folder = launch(home(place / f"run-{number}", place / "cache"), SPEC)
             step = chance.randint(2, 9)
@@ -52,7 +52,7 @@ def run(trials: int, place: Path) -> Found:
                 _judge(folder, phase, name, found)
     found.worst = f"a curve off by {100 * worst:.2f} % where batches were cut"
     found.note = "raised by torch, or by an address-space limit that stays in force: " + ", ".join(
-        (*PHASES, "batch", "answer")
+        (*PHASES, "batch", *ANSWERS)
     )
     return found
 
@@ -86,6 +86,8 @@ PHASES = {
     "measurement": "Validating the model",
     "save": "Saving",
 }
+# the same of an answer
+ANSWERS = {"answer": "memory was used up. This was being done: Computing an answer", "opening": "memory is not enough"}
 
 
 def _starved(folder: Folder, phase: str, short: Callable[[], None], step: int) -> None:
@@ -209,19 +211,19 @@ def _judge_cut(folder: Folder, whole: Folder, name: str, found: Found) -> float:
     return off
 
 
-def _answer(writer: Folder, short: Callable[[], None], name: str, found: Found) -> None:
-    """Two questions to one model worker: the first finds no memory, the second does."""
-    first, second = apart(lambda: _asked_twice(writer, short))
+def _answer(writer: Folder, phase: str, short: Callable[[], None], name: str, found: Found) -> None:
+    """Two questions to one model worker: the first finds no memory, for the answer or for the model, the second does."""
+    first, second = apart(lambda: _asked_twice(writer, phase, short))
     said = Refusal.from_json(first[-1]["error"]).say("en") if "error" in first[-1] else str(first[-1])
-    found.expect("memory was used up" in said and "answer" in said, f"{name}: it is said as {said!r}")
+    found.expect(ANSWERS[phase] in said, f"{name}: it is said as {said!r}")
     found.expect("done" in second[-1], f"{name}: the next question is answered with {second[-1]}")
 
 
-def _asked_twice(writer: Folder, short: Callable[[], None]) -> list[list[dict]]:
-    from bigmodel.inference.engine import Engines
+def _asked_twice(writer: Folder, phase: str, short: Callable[[], None]) -> list[list[dict]]:
+    from bigmodel.inference import engine
     from bigmodel.inference.worker import _answer, _turn
 
-    engines = Engines()
+    engines = engine.Engines()
 
     def ask(number: int) -> list[dict]:
         request = {
@@ -236,15 +238,21 @@ def _asked_twice(writer: Folder, short: Callable[[], None]) -> list[list[dict]]:
             _turn("1", open_answers["1"], open_answers, lambda _name, **what: replies.append(what))
         return [{key: value for key, value in reply.items() if key in ("error", "done")} for reply in replies]
 
-    engines.get(writer.model)
+    if phase == "answer":
+        engines.get(writer.model)
     asked = [0]
 
-    def look(module: Any, _inputs: Any) -> None:
+    def look(*_anything: Any) -> None:
         asked[0] += 1
         if asked[0] == 1:
             short()
 
-    with _both(ExitStack(), look):
+    def load(*arguments: Any) -> Any:
+        look()
+        return real(*arguments)
+
+    real = engine.load_model
+    with patched((engine, "load_model", load)) if phase == "opening" else _both(ExitStack(), look):
         first = ask(1)
     _feed()
     return [first, ask(2)]
@@ -255,7 +263,7 @@ ROW = Row(
     injected="memory that is not enough: raised by torch, or by a limit on the address space",
     promise="what was being done and what to lower is said; a batch that is too large is cut, announced and recorded, "
     f"the curve within {CLOSE:.0%}; the run can be resumed, the next question is answered",
-    trials=48,
+    trials=56,
     run=run,
     without={
         "the plain word for memory": lambda: patched((memory, "was_short", lambda _error: False)),
