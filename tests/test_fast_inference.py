@@ -16,8 +16,10 @@ from bigmodel.core import catalog
 from bigmodel.core.blocks import Note
 from bigmodel.core.errors import Refusal
 from bigmodel.data.prepare import head
+from bigmodel.inference import worker
+from bigmodel.inference.aside import Left
 from bigmodel.inference.desk import Desk
-from bigmodel.inference.engine import KEPT, Engine, Engines, refusing
+from bigmodel.inference.engine import ALONE, KEPT, Engine, Engines, refusing
 from bigmodel.inference.fast import Writer
 from bigmodel.studio import STARTERS, Model
 
@@ -270,6 +272,52 @@ def test_the_least_recently_used_model_leaves(trained, copy, kept):
     gc.collect()
     assert len(engines.loaded) == KEPT and engines.get(folders[0], kept) is first
     assert folders[1] not in {folder for folder, *_rest in engines.loaded}
+
+
+# -- loaded beside, left at once -------------------------------------------------------------------------------
+def asking(engines, folder, cache, **inputs):
+    """The answers of a model worker to one question, a turn each."""
+    request = {"do": "ask", "folder": str(folder), "inputs": inputs, "cache": str(cache)}
+    return worker._answer(request, engines)
+
+
+def test_a_model_that_is_being_loaded_keeps_no_other_answer_waiting(copy, kept):
+    engines, one, other = Engines(), copy(*LSTM, to="one"), copy(*LSTM, to="other")
+    engines.get(one, kept)
+    with ALONE:  # as if another were being loaded for minutes
+        loading = asking(engines, other, kept, max_new_tokens=3)
+        assert next(loading) is None
+        assert [part for part in asking(engines, one, kept, max_new_tokens=3) if part][-1]["block"]["done"]
+        assert next(loading) is None
+    assert [part for part in loading if part][-1]["block"]["done"]
+
+
+def test_a_model_is_loaded_once_for_all_who_wait_and_not_at_all_for_nobody(copy, kept):
+    engines, folder = Engines(), copy(*LSTM)
+    with ALONE:
+        first, second = (engines.bring(folder, kept) for _time in range(2))
+        next(first), next(second)
+        (work,) = engines.coming.values()
+        first.close()
+        assert work.waiting == 1 and next(second) is None
+        second.close()
+        assert not engines.coming
+    wait_for(work.over.is_set)
+    assert isinstance(work.error, Left) and not engines.loaded
+
+
+def test_a_translation_that_nobody_waits_for_ends_at_its_next_token(trained):
+    engine = Engine(trained(*TRANSFORMER)[1] / "model")
+    lines = engine.answer({"text": "Open the file.\n" * 40, "beams": 4, "max_new_tokens": 500})
+    passes = []
+    engine.model.register_forward_pre_hook(lambda *_: passes.append(1))
+    wait_for(lambda: next(lines) and passes)
+    lines.close()
+    threads = [thread for thread in threading.enumerate() if thread.name == "aside"]
+    before = len(passes)
+    for thread in threads:
+        thread.join()
+    assert len(passes) <= before + 2
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

@@ -2,11 +2,12 @@
 
 import io
 import itertools
+import threading
 import time
 
 import numpy as np
 import pytest
-from conftest import small
+from conftest import small, wait_for
 from PIL import Image
 
 from bigmodel.core.blocks import Note, Prose, Scores
@@ -57,6 +58,27 @@ def test_closing_a_stream_frees_the_worker(desk, model):
     started = time.monotonic()
     list(desk.ask(model(*GPT), {"max_new_tokens": 1}))
     assert not desk.waiting and time.monotonic() - started < 30
+
+
+def test_closing_a_reply_ends_it_for_whoever_waits_for_its_next_part(desk, model):
+    """Also in the middle of a translation, which gives no part before a line is done."""
+    lines = {"text": "Open the file. " * 60, "beams": 12, "max_new_tokens": 500}
+    reply = desk.ask(model("translation", "transformer", "en_de"), lines)
+    found = []
+    reading = threading.Thread(target=lambda: found.extend(reply), daemon=True)
+    reading.start()
+    wait_for(lambda: desk.waiting)
+    started = time.monotonic()
+    reply.close()
+    reading.join(5)
+    assert not found and not reading.is_alive() and not desk.waiting
+    list(desk.ask(model(*GPT), {"max_new_tokens": 1}))
+    assert time.monotonic() - started < 30
+
+
+def test_a_reply_that_is_dropped_is_given_up(desk, model):
+    next(desk.ask(model(*GPT), {"max_new_tokens": 2000, "temperature": 3.0}))
+    assert not desk.waiting
 
 
 def test_a_short_answer_does_not_wait_for_a_long_one(desk, model):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import tomllib
 from pathlib import Path
@@ -548,6 +549,24 @@ def test_stopping_an_answer_keeps_what_is_there():
     answer.stop()
     wait_for(lambda: answer.state != RUNNING)
     assert answer.state == STOPPED and len(answer.blocks) == 1 and len(answer.blocks[0].text) > 3
+
+
+def test_an_answer_is_stopped_before_it_has_said_anything():
+    class Silence:
+        """A stream that says nothing until it is closed."""
+
+        def __init__(self):
+            self.closed = threading.Event()
+            self.close = self.closed.set
+
+        def __iter__(self):
+            self.closed.wait()
+            return iter(())
+
+    silence = Silence()
+    answer = Answer("any", {}, lambda _model, _inputs: silence)
+    answer.stop()
+    assert answer.state == STOPPED and silence.closed.wait(5)
 
 
 def test_ten_chart_colours_stay_apart_for_colour_blind_people():

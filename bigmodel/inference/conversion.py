@@ -22,6 +22,7 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import head
+from bigmodel.inference.aside import seam
 from bigmodel.inference.fast import Translator, Writer
 from bigmodel.training import memory
 
@@ -126,6 +127,7 @@ def _convert(staging: Path, runner: type, model: Any, processor: Any, asked: Seq
     try:
         with torch.no_grad():
             for precision in ("float32", "int8"):
+                seam()
                 own = copy.deepcopy(model)  # rounding to 8 bits overwrites the weights that it is given
                 spec = (_gpt if runner is Writer else _marian)(own, processor)
                 spec.validate()
@@ -200,6 +202,7 @@ def _compare(fast: Writer | Translator, model: Any, processor: Any, asked: Seque
 
     same, compared, apart = 0, 0, 0.0
     for inputs in asked:
+        seam()
         given, new = fast.greedy(processor, inputs, CHECKED_TOKENS)
         if isinstance(fast, Translator):
             before = [model.config.decoder_start_token_id, *new[:-1]]
@@ -243,5 +246,6 @@ def _measure(conversion: Converted, task: Task, spec: Mapping, processor: Any) -
     arrays = task.encode(rows, processor, spec["settings"])
     figures = {}
     for precision in ("float32", "int8"):
+        seam()
         figures[precision], figures["rows"] = conversion.load(precision).quality(arrays, processor, TOKENS)
     return figures

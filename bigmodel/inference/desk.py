@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bigmodel.core import blocks, catalog
 from bigmodel.core.blocks import Block
@@ -29,15 +30,58 @@ if TYPE_CHECKING:
 EXAMPLE_ROWS = 40
 LEAVING_SECONDS = 1.0
 
+T = TypeVar("T")
+
+
+class Reply(Generic[T]):
+    """What a worker says to a request, as it comes. `close` ends it at once, from whatever thread and whether or not
+    somebody is waiting for the next part, and tells the worker that nobody wants the rest."""
+
+    def __init__(self, line: Line, request: dict, read: Callable[[dict], T]):
+        self.line, self.request, self.read = line, request, read
+        self.name = uuid.uuid4().hex
+        self.parts: queue.SimpleQueue[dict] = queue.SimpleQueue()
+        self.begun = self.over = False
+
+    def __iter__(self) -> Reply[T]:
+        return self
+
+    def __next__(self) -> T:
+        if not self.begun:
+            self.begun = True
+            self.line.send(self)
+        if self.over:
+            raise StopIteration
+        part = self.parts.get()
+        if "error" in part or "done" in part:
+            self.over = True
+            self.line.forget(self)
+        if "error" in part:
+            raise Refusal.from_json(part["error"])
+        if "done" in part:
+            raise StopIteration
+        return self.read(part)
+
+    def close(self) -> None:
+        if not self.over:
+            self.over = True
+            self.line.cancel(self)
+            self.parts.put({"done": True})
+
+    def __del__(self) -> None:
+        self.close()
+
 
 class Line:
     """The line to one worker process, started when it is needed. Thread-safe."""
 
     def __init__(self, log: Path | None = None, home: Path | None = None):
         self.log, self.home = log, home
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # what is closed when it is dropped may be dropped by whoever holds it
         self.process: subprocess.Popen | None = None
-        self.waiting: dict[str, tuple[subprocess.Popen, queue.Queue]] = {}  # request -> who works on it, what came
+        self.waiting: dict[
+            str, tuple[subprocess.Popen, queue.SimpleQueue]
+        ] = {}  # request -> who works on it, what came
 
     def start(self) -> None:
         with self.lock:
@@ -55,30 +99,29 @@ class Line:
                 process.stdin.close()
         return process
 
-    def talk(self, request: dict) -> Iterator[dict]:
-        """The worker's parts of a reply, as they come; closing the iterator cancels what is left."""
-        name, parts = uuid.uuid4().hex, queue.Queue()
+    def talk(self, request: dict, read: Callable[[dict], T]) -> Reply[T]:
+        """`read` makes of each part what the asker wants to have."""
+        return Reply(self, request, read)
+
+    def send(self, reply: Reply) -> None:
+        """Have a worker begin with it, unless it has been closed before."""
         with self.lock:
+            if reply.over:
+                return
             process = self._ensure()
-            self.waiting[name] = process, parts
-            self._send(process, {"id": name} | request)
-        finished = False
-        try:
-            while True:
-                part = parts.get()
-                if "error" in part or "done" in part:
-                    finished = True
-                if "error" in part:
-                    raise Refusal.from_json(part["error"])
-                if "done" in part:
-                    return
-                yield part
-        finally:
-            self.waiting.pop(name, None)
-            if not finished:
-                with self.lock:
-                    if self.process is process and process.poll() is None:
-                        self._send(process, {"id": name, "do": "cancel"})
+            self.waiting[reply.name] = process, reply.parts
+            self._send(process, {"id": reply.name} | reply.request)
+
+    def forget(self, reply: Reply) -> subprocess.Popen | None:
+        """Who was working on it."""
+        process, _parts = self.waiting.pop(reply.name, (None, None))
+        return process
+
+    def cancel(self, reply: Reply) -> None:
+        with self.lock:
+            process = self.forget(reply)
+            if process is not None and self.process is process and process.poll() is None:
+                self._send(process, {"id": reply.name, "do": "cancel"})
 
     def _ensure(self) -> subprocess.Popen:
         """The worker, started anew where there is none or it has died."""
@@ -147,29 +190,28 @@ class Desk(Line):
     def close(self) -> None:
         leave(self.hang_up(), self.forecasting.hang_up())
 
-    def ask(self, model: Model, inputs: Mapping) -> Iterator[Block]:
-        """Blocks as they come. Closing the iterator stops the work."""
+    def ask(self, model: Model, inputs: Mapping) -> Reply[Block]:
+        """Blocks as they come. Closing the reply stops the work."""
         request = {"do": "ask", "folder": str(model.folder), "task": model.task, "inputs": blocks.pack(inputs)}
         request["cache"] = str(self.cache) if self.cache else ""
-        for part in self.talk(request):
-            yield blocks.from_json(part["block"])
+        return self.talk(request, lambda part: blocks.from_json(part["block"]))
 
     def forecast(self, spec: RunSpec, cache: Path) -> Forecast:
         """The figures of a probe; Refusal where the network cannot be built."""
         request = {"do": "forecast", "spec": spec.to_json(), "cache": str(cache)}
-        *_before, last = self.forecasting.talk(request)
-        return Forecast(**last["figures"])
+        *_before, last = self.forecasting.talk(request, itemgetter("figures"))
+        return Forecast(**last)
 
     def seen(self, spec: RunSpec, cache: Path, row: int = 0) -> Seen:
         """What a model sees of a row, or of the first batch; Refusal where the rows cannot be encoded."""
         request = {"do": "seen", "spec": spec.to_json(), "cache": str(cache), "row": row}
-        *_before, last = self.forecasting.talk(request)
-        return Seen(**last["seen"])
+        *_before, last = self.forecasting.talk(request, itemgetter("seen"))
+        return Seen(**last)
 
-    def count_tokens(self, spec: RunSpec, cache: Path) -> Iterator[float | str]:
+    def count_tokens(self, spec: RunSpec, cache: Path) -> Reply[float | str]:
         """How far the counting is, from 0 to 1, and at last the name that the lengths are kept under."""
-        for part in self.forecasting.talk({"do": "count", "spec": spec.to_json(), "cache": str(cache)}):
-            yield part["counted"]
+        request = {"do": "count", "spec": spec.to_json(), "cache": str(cache)}
+        return self.forecasting.talk(request, itemgetter("counted"))
 
     def examples(self, model: Model) -> list[dict]:
         """Inputs to begin with: those a starter brings along, else from rows the model has not been trained on."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +18,12 @@ from bigmodel.core.contracts import HEADS, Architecture, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import check_inputs
 from bigmodel.core.words import _
+from bigmodel.inference.aside import Do, Work, here, seam, whole
 from bigmodel.training import memory
 
 KEPT = 3  # models held in memory; the least recently used leaves
 ON_GPU = 64 * 2**20  # bytes of weights from which on a language model writes faster there than CTranslate2 on the CPU
+ALONE = threading.RLock()  # while transformers loads a model, and torch traces one, they change what others would meet
 
 
 def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
@@ -29,9 +32,11 @@ def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
     import transformers
 
     architecture.register()
-    model = getattr(transformers, HEADS[head].auto).from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
-    )
+    with ALONE:
+        seam()
+        model = getattr(transformers, HEADS[head].auto).from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        )
     return model.eval()
 
 
@@ -52,6 +57,7 @@ class Engine:
             raise Refusal(what, do=_("Choose another one."), field="model") from None
         self.folder, self.spec = folder, about["spec"] | ({"task": task} if task else {})
         self.loaded: dict[str, Any] = {}  # by precision
+        self.lock = threading.Lock()
         self.task: Task = catalog.task(self.spec["task"])
         self.architecture = catalog.architecture(self.spec["architecture"])
         with refusing(folder):
@@ -62,13 +68,15 @@ class Engine:
         if self.device == "cpu" and self.conversion is not None:
             self.__dict__.pop("model", None)  # the conversion was compared with it; nobody needs it any more
 
-    def answer(self, inputs: Mapping) -> Iterator[Block]:
-        """Blocks as they come; inputs are checked and filled up with defaults first."""
+    def answer(self, inputs: Mapping, aside: Do = here) -> Iterator[Block | None]:
+        """Blocks as they come; inputs are checked and filled up with defaults first. `aside` does what takes long beside
+        the blocks; None comes while it lasts."""
         checked = check_inputs(self.task, inputs)
         asked = checked.get("precision", "float32")
-        yield from self.task.answer(self.load(asked), self.processor, checked)
+        model = self.loaded.get(asked) or (yield from aside(lambda: self.load(asked)))
+        yield from self.task.answer(model, self.processor, checked)
         if asked == "int8":
-            yield Note(self._cost())
+            yield Note((yield from aside(self._cost)))
 
     @cached_property
     def model(self) -> Any:
@@ -104,7 +112,9 @@ class Engine:
     def load(self, precision: str) -> Any:
         """What the task answers with, loaded once."""
         if precision not in self.loaded:
-            self.loaded[precision] = self._load(precision)
+            with self.lock:
+                if precision not in self.loaded:
+                    self.loaded[precision] = self._load(precision)
         return self.loaded[precision]
 
     def _load(self, precision: str) -> Any:
@@ -114,7 +124,8 @@ class Engine:
             from bigmodel.data.pictures import side
             from bigmodel.inference.recognising import traced
 
-            return traced(self.model, *side(self.processor))
+            with ALONE:
+                return traced(self.model, *side(self.processor))
         return self.model
 
     def _cost(self) -> Any:
@@ -140,18 +151,34 @@ def refusing(folder: Path) -> Iterator[None]:
 
 
 class Engines:
-    """Engines by folder, a few at a time."""
+    """Engines by folder, a few at a time. Each is loaded in a thread of its own, once for all who wait for it, and given
+    up where nobody waits any more."""
 
     def __init__(self) -> None:
         self.loaded: OrderedDict[tuple, Engine] = OrderedDict()
+        self.coming: dict[tuple, Work[Engine]] = {}
 
     def get(self, folder: Path, cache: Path | None = None, task: str = "") -> Engine:
+        return whole(self.bring(folder, cache, task))
+
+    def bring(self, folder: Path, cache: Path | None = None, task: str = "") -> Generator[None, None, Engine]:
+        """None while it is being loaded."""
         about = folder / "bigmodel.json"
         written = about.stat().st_mtime_ns if about.exists() else 0  # a run that goes on writes a new model
         key = (folder, written, task)
-        if key not in self.loaded:
-            while len(self.loaded) >= KEPT:  # before the next is loaded: never one more in memory
-                self.loaded.popitem(last=False)
-            self.loaded[key] = Engine(folder, cache, task)
+        engine = self.loaded.get(key) or (yield from self._load(key, lambda: Engine(folder, cache, task)))
+        self.loaded[key] = engine
         self.loaded.move_to_end(key)
-        return self.loaded[key]
+        return engine
+
+    def _load(self, key: tuple, load: Callable[[], Engine]) -> Generator[None, None, Engine]:
+        work = self.coming.get(key)
+        if work is None or not work.waiting:  # one that everybody has left is about to end
+            while self.loaded and len(self.loaded) + len(self.coming) >= KEPT:  # before: never one more in memory
+                self.loaded.popitem(last=False)
+            work = self.coming[key] = Work(load)
+        try:
+            return (yield from work.wait())
+        finally:
+            if not work.waiting and self.coming.get(key) is work:
+                del self.coming[key]

@@ -6,11 +6,13 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import exp
 from pathlib import Path
 from typing import Any
+
+from bigmodel.inference.aside import seam, unwanted
 
 LOOK = 0.05  # seconds between two looks at what a writing thread has written
 SMALL = 16 * 2**20  # bytes of weights up to which a call for each token costs as much as the token
@@ -18,6 +20,7 @@ PIECES = (8, 64)  # tokens that a small model writes at a time, at first and the
 LARGE = 200 * 2**20  # bytes of weights from which on a second thread pays
 HELD = 512 * 2**20  # bytes of weights of one model in memory for texts written at the same time
 TOGETHER = 16  # sentences translated as one batch
+FEWER = 4  # the same of a large model, so that one that is not waited for any more is soon through
 PATIENCE = 2  # beams are followed twice as far as CTranslate2 does by itself: as far as transformers does, in 31 of 32 sentences
 SEEDING = threading.Lock()  # CTranslate2's seed is one for the process, read when a thread first draws
 
@@ -202,6 +205,7 @@ class Writer:
         stream = arrays["tokens"][: most + 1].astype(np.int32)
         nats, count = 0.0, 0
         for start in range(0, len(stream) - 1, self.context):
+            seam()
             part = stream[start : start + self.context + 1]
             chances = np.array(self.fresh[0].forward_batch([part[:-1].tolist()], return_log_probs=True))[0]
             nats -= float(chances[np.arange(len(part) - 1), part[1:]].sum())
@@ -215,6 +219,7 @@ class Translator:
     def __init__(self, place: Path, facts: Mapping):
         import ctranslate2
 
+        self.together = TOGETHER if facts["bytes"] < LARGE else FEWER
         self.longest, self.end, self.never = facts["context"], facts["end"], facts["never"]
         self.names = json.loads((place / "shared_vocabulary.json").read_text("utf-8"))
         self.ids = {name: index for index, name in enumerate(self.names)}
@@ -230,7 +235,8 @@ class Translator:
             patience=1 if beams == 1 else PATIENCE,
             max_decoding_length=min(most, self.longest - 1),
             min_decoding_length=0,
-            max_batch_size=TOGETHER,
+            max_batch_size=self.together,
+            callback=_until(unwanted()) if beams == 1 else None,
             suppress_sequences=[[self.names[one]] for one in self.never],
         )
         return [[self.ids[name] for name in answer.hypotheses[0]] for answer in answers]
@@ -254,9 +260,17 @@ class Translator:
         from sacrebleu import corpus_chrf
 
         source, target = (_sentences(arrays, side) for side in ("source", "target"))
-        answers = processor.batch_decode(self.translate(source, 1, self.longest))
+        answers = []
+        for start in range(0, len(source), self.together):
+            seam()
+            answers += processor.batch_decode(self.translate(source[start : start + self.together], 1, self.longest))
         references = processor.batch_decode(target, skip_special_tokens=True)
         return corpus_chrf(answers, [references]).score, len(source)
+
+
+def _until(ended: Callable[[], bool]) -> Callable[[Any], bool]:
+    """What CTranslate2 asks after each token."""
+    return lambda _result: ended()
 
 
 def _sentences(arrays: Mapping, side: str) -> list[list[int]]:

@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bigmodel.data.tokenizers import Marks, is_chinese, marks
-from bigmodel.inference.fast import TOGETHER, Translator
+from bigmodel.inference.aside import aside, seam
+from bigmodel.inference.fast import Translator
 
 LONGEST = 512  # tokens, where the network has no bound of its own
 
 
-def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int]]:
-    """(translation, new tokens) of each line; sentence by sentence where a line is longer than what the model was
-    trained on. CTranslate2 gets lines together, as a batch costs little more than one of them."""
-    together = TOGETHER if isinstance(model, Translator) else 1
+def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int] | None]:
+    """(translation, new tokens) of each line, None while there is nothing new; sentence by sentence where a line is
+    longer than what the model was trained on. CTranslate2 gets lines together, as a batch costs little more than one of
+    them."""
+    together = model.together if isinstance(model, Translator) else 1
     for start in range(0, len(lines), together):
         yield from _together(model, processor, lines[start : start + together], inputs)
 
 
-def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int]]:
+def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int] | None]:
     longest = (
         model.longest if isinstance(model, Translator) else getattr(model.config, "max_position_embeddings", LONGEST)
     )
     read, written = marks(processor), marks(processor, written=True)
     pieces = [_pieces(processor, line.strip(), longest, read) for line in lines]
-    sentences = [sentence for line in pieces for sentence in line]
-    if isinstance(model, Translator):
-        found = iter(model.translate(sentences, inputs["beams"], inputs["max_new_tokens"]))
-    else:
-        found = (written.without(_generate(model, sentence, longest, inputs)) for sentence in sentences)
+    found = iter((yield from _written(model, [sentence for line in pieces for sentence in line], longest, inputs)))
     for line in pieces:
-        answers = [next(found) for _sentence in line]
+        answers = [written.without(next(found)) for _sentence in line]
         done = [processor.decode(one, skip_special_tokens=True).replace("\ufffd", "") for one in answers]  # no halves
         text = "".join(done)
         yield text if is_chinese([text]) else " ".join(done), sum(map(len, answers))
+
+
+def _written(
+    model: Any, sentences: Sequence[list[int]], longest: int, inputs: Mapping
+) -> Generator[None, None, list[list[int]]]:
+    """What is written for each sentence. Closed, it ends at the next token; beams of CTranslate2, which cannot be left,
+    are followed to their end in the background."""
+    if isinstance(model, Translator):
+        return (yield from aside(lambda: model.translate(sentences, inputs["beams"], inputs["max_new_tokens"])))
+    found = []
+    for sentence in sentences:
+        found.append((yield from aside(partial(_generate, model, sentence, longest, inputs))))
+    return found
 
 
 def _pieces(processor: Any, line: str, longest: int, read: Marks) -> list[list[int]]:
@@ -57,6 +69,11 @@ def _sentences(line: str) -> list[str]:
 def _generate(model: Any, ids: Sequence[int], longest: int, inputs: Mapping) -> list[int]:
     import torch
 
+    def heard(ids: Any, _scores: Any) -> Any:
+        """Asked after each token: never the end, unless nobody waits for it any more."""
+        seam()
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
     device = next(model.parameters()).device
     training = model.training
     model.eval()
@@ -68,6 +85,7 @@ def _generate(model: Any, ids: Sequence[int], longest: int, inputs: Mapping) -> 
                 num_beams=inputs["beams"],
                 do_sample=False,
                 max_length=min(inputs["max_new_tokens"] + 1, longest),
+                stopping_criteria=[heard],
             )
     finally:
         model.train(training)

@@ -3,7 +3,8 @@
 Requests  {"id", "do": "ask", "folder", "task", "inputs", "cache"} | {"id", "do": "forecast", "spec", "cache"} | {"id", "do": "cancel"}
           | {"id", "do": "seen", "spec", "cache", "row"} | {"id", "do": "count", "spec", "cache"}
 Replies   {"id", "block"} ... {"id", "done"} | {"id", "figures"} | {"id", "seen"} | {"id", "counted"} | {"id", "error"}
-Requests take turns, a block each, so that a long text does not keep the next person waiting.
+Requests take turns, a block each, so that a long text does not keep the next person waiting. What takes longer than that,
+loading and converting a model or translating a sentence, is done in threads beside; cancelled, it ends at its next seam.
 """
 
 from __future__ import annotations
@@ -18,14 +19,19 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from bigmodel.bases import store as bases
 from bigmodel.core import blocks
+from bigmodel.core.blocks import Prose
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.own import shelf
+from bigmodel.inference.aside import aside
 from bigmodel.training import memory
+
+if TYPE_CHECKING:
+    from bigmodel.inference.engine import Engines
 
 
 def main() -> None:
@@ -54,7 +60,7 @@ def serve(requests: queue.Queue, replies: IO[bytes]) -> None:
     from bigmodel.inference.engine import Engines
 
     engines = Engines()
-    open_answers: dict[str, Iterator[dict]] = {}
+    open_answers: dict[str, Iterator[dict | None]] = {}
 
     def reply(request: str, **what: object) -> None:
         replies.write(json.dumps({"id": request} | what, ensure_ascii=False).encode() + b"\n")
@@ -87,7 +93,7 @@ def _waiting(requests: queue.Queue, wait: bool) -> Iterator[dict | None]:
             return
 
 
-def _answer(request: dict, engines: object) -> Iterator[dict]:
+def _answer(request: dict, engines: Engines) -> Iterator[dict | None]:
     if request["do"] == "forecast":
         from bigmodel.core.spec import RunSpec
         from bigmodel.training.forecast import forecast
@@ -99,8 +105,14 @@ def _answer(request: dict, engines: object) -> Iterator[dict]:
         yield from _looked_at(request)
         return
     cache = Path(request["cache"]) if request["cache"] else None
-    engine = engines.get(Path(request["folder"]), cache, request.get("task", ""))
-    for block in engine.answer(blocks.unpack(request["inputs"])):
+    engine = yield from engines.bring(Path(request["folder"]), cache, request.get("task", ""))
+    said = ""
+    for block in engine.answer(blocks.unpack(request["inputs"]), aside):
+        growing = isinstance(block, Prose) and not block.done
+        if block is None or (growing and block.text == said):  # nothing new: a turn for the next
+            yield None
+            continue
+        said = block.text if growing else said
         yield {"block": blocks.to_json(block)}
 
 
@@ -117,7 +129,7 @@ def _looked_at(request: dict) -> Iterator[dict]:
         yield {"counted": part}
 
 
-def _turn(name: str, answer: Iterator[dict], open_answers: dict, reply: Callable) -> None:
+def _turn(name: str, answer: Iterator[dict | None], open_answers: dict, reply: Callable) -> None:
     try:
         part = next(answer)
         if part:

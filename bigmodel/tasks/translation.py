@@ -285,9 +285,10 @@ class Translation(Task):
 
         started, done, tokens = time.monotonic(), [], 0
         lines = inputs["text"].strip().split("\n")
-        for text, count in translate(model, processor, lines, inputs):
-            done.append(text)
-            tokens += count
+        for found in translate(model, processor, lines, inputs):
+            if found is not None:
+                done.append(found[0])
+                tokens += found[1]
             yield Prose(
                 "\n".join(done), done=len(done) == len(lines), tokens=tokens, seconds=time.monotonic() - started
             )

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 
 from bigmodel.core.blocks import Block, Prose
 from bigmodel.core.errors import Refusal
@@ -25,27 +25,37 @@ class Answer:
         self.state = RUNNING
         self.error: Exception | None = None
         self.asked = time.time()
-        self._stop = threading.Event()
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._stream: Iterator[Block] | None = None
         threading.Thread(target=self._read, args=(ask,), name="bigmodel-answer", daemon=True).start()
 
     def stop(self) -> None:
-        """Closes the stream after the next block; what is there stays."""
+        """At once, whether or not there is a block to come; what is there stays."""
         self._stop.set()
+        self._end(STOPPED)
+        if self._stream is not None:
+            with suppress(ValueError):  # a generator at work cannot be closed from outside: it is after its next block
+                self._stream.close()
 
     def _read(self, ask: Callable[[str, Mapping], Iterator[Block]]) -> None:
         try:
-            with closing(ask(self.model, self.inputs)) as stream:
-                for block in stream:
-                    self._take(block)
+            with closing(ask(self.model, self.inputs)) as self._stream:
+                for block in () if self._stop.is_set() else self._stream:
                     if self._stop.is_set():
-                        self.state = STOPPED
                         return
-            self.state = DONE
+                    self._take(block)
+            self._end(DONE)
         except Refusal as refusal:
-            self.error, self.state = refusal, REFUSED
+            self._end(REFUSED, refusal)
         except Exception as error:  # a thread has nobody above it: the page shows it, the log has the traceback
             log.exception("an answer of %s", self.model)
-            self.error, self.state = error, FAILED
+            self._end(FAILED, error)
+
+    def _end(self, state: str, error: Exception | None = None) -> None:
+        """The first end is the one."""
+        with self._lock:
+            if self.state == RUNNING:
+                self.error, self.state = error, state
 
     def _take(self, block: Block) -> None:
         """Each Prose replaces the one before it, so that a long text is kept once."""
