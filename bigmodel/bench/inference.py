@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from bigmodel.bench.report import alone, compared
 from bigmodel.bench.side import Failed, Missing, Side, alternate
@@ -19,13 +19,15 @@ STARTERS = Path(__file__).parents[1] / "starters"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 TOKENS = 200
 SENTENCES = 32
-PICTURES = 60
+CLASSIFIED = 60  # pictures, texts
 PEER = "transformers generate"
 WRITERS: Mapping[str, tuple[str, dict, str]] = {  # what it is, settings, the goal of 8 bits
     "small": ("as small as a starter", {"layers": 4, "width": 192, "attention_heads": 4, "block_size": 256}, ">= 8"),
     "large": ("", {"layers": 6, "width": 384, "attention_heads": 6, "block_size": 256}, ">= 5"),
 }
 SAMPLED = {"temperature": 0.8, "top_p": 0.95}
+
+T = TypeVar("T")
 
 
 # -- texts -----------------------------------------------------------------------------------------------
@@ -240,27 +242,39 @@ def _sentences(spec: Mapping) -> tuple[list[str], list[str]]:
     return [row[one] for row in rows], [row[other] for row in rows]
 
 
-# -- pictures --------------------------------------------------------------------------------------------------
+# -- pictures and texts put into classes -----------------------------------------------------------------------
 def classification(rounds: int) -> list[dict]:
-    """Classifying one picture, from its file to the names of its classes: the middle of many."""
-    return [_classified(name, rounds) for name in ("vit", "cnn", "resnet")]
+    """Classifying one picture, from its file, and one text, from its characters, to the names of its classes: the middle
+    of many."""
+    return [*(_picture_classified(name, rounds) for name in ("vit", "cnn", "resnet")), _text_classified(rounds)]
 
 
-def _classified(architecture: str, rounds: int) -> dict:
+def _picture_classified(architecture: str, rounds: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         parameters = _untrained_classifier(Path(folder), architecture)
         found = alternate(
             {side: _side(f"{side}_classifier", folder=folder, architecture=architecture) for side in ("our", "their")},
             rounds,
         )
+    work = f"classifying a picture, {architecture} of {parameters / 1e6:.1f} M, p50"
+    return _classified(work, found, "transformers, eager, PIL processor")
+
+
+def _text_classified(rounds: int) -> dict:
+    """With the starter."""
+    folder = STARTERS / "connoisseur"
+    found = alternate({side: _side(f"{side}_reader", folder=str(folder)) for side in ("our", "their")}, rounds)
+    parameters = json.loads((folder / "bigmodel.json").read_text("utf-8"))["parameters"]
+    work = f"classifying a text, bert of {parameters / 1e6:.1f} M, p50"
+    return _classified(work, found, "transformers, eager, fast tokenizer")
+
+
+def _classified(work: str, found: Mapping, peer: str) -> dict:
     worst = max(abs(one - other) for one, other in zip(found["our"][0]["all"], found["their"][0]["all"], strict=True))
     if worst > 1e-3:
-        raise Failed(f"{architecture}: the answers differ by {worst}")
-    work = f"classifying a picture, {architecture} of {parameters / 1e6:.1f} M, p50"
+        raise Failed(f"{work}: the answers differ by {worst}")
     note = f"answers within {worst:.0e}"
-    return compared(
-        work, found["our"], "transformers, eager, PIL processor", found["their"], "ms", ">= 1.5", "ms", note
-    )
+    return compared(work, found["our"], peer, found["their"], "ms", ">= 1.5", "ms", note)
 
 
 def our_classifier(folder: str, architecture: str) -> Callable[[], dict]:
@@ -270,7 +284,7 @@ def our_classifier(folder: str, architecture: str) -> Callable[[], dict]:
         scores = next(iter(engine.task.answer(engine.load("float32"), engine.processor, {"image": png})))
         return dict(zip(scores.names, scores.values, strict=True))
 
-    return _classifier(classify)
+    return _classifier(classify, _pictures())
 
 
 def their_classifier(folder: str, architecture: str) -> Callable[[], dict]:
@@ -288,25 +302,59 @@ def their_classifier(folder: str, architecture: str) -> Callable[[], dict]:
             chances = model(pixel_values=pixels).logits[0].softmax(-1).tolist()
         return {model.config.id2label[place]: chance for place, chance in enumerate(chances)}
 
-    return _classifier(classify)
+    return _classifier(classify, _pictures())
 
 
-def _classifier(classify: Callable[[bytes], dict[str, float]]) -> Callable[[], dict]:
-    from bigmodel.data.prepare import head
+def our_reader(folder: str) -> Callable[[], dict]:
+    engine = _engine(folder, "")
 
-    pictures = [row["image"]["bytes"] for row in head(catalog.dataset("fashion_mnist"), "test", PICTURES)]
-    answers = [classify(picture) for picture in pictures]
+    def classify(text: str) -> dict[str, float]:
+        scores = next(iter(engine.task.answer(engine.load("float32"), engine.processor, {"text": text})))
+        return dict(zip(scores.names, scores.values, strict=True))
+
+    return _classifier(classify, _texts(engine.spec))
+
+
+def their_reader(folder: str) -> Callable[[], dict]:
+    import torch
+
+    model, tokenizer = _theirs(folder, "text-classification")
+    spec = json.loads((Path(folder) / "bigmodel.json").read_text("utf-8"))["spec"]
+
+    def classify(text: str) -> dict[str, float]:
+        read = tokenizer(text, truncation=True, return_tensors="pt", return_token_type_ids=False)
+        with torch.inference_mode():
+            chances = model(**read).logits[0].softmax(-1).tolist()
+        return {model.config.id2label[place]: chance for place, chance in enumerate(chances)}
+
+    return _classifier(classify, _texts(spec))
+
+
+def _classifier(classify: Callable[[T], dict[str, float]], asked: Sequence[T]) -> Callable[[], dict]:
+    answers = [classify(one) for one in asked]
 
     def measure() -> dict:
         times = []
-        for picture in pictures:
+        for one in asked:
             begun = time.perf_counter()
-            classify(picture)
+            classify(one)
             times.append((time.perf_counter() - begun) * 1000)
         chances = [answer[name] for answer in answers for name in sorted(answer)]
         return {"ms": median(times), "all": chances, "precision": "float32", "threads": 1}
 
     return measure
+
+
+def _pictures() -> list[bytes]:
+    from bigmodel.data.prepare import head
+
+    return [row["image"]["bytes"] for row in head(catalog.dataset("fashion_mnist"), "test", CLASSIFIED)]
+
+
+def _texts(spec: Mapping) -> list[str]:
+    from bigmodel.data.prepare import head
+
+    return [row["text"] for row in head(catalog.dataset(spec["dataset"]), "test", CLASSIFIED)]
 
 
 def _untrained_classifier(folder: Path, architecture: str) -> int:
@@ -342,7 +390,7 @@ def _engine(folder: str, cache: str) -> Any:
     from bigmodel.inference.engine import Engine
 
     engine = Engine(Path(folder), Path(cache))
-    if engine.conversion is None and engine.task.head != "image-classification":
+    if engine.conversion is None and engine.task.head in ("causal-lm", "seq2seq-lm"):
         raise Failed("CTranslate2 is missing or answers differently: see above")
     return engine
 
@@ -362,6 +410,7 @@ def _theirs(folder: str, head: str) -> tuple[Any, Any]:
         "causal-lm": transformers.AutoModelForCausalLM,
         "seq2seq-lm": transformers.AutoModelForSeq2SeqLM,
         "image-classification": transformers.AutoModelForImageClassification,
+        "text-classification": transformers.AutoModelForSequenceClassification,
     }[head]
     return auto.from_pretrained(folder, dtype=torch.float32).eval(), _processor(Path(folder))
 

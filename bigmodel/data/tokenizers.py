@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from bigmodel.core import limits
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -105,6 +107,11 @@ def _byte_pairs(texts: Sequence[str], vocabulary: int, special: Sequence[str]):
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def longest_text(tokenizer: Any, config: Any) -> int:
+    """Tokens that a network reads of a text at most."""
+    return min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", limits.PROMPT_CHARACTERS))
 
 
 @dataclass(frozen=True)

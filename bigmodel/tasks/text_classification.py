@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bigmodel.core import limits
 from bigmodel.core.blocks import Block, Note, Scores
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Number, Text
@@ -202,10 +201,12 @@ class TextClassification(Task):
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
         import torch
 
-        longest = min(
-            processor.model_max_length, getattr(model.config, "max_position_embeddings", limits.PROMPT_CHARACTERS)
-        )
-        read = processor(inputs["text"], truncation=True, max_length=longest, return_tensors="pt")
+        from bigmodel.data.tokenizers import longest_text
+
+        longest = longest_text(processor, model.config)
+        read = processor(inputs["text"], truncation=True, max_length=longest + 1, return_tensors="pt")
+        if cut := read["input_ids"].shape[1] > longest:
+            read = processor(inputs["text"], truncation=True, max_length=longest, return_tensors="pt")
         device = next(model.parameters()).device
         asked = {name: read[name].to(device) for name in ("input_ids", "attention_mask")}
         training = model.training
@@ -215,7 +216,7 @@ class TextClassification(Task):
         model.train(training)
         values, best = (part.tolist() for part in chances.topk(min(len(chances), SHOWN)))
         yield Scores(tuple(model.config.id2label[place] for place in best), tuple(values))
-        if len(processor(inputs["text"], truncation=True, max_length=longest + 1)["input_ids"]) > longest:
+        if cut:
             yield Note(
                 _("The text is longer than what the model reads: it has seen the first {count} tokens.", count=longest)
             )
