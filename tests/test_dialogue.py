@@ -234,7 +234,7 @@ def test_what_was_said_before_is_read_again_and_forgotten_where_it_does_not_fit(
     engine = Engine(folder / "model", folder / "cache")
     asked = {"message": "Hello", "temperature": 0.0, "max_new_tokens": 8}
     before = [{"role": "user", "content": "What is the capital?"}, {"role": "assistant", "content": "Paris."}]
-    assert engine.conversion is None
+    assert engine.conversion is not None
     assert isinstance(list(engine.answer(asked | {"history": before}))[-1], Prose)
     *_rest, last, note = engine.answer(asked | {"history": before * 20})
     assert last.done and isinstance(note, Note) and dict(note.words.values)["count"] in range(30, 41, 2)

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import small_bases
 import torch
 from conftest import small, wait_for
 
@@ -16,11 +17,11 @@ from bigmodel.core import catalog
 from bigmodel.core.blocks import Note
 from bigmodel.core.errors import Refusal
 from bigmodel.data.prepare import head
-from bigmodel.inference import worker
+from bigmodel.inference import recognising, worker
 from bigmodel.inference.aside import Left
 from bigmodel.inference.desk import Desk
 from bigmodel.inference.engine import ALONE, KEPT, Engine, Engines, refusing
-from bigmodel.inference.fast import Writer
+from bigmodel.inference.fast import Translator, Writer
 from bigmodel.studio import STARTERS, Model
 
 GPT = ("text-generation", "gpt", "prose_zh")
@@ -101,6 +102,64 @@ def test_a_network_with_something_else_in_it_is_left_to_transformers(copy, tmp_p
     assert text(fast, temperature=0.0) == text(plain, temperature=0.0)
 
 
+FAMILIES = {
+    "llama": ("LlamaConfig", {"num_key_value_heads": 1}),
+    "mistral": ("MistralConfig", {"num_key_value_heads": 1}),
+    "qwen2": ("Qwen2Config", {"num_key_value_heads": 1}),
+    "qwen3": ("Qwen3Config", {"num_key_value_heads": 1, "head_dim": 16}),
+}
+
+
+def page(folder, task):
+    """A base as it is brought: nothing is known of it but what it may be asked."""
+    spec = {"task": task, "architecture": "pretrained", "dataset": "", "settings": {}}
+    (folder / "bigmodel.json").write_text(json.dumps({"spec": spec}), "utf-8")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("task", ["text-generation", "dialogue"])
+def test_a_pretrained_writer_answers_in_the_quicker_form_as_in_transformers(tmp_path, family, task):
+    import transformers
+
+    name, more = FAMILIES[family]
+    folder, words = tmp_path / family, transformers.AutoTokenizer.from_pretrained(STARTERS / "poet")
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    entries = {"vocab_size": len(words) + 3, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
+    config = getattr(transformers, name)(**sizes | entries | more, max_position_embeddings=128)
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    page(folder, task)
+    fast, plain = Engine(folder, tmp_path / "cache"), Engine(folder)
+    assert isinstance(fast.load("float32"), Writer), next((tmp_path / "cache").rglob("record.json")).read_text()
+    asked = {"message" if task == "dialogue" else "prompt": "春风又绿江南岸", "temperature": 0.0, "max_new_tokens": 60}
+    assert text(fast, **asked) == text(plain, **asked)
+    made = sorted(path.name for path in (tmp_path / "cache" / "converted").glob("*/*") if path.is_dir())
+    assert made == (["float32"] if task == "dialogue" else ["float32", "int8"])  # what can be asked for
+
+
+@pytest.mark.parametrize("kind", ["marian", "t5", "mt5", "nllb"])
+@pytest.mark.parametrize("beams", [1, 4])
+def test_a_pretrained_translator_translates_in_the_quicker_form_as_in_transformers(tmp_path, kind, beams):
+    torch.manual_seed(1)
+    small_bases.PAIRS[kind](tmp_path).save_pretrained(tmp_path)
+    page(tmp_path, "translation")
+    fast, plain = Engine(tmp_path, tmp_path / "cache"), Engine(tmp_path)
+    assert isinstance(fast.load("float32"), Translator), next((tmp_path / "cache").rglob("record.json")).read_text()
+    asked = {"text": "Open the file.\nThe house is open.", "beams": beams, "max_new_tokens": 12}
+    assert text(fast, **asked) == text(plain, **asked)
+
+
+def test_a_base_that_is_told_how_to_write_is_left_to_transformers(tmp_path):
+    made = small_bases.t5(tmp_path)
+    made.generation_config.no_repeat_ngram_size = 3
+    made.save_pretrained(tmp_path)
+    page(tmp_path, "translation")
+    assert Engine(tmp_path, tmp_path / "cache").conversion is None
+    (record,) = (tmp_path / "cache" / "converted").glob("*/*")
+    assert "no_repeat_ngram_size" in json.loads(record.read_text("utf-8"))["reason"]
+
+
 def test_memory_that_is_short_while_converting_is_short_this_once(copy, tmp_path, monkeypatch):
     folder = copy(*GPT)
     with monkeypatch.context() as short:
@@ -132,6 +191,33 @@ def test_a_traced_network_gives_the_chances_that_transformers_gives(trained, arc
             list(engine.task.answer(one, engine.processor, inputs)) for one in (engine.load("float32"), engine.model)
         )
         assert fast.names == plain.names and fast.values == pytest.approx(plain.values, abs=1e-3)
+
+
+@pytest.mark.parametrize("architecture, dataset", [("bert", "trivia_en"), ("lstm", "verse_zh")])
+def test_a_network_that_reads_gives_the_chances_that_transformers_gives_for_texts_of_any_length(
+    trained, architecture, dataset
+):
+    engine = Engine(trained("text-classification", architecture, dataset)[1] / "model")
+    assert engine.load("float32") is not engine.model or architecture == "lstm"
+    for some in ("", "a", "What is it?", "Which animal lives in the north of Canada and eats fish? " * 9):
+        (fast, *_), (plain, *_) = (
+            list(engine.task.answer(one, engine.processor, {"text": some}))
+            for one in (engine.load("float32"), engine.model)
+        )
+        assert fast.names == plain.names and fast.values == pytest.approx(plain.values, abs=1e-3)
+
+
+def test_texts_that_are_longer_than_what_was_compared_and_several_together_are_read_by_the_network_itself():
+    engine = Engine(STARTERS / "connoisseur")
+    ready, plain = recognising.traced_reader(engine.model, 4), engine.model
+    asked = torch.randint(5, 200, (2, 9))
+    masked = torch.ones_like(asked)
+    masked[0, 4:] = 0
+    with torch.no_grad():
+        assert ready is not plain
+        for some in (slice(0, 1), slice(0, 2)):
+            given = {"input_ids": asked[some], "attention_mask": masked[some]}
+            assert torch.equal(ready(**given).logits, plain(**given).logits)
 
 
 # -- drawn texts --------------------------------------------------------------------------------------
@@ -200,7 +286,7 @@ def test_what_a_generator_calls_does_not_keep_the_generator(writer):
             return generator.generate_batch(prompts, callback=callback, **options)
 
     generator = one._generator()
-    list(one._write(Heard(), [one.end], 5, {"temperature": 0.0, "seed": 0}))
+    list(one._write(Heard(), [one.end], 5, {"temperature": 0.0, "seed": 0}, frozenset({one.end})))
     kept = [cell.cell_contents for cell in calls[0].__closure__]
     assert not any(isinstance(thing, Writer | Heard | type(generator)) for thing in kept)
 

@@ -91,7 +91,6 @@ class Task:
     fields: tuple[Field, ...] = ()  # settings of training that only this task has
     encoding: tuple[str, ...] = ()  # names of the settings that `processor` and `encode` depend on
     inputs: tuple[Field, ...] = ()  # what 'Try it' asks for
-    convertible: bool = True  # whether its networks may answer in a quicker form than transformers'
 
     # -- from rows to batches ---------------------------------------------------------------------
     def processor(self, rows: datasets.DatasetDict, settings: Mapping) -> Any:

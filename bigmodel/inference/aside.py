@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 MOMENT = 0.002  # seconds between two looks at whether it is over; the answers of others wait for as long
 HERE = threading.local()
@@ -26,8 +26,8 @@ class Work(Generic[T]):
         self.over = threading.Event()
         self.error: BaseException | None = None
 
-    def wait(self) -> Generator[None, None, T]:
-        """None now and then while it lasts; gives back what came of it, or raises. Closed, it waits no more."""
+    def wait(self, nothing: Any = None) -> Generator[Any, None, T]:
+        """`nothing` now and then while it lasts; gives back what came of it, or raises. Closed, it waits no more."""
         self.waiting += 1
         try:
             if self.thread is None:
@@ -35,7 +35,7 @@ class Work(Generic[T]):
                 thread.start()
                 self.thread = thread
             while not self.over.wait(MOMENT):
-                yield None
+                yield nothing
         finally:
             self.waiting -= 1
         if self.error is not None:
@@ -54,9 +54,9 @@ class Work(Generic[T]):
 Do = Callable[[Callable[[], T]], Generator[None, None, T]]
 
 
-def aside(do: Callable[[], T]) -> Generator[None, None, T]:
+def aside(do: Callable[[], T], nothing: Any = None) -> Generator[Any, None, T]:
     """To be used as `found = yield from aside(...)`."""
-    return (yield from Work(do).wait())
+    return (yield from Work(do).wait(nothing))
 
 
 def here(do: Callable[[], T]) -> Generator[None, None, T]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,8 @@ from bigmodel.core.blocks import Block, Note
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.conversations import Scribe, Turns, Unreadable, shortened
-from bigmodel.inference.writing import grow
+from bigmodel.inference.fast import Writer
+from bigmodel.inference.writing import context_of, grow
 
 
 def reply(model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
@@ -24,6 +25,13 @@ def reply(model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
         yield Note(_("The conversation is longer than what the model can read: it has not seen the first {count} messages.", count=forgotten))  # fmt: skip
 
 
+def given(processor: Any, message: str, system: str = "") -> tuple[list[int], Set[int]]:
+    """(what a model reads of a conversation that begins so, the tokens that end its answer). Raises Unreadable."""
+    scribe = Scribe(processor)
+    turns = scribe.cleaned(_turns({"system": system, "history": (), "message": message}))
+    return scribe.prompt(turns), scribe.ends
+
+
 def _turns(inputs: Mapping) -> list[dict[str, str]]:
     system = [{"role": "system", "content": inputs["system"]}] if inputs["system"].strip() else []
     return [*system, *inputs["history"], {"role": "user", "content": inputs["message"]}]
@@ -31,7 +39,7 @@ def _turns(inputs: Mapping) -> list[dict[str, str]]:
 
 def _room(model: Any, wanted: int) -> int:
     """Tokens of the conversation that can be read: half of what the model reads at least, the rest is for the answer."""
-    context = getattr(model.config, "max_position_embeddings", None) or 10**9
+    context = model.longest if isinstance(model, Writer) else context_of(model.config)
     return max(context - wanted, context // 2)
 
 

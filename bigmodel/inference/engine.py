@@ -18,6 +18,7 @@ from bigmodel.core.contracts import HEADS, Architecture, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import check_inputs
 from bigmodel.core.words import _
+from bigmodel.data.tokenizers import longest_text
 from bigmodel.inference.aside import Do, Work, here, seam, whole
 from bigmodel.training import memory
 
@@ -63,7 +64,7 @@ class Engine:
         with refusing(folder):
             self.processor = load_processor(folder)
         self.device = self._device()
-        self.cache = cache if self.task.convertible else None
+        self.cache = cache
         self.load("float32")
         if self.device == "cpu" and self.conversion is not None:
             self.__dict__.pop("model", None)  # the conversion was compared with it; nobody needs it any more
@@ -126,6 +127,11 @@ class Engine:
 
             with ALONE:
                 return traced(self.model, *side(self.processor))
+        if self.task.head == "text-classification":
+            from bigmodel.inference.recognising import traced_reader
+
+            with ALONE:
+                return traced_reader(self.model, longest_text(self.processor, self.model.config))
         return self.model
 
     def _cost(self) -> Any:

@@ -6,18 +6,19 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 from math import exp
 from pathlib import Path
 from typing import Any
 
-from bigmodel.inference.aside import seam, unwanted
+from bigmodel.inference.aside import aside, seam, unwanted
 
 LOOK = 0.05  # seconds between two looks at what a writing thread has written
 SMALL = 16 * 2**20  # bytes of weights up to which a call for each token costs as much as the token
 PIECES = (8, 64)  # tokens that a small model writes at a time, at first and then: a moment, and some 40 ms
 LARGE = 200 * 2**20  # bytes of weights from which on a second thread pays
+CHANCES = 2**25  # probabilities computed at one time: 128 MB of them
 HELD = 512 * 2**20  # bytes of weights of one model in memory for texts written at the same time
 TOGETHER = 16  # sentences translated as one batch
 FEWER = 4  # the same of a large model, so that one that is not waited for any more is soon through
@@ -39,8 +40,10 @@ class Writer:
     nobody waits. Greedy texts draw nothing and leave it as it was.
     """
 
+    head = "causal-lm"
+
     def __init__(self, place: Path, facts: Mapping):
-        self.place, self.context, self.end, self.never = place, facts["context"], facts["end"], facts["never"]
+        self.place, self.longest, self.end, self.never = place, facts["context"], facts["end"], facts["never"]
         self.threads, self.small = _threads(facts["bytes"]), facts["bytes"] <= SMALL
         self.most = max(2, HELD // max(facts["bytes"], 1))  # generators at one time
         self.names = json.loads((place / "vocabulary.json").read_text("utf-8"))
@@ -57,20 +60,23 @@ class Writer:
         )
 
     # -- generators, lent and returned ----------------------------------------------------------------------
-    def _take(self) -> Any:
-        """A generator that has not drawn yet, None where there are as many as memory allows."""
+    def _enter(self) -> bool:
+        """Whether there may be one more; not where there are as many as memory allows."""
         with self.lock:
-            if self.out >= self.most:
-                return None
-            self.out += 1
-            if self.fresh:
-                return self.fresh.pop()
-        return self._generator()
+            entered = self.out < self.most
+            self.out += entered
+        return entered
 
-    def _give(self, generator: Any, drawn: bool) -> None:
+    def _ready(self) -> Any:
+        """A generator that has not drawn yet, None where one has to be made first."""
+        with self.lock:
+            return self.fresh.pop() if self.fresh else None
+
+    def _leave(self, generator: Any) -> None:
+        """None: the generator has drawn, and is gone before the next is made, so that memory holds one of the two."""
         with self.lock:
             self.out -= 1
-            if not drawn and not self.fresh:
+            if generator is not None and not self.fresh:
                 self.fresh.append(generator)
             if self.fresh:
                 return
@@ -83,54 +89,62 @@ class Writer:
                 self.fresh.append(generator)
 
     # -- texts ----------------------------------------------------------------------------------------------
-    def tokens(self, ids: Sequence[int], inputs: Mapping) -> Iterator[list[int]]:
-        """New tokens, some at a time, until the end token or the asked length; [] while there is nothing new. Where
-        the model's context is full, goes on from its second half. Closing the iterator ends the writing at once."""
-        while (generator := self._take()) is None:
+    def tokens(self, ids: Sequence[int], inputs: Mapping, ends: Set[int] = frozenset()) -> Iterator[list[int]]:
+        """New tokens, some at a time, until the end token, or another of `ends`, or the asked length; [] while there is
+        nothing new. Where the model's context is full, goes on from its second half. Closing the iterator ends the
+        writing at once."""
+        while not self._enter():
             time.sleep(LOOK)
             yield []
-        drawn = inputs["temperature"] > 0
+        generator, ends = None, ends | {self.end}
         seen, left, start = list(ids), inputs["max_new_tokens"], 0
         write, pieces = (self._piece, iter(PIECES)) if self.small else (self._write, iter(()))
         try:
+            generator = self._ready() or (yield from aside(self._generator, nothing=[]))
             while left > 0:
-                if len(seen) - start > self.context:
-                    start = len(seen) - max(self.context // 2, 1)
+                if len(seen) - start > self.longest:
+                    start = len(seen) - max(self.longest // 2, 1)
                 count = min(
-                    left, self.context - (len(seen) - start) + 1, next(pieces, PIECES[-1] if self.small else left)
+                    left, self.longest - (len(seen) - start) + 1, next(pieces, PIECES[-1] if self.small else left)
                 )
                 before = len(seen)
-                for new in write(generator, seen[start:], count, inputs):
+                for new in write(generator, seen[start:], count, inputs, ends):
                     seen += new
                     yield new
                 left -= len(seen) - before
                 if len(seen) - before < count:  # the end token came
                     return
         finally:
-            self._give(generator, drawn)
+            if inputs["temperature"] > 0:
+                generator = None
+            self._leave(generator)
 
-    def _piece(self, generator: Any, unread: Sequence[int], count: int, inputs: Mapping) -> Iterator[list[int]]:
+    def _piece(
+        self, generator: Any, unread: Sequence[int], count: int, inputs: Mapping, ends: Set[int]
+    ) -> Iterator[list[int]]:
         """At most `count` tokens of a small model in one go; fewer where the end token came."""
         import ctranslate2
 
         with SEEDING:
             ctranslate2.set_random_seed(inputs["seed"] + 1)
             prompt = [[self.names[one] for one in unread]]
-            (answer,) = generator.generate_batch(prompt, **self._options(count, inputs))
+            (answer,) = generator.generate_batch(prompt, **self._options(count, inputs, ends))
         yield answer.sequences_ids[0]
 
-    def _write(self, generator: Any, unread: Sequence[int], count: int, inputs: Mapping) -> Iterator[list[int]]:
+    def _write(
+        self, generator: Any, unread: Sequence[int], count: int, inputs: Mapping, ends: Set[int]
+    ) -> Iterator[list[int]]:
         """The same of a larger model, written by a thread that can be left at any token."""
         import ctranslate2
 
         new: list[int] = []
         failed: list[Exception] = []
-        begun, over, left, end = threading.Event(), threading.Event(), threading.Event(), self.end
+        begun, over, left = threading.Event(), threading.Event(), threading.Event()
 
         def step(result: Any) -> bool:
             """Must not know this object: the generator's own thread drops `step` last, and whatever goes with it. A
             generator among that would wait for the end of the thread that ends it, which ends the process."""
-            if result.token_id != end:
+            if result.token_id not in ends:
                 new.append(result.token_id)
             begun.set()
             return left.is_set()
@@ -138,7 +152,7 @@ class Writer:
         def work() -> None:
             try:
                 prompt = [[self.names[one] for one in unread]]
-                generator.generate_batch(prompt, callback=step, **self._options(count, inputs))
+                generator.generate_batch(prompt, callback=step, **self._options(count, inputs, ends))
             except Exception as error:  # raised below, where somebody waits for it
                 failed.append(error)
             over.set()
@@ -165,8 +179,9 @@ class Writer:
             left.set()
             thread.join()
 
-    def _options(self, count: int, inputs: Mapping) -> dict:
+    def _options(self, count: int, inputs: Mapping, ends: Set[int]) -> dict:
         options = {
+            "end_token": sorted(ends),
             "max_length": count,
             "min_length": 0,
             "include_prompt_in_result": False,  # reads the prompt in one piece
@@ -181,32 +196,31 @@ class Writer:
         }
 
     # -- compared and measured --------------------------------------------------------------------------------
-    def greedy(self, processor: Any, inputs: Mapping, count: int) -> tuple[list[int], list[int]]:
-        """(tokens given, the most likely ones after them, with the end token where it came)."""
-        given = [self.end, *processor(inputs["prompt"], add_special_tokens=False)["input_ids"]]
-        given = given[-max(self.context // 2, 1) :]
-        count = min(count, self.context - len(given))
+    def greedy(self, given: Sequence[int], count: int, ends: Set[int]) -> list[int]:
+        """The most likely tokens after these, at most so many, without the end."""
         asked = {"max_new_tokens": count, "temperature": 0, "seed": 0}
-        new = [token for some in self.tokens(given, asked) for token in some]
-        return given, new if len(new) == count else [*new, self.end]
+        return [token for some in self.tokens(given, asked, ends) for token in some]
 
     def chances(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
         """The logarithmic probability of each new token."""
         import numpy as np
 
+        if not new:
+            return []
         read = [*given, *new[:-1]]
         chances = np.array(self.fresh[0].forward_batch([read], return_log_probs=True))[0, -len(new) :]
         return chances[np.arange(len(new)), new].tolist()
 
     def quality(self, arrays: Mapping, processor: Any, most: int) -> tuple[float, int]:
-        """(perplexity, tokens it was measured on), a context at a time."""
+        """(perplexity, tokens it was measured on), a context at a time, or less of it with many entries."""
         import numpy as np
 
+        length = min(self.longest, max(CHANCES // len(self.names), 1))
         stream = arrays["tokens"][: most + 1].astype(np.int32)
         nats, count = 0.0, 0
-        for start in range(0, len(stream) - 1, self.context):
+        for start in range(0, len(stream) - 1, length):
             seam()
-            part = stream[start : start + self.context + 1]
+            part = stream[start : start + length + 1]
             chances = np.array(self.fresh[0].forward_batch([part[:-1].tolist()], return_log_probs=True))[0]
             nats -= float(chances[np.arange(len(part) - 1), part[1:]].sum())
             count += len(part) - 1
@@ -216,11 +230,14 @@ class Writer:
 class Translator:
     """An encoder-decoder. Sentences that come together are translated as one batch."""
 
+    head = "seq2seq-lm"
+
     def __init__(self, place: Path, facts: Mapping):
         import ctranslate2
 
         self.together = TOGETHER if facts["bytes"] < LARGE else FEWER
         self.longest, self.end, self.never = facts["context"], facts["end"], facts["never"]
+        self.first, self.closed = facts["first"], facts["closed"]
         self.names = json.loads((place / "shared_vocabulary.json").read_text("utf-8"))
         self.ids = {name: index for index, name in enumerate(self.names)}
         self.translator = ctranslate2.Translator(
@@ -231,9 +248,10 @@ class Translator:
         """Token ids, each sentence closed by the end token -> those of the translations, without it."""
         answers = self.translator.translate_batch(
             [[self.names[one] for one in sentence[: self.longest]] for sentence in sentences],
+            None if self.first is None else [[self.names[self.first]]] * len(sentences),
             beam_size=beams,
             patience=1 if beams == 1 else PATIENCE,
-            max_decoding_length=min(most, self.longest - 1),
+            max_decoding_length=max(min(most, self.longest - 1) - self.closed, 1),
             min_decoding_length=0,
             max_batch_size=self.together,
             callback=_until(unwanted()) if beams == 1 else None,
@@ -242,12 +260,9 @@ class Translator:
         return [[self.ids[name] for name in answer.hypotheses[0]] for answer in answers]
 
     # -- compared and measured --------------------------------------------------------------------------------
-    def greedy(self, processor: Any, inputs: Mapping, count: int) -> tuple[list[int], list[int]]:
-        """(tokens given, the translation's most likely ones, with the end token where it came)."""
-        given = [*processor(inputs["text"], add_special_tokens=False)["input_ids"][: self.longest - 1], self.end]
-        count = min(count, self.longest - 1)
-        new = self.translate([given], 1, count)[0]
-        return given, new if len(new) == count else [*new, self.end]
+    def greedy(self, given: Sequence[int], count: int, ends: Set[int]) -> list[int]:
+        """The translation's most likely tokens, at most so many, without the end."""
+        return self.translate([given], 1, count + self.closed)[0]
 
     def chances(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
         """The logarithmic probability of each new token."""
@@ -263,7 +278,8 @@ class Translator:
         answers = []
         for start in range(0, len(source), self.together):
             seam()
-            answers += processor.batch_decode(self.translate(source[start : start + self.together], 1, self.longest))
+            some = self.translate(source[start : start + self.together], 1, self.longest)
+            answers += processor.batch_decode(some, skip_special_tokens=True)
         references = processor.batch_decode(target, skip_special_tokens=True)
         return corpus_chrf(answers, [references]).score, len(source)
 

@@ -78,7 +78,7 @@ class Recorded:
                     layer.cumulative_length.copy_(length)
         torch.cuda.current_stream().wait_stream(aside)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.no_grad(), torch.cuda.graph(self.graph):
+        with torch.no_grad(), torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # others load beside
             self.logits = self._step()
 
     def _step(self) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bigmodel.data.tokenizers import Marks, is_chinese, marks
+from bigmodel.data.tokenizers import is_chinese, marks
 from bigmodel.inference.aside import aside, seam
 from bigmodel.inference.fast import Translator
 
@@ -27,11 +27,11 @@ def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping)
     longest = (
         model.longest if isinstance(model, Translator) else getattr(model.config, "max_position_embeddings", LONGEST)
     )
-    read, written = marks(processor), marks(processor, written=True)
-    pieces = [_pieces(processor, line.strip(), longest, read) for line in lines]
-    found = iter((yield from _written(model, [sentence for line in pieces for sentence in line], longest, inputs)))
-    for line in pieces:
-        answers = [written.without(next(found)) for _sentence in line]
+    written = marks(processor, written=True)
+    found = [pieces(processor, line.strip(), longest) for line in lines]
+    answered = iter((yield from _written(model, [sentence for line in found for sentence in line], longest, inputs)))
+    for line in found:
+        answers = [written.without(next(answered)) for _sentence in line]
         done = [processor.decode(one, skip_special_tokens=True).replace("\ufffd", "") for one in answers]  # no halves
         text = "".join(done)
         yield text if is_chinese([text]) else " ".join(done), sum(map(len, answers))
@@ -50,7 +50,7 @@ def _written(
     return found
 
 
-def _pieces(processor: Any, line: str, longest: int, read: Marks) -> list[list[int]]:
+def pieces(processor: Any, line: str, longest: int) -> list[list[int]]:
     """The tokens of a line's sentences, each between its marks; none for an empty line. What a single sentence has
     beyond the model's positions is not read."""
     if not line:
@@ -59,7 +59,8 @@ def _pieces(processor: Any, line: str, longest: int, read: Marks) -> list[list[i
     ids = [processor(prefix + line, add_special_tokens=False)["input_ids"]]
     if len(ids[0]) > longest // 2:
         ids = [processor(prefix + one, add_special_tokens=False)["input_ids"] for one in _sentences(line)]
-    return [read.around(one, longest) for one in ids]
+    around = marks(processor)
+    return [around.around(one, longest) for one in ids]
 
 
 def _sentences(line: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from bigmodel.core.blocks import Prose
@@ -16,8 +17,13 @@ SHOWN_EVERY = 0.05  # seconds between two looks at a growing text; an eye sees n
 
 def write(model: Any, processor: Any, inputs: Mapping) -> Iterator[Prose]:
     """The text that goes on from a prompt, as it grows."""
-    ids = [processor.eos_token_id, *processor(inputs["prompt"], add_special_tokens=False)["input_ids"]]
+    ids = given(processor, inputs["prompt"])
     return grow(model, processor, ids, inputs, inputs["prompt"])
+
+
+def given(processor: Any, prompt: str) -> list[int]:
+    """What a model reads before it goes on: the end of another text, and the prompt."""
+    return [processor.eos_token_id, *processor(prompt, add_special_tokens=False)["input_ids"]]
 
 
 def grow(
@@ -29,7 +35,8 @@ def grow(
     Sampling uses a generator of its own, so that neither training nor another request is disturbed.
     """
     stop = inputs.get("stop", "")
-    source = model.tokens(ids, inputs) if isinstance(model, Writer) else tokens(model, processor, ids, inputs, ends)
+    write = model.tokens if isinstance(model, Writer) else partial(tokens, model, processor)
+    source = write(ids, inputs, ends)
     new: list[int] = []
     started = shown = time.monotonic()
     with closing(source):
@@ -63,7 +70,7 @@ def tokens(
     from its second half."""
     import torch
 
-    context = getattr(model.config, "max_position_embeddings", None) or 10**9
+    context = context_of(model.config)
     device = next(model.parameters()).device
     random = torch.Generator(device=device).manual_seed(inputs["seed"])
     entries = len(processor)  # a network may have more outputs than the tokenizer has tokens
@@ -90,6 +97,11 @@ def tokens(
             yield [token]
     finally:
         model.train(training)
+
+
+def context_of(config: Any) -> int:
+    """Tokens that a network reads at most."""
+    return getattr(config, "max_position_embeddings", None) or 10**9
 
 
 def draw(logits: Any, inputs: Mapping, random: Any) -> int:

@@ -144,7 +144,6 @@ class Dialogue(Task):
             help=_("The same seed gives the same text."),
         ),
     )
-    convertible = False  # CTranslate2 is asked for texts that go on, not for answers
 
     # -- from rows to batches ---------------------------------------------------------------------
     def processor(self, rows: Any, settings: Mapping) -> Any:
