@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Watch:
         self.concluded = False  # the model holds the best weights, no longer the newest
         self.saved, self.saved_at, self.bytes = -1, time.monotonic(), 0
         self.saving = 0.0  # seconds that the newest checkpoint took
+        self.sound: set[Path] = set()  # checkpoints that this process has found whole
         self.rest: Callable[[], Mapping] = dict
 
     def state(self) -> dict:
@@ -134,25 +136,43 @@ class Watch:
         return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS * max(1.0, costly)
 
     def keep(self) -> Iterator[Event]:
-        """A checkpoint of now, from which the run can go on; those that are not needed any more leave."""
+        """A checkpoint of now, from which the run can go on. Once it has been read back, those that are not needed any
+        more leave."""
         started = time.monotonic()
         if self.saved != self.step:
             self._make_room()
             self._flush_story()
             path = self._save()
             self.bytes = sum(file.stat().st_size for file in path.iterdir())
-            self.saved = self.step
+            sound = self._is_sound(path)
             self.saving = time.monotonic() - started
+            if not sound:
+                self.saved_at = time.monotonic()
+                yield _not_sound(self.step)
+                return
+            self.saved = self.step
         self.saved_at = time.monotonic()
         best = self.best_step == self.step
         place = f"checkpoints/step-{self.step}"
         seconds = time.monotonic() - started
         yield Event("checkpoint", {"step": self.step, "path": place, "best": best, "seconds": seconds})
+        self._rotate()
+
+    def _rotate(self) -> None:
+        """The best stays, and the newest others that are whole: a damaged one of a later step must not push out one that
+        the run can go on from. To go on from an older one, the best of its time is needed too."""
         others = [place for place in snapshot.places(self.folder) if place != self._place(self.best_step)]
-        needed = {self._place(best) for place in others[:KEPT] if (best := snapshot.best_of(place)) is not None}
-        for place in others[KEPT:]:
-            if place not in needed:  # to go on from an older one, the best of its time is needed too
+        kept = list(islice(filter(self._is_sound, others), KEPT))
+        needed = {self._place(best) for place in kept if (best := snapshot.best_of(place)) is not None}
+        for place in others:
+            if place not in kept and place not in needed:
                 checkpoint.remove(place)
+
+    def _is_sound(self, place: Path) -> bool:
+        """Whether a checkpoint is whole; each is read once."""
+        if place not in self.sound and snapshot.whole(place):
+            self.sound.add(place)
+        return place in self.sound
 
     def _flush_story(self) -> None:
         """What has been told of the steps up to here must outlive a power failure if the checkpoint does, or else the
@@ -163,6 +183,7 @@ class Watch:
 
     def _save(self) -> Path:
         """NoSpace where somebody else has filled the disk meanwhile; what is half written is taken away at once."""
+        self.sound.discard(self._place(self.step))
         try:
             with memory.doing(_("Saving a checkpoint")):
                 return checkpoint.save(self._place(self.step), self._write)
@@ -192,8 +213,9 @@ class Watch:
         """The weights of now become the model, and the run can go on from them."""
         if not self.concluded:
             yield from self.keep()
-        self._write_model(self.best_step if self.concluded else self.step, {})
-        yield Event("note", {"words": _("The weights of step {step} are kept.", step=self.step).to_json()})
+        step = self.best_step if self.concluded else self.step
+        self._write_model(step, {})
+        yield Event("note", {"words": _("The weights of step {step} are kept.", step=step).to_json()})
 
     def keep_good(self) -> Iterator[Event]:
         """The best weights there are become the model; before the first validation, those that it has."""
@@ -267,3 +289,11 @@ class Watch:
 
         with memory.doing(_("Saving the model")):
             checkpoint.save(self.folder / "model", write)
+
+
+def _not_sound(step: int) -> Event:
+    words = _(
+        "The checkpoint of step {step} cannot be read back as it was written; those before it are kept. The disk may be failing: copy what matters to another one.",
+        step=step,
+    )
+    return Event("note", {"words": words.to_json()})
