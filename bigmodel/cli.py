@@ -143,7 +143,9 @@ def _parser(say: Callable[[Words], str]) -> argparse.ArgumentParser:
 
     resume = verb("resume", _resume, _("let a run go on that was stopped or has died, from its newest checkpoint"))
     resume.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
-    resume.add_argument("--anyway", action="store_true", help=say(_("also where versions or data have changed since")))
+    resume.add_argument(
+        "--anyway", action="store_true", help=say(_("also where versions, device, settings or data have changed since"))
+    )
     _add_wait(resume, say)
 
     branch = verb("branch", _branch, _("start a run from a checkpoint of another, and write its id"))

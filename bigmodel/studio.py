@@ -25,7 +25,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.events import LIVE, QUEUED, Event
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, check_inputs, fields_for
-from bigmodel.core.words import Words, _, say
+from bigmodel.core.words import Words, _, listed, say
 from bigmodel.data import look
 from bigmodel.data.lint.desk import LintDesk, Looking
 from bigmodel.data.lint.finding import Finding, together
@@ -45,8 +45,8 @@ from bigmodel.runs.device import Device
 from bigmodel.runs.lock import Lock
 from bigmodel.runs.run import Run, fold
 from bigmodel.runs.store import Store
-from bigmodel.runs.supervisor import Supervisor, goes_on_after
-from bigmodel.training import checkpoint, snapshot
+from bigmodel.runs.supervisor import Supervisor, changed, goes_on_after
+from bigmodel.training import checkpoint, pretraining, snapshot
 from bigmodel.training.forecast import Forecast
 
 if TYPE_CHECKING:
@@ -182,11 +182,12 @@ class Studio:
 
     def resume(self, run: str, anyway: bool = False) -> None:
         """A run that was stopped or has died goes on from its newest checkpoint, bit by bit as if nothing had been.
-        Where versions or data have changed since, that is refused with what has changed, unless `anyway`."""
+        Where versions, device, settings or data have changed since, that is refused with what has changed, unless
+        `anyway`."""
         self._refuse_read_only()
-        changed = [] if anyway else snapshot.differences(self.store.folder(run).path)
-        if changed:
-            what = _("What comes would not be the same run any more: {changes}.", changes=_listed(changed))
+        changes = [] if anyway else changed(self.store.folder(run))
+        if changes:
+            what = _("What comes would not be the same run any more: {changes}.", changes=listed(changes))
             raise Refusal(what, do=_("Resume it anyway, or branch off a new run."), field="anyway")
         self.store.resume(run)
         self._wake()
@@ -662,12 +663,6 @@ def _refuse_no_more(epoch: float, spec: RunSpec) -> None:
     if epoch >= spec.settings["epochs"]:
         what = _("The weights have been trained for {epochs} epochs already.", epochs=round(epoch, 2))
         raise Refusal(what, do=_("Ask for more epochs than that."), field="epochs")
-
-
-def _listed(parts: Sequence[Words]) -> Words:
-    """Several sentences' parts as one."""
-    one, *others = parts
-    return _("{one}; {others}", one=one, others=_listed(others)) if others else one
 
 
 # -- models ------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """For all tests: one thread a process, a home of their own, and the smallest real runs."""
 
+import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -38,6 +40,24 @@ def digits(name="", **settings):
 def endless(**settings):
     """A spec that goes on until it is stopped."""
     return digits(epochs=10_000, max_steps=0, eval_every=1_000_000, **settings)
+
+
+def retold(place, **changed):
+    """Let a checkpoint say something else of what is no tensor, as whole as it was."""
+    from bigmodel.training import checkpoint, snapshot
+
+    def write(staging):
+        shutil.copytree(place, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns(checkpoint.MANIFEST))
+        (staging / snapshot.REST).write_text(json.dumps(snapshot.read(place) | changed))
+
+    checkpoint.save(place, write)
+
+
+def damage(file):
+    """One bit is another."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
 
 
 def wait_for(what, seconds=90.0):

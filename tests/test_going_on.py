@@ -1,13 +1,13 @@
 """Resuming, branching and rolling back through the front desk: real workers, real deaths."""
 
-import json
 import shutil
 
 import pytest
-from conftest import digits, endless, holder, wait_for
+from conftest import damage, digits, endless, holder, retold, wait_for
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED, INTERRUPTED, QUEUED, RUNNING, STOPPED
+from bigmodel.core.words import Words
 from bigmodel.runs import supervisor
 from bigmodel.studio import Studio
 from bigmodel.training import snapshot
@@ -42,6 +42,10 @@ def validated(studio, run):
 
 def steps(studio, run):
     return [event["step"] for event in studio.events(run, kinds=("step",))[1]]
+
+
+def noted(studio, run):
+    return [str(Words.from_json(event["words"])) for event in studio.events(run, kinds=("note",))[1]]
 
 
 def frequent(**settings):
@@ -91,9 +95,8 @@ def test_a_resume_under_other_versions_says_what_differs_and_asks(studio):
     validated(studio, run)
     studio.stop(run)
     reach(studio, run, STOPPED)
-    file = snapshot.places(studio.store.folder(run).path)[0] / snapshot.REST
-    rest = json.loads(file.read_text())
-    file.write_text(json.dumps(rest | {"versions": rest["versions"] | {"torch": "1.0"}, "data": "other"}))
+    newest = snapshot.places(studio.store.folder(run).path)[0]
+    retold(newest, versions=snapshot.read(newest)["versions"] | {"torch": "1.0"}, data="other")
     with pytest.raises(Refusal, match=r"torch was 1\.0 and is .*; the data, or how it is encoded, has changed"):
         studio.resume(run)
     assert studio.run(run).state == STOPPED

@@ -1,6 +1,5 @@
 """Every page in both languages, in Streamlit's own test bench, over a home with a real finished run."""
 
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import digits, wait_for
+from conftest import digits, retold, wait_for
 from google.protobuf.json_format import MessageToDict
 from streamlit.testing.v1 import AppTest
 
@@ -22,6 +21,7 @@ from bigmodel.core.blocks import Prose
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import TRAINING
 from bigmodel.studio import Studio
+from bigmodel.training import snapshot
 from bigmodel.ui import charts, places, run_curves, state
 from bigmodel.ui.answers import DONE, RUNNING, STOPPED, Answer
 from bigmodel.ui.curves import Curves, Line
@@ -376,15 +376,31 @@ def test_resume_puts_the_run_back_into_the_queue_and_two_clicks_are_one(ended, h
 
 def test_a_resume_under_other_versions_is_asked_about(ended, home):
     run = ended(events.STOPPED)
-    file = Studio(home).checkpoints(run)[0].folder / "training.json"
-    rest = json.loads(file.read_text())
-    rest["versions"]["torch"] = "1.0"
-    file.write_text(json.dumps(rest))
+    newest = Studio(home).checkpoints(run)[0].folder
+    retold(newest, versions=snapshot.read(newest)["versions"] | {"torch": "1.0"})
     app = visit("runs", run=run).button("run.resume").click().run()
     assert "torch was 1.0" in " ".join(said(app)) and Studio(home).run(run).state == events.STOPPED
     assert {"run.anyway", "run.instead"} <= buttons(app).keys()
     app.button("run.anyway").click().run()
     assert Studio(home).run(run).state == events.QUEUED and "run.anyway" not in buttons(app)
+
+
+@pytest.mark.parametrize("rest", ["{", "{}"], ids=["torn", "empty"])
+def test_a_run_whose_newest_checkpoint_is_damaged_can_be_looked_at_and_resumed(ended, home, rest):
+    run = ended(events.INTERRUPTED, died=True)
+    (Studio(home).checkpoints(run)[0].folder / snapshot.REST).write_text(rest)
+    app = visit("runs", run=run)
+    assert not app.exception and any("goes on by itself" in one.value for one in app.info)
+    app.button("run.resume").click().run()
+    assert not app.exception and not app.error and Studio(home).run(run).state == events.QUEUED
+
+
+def test_a_run_that_died_in_its_pretraining_resumes_there(ended, home):
+    run = ended(events.INTERRUPTED, died=True)
+    step, folder = Studio(home).checkpoints(run)[0].step, home / "runs" / run
+    (folder / "pretraining").mkdir()
+    (folder / "checkpoints").rename(folder / "pretraining" / "checkpoints")
+    assert buttons(visit("runs", run=run))["run.resume"].label == f"Resume the pretraining from step {step}"
 
 
 def test_a_run_that_died_says_that_it_goes_on_by_itself(ended):

@@ -1,14 +1,16 @@
 """Going on after an end: bit by bit what would have come without it."""
 
 import itertools
+import json
 import shutil
 
 import pytest
 import torch
-from conftest import learn, small
+from conftest import damage, learn, retold, small
 
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, STOPPED
-from bigmodel.training import snapshot, space, watch
+from bigmodel.core.words import Words
+from bigmodel.training import checkpoint, snapshot, space, watch
 from bigmodel.training.precision import Pace
 
 STEPS = 7
@@ -87,10 +89,10 @@ def test_a_run_that_dies_and_goes_on_is_the_run_that_never_died(tmp_path, cache,
     assert_same(one, other, before, events)
 
 
-def _train(folder, cache, spec):
+def _train(folder, cache, spec, stopped=lambda: False):
     from bigmodel.training.loop import train
 
-    return train(spec, folder, lambda: False, cache)
+    return train(spec, folder, stopped, cache)
 
 
 @pytest.mark.parametrize("kind", [KINDS[0], KINDS[2], KINDS[4]], ids=lambda kind: kind[1])
@@ -118,13 +120,69 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, cache,
     one.mkdir(), other.mkdir()
     before = learn(one, cache, spec)
     events = learn(other, cache, spec, stopped=stop_after(12))
-    newest = snapshot.places(other)[0] / file
-    damaged = bytearray(newest.read_bytes())
-    damaged[len(damaged) // 2] ^= 4
-    newest.write_bytes(damaged)
+    damage(snapshot.places(other)[0] / file)
     after = learn(other, cache, spec)
     assert any("damaged" in str(event.data) for event in after)
     assert_same(one, other, before, events + after)
+
+
+def test_damaged_checkpoints_of_later_steps_do_not_push_out_a_new_one(tmp_path, cache, every_step):
+    spec = spec_of(KINDS[3], max_steps=12, eval_every=4)
+    for event in _train(tmp_path, cache, spec):
+        if event.kind == "checkpoint" and event["step"] == 7:
+            break
+    later, best = (5, 6, 7), 4
+    for step in later:
+        damage(tmp_path / "checkpoints" / f"step-{step}" / "model.safetensors")
+    events = _train(tmp_path, cache, spec)
+    assert next(event for event in events if event.kind == "resume")["step"] == best
+    new = next(event for event in events if event.kind == "checkpoint")["step"]
+    next(events)  # those that are not needed any more have left
+    assert new == 5 and [place.name for place in snapshot.places(tmp_path)] == ["step-5", "step-4"]
+    assert all(snapshot.whole(place) for place in snapshot.places(tmp_path))
+
+
+def test_a_checkpoint_that_is_not_what_was_written_takes_no_others_place(tmp_path, cache, every_step, monkeypatch):
+    real, before = checkpoint.save, set()
+
+    def save(folder, write):
+        before.update(place.name for place in snapshot.places(tmp_path))
+        real(folder, write)
+        if folder.name == "step-6":  # a disk that does not keep what it is given
+            damage(folder / snapshot.TENSORS)
+        return folder
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    for event in _train(tmp_path, cache, spec_of(KINDS[3], max_steps=12, eval_every=4)):
+        assert event.kind != "checkpoint" or event["step"] != 6
+        if event.kind == "note" and "cannot be read back" in str(event["words"]):
+            break
+    assert {"step-4", "step-5"} <= {place.name for place in snapshot.places(tmp_path) if snapshot.whole(place)}
+
+
+def test_a_run_that_goes_on_under_other_circumstances_says_so_in_its_story(tmp_path, cache):
+    spec = spec_of(KINDS[3])
+    learn(tmp_path, cache, spec, stopped=stop_after(6))
+    newest = snapshot.places(tmp_path)[0]
+    assert snapshot.changes(snapshot.read(newest), spec, "cpu") == []
+    then = spec.to_json() | {"settings": {**spec.settings, "learning_rate": 0.02}}
+    retold(newest, spec=then, device="cuda", versions=snapshot.versions() | {"numpy": "1.0"})
+    told = [str(Words.from_json(event["words"])) for event in learn(tmp_path, cache, spec) if event.kind == "note"]
+    (changes,) = [text for text in told if "bit by bit" in text]
+    assert "numpy was 1.0 and is" in changes and "the device was CUDA and is CPU" in changes
+    assert "Learning rate was 0.02 and is 0.004" in changes and "has changed" not in changes
+
+
+def test_stopped_in_its_last_measurement_a_run_says_which_weights_it_keeps(tmp_path, cache):
+    spec = spec_of(KINDS[3], max_steps=8, eval_every=1, learning_rate=0.1)
+    events = []
+    stop = lambda: bool(events) and "test split" in str(events[-1].data)  # noqa: E731
+    for event in _train(tmp_path, cache, spec, stop):
+        events.append(event)
+    best = [event["step"] for event in events if event.kind == "checkpoint" and event["best"]][-1]
+    assert events[-1]["state"] == STOPPED and best < 8
+    assert json.loads((tmp_path / "model" / "bigmodel.json").read_text())["step"] == best
+    assert f"step {best} are kept" in str(Words.from_json(events[-2]["words"]))
 
 
 def test_a_branch_begins_with_the_weights_it_branches_from(tmp_path, cache):

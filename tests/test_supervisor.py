@@ -37,6 +37,7 @@ from bigmodel.runs.lock import is_held
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import Supervisor, summon
 from bigmodel.studio import Studio
+from bigmodel.training import checkpoint
 
 SERVER = """
 import sys, time
@@ -147,6 +148,26 @@ def test_a_folder_that_cannot_be_read_holds_nobody_up(store, supervise):
     store.folder(empty).events_file.write_bytes(b"\0" * 100)
     (store.folders / "nothing").mkdir()
     (store.folders / "a-file").touch()
+    supervise()
+    reach(store, good, FINISHED)
+
+
+@pytest.mark.parametrize("rest", ["{", "{}", '{"versions": 1}'], ids=["torn", "empty", "nonsense"])
+def test_a_run_that_died_with_a_damaged_checkpoint_holds_nobody_up(store, supervise, rest):
+    dead, good = launch(store), launch(store, digits())
+    for event in (
+        Event("state", {"state": STARTING}),
+        Event("state", {"state": RUNNING}),
+        Event("plan", {"steps": 9}),
+        Event("state", {"state": INTERRUPTED, "died": True}),
+    ):
+        store.folder(dead).append(event)
+    place = store.folder(dead).path / "checkpoints" / "step-4"
+    if "1" in rest:  # written so
+        checkpoint.save(place, lambda staging: (staging / "training.json").write_text(rest))
+    else:
+        place.mkdir(parents=True)
+        (place / "training.json").write_text(rest)
     supervise()
     reach(store, good, FINISHED)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,6 +45,12 @@ def _is_words(value: object) -> bool:
 def _(text: str, /, **values: object) -> Words:
     """Mark a sentence for translation. The name is the one gettext tools look for."""
     return Words(text, tuple(values.items()))
+
+
+def listed(parts: Sequence[Words]) -> Words:
+    """Several sentences' parts as one."""
+    one, *others = parts
+    return _("{one}; {others}", one=one, others=listed(others)) if others else one
 
 
 def say(words: Words | str, language: str) -> str:

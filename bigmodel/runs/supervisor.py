@@ -241,28 +241,41 @@ class Supervisor:
 
     @contextmanager
     def _noting(self, id: str) -> Iterator[None]:
-        """A folder that cannot be read or written stops nobody else; each complaint is logged once."""
+        """A folder that cannot be read or written, or that holds what nobody has thought of, stops nobody else; each
+        complaint is logged once."""
         try:
             yield
-        except (OSError, Refusal) as error:
+        except sqlite3.Error:  # of the index, which is not that folder's alone
+            raise
+        except Exception as error:
             self._note(id, error)
 
     def _note(self, what: str, error: Exception) -> None:
         if (what, str(error)) not in self._noted:
             self._noted.add((what, str(error)))
-            logger.warning("%s: %s", what, error)
+            expected = isinstance(error, OSError | Refusal | sqlite3.Error)
+            logger.warning("%s: %s", what, error, exc_info=None if expected else error)
 
 
 def goes_on_after(folder: Folder) -> float | None:
     """Seconds after which a run that died goes on by itself; None where it is left to a person."""
-    from bigmodel.training.snapshot import differences
-
     facts = folder.facts()
-    if facts["state"] != INTERRUPTED or folder.asked_to_stop() or not facts["plan"]:
+    if facts["state"] != INTERRUPTED or folder.asked_to_stop():
         return None
     if not 1 <= facts["deaths"] <= len(AGAIN_SECONDS) or time.time() - facts["ended"] > AGAIN_WITHIN:
         return None
-    return None if differences(folder.path) else AGAIN_SECONDS[facts["deaths"] - 1]
+    return None if changed(folder) else AGAIN_SECONDS[facts["deaths"] - 1]
+
+
+def changed(folder: Folder) -> list[Words]:
+    """What is no longer as it was when that was kept from which a run would go on: it would not be the same run."""
+    from bigmodel.training import pretraining, snapshot
+
+    spec, before = folder.spec(), snapshot.newest(folder.path)
+    where = device.key(str(spec.settings.get("device", "auto"))).split(":")[0]
+    if before is None and pretraining.wanted(spec.settings):
+        spec, before = pretraining.spec_of(spec), snapshot.newest(pretraining.place(folder.path))
+    return snapshot.changes(before, spec, where) if before else []
 
 
 def _again(deaths: int) -> Words:

@@ -49,6 +49,15 @@ def complete(folder: Path) -> bool:
         return False
 
 
+def intact(file: Path) -> bool:
+    """Whether one file of a saved folder is as its manifest says; the others are not read."""
+    try:
+        entry = json.loads((file.parent / MANIFEST).read_text("utf-8"))[file.name]
+        return file.stat().st_size == entry["bytes"] and _hash(file) == entry["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def remove(folder: Path) -> None:
     """Renamed away first, so that nothing half deleted ever bears the name."""
     if not folder.exists():

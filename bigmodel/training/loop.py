@@ -15,7 +15,7 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
-from bigmodel.core.words import Words, _
+from bigmodel.core.words import Words, _, listed
 from bigmodel.data.heard import NotWanted
 from bigmodel.data.prepare import Prepared, key, prepare
 from bigmodel.training import memory, pretraining, snapshot, space
@@ -378,7 +378,12 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
         for name in damaged:
             yield _note(_("The checkpoint {name} is damaged; the one before it is used.", name=name))
         before = snapshot.read(place)
+        changes = snapshot.changes(before, watch.spec, next(watch.model.parameters()).device.type)
+        if changes:
+            words = _("It goes on, but no longer as the same run, bit by bit: {changes}.", changes=listed(changes))
+            yield _note(words)
         _load(place, watch, memory_too=True)
+        watch.sound.add(place)
         watch.step = before["step"]
         watch.restore(before["watch"])
         if watch.best_is_lost():

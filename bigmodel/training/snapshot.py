@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.fields import Field
+from bigmodel.core.spec import RunSpec, fields_for
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import key
 from bigmodel.training import checkpoint
@@ -24,7 +25,7 @@ from bigmodel.training import checkpoint
 TENSORS, REST = "training.safetensors", "training.json"
 TRAINED = "trained.safetensors"  # the weights of a network of which most are frozen
 ORIGIN = "origin"  # in the folder of a run that was branched off: the checkpoint that it begins with
-LIBRARIES = ("torch", "transformers", "tokenizers")
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 
 
 def versions() -> dict[str, str]:
@@ -32,25 +33,39 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
-def differences(folder: Path) -> list[Words]:
-    """What is no longer as it was when the newest checkpoint was written: going on is then no longer the same run.
-    Loads no torch."""
-    found = next((place for place in places(folder) if (place / REST).exists()), None)
-    if found is None:
-        return []
-    before, now = read(found), versions()
+def newest(folder: Path) -> dict | None:
+    """What is no tensor of the newest checkpoint in which it is undamaged, None where there is none. Cheap, for pages:
+    no weights are read, nor torch loaded."""
+    return next((read(place) for place in places(folder) if checkpoint.intact(place / REST)), None)
+
+
+def changes(before: Mapping, spec: RunSpec, device: str) -> list[Words]:
+    """What is no longer as it was when a snapshot was written: going on from it is then no longer the same run.
+    `device`: cpu, cuda, mps. What an older snapshot does not tell is not compared. Loads no torch."""
+    now = versions()
     told = [
         _("{library} was {before} and is {now}", library=name, before=was, now=now[name])
-        for name, was in before["versions"].items()
+        for name, was in before.get("versions", {}).items()
         if now.get(name) not in (None, was)
     ]
+    if before.get("device", device) != device:
+        told.append(_("the device was {before} and is {now}", before=before["device"].upper(), now=device.upper()))
     try:
-        spec = RunSpec.check(before["spec"])
+        then, spec = RunSpec.check(before["spec"]), RunSpec.check(spec.to_json())
         parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
+        told += _changed_settings(then, spec, fields_for(*parts[:2]))
         same = key(*parts, spec.settings) == before["data"]
-    except (Refusal, OSError):
+    except (Refusal, OSError, ValueError, KeyError, TypeError):
         same = False
     return told if same else [*told, _("the data, or how it is encoded, has changed")]
+
+
+def _changed_settings(then: RunSpec, now: RunSpec, fields: Sequence[Field]) -> list[Words]:
+    return [
+        _("{setting} was {before} and is {now}", setting=one.label, before=str(was), now=str(now.settings[one.name]))
+        for one in fields
+        if (was := then.settings.get(one.name)) != now.settings[one.name]
+    ]
 
 
 def write(folder: Path, optimize: Any, rest: Mapping) -> None:
@@ -71,7 +86,8 @@ def write(folder: Path, optimize: Any, rest: Mapping) -> None:
     kind, keys, *numbers = np.random.get_state()
     others = {"python": random.getstate(), "numpy": [kind, keys.tolist(), *numbers]}
     save_file(tensors, folder / TENSORS)
-    rest = {**rest, "versions": versions(), "optimizer": plain, "random": others}
+    device = optimize.param_groups[0]["params"][0].device.type
+    rest = {**rest, "versions": versions(), "device": device, "optimizer": plain, "random": others}
     (folder / REST).write_text(json.dumps(rest), "utf-8")
 
 
@@ -164,7 +180,7 @@ def best_of(place: Path) -> int | None:
     """The step that was the best when this checkpoint was written; None where that cannot be read."""
     try:
         return read(place)["watch"]["best_step"] or None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
