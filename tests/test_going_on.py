@@ -64,6 +64,16 @@ def test_a_run_that_dies_goes_on_by_itself_from_its_checkpoint(studio):
     wait_for(lambda: steps(studio, run)[-1] > resumed["step"] + 20)
 
 
+def test_a_run_that_the_system_ends_goes_on_by_itself(studio):
+    run = studio.launch(frequent())
+    wait_for(lambda: studio.run(run).step > 5)
+    holder(studio.store.folder(run).lock_file).terminate()
+    ended = reach(studio, run, INTERRUPTED)
+    assert "The system ended" in str(ended.reason) and ended.has_model
+    (resumed,) = wait_for(lambda: studio.events(run, kinds=("resume",))[1])
+    assert resumed["step"] >= ended.step
+
+
 def test_the_fourth_death_is_left_to_a_person_who_may_resume(studio):
     run = studio.launch(frequent())
     validated(studio, run)

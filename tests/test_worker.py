@@ -9,8 +9,9 @@ import pytest
 from conftest import digits, endless, wait_for
 
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import FAILED, FINISHED, RUNNING, STARTING, STOPPED, STOPPING, Event
+from bigmodel.core.events import FAILED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
+from bigmodel.runs import supervisor
 from bigmodel.runs.executors.local import Local, _threads, spawn
 from bigmodel.runs.store import Store
 
@@ -62,16 +63,28 @@ def test_a_worker_holds_the_lock_in_a_session_of_its_own(work):
     assert not folder.lock().take()
 
 
-@pytest.mark.parametrize("ask", ["message", "SIGTERM"])
+@pytest.mark.parametrize("ask", ["message", "SIGINT", "SIGTERM", "message and SIGTERM"])
 def test_stopping_keeps_the_weights(work, ask):
     folder, process = work(endless())
     wait_for(lambda: kinds(folder).count("step") > 2)
-    folder.ask_to_stop() if ask == "message" else process.send_signal(signal.SIGTERM)
+    if "message" in ask:
+        folder.ask_to_stop()
+    if "SIG" in ask:
+        process.send_signal(getattr(signal, ask.split()[-1]))
     begun = time.monotonic()
     assert process.wait(60) == 0
     print(json.dumps({"stopped by": ask, "seconds": time.monotonic() - begun}))
-    assert states(folder)[-2:] == [STOPPING, STOPPED]
-    assert folder.has_model()
+    assert states(folder)[-2:] == [STOPPING, INTERRUPTED if ask == "SIGTERM" else STOPPED]
+    assert folder.has_model() and bool(last(folder).data.get("died")) == (ask == "SIGTERM")
+
+
+def test_a_run_that_the_system_ends_before_it_has_begun_was_not_stopped_by_a_person(work):
+    folder, process = work(endless())
+    wait_for(lambda: kinds(folder)[-1] == "phase")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert states(folder)[-1] == INTERRUPTED and "step" not in kinds(folder)
+    assert supervisor.goes_on_after(folder) == supervisor.AGAIN_SECONDS[0]
 
 
 def test_a_run_that_is_stopped_before_it_begins_loads_nothing(work):

@@ -30,6 +30,9 @@ from bigmodel.training import space
 LOCK_SECONDS = 30.0  # whoever else has the lock only looks at it
 LOOK_SECONDS = 0.05  # between two looks for the stop message
 NOT_BEGUN = _("Stopped before it began.")
+SHUT_DOWN = _(
+    "The system ended the training process, as it does when the machine shuts down or a service is stopped. What was learnt is kept; the run can go on from there."
+)
 RESERVE = 64 * 2**10  # bytes kept on the disk, so that the end of a run can be written down when it is full
 
 
@@ -90,9 +93,11 @@ def _work(folder: Folder, lock: Lock | None) -> int:
     if folder.asked_to_stop():
         folder.append(_state(STOPPED, NOT_BEGUN))
         return 0
+    stop = Stop(folder)
     folder.append(_state(RUNNING))
-    with _stop_asked(folder) as stopped, _ledger(folder) as write:
-        return 1 if _train(folder, facts["device"] or "auto", stopped, write) == FAILED else 0
+    with _ledger(folder) as put:
+        ended = _train(folder, facts["device"] or "auto", stop, lambda event: put(stop.told(event)))
+    return 1 if ended == FAILED else 0
 
 
 def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Callable[[Event], None]) -> str:
@@ -178,23 +183,31 @@ def _ledger(folder: Folder) -> Iterator[Callable[[Event], None]]:
         folder.reserve.unlink(missing_ok=True)
 
 
-@contextmanager
-def _stop_asked(folder: Folder) -> Iterator[Callable[[], bool]]:
-    """A function that says whether to stop: by the message in the folder, or by SIGTERM."""
-    asked = threading.Event()
-    looked = [-LOOK_SECONDS]
+class Stop:
+    """Whether the run has to end: a person asks by the message in its folder, or by Ctrl-C; the system, which then ends all
+    that runs, by SIGTERM."""
 
-    def stopped() -> bool:
+    def __init__(self, folder: Folder):
+        self.folder = folder
+        self.asked, self.by_system = threading.Event(), threading.Event()
+        self._looked = -LOOK_SECONDS
+        signal.signal(signal.SIGINT, lambda *_: self.asked.set())
+        signal.signal(signal.SIGTERM, lambda *_: self.by_system.set())
+
+    def __call__(self) -> bool:
         now = time.monotonic()
-        if not asked.is_set() and now - looked[0] >= LOOK_SECONDS:
-            looked[0] = now
-            if folder.asked_to_stop():
-                asked.set()
-        return asked.is_set()
+        if not self.asked.is_set() and now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            if self.folder.asked_to_stop():
+                self.asked.set()
+        return self.asked.is_set() or self.by_system.is_set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
-    yield stopped
+    def told(self, event: Event) -> Event:
+        """The end that nobody has asked for is a death, after which the run goes on by itself."""
+        stopped = event.kind == "state" and event["state"] == STOPPED
+        if not stopped or not self.by_system.is_set() or self.asked.is_set() or self.folder.asked_to_stop():
+            return event
+        return Event("state", {"state": INTERRUPTED, "reason": SHUT_DOWN.to_json(), "died": True})
 
 
 def _state(state: str, reason: Words | None = None) -> Event:

@@ -77,6 +77,7 @@ def _flood() -> None:
 # way -> how the process dies, the words that a person reads
 WAYS: dict[str, tuple[Callable[[], object], str]] = {
     "SIGKILL": (lambda: os.kill(os.getpid(), signal.SIGKILL), "killed from outside"),
+    "SIGTERM": (lambda: os.kill(os.getpid(), signal.SIGTERM), "The system ended the training process"),
     "SIGSEGV": (lambda: ctypes.string_at(0), "crashed inside a library"),
     "abort": (os.abort, "crashed inside a library"),
     "SIGBUS": (_read_past_the_end, "crashed inside a library"),
