@@ -381,9 +381,13 @@ def _resume(desk: Counter, asked: argparse.Namespace) -> int:
     if asked.json and not asked.wait:
         desk.give_json(_run(desk.studio.run(id)))
     elif not asked.json:
-        found = desk.studio.checkpoints(id)
-        goes_on = _("{run} goes on from step {step}.", run=id, step=found[0].step) if found else None
-        desk.tell(desk.say(goes_on or _("{run} begins anew: it has no checkpoint.", run=id)))
+        stage, step = desk.studio.resumes_at(id)
+        told = {
+            "step": _("{run} goes on from step {step}.", run=id, step=step),
+            "pretraining": _("{run} goes on from step {step} of its pretraining.", run=id, step=step),
+            "pretrained": _("{run} goes on after its pretraining.", run=id),
+        }
+        desk.tell(desk.say(told.get(stage) or _("{run} begins anew: it has no checkpoint.", run=id)))
     return _wait(desk, id, asked.json) if asked.wait else DONE
 
 

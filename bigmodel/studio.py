@@ -196,6 +196,17 @@ class Studio:
         """Whether a run that died will be resumed by itself, within seconds or a minute."""
         return goes_on_after(self.store.folder(run)) is not None
 
+    def resumes_at(self, run: str) -> tuple[str, int]:
+        """Where a run would go on: ('step', N); ('pretraining', N), a step of what comes before; ('pretrained', 0), after
+        that; ('start', 0)."""
+        folder, kept = self.store.folder(run).path, self.checkpoints(run)
+        if kept:
+            return "step", kept[0].step
+        before = pretraining.kept(folder)
+        if before:
+            return "pretraining", before
+        return ("pretrained" if pretraining.done(folder) else "start"), 0
+
     def checkpoints(self, run: str) -> list[Checkpoint]:
         """What a run can go on or branch off from, newest first."""
         known, folder = self.store.run(run), self.store.folder(run).path
@@ -211,20 +222,21 @@ class Studio:
     def branch(self, run: str, step: int | None = None, settings: Mapping | None = None, name: str = "",
                token: str = "") -> str:  # fmt: skip
         """A new run that begins with a checkpoint of another, with changed settings: more epochs, another learning
-        rate. The newest checkpoint where no step is named; also of a run that goes on meanwhile. Refuses to change the
-        network or the encoding."""
+        rate. The newest whole checkpoint where no step is named; also of a run that goes on meanwhile. Refuses to change
+        the network or the encoding."""
         self._refuse_read_only()
         parent, found = self.store.run(run), self.checkpoints(run)
-        chosen = next((one for one in found if step in (None, one.step)), None)
-        if chosen is None:
+        wanted = [one for one in found if step in (None, one.step)]
+        if not wanted:
             what = _("The run {run} has no checkpoint to begin with.", run=run)
             options = ", ".join(str(one.step) for one in found) or "-"
             do = _("Choose one of: {options}.", options=options)
             raise Refusal(what, do=NO_CHECKPOINT_YET if parent.live and not found else do, field="step")
-        if not checkpoint.complete(chosen.folder):
-            if parent.live and not chosen.folder.exists():
-                raise _replaced(chosen)
-            what = _("The checkpoint of step {step} is damaged.", step=chosen.step)
+        chosen = next((one for one in wanted if checkpoint.complete(one.folder)), None)
+        if chosen is None:
+            if parent.live and not wanted[0].folder.exists():
+                raise _replaced(wanted[0])
+            what = _("The checkpoint of step {step} is damaged.", step=wanted[0].step)
             raise Refusal(what, do=_("Choose another one."), field="step")
         spec = RunSpec.check(
             parent.spec.to_json()
@@ -241,11 +253,13 @@ class Studio:
             raise _replaced(chosen) from error
 
     def rollback(self, run: str, token: str = "") -> str:
-        """A new run from the last good checkpoint with half the learning rate; from the beginning where none is."""
-        spec, found = self.store.run(run).spec, self.checkpoints(run)
-        left = [one for one in found if snapshot.read(one.folder)["epoch"] < spec.settings["epochs"]]  # before the end
-        half = {"learning_rate": spec.settings["learning_rate"] / 2}
-        good = next((one for one in left if one.best), left[0] if left else None)
+        """A new run with half the learning rate, from the best checkpoint; from the newest other one where that is
+        damaged or of the run's end; from the beginning where none will do."""
+        known, found = self.store.run(run), self.checkpoints(run)
+        spec, rate = known.spec, halved(known)
+        half = {rate: spec.settings[rate] / 2}
+        best_first = sorted(found, key=lambda one: not one.best)
+        good = next((one for one in best_first if _leaves_more(one, spec)), None)
         if good is not None:
             return self.branch(run, good.step, half, token=token)
         return self.launch(spec.to_json() | {"settings": {**spec.settings, **half}}, token)
@@ -641,6 +655,16 @@ def _replaced(one: Checkpoint) -> Refusal:
     return Refusal(what, do=_("Choose another one."), field="step")
 
 
+def _leaves_more(one: Checkpoint, spec: RunSpec) -> bool:
+    """Whether a checkpoint is whole, and not that of the run's end."""
+    return snapshot.whole(one.folder) and snapshot.read(one.folder)["epoch"] < spec.settings["epochs"]
+
+
+def halved(run: Run) -> str:
+    """The setting that is halved when a run has diverged: the learning rate of what it had come to."""
+    return "pretraining_rate" if run.pretraining and not run.plan else "learning_rate"
+
+
 def changeable(spec: RunSpec) -> list[Field]:
     """The settings that a branch of the run may change: not what its weights are the weights of."""
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
@@ -734,6 +758,7 @@ __all__ = [
     "catalog",
     "changeable",
     "fold",
+    "halved",
     "home",
     "imports",
     "lint_checks",

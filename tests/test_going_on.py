@@ -112,6 +112,8 @@ def test_a_resume_under_other_versions_says_what_differs_and_asks(studio):
     assert studio.run(run).state == STOPPED
     studio.resume(run, anyway=True)
     assert studio.run(run).state != STOPPED
+    notes = wait_for(lambda: [note for note in noted(studio, run) if "the same run, bit by bit" in note])
+    assert "torch was 1.0" in notes[0] and "has changed" in notes[0]
 
 
 def test_a_finished_run_is_continued_for_more_epochs_as_a_branch(studio):
@@ -146,3 +148,18 @@ def test_rolling_back_halves_the_learning_rate(studio):
     before, after = studio.run(run).spec.settings, studio.run(child).spec.settings
     assert after["learning_rate"] == before["learning_rate"] / 2
     assert studio.run(child).spec.parent["step"] == studio.run(run).best_step
+
+
+def test_rolling_back_passes_over_what_is_damaged(studio):
+    run = studio.launch(frequent())
+    validated(studio, run)
+    studio.stop(run)
+    reach(studio, run, STOPPED)
+    best, *others = sorted(studio.checkpoints(run), key=lambda one: not one.best)
+    damage(best.folder / snapshot.REST)
+    assert studio.run(studio.rollback(run)).spec.parent["step"] == others[0].step
+    with pytest.raises(Refusal, match="is damaged"):
+        studio.branch(run, best.step)
+    for one in others:
+        damage(one.folder / "model.safetensors")
+    assert studio.run(studio.rollback(run, token="again")).spec.parent is None

@@ -5,13 +5,16 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from conftest import learn, small
+from conftest import learn, retold, small
 
 from bigmodel.core import blocks, catalog
-from bigmodel.core.events import FINISHED, STOPPED, Event
+from bigmodel.core.errors import Refusal
+from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
 from bigmodel.data.prepare import prepare
-from bigmodel.training import pretraining, watch
+from bigmodel.studio import Studio
+from bigmodel.training import pretraining, snapshot, watch
 from bigmodel.training.precision import Pace
+from bigmodel.ui import run_curves
 
 BERT, LSTM = ("text-classification", "bert", "trivia_en"), ("text-classification", "lstm", "verse_zh")
 SHORT = {"max_steps": 4, "eval_every": 2, "batch_size": 256, "dropout": 0.1}
@@ -166,6 +169,42 @@ def test_a_run_that_dies_in_its_pretraining_is_the_run_that_never_died(tmp_path,
     )
     model = "model/model.safetensors"
     assert (one / model).read_bytes() == (other / model).read_bytes()
+
+
+def test_a_run_that_dies_in_its_pretraining_goes_on_by_itself_if_nothing_has_changed(home, cache, pace, monkeypatch):
+    from bigmodel.training.loop import train
+
+    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+    studio, spec = Studio(home), small(*BERT, **FIRST)
+    run = studio.launch(spec)
+    folder = studio.store.folder(run)
+    for state in (STARTING, RUNNING):
+        folder.append(Event("state", {"state": state, "device": "cpu"}))
+    for event in train(spec, folder.path, lambda: False, cache, "cpu"):
+        folder.append(event)
+        if event.kind == "pretraining" and event["step"] == 3:
+            break
+    folder.append(Event("state", {"state": INTERRUPTED, "died": True}))
+    newest = snapshot.places(pretraining.place(folder.path))[0]
+    assert studio.goes_on(run) and studio.resumes_at(run) == ("pretraining", snapshot.read(newest)["step"])
+    retold(newest, versions=snapshot.versions() | {"torch": "1.0"})
+    assert not studio.goes_on(run)
+    with pytest.raises(Refusal, match=r"torch was 1\.0"):
+        studio.resume(run)
+
+
+def test_rolling_back_a_pretraining_halves_its_own_learning_rate(home):
+    studio = Studio(home)
+    run = studio.launch(small(*BERT, **FIRST))
+    ended = Event("state", {"state": DIVERGED, "reason": {"text": "No number."}})
+    states = [Event("state", {"state": state}) for state in (STARTING, RUNNING)]
+    for event in (*states, guessed(7), *pretraining.told(iter([ended]), home / "any")):
+        studio.store.folder(run).append(event)
+    before, after = studio.run(run), studio.run(studio.rollback(run)).spec
+    assert str(before.reason) == "In the pretraining: No number."
+    assert after.settings["pretraining_rate"] == before.spec.settings["pretraining_rate"] / 2
+    assert after.settings["learning_rate"] == before.spec.settings["learning_rate"] and after.parent is None
+    assert run_curves._marks_before(before) == {"Diverged": 7.0}
 
 
 @pytest.mark.parametrize("moment", [1, 6, 18])

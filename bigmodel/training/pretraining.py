@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bigmodel.core.contracts import LOSS, Metric, Task
-from bigmodel.core.events import FINISHED, STOPPED, Event
+from bigmodel.core.events import DIVERGED, FINISHED, STOPPED, Event
 from bigmodel.core.spec import RunSpec
-from bigmodel.core.words import _
+from bigmodel.core.words import Words, _
 from bigmodel.training import checkpoint, snapshot
 
 MASKED = 0.15  # of the tokens are asked for
@@ -93,6 +93,12 @@ def place(folder: Path) -> Path:
     return folder / "pretraining"
 
 
+def kept(folder: Path) -> int:
+    """The step of its pretraining that a run would go on from, 0 where there is none."""
+    steps = [int(one.name.removeprefix("step-")) for one in snapshot.places(place(folder))]
+    return max(steps, default=0)
+
+
 def done(folder: Path) -> bool:
     """Whether the pretraining of a run has come to its end."""
     return not (place(folder) / "checkpoints").exists() and checkpoint.complete(place(folder) / "model")
@@ -135,15 +141,21 @@ def told(events: Iterator[Event], folder: Path) -> Generator[Event, None, bool]:
             checkpoint.remove(place(folder) / "checkpoints")
             return True
         elif event.kind == "state":
-            yield _in_pretraining(event) if event["state"] == STOPPED else event
+            yield _in_pretraining(event)
         elif event.kind == "note" and "parts" in event.data:
             yield event
     return False
 
 
-def _in_pretraining(stopped: Event) -> Event:
-    words = _("Stopped in the pretraining; it can go on from there.")
-    return Event("state", {**stopped.data, "reason": words.to_json()})
+def _in_pretraining(state: Event) -> Event:
+    """A state with words that do not take its steps for those of the run."""
+    if state["state"] == STOPPED:
+        words = _("Stopped in the pretraining; it can go on from there.")
+    elif state["state"] == DIVERGED:
+        words = _("In the pretraining: {reason}", reason=Words.from_json(state["reason"]))
+    else:
+        return state
+    return Event("state", {**state.data, "reason": words.to_json()})
 
 
 def forget(folder: Path) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from bigmodel.core import events, limits
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import NO_CHECKPOINT_YET, Checkpoint, Run, changeable
+from bigmodel.studio import NO_CHECKPOINT_YET, Checkpoint, Run, changeable, halved
 from bigmodel.ui import amounts, places
 from bigmodel.ui.ask import Form
 from bigmodel.ui.language import _, current, plain, say
@@ -33,9 +33,7 @@ def may() -> dict[str, object]:
 def go_on(run: Run) -> None:
     """The filled button of a run that ended before its end: what makes it go on, or another from where it was well."""
     if run.state in events.RESUMABLE:
-        kept = studio().checkpoints(run.id)
-        label = _("Resume from step {step}", step=amounts.count(kept[0].step)) if kept else _("Resume from the start")
-        if st.button(label, icon=":material/resume:", type="primary", key="run.resume", **may()):
+        if st.button(_resume_label(run), icon=":material/resume:", type="primary", key="run.resume", **may()):
             _resume(run)
     elif run.state == events.DIVERGED:
         label = _("Go back and halve the learning rate")
@@ -83,6 +81,16 @@ def _refused(run: Run) -> str:
     return f"go_on.refused.{run.id}"
 
 
+def _resume_label(run: Run) -> str:
+    stage, step = studio().resumes_at(run.id)
+    labels = {
+        "step": _("Resume from step {step}", step=amounts.count(step)),
+        "pretraining": _("Resume the pretraining from step {step}", step=amounts.count(step)),
+        "pretrained": _("Resume after the pretraining"),
+    }
+    return labels.get(stage) or _("Resume from the start")
+
+
 def _resume(run: Run, anyway: bool = False) -> None:
     """Two clicks are one: the studio lets a run that waits or is trained already be."""
     st.session_state.pop(_refused(run), None)
@@ -109,9 +117,12 @@ def _changed(run: Run, refusal: Refusal) -> None:
 
 # -- roll back -----------------------------------------------------------------------------------------
 def _going_back(run: Run) -> str:
-    kept, rate = studio().checkpoints(run.id), run.spec.settings.get("learning_rate", 0.0)
+    kept, name = studio().checkpoints(run.id), halved(run)
+    rate = run.spec.settings.get(name, 0.0)
     good = next((one for one in kept if one.best), kept[0] if kept else None)
     rates = {"before": f"{rate:.3g}", "after": f"{rate / 2:.3g}"}
+    if name == "pretraining_rate":
+        return _("Going back: a new run from the start, learning rate of the pretraining {before} → {after}.", **rates)
     if good is None:
         return _("Going back: a new run from the start, learning rate {before} → {after}.", **rates)
     step = amounts.count(good.step)

@@ -54,7 +54,8 @@ def draw(run: Run, past: Curves, task: Task) -> None:
         return
     view = _view()
     if not len(past.lines["loss"]):
-        _draw(_pretraining(past), view, height=320)
+        marks = {label: view.at(step, past.pretraining["loss"]) for label, step in _marks_before(run).items()}
+        _draw(_pretraining(past), view, height=320, marks=marks)
         return
     before = {} if view.by_time else {_("Before the branch"): _before(run)}
     loss = Chart(
@@ -83,6 +84,13 @@ def _marks(run: Run, past: Curves) -> dict[str, float]:
     if run.state == events.DIVERGED and run.step not in found.values():
         found[say(look(run.state).title)] = float(run.step)
     return found
+
+
+def _marks_before(run: Run) -> dict[str, float]:
+    """The same of a run that has not come further than its pretraining."""
+    if run.state != events.DIVERGED:
+        return {}
+    return {say(look(run.state).title): float(run.pretraining.get("step", 0))}
 
 
 def _before(run: Run, depth: int = FOREBEARS) -> Line:
