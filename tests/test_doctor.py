@@ -23,6 +23,8 @@ from bigmodel.doctor.doctor import HIDDEN_BY, Doctor, diagnose
 from bigmodel.quality import doctor_trials, faults
 from bigmodel.quality.faults import Trial
 from bigmodel.studio import Studio
+from bigmodel.training.checkpoint import save
+from bigmodel.training.snapshot import REST
 
 ROOT = Path(__file__).parents[1]
 SPEC = RunSpec.check({"task": "text-generation", "architecture": "gpt", "dataset": "poetry_zh"})
@@ -135,6 +137,7 @@ def test_weights_that_no_longer_move_are_told_of_a_few_steps_later():
     assert 200 <= told[seen[0]]["step"] <= 206
     (one,) = diagnose(SPEC, told[: seen[0] + 1])
     assert one.from_checkpoint and "100 times less" in str(one.evidence)
+    assert one.sound_before == one.since_step, "what came after has no way back"
     assert kinds(moving(falling(), lambda step: 2e-3 * 0.99**step)) == [], "slowly less is no standstill"
 
 
@@ -191,6 +194,41 @@ def test_lines_that_make_no_sense_are_passed_over():
     assert kinds([*garbage, *falling(), *garbage]) == []
 
 
+def test_a_first_loss_of_nothing_is_no_division():
+    nothing = [plan(100), *(step(number, 0.0) for number in range(1, 20)), validation(20, 0.0)]
+    doctor = Doctor(SPEC).read(nothing)
+    assert signs.hardly_moves(doctor.curve) is None and doctor.diagnoses() == []
+
+
+def test_a_validation_before_the_first_step_that_is_told_of_is_taken():
+    """A branch that is told of every so many steps may be measured before."""
+    doctor = Doctor(SPEC).read([plan(400), validation(100, 9.0)])
+    assert signs.validation_leaps(doctor.curve) is None and list(doctor.curve.val_loss) == [9.0]
+
+
+def test_labels_that_look_shuffled_go_on_looking_so_when_a_run_goes_back_before_its_first_validation():
+    guessed = [plan(400), *(step(number, np.log(10)) for number in range(1, 60)), validation(59, 2.31, 0.1), step(60, 2.31)]  # fmt: skip
+    doctor = Doctor(PICTURES).read([*guessed, step(50, 2.31)])
+    assert not doctor.curve.val_metrics and [one.kind for one in doctor.diagnoses()] == [signs.SHUFFLED]
+    assert not signs.HEALED[signs.SHUFFLED](doctor.curve, doctor.found[signs.SHUFFLED])
+
+
+def test_nothing_that_a_run_tells_or_is_made_of_breaks_the_doctor():
+    random = np.random.default_rng(0)
+    odd = [0, 0.0, -1, 1e308, -1e308, float("nan"), float("inf"), 10**400, None, "x", [], {}, True]
+    told = [plan(400)]
+    for number in range(600):
+        loss, rate, norm, at = (odd[random.integers(len(odd))] for _one in range(4))
+        told.append(step(number if number % 3 else at, loss if number % 2 else 1.0, rate, norm))
+        told.append(validation(number if number % 5 else at, loss, rate))
+    bare = replace(SPEC, settings={}, dataset="gone")
+    with np.errstate(all="ignore"):
+        for spec in (SPEC, PICTURES, bare):
+            assert isinstance(diagnose(spec, told), list)
+    nan = [*falling()[:200], step(190, float("nan"))]
+    assert diagnose(bare, nan) == []  # there is no learning rate to halve
+
+
 def test_ten_thousand_points_cost_little_and_one_more_next_to_nothing():
     told = falling(10_000)
     doctor, started = Doctor(SPEC), time.process_time()
@@ -236,6 +274,19 @@ def test_every_remedy_is_a_setting_that_will_do(kind):
             settings = {**usual, "learning_rate": rate, "clip": 0.0}
             remedy = diagnosis(signs.Sign(kind, 7, NUMBERS, "start"), settings, usual).remedy
             assert {name: fields[name].check(value) for name, value in remedy.items()} == remedy
+
+
+@pytest.mark.parametrize("kind", sorted(set(WAYS) - {signs.SHUFFLED}))
+def test_every_diagnosis_has_something_to_change(kind):
+    """The recommended settings and, of what hinders learning by heart, also those where all of it is in use."""
+    for task, architecture, dataset in combinations():
+        usual = defaults(task, architecture, dataset)
+        all_of_it = {"patience": 3, "dropout": 0.5, "augment": "flip", "optimizer": "sgd", "weight_decay": 0.5}
+        for settings in (usual, usual | {name: value for name, value in all_of_it.items() if name in usual}):
+            one = diagnosis(signs.Sign(kind, 7, NUMBERS, "later"), settings, usual)
+            assert one.remedy, architecture.name
+            weaker = [name for name in ("dropout", "weight_decay") if one.remedy.get(name, 1) < settings.get(name, 0)]
+            assert not weaker, "never less of what hinders"
 
 
 def test_the_doctor_needs_no_torch():
@@ -312,3 +363,70 @@ def test_a_link_with_a_setting_that_will_not_do_is_refused(sick_home, monkeypatc
     assert not page.exception
     assert "learning_rate" in " ".join(said(page))
     assert page.error
+
+
+# -- a run that goes on -------------------------------------------------------------------------------------------
+def live(home, told, *steps):
+    """A run that is trained at this moment, with checkpoints of these steps; (studio, its id)."""
+    studio = Studio(home)
+    run = studio.launch(digits(epochs=10, max_steps=400))
+    folder = studio.store.folder(run)
+    for state in ("starting", "running"):
+        folder.append(Event("state", {"state": state}))
+    for event in told:
+        folder.append(event)
+    for one in steps:
+        save(folder.path / "checkpoints" / f"step-{one}", lambda to: (to / REST).write_text('{"epoch": 0.5}'))
+    return studio, run
+
+
+STANDING = moving(falling(), lambda step: 2e-3 if step < 200 else 2e-5)
+STANDING = STANDING[: STANDING.index(next(e for e in STANDING if e.kind == "step" and e["step"] == 210))]
+
+
+def test_one_click_stops_a_sick_run_and_goes_on_from_before_it_fell_sick(home):
+    studio, run = live(home, STANDING, 150, 205)
+    page = visit("runs", run=run)
+    page.button(key="doctor.plateau.stop").click().run()
+    leave()
+    assert not page.exception
+    (branch,) = studio.branches(run)
+    assert branch.spec.parent["step"] == 150, "not the newest, whose gradient is lost"
+    assert studio.store.folder(run).asked_to_stop()
+
+
+def test_a_run_that_goes_on_says_that_the_new_one_waits(home):
+    studio, run = live(home, STANDING, 150)
+    page = visit("runs", run=run)
+    assert "The new one waits in the queue" in " ".join(said(page))
+    page.button(key="doctor.plateau.on").click().run()
+    leave()
+    assert len(studio.branches(run)) == 1 and not studio.store.folder(run).asked_to_stop()
+
+
+def test_a_branch_that_is_refused_stops_nothing(home):
+    studio, run = live(home, STANDING, 150)
+    (studio.store.folder(run).path / "checkpoints" / "step-150" / REST).write_text("{}")
+    page = visit("runs", run=run)
+    page.button(key="doctor.plateau.stop").click().run()
+    leave()
+    assert "damaged" in " ".join(said(page))
+    assert not studio.branches(run) and not studio.store.folder(run).asked_to_stop()
+
+
+def test_without_a_checkpoint_a_sick_run_is_stopped_and_trained_again(home):
+    studio, run = live(home, STANDING)
+    page = visit("runs", run=run)
+    page.button(key="doctor.plateau.stop").click().run()
+    leave()
+    assert not page.exception and studio.store.folder(run).asked_to_stop()
+
+
+def test_a_run_whose_settings_nobody_understands_has_a_page_all_the_same(home):
+    studio, run = live(home, STANDING, 150)
+    file = studio.store.folder(run).spec_file
+    spec = json.loads(file.read_text())
+    file.write_text(json.dumps(spec | {"settings": spec["settings"] | {"learning_rate": "quick"}}))
+    page = visit("runs", run=run)
+    leave()
+    assert not page.exception and say(TITLES[signs.PLATEAU], "en") not in " ".join(said(page))

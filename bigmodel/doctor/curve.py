@@ -82,8 +82,8 @@ class Curve:
 
     @property
     def fresh(self) -> bool:
-        """Whether the run began with random weights."""
-        return self.step[0] <= 1
+        """Whether the run began with random weights. Not known before a step was told of: a branch may validate first."""
+        return bool(self.step) and self.step[0] <= 1
 
     def learnt(self, loss: float) -> float:
         """How far the loss has come down. What was learnt before a branch began is not known: half of the rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,7 +21,8 @@ from bigmodel.doctor.signs import (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """remedy: settings to change, by name.  from_checkpoint: whether what was learnt so far is worth going on from."""
+    """remedy: settings to change, by name.  from_checkpoint: whether what was learnt so far is worth going on from.
+    sound_before: the step from which on the weights have come to harm; those of the steps before are as they should be."""
 
     kind: str
     since_step: int
@@ -29,6 +31,7 @@ class Diagnosis:
     advice: Words
     remedy: Mapping[str, object] = field(default_factory=dict)
     from_checkpoint: bool = False
+    sound_before: float = math.inf
 
 
 TITLES: Mapping[str, Words] = {
@@ -48,7 +51,9 @@ def diagnosis(sign: Sign, settings: Mapping, usual: Mapping) -> Diagnosis:
     evidence = tell(sign)
     advice, remedy, from_checkpoint = treat(sign, settings, usual)
     changed = {name: value for name, value in remedy.items() if name in settings and settings[name] != value}
-    return Diagnosis(sign.kind, sign.since, TITLES[sign.kind], evidence, advice, changed, from_checkpoint)
+    harmless = sign.kind == PLATEAU and sign.way != "updates"  # who stands still has lost nothing
+    sound_before = math.inf if harmless else sign.since
+    return Diagnosis(sign.kind, sign.since, TITLES[sign.kind], evidence, advice, changed, from_checkpoint, sound_before)
 
 
 # -- evidence: what was seen ---------------------------------------------------------------------------------------
@@ -144,6 +149,8 @@ def _n(sign: Sign, name: str) -> str:
 
 
 # -- advice: (words, settings to change, from a checkpoint?) --------------------------------------------------------
+# optimizer -> (least, most) of a weight decay that hinders learning by heart; SGD adds it to the gradient, Adam has none
+DECAY: Mapping[str, tuple[float, float]] = {"adamw": (0.1, 1.0), "sgd": (1e-3, 0.1)}
 Treatment = tuple[Words, dict[str, object], bool]
 
 
@@ -186,13 +193,21 @@ def _hold_back(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
         "The best weights are kept, so you may stop now. To get further: more data, a smaller network, or more of what hinders learning by heart (dropout, weight decay, augmentation); early stopping ends such a run by itself."
     )
     remedy: dict[str, object] = {"patience": settings.get("patience") or 3}
-    if "dropout" in settings:
+    if settings.get("dropout", 0.5) < 0.5:
         remedy["dropout"] = min(round(settings["dropout"] + 0.1, 2), 0.5)
-    if settings.get("optimizer") == "adamw":
-        remedy["weight_decay"] = min(max(settings["weight_decay"] * 2, 0.1), 1.0)
+    if settings.get("optimizer") in DECAY:
+        least, most = DECAY[settings["optimizer"]]
+        decay = settings["weight_decay"]
+        remedy["weight_decay"] = max(decay, min(max(decay * 2, least), most))
     if settings.get("augment") == "none":
         remedy["augment"] = "shift"
-    return advice, remedy, False
+    if any(settings.get(name) != value for name, value in remedy.items()):
+        return advice, remedy, False
+    advice = _(
+        "The best weights are kept, so you may stop now. All that hinders learning by heart is in use already: more data or a smaller network would get further; or train again up to step {step} only, so that the learning rate has come down where the validation was best.",
+        step=max(sign.since, 1),
+    )  # fmt: skip
+    return advice, {"max_steps": max(sign.since, 1)}, False
 
 
 def _slower(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 
@@ -14,6 +15,9 @@ from bigmodel.doctor.curve import Curve
 from bigmodel.doctor.diagnosis import Diagnosis, diagnosis
 from bigmodel.doctor.signs import Sign
 
+log = logging.getLogger("bigmodel.doctor")
+
+UNREADABLE = (OSError, ValueError, LookupError, TypeError)  # what a data set that was damaged on the disk raises
 LOOKS = 250  # times in a run that the slow signs are looked for; spikes and numbers at every event
 
 
@@ -41,21 +45,23 @@ class Doctor:
                 continue
             try:
                 reader(self, event)
-            except (
-                KeyError,
-                TypeError,
-                ValueError,
-                AttributeError,
-                OverflowError,
-            ):  # not written by us: passed over, as when a run is folded
-                continue
+            except Exception:  # a line not written by us, or a curve nobody thought of: no advice is worth a page
+                log.debug("passed over: %s", event, exc_info=True)
         return self
 
     def diagnoses(self) -> list[Diagnosis]:
         """The sicknesses that still hold. What explains another hides it."""
         shown = [sign for kind, sign in self.found.items() if not HIDDEN_BY[kind] & self.found.keys()]
         ordered = sorted(shown, key=lambda sign: list(HIDDEN_BY).index(sign.kind))
-        return [diagnosis(sign, self.settings, self.usual) for sign in ordered]
+        return [told for sign in ordered if (told := self._in_words(sign))]
+
+    def _in_words(self, sign: Sign) -> Diagnosis | None:
+        """None where the settings are not those that a remedy can be worked out from: of a run of other times, say."""
+        try:
+            return diagnosis(sign, self.settings, self.usual)
+        except Exception:
+            log.debug("no words for %s", sign, exc_info=True)
+            return None
 
     # -- events -----------------------------------------------------------------------------------------------
     def _plan(self, event: Event) -> None:
@@ -161,7 +167,7 @@ def _classes(run: RunSpec) -> int:
     """How many classes the labels have; 0 where they are no classes or the data set is no longer there."""
     try:
         columns, needs = catalog.dataset(run.dataset).columns, catalog.task(run.task).needs
-    except Refusal:
+    except (Refusal, *UNREADABLE):
         return 0
     return next((len(one.names) for name, one in columns.items() if name in needs and one.kind == "class"), 0)
 
@@ -172,5 +178,5 @@ def _usual(run: RunSpec) -> Mapping[str, object]:
         return spec.defaults(
             catalog.task(run.task), catalog.architecture(run.architecture), catalog.dataset(run.dataset)
         )
-    except Refusal:
+    except (Refusal, *UNREADABLE):
         return run.settings

@@ -54,7 +54,7 @@ def _spike(curve: Curve, part: float) -> Sign | None:
     base = median(before[-7:]) if count == 1 else fmean(before)
     newest = curve.loss[-1] if curve.loss[-1] > curve.start else fmean(curve.loss[-count:])
     rise, learnt = newest - base, curve.learnt(base)
-    if learnt < 0.05 * curve.start or rise < 0.12 * learnt:
+    if learnt < 0.05 * curve.start or rise < 0.12 * learnt or rise <= 0:  # the last: a loss that is 0 from the start
         return None
     if rise < LEAP * _jitter(before) * math.sqrt(1 / count + 1 / len(before)):
         return None
@@ -71,7 +71,7 @@ def validation_leaps(curve: Curve) -> Sign | None:
     if not curve.val_loss or not curve.fresh:
         return None
     best, newest = min(curve.val_loss), curve.val_loss[-1]
-    if best > 0.5 * curve.start or newest < 1.1 * curve.start:
+    if best > 0.5 * curve.start or newest <= 1.1 * curve.start:
         return None
     return Sign(SPIKE, int(curve.val_step[-1]), {"before": best, "loss": newest}, "validation")
 
@@ -131,8 +131,8 @@ def _driven_up(curve: Curve) -> float | None:
 
 def hardly_moves(curve: Curve) -> Sign | None:
     """The updates are so small that even all of them together could not take the weights anywhere."""
-    if curve.done < 0.06 or len(curve) < 2 or not curve.fresh:
-        return None
+    if curve.done < 0.06 or len(curve) < 2 or not curve.fresh or not curve.start:
+        return None  # where the first loss is 0 there is nothing to fall from
     fallen = (curve.start - median(curve.loss[max(len(curve) - 3, 1) :])) / abs(curve.start)
     reach = curve.travelled[-1] + curve.longest * (curve.steps - curve.now)
     if fallen > (0.05 if reach > 0.005 else 0.15) or reach > 0.03:
@@ -276,5 +276,7 @@ HEALED: Mapping[str, Callable[[Curve, Sign], bool]] = {
     OVERFITTING: lambda curve, sign: bool(curve.val_loss) and curve.val_loss[-1] < sign.numbers["best"],
     RATE_TOO_HIGH: _calmed,
     RATE_TOO_LOW: lambda curve, sign: _lately(curve) < 0.8 * curve.start,
-    SHUFFLED: lambda curve, sign: curve.val_metrics[-1]["accuracy"] > 3 * sign.numbers["accuracy"],
+    SHUFFLED: lambda curve, sign: (
+        bool(curve.val_metrics) and curve.val_metrics[-1]["accuracy"] > 3 * sign.numbers["accuracy"]
+    ),
 }
