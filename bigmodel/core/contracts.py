@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.blocks import Block
 from bigmodel.core.fields import Field
+from bigmodel.core.fingerprints import fingerprint
 from bigmodel.core.words import Words, _
 
 if TYPE_CHECKING:
@@ -257,10 +258,7 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """SHA-256 of the rows; what is cached about them is cached under it."""
-        import hashlib
-
-        with self.path().open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return fingerprint(self.path())
 
     def rows(self) -> datasets.DatasetDict:
         """All rows, by split. Needs `datasets`: for workers."""

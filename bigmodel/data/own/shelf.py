@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bigmodel.core import catalog, limits
+from bigmodel.core import catalog, fingerprints, limits
 from bigmodel.core.contracts import Column, Dataset, Facts
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
@@ -199,7 +199,8 @@ class Shelf(Mapping):
 
 
 def bring(home: Path) -> None:
-    """Let the catalogue of this process know the data sets of a home folder."""
+    """Let this process know the data sets of a home folder, and keep there what it finds out about files."""
+    fingerprints.keep_in(home)
     shelf = Shelf(home)
     catalog.bring("dataset", lambda: shelf)
 
