@@ -8,9 +8,10 @@ import pytest
 import torch
 from conftest import damage, learn, retold, small
 
+from bigmodel.core import space
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, STOPPED
 from bigmodel.core.words import Words
-from bigmodel.training import checkpoint, snapshot, space, watch
+from bigmodel.training import checkpoint, snapshot, watch
 from bigmodel.training.precision import Pace
 
 STEPS = 7

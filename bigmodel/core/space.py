@@ -1,4 +1,4 @@
-"""When the disk is full: recognised by what the system and the libraries say, and said in plain words."""
+"""When the disk is full: looked for before much is written, recognised by what the system says, said in plain words."""
 
 from __future__ import annotations
 
@@ -6,13 +6,33 @@ import errno
 import math
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 
 MARGIN = 32 * 2**20  # bytes that stay free on the disk for events, logs and whoever else writes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SAYINGS = tuple(f"os error {number}" for number in FULL)  # how safetensors and tokenizers, written in Rust, say it
+
+CHECKPOINT, MODEL, ENCODING = "checkpoint", "model", "encoding"
+# what the room is wanted for -> how its lack is said
+LACKING: Mapping[str, Words] = {
+    CHECKPOINT: _(
+        "The disk is full: {megabytes} MB are missing for the next checkpoint. Free some space, then resume."
+    ),
+    MODEL: _("The disk is full: {megabytes} MB are missing for the trained model. Free some space, then resume."),
+    ENCODING: _("The disk is full: {megabytes} MB are missing for the encoded data. Free some space, then try again."),
+}
+
+
+class NoSpace(Refusal):
+    """There is no room on the disk for what comes next. missing: bytes."""
+
+    def __init__(self, missing: int, wanted: str):
+        self.missing = missing
+        super().__init__(in_words(missing, wanted))
 
 
 def was_full(error: BaseException) -> bool:
@@ -27,11 +47,15 @@ def missing(folder: Path, needed: int = 0) -> int:
     return needed + MARGIN - shutil.disk_usage(folder).free
 
 
-def in_words(missing: int) -> Words:
+def check(folder: Path, needed: int, wanted: str) -> None:
+    """NoSpace before anything is written that could not be written to its end."""
+    lacking = missing(folder, needed)
+    if lacking > 0:
+        raise NoSpace(lacking, wanted)
+
+
+def in_words(missing: int, wanted: str = CHECKPOINT) -> Words:
     """What to tell a person; `missing`: bytes, not above 0 where it is not the disk but a quota that is full."""
     if missing <= 0:
         return _("The disk, or what you may use of it, is full. Free some space, then resume.")
-    return _(
-        "The disk is full: {megabytes} MB are missing for the next checkpoint. Free some space, then resume.",
-        megabytes=math.ceil(missing / 1e6),
-    )
+    return Words(LACKING[wanted].text, (("megabytes", math.ceil(missing / 1e6)),))

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bigmodel.core import catalog, space
 from bigmodel.core.contracts import Architecture, Dataset, Task
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
 from bigmodel.data.heard import Ask, heard
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow
+
 SPLITS = ("train", "validation", "test")
+FACTS, PINNED = "facts.json", "pinned.parquet"  # the second: rows of which inputs to be asked are made
+PINNED_ROWS = 40
+SAMPLE, MANY = 100, 4_000  # rows by which it is told how much room all will take, where they are so many
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,13 @@ def key(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapp
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
+def key_of(spec: RunSpec) -> str:
+    """The key of what a run learns from; Refusal where that, or its network, is no longer there."""
+    checked = RunSpec.check(spec.to_json())
+    parts = catalog.task(checked.task), catalog.architecture(checked.architecture), catalog.dataset(checked.dataset)
+    return key(*parts, checked.settings)
+
+
 def _code(task: Task, architecture: Architecture) -> str:
     """Changes when the code does that makes rows into arrays: the leaves with what they inherit, tokenizers, pictures."""
     import inspect
@@ -57,45 +76,89 @@ def prepare(
     stopped: Callable[[], bool] = lambda: False,
 ) -> Prepared:  # fmt: skip
     """The arrays from the cache, made first where they are missing. `stopped()` is asked all the while: when it says so,
-    nothing is kept, and NotWanted is raised."""
-    folder = cache / "encoded" / key(task, architecture, dataset, settings)
-    if not (folder / "facts.json").exists():
+    nothing is kept, and NotWanted is raised; where the disk has no room, NoSpace."""
+    folder = folder_of(cache) / key(task, architecture, dataset, settings)
+    with suppress(OSError):  # not there yet, or not ours to write
+        os.utime(folder / FACTS)  # the last use, by which the cache is cleared
+    if not (folder / FACTS).exists():
         _encode(task, architecture, dataset, settings, folder, Ask(stopped))
-    kept = json.loads((folder / "facts.json").read_text("utf-8"))
-    rows = head(dataset, "validation", 40)
+    kept = json.loads((folder / FACTS).read_text("utf-8"))
     return Prepared(
         processor=load_processor(folder),
         facts=kept | {"head": task.head},
         arrays={split: _load_arrays(folder, split) for split in SPLITS},
-        pinned=task.pinned(rows, settings),
+        pinned=task.pinned(_pinned_rows(folder, dataset), settings),
     )
+
+
+def folder_of(cache: Path) -> Path:
+    """Where all encoded data lie, each under its key."""
+    return cache / "encoded"
 
 
 def _encode(
     task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, folder: Path, ask: Ask
 ) -> None:
     """Into a folder beside, then renamed, so that two runs preparing the same data do not meet."""
-    import numpy as np
+    import pyarrow.parquet as parquet
 
     folder.parent.mkdir(parents=True, exist_ok=True)
+    space.check(folder.parent, 0, space.ENCODING)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".staging-"))
+    needed = written = 0
     try:
         ask()
         rows = heard(dataset.rows(), ask)
         processor = architecture.processor(task, rows, settings)
+        needed = _expected(task, rows, processor, settings, ask)
+        space.check(folder.parent, needed, space.ENCODING)
         for split in SPLITS:
-            for name, array in task.encode(rows[split], processor, settings).items():
-                np.save(staging / f"{split}.{name}.npy", array)
+            arrays = task.encode(rows[split], processor, settings)
+            size = sum(array.nbytes for array in arrays.values())
+            written += size
+            needed = max(needed, written)
+            space.check(folder.parent, size, space.ENCODING)
+            for name, array in arrays.items():
+                _save(staging / f"{split}.{name}.npy", array)
             ask()
         processor.save_pretrained(staging)
+        parquet.write_table(_head(dataset, "validation", PINNED_ROWS), staging / PINNED)
         facts = task.facts(rows, processor, settings) | {"rows": {split: len(rows[split]) for split in SPLITS}}
-        (staging / "facts.json").write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
+        (staging / FACTS).write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
         staging.rename(folder)
-    except OSError:
-        if not (folder / "facts.json").exists():  # not the other run's rename, which is as good as ours
+    except Exception as error:
+        if isinstance(error, OSError) and (folder / FACTS).exists():  # the other run's rename, which is as good as ours
+            return
+        if not space.was_full(error):
             raise
+        shutil.rmtree(staging, ignore_errors=True)  # first, as its room counts
+        raise space.NoSpace(space.missing(folder.parent, needed), space.ENCODING) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _expected(task: Task, rows: Mapping, processor: Any, settings: Mapping, ask: Ask) -> int:
+    """How many bytes the arrays will have, by a few rows of all the training split; 0 where it is small anyway."""
+    train = rows["train"]
+    if len(train) < MANY:
+        return 0
+    few = heard({"few": train.select(range(0, len(train), len(train) // SAMPLE))}, ask)["few"]
+    try:
+        arrays = task.encode(few, processor, settings)
+    except Refusal:  # just these are none that can be learnt from
+        return 0
+    each = sum(array.nbytes for array in arrays.values()) / len(few)
+    return round(each * sum(len(rows[split]) for split in SPLITS))
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """As `np.save`, which does not say why it could not write, and of a small array not even that it could not."""
+    from numpy.lib import format
+
+    array = array if array.flags.c_contiguous else array.copy(order="C")
+    with path.open("wb") as file:
+        format.write_array_header_1_0(file, format.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def _load_arrays(folder: Path, split: str) -> dict:
@@ -116,20 +179,37 @@ def load_processor(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def head(dataset: Dataset, split: str, count: int) -> list[dict]:
-    """The first rows of a split as dicts; reads no more of the file than it must. No torch."""
+def _pinned_rows(folder: Path, dataset: Dataset) -> list[dict]:
+    """As they were kept with the arrays; from the data where they were not yet kept, or are damaged."""
     import pyarrow.parquet as parquet
 
-    rows: list[dict] = []
-    for batch in _batches(parquet.ParquetFile(dataset.path())):
-        for row in batch:
-            if row["split"] == split:
-                rows.append(row)
-                if len(rows) == count:
-                    return rows
-    return rows
+    try:
+        return parquet.read_table(folder / PINNED).to_pylist()
+    except (OSError, ValueError):
+        return head(dataset, "validation", PINNED_ROWS)
 
 
-def _batches(file) -> Iterator[list[dict]]:
-    for batch in file.iter_batches(batch_size=256):
-        yield batch.to_pylist()
+def head(dataset: Dataset, split: str, count: int) -> list[dict]:
+    """The first rows of a split as dicts; reads no more of the file than it must. No torch."""
+    return _head(dataset, split, count).to_pylist()
+
+
+def _head(dataset: Dataset, split: str, count: int) -> pyarrow.Table:
+    """Rows of other splits never become Python's objects, and groups that hold only such are passed over."""
+    import pyarrow
+    import pyarrow.compute as compute
+    import pyarrow.parquet as parquet
+
+    file = parquet.ParquetFile(dataset.path())
+    found, left = [], count
+    for group in range(file.num_row_groups):
+        if not compute.any(compute.equal(file.read_row_group(group, ["split"])["split"], split)).as_py():
+            continue
+        for batch in file.iter_batches(batch_size=256, row_groups=[group]):
+            some = batch.filter(compute.equal(batch["split"], split)).slice(0, left)
+            if len(some):
+                found.append(some)
+                left -= len(some)
+            if not left:
+                return pyarrow.Table.from_batches(found)
+    return pyarrow.Table.from_batches(found, file.schema_arrow)

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bigmodel.bases import store as bases
+from bigmodel.core import space
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
 from bigmodel.core.spec import RunSpec
@@ -25,7 +26,6 @@ from bigmodel.core.words import Words, _
 from bigmodel.data.own import shelf
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.lock import Lock
-from bigmodel.training import space
 
 LOCK_SECONDS = 30.0  # whoever else has the lock only looks at it
 LOOK_SECONDS = 0.05  # between two looks for the stop message

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
+from bigmodel.core import space
 from bigmodel.core.events import FINISHED, INTERRUPTED, RUNNING, Event
 from bigmodel.core.words import Words
 from bigmodel.runs import worker
@@ -33,7 +34,7 @@ from bigmodel.torture.trial import (
     told,
     work,
 )
-from bigmodel.training import space, watch
+from bigmodel.training import watch
 
 SPEC = spec("cnn", max_steps=16, eval_every=6)
 DISK = 24 * 2**20  # bytes

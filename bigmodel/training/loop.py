@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import catalog
+from bigmodel.core import catalog, space
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event
@@ -18,7 +18,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _, listed
 from bigmodel.data.heard import NotWanted
 from bigmodel.data.prepare import Prepared, key, prepare
-from bigmodel.training import memory, pretraining, snapshot, space
+from bigmodel.training import memory, pretraining, snapshot
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.forward import Forward, can_compile, pays_back
@@ -30,7 +30,7 @@ from bigmodel.training.precision import Pace, compare, device_for, pace_file, pr
 from bigmodel.training.repeated import Repeated, ready
 from bigmodel.training.sizes import size_of, sizes
 from bigmodel.training.updates import Moves
-from bigmodel.training.watch import NoSpace, Stopped, Watch
+from bigmodel.training.watch import Stopped, Watch
 
 LOOK_SECONDS = 0.3  # for which it is tried how long a measurement takes
 STEP_EVENT_SECONDS = 0.1  # steps faster than this share an event: nobody sees ten a second
@@ -55,8 +55,8 @@ def train(
             if event.kind == "phase":
                 doing = [Words.from_json(event["words"])]
             yield event
-    except NoSpace as full:
-        yield _state(INTERRUPTED, space.in_words(full.missing))
+    except space.NoSpace as full:
+        yield _state(INTERRUPTED, full.what)
     except Exception as error:
         if space.was_full(error):
             yield _state(INTERRUPTED, space.in_words(space.missing(folder)))

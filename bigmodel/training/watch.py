@@ -11,13 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import blocks, catalog
+from bigmodel.core import blocks, catalog, space
 from bigmodel.core.contracts import Task
 from bigmodel.core.events import DIVERGED, FINISHED, Event
+from bigmodel.core.space import NoSpace
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared
-from bigmodel.training import checkpoint, memory, snapshot, space
+from bigmodel.training import checkpoint, memory, snapshot
 
 CHECKPOINT_SECONDS = 30.0  # the most that is computed again after a death
 CHECKPOINT_SHARE = 0.02  # of the time may go into saving: a large network on a slow disk is saved less often
@@ -26,14 +27,6 @@ KEPT = 2  # checkpoints beside the best one: if the newest is damaged, the one b
 
 class Stopped(Exception):
     """Somebody has asked the run to stop."""
-
-
-class NoSpace(Exception):
-    """The disk has no room for the next checkpoint."""
-
-    def __init__(self, missing: int):
-        self.missing = missing
-        super().__init__(missing)
 
 
 class Watch:
@@ -191,7 +184,7 @@ class Watch:
             if not space.was_full(error):
                 raise
             snapshot.mend(self.folder)
-            raise NoSpace(self._missing()) from error
+            raise NoSpace(self._missing(), space.CHECKPOINT) from error
 
     def _write(self, staging: Path) -> None:
         snapshot.write_weights(staging, self.model)
@@ -201,7 +194,7 @@ class Watch:
         """NoSpace before anything is written that could not be written to its end."""
         missing = self._missing()
         if missing > 0:
-            raise NoSpace(missing)
+            raise NoSpace(missing, space.CHECKPOINT)
 
     def _missing(self) -> int:
         """Bytes that must become free for the next checkpoint."""
@@ -287,8 +280,16 @@ class Watch:
             self.data.processor.save_pretrained(staging)
             (staging / "bigmodel.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
 
-        with memory.doing(_("Saving the model")):
-            checkpoint.save(self.folder / "model", write)
+        needed = sum(weight.numel() * weight.element_size() for weight in kept.parameters())
+        space.check(self.folder, needed, space.MODEL)
+        try:
+            with memory.doing(_("Saving the model")):
+                checkpoint.save(self.folder / "model", write)
+        except Exception as error:
+            if not space.was_full(error):
+                raise
+            snapshot.mend(self.folder)
+            raise NoSpace(space.missing(self.folder, needed), space.MODEL) from error
 
 
 def _not_sound(step: int) -> Event:
