@@ -12,12 +12,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bigmodel.bases import store as bases
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, LIVE, QUEUED, STARTING, Event
+from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, LIVE, QUEUED, RESUMABLE, STARTING, Event
 from bigmodel.core.words import Words, _
+from bigmodel.data.clearing import clear
+from bigmodel.data.own import shelf
+from bigmodel.data.prepare import key_of
 from bigmodel.runs import device
 from bigmodel.runs.executors import Executor, Handle
 from bigmodel.runs.executors.local import Local, spawn
@@ -28,6 +32,7 @@ from bigmodel.runs.store import Store
 
 TICK_SECONDS = 0.2
 SWEEP_SECONDS = 5.0  # between two looks at the runs that have ended
+CLEAR_SECONDS = 3600.0  # between two looks at what the cache need not keep
 GRACE_SECONDS = 15.0  # within which a worker that another supervisor has started takes its lock
 FIRST_SPARE_SECONDS = 1.0  # after the server has begun
 AGAIN_SECONDS = (3.0, 15.0, 60.0)  # after which a run that died goes on by itself; the fourth death is for a person
@@ -55,7 +60,7 @@ class Supervisor:
         self._left: dict[str, int] = {}  # run that died and is left alone -> size of its events then
         self._again: dict[str, float] = {}  # run that died -> when it goes on by itself, by the monotonic clock
         self._noted: set[tuple[str, str]] = set()
-        self._next_sweep = self._next_spare = 0.0
+        self._next_sweep = self._next_spare = self._next_clear = 0.0
         self._awake, self._leave = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._live, name="bigmodel-supervisor", daemon=True)
 
@@ -118,6 +123,10 @@ class Supervisor:
         if self.spare and time.monotonic() >= self._next_spare:
             with self._noting("spare"):
                 self.executor.prepare()
+        if not waiting and time.monotonic() >= self._next_clear:
+            self._next_clear = time.monotonic() + CLEAR_SECONDS
+            with self._noting("cache"):
+                clear(self.store.cache, lambda: self._needed(marks))
         return bool(waiting or busy or self._missed or self._again)
 
     def _begin(self) -> None:
@@ -143,6 +152,15 @@ class Supervisor:
         if sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
         return {id: mark for id, mark in marks.items() if id in ids}
+
+    def _needed(self, marks: Mapping[str, Mark]) -> set[str]:
+        """Names of the encoded data of every run that waits, is trained or can be resumed."""
+        names = set()
+        for id, mark in marks.items():
+            if mark.state == QUEUED or mark.state in LIVE | RESUMABLE:
+                with suppress(Refusal, OSError):  # its data, its base or its network are gone: nothing is needed for it
+                    names.add(key_of(Folder(self.store.folders / id).spec()))
+        return names
 
     # -- what runs ---------------------------------------------------------------------------------
     def _look_after(self, marks: Mapping[str, Mark]) -> set[str]:
@@ -294,6 +312,8 @@ def main(arguments: list[str]) -> int:
     """Work the queue off, then leave. Looks once more after letting go of the lock: a run that was launched while
     this process was about to leave saw the lock held and called nobody else."""
     (home,) = arguments
+    shelf.bring(Path(home))
+    bases.bring(Path(home))
     store = Store(Path(home))
     while True:
         supervisor = Supervisor(store, spare=False)
