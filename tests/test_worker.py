@@ -8,11 +8,12 @@ import time
 import pytest
 from conftest import digits, endless, wait_for
 
+from bigmodel.core.cores import threads
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FAILED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.runs import supervisor
-from bigmodel.runs.executors.local import Local, _threads, spawn
+from bigmodel.runs.executors.local import Local, spawn
 from bigmodel.runs.store import Store
 
 
@@ -152,8 +153,8 @@ def test_a_line_torn_by_a_full_disk_does_not_swallow_the_next(work):
 def test_threads_leave_a_core_for_the_browser(monkeypatch):
     for name in ("OMP_NUM_THREADS", "BIGMODEL_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    for cores, threads in ((1, "1"), (2, "2"), (8, "7")):
+    for cores, wanted in ((1, "1"), (2, "2"), (8, "7")):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, cores=cores: set(range(cores)))
-        assert _threads() == threads
+        assert threads() == wanted
     monkeypatch.setenv("BIGMODEL_THREADS", "3")
-    assert _threads() == "3"
+    assert threads() == "3"

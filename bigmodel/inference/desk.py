@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bigmodel.core import blocks, catalog
 from bigmodel.core.blocks import Block
+from bigmodel.core.cores import threads
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
@@ -133,6 +135,7 @@ class Line:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                env=os.environ | {"OMP_NUM_THREADS": threads()},
             )
             if self.log:
                 errors.close()

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from bigmodel.core.cores import threads
 from bigmodel.core.words import Words, _
 
 ROOT = Path(__file__).parents[3]  # the folder that holds the package
@@ -110,11 +111,4 @@ def _environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
     }
-    return os.environ | settings | {"OMP_NUM_THREADS": _threads()}
-
-
-def _threads() -> str:
-    """All cores but one, which answers the browser; both of two, since training is what they are for."""
-    asked = os.environ.get("BIGMODEL_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return asked or str(cores if cores <= 2 else cores - 1)
+    return os.environ | settings | {"OMP_NUM_THREADS": threads()}

@@ -1,0 +1,13 @@
+"""How many threads a process may compute with."""
+
+from __future__ import annotations
+
+import os
+
+
+def threads() -> str:
+    """All cores but one, which answers the browser; both of two, since training is what they are for. As an environment
+    variable says it: of a run, and of what foretells it and answers from its model."""
+    asked = os.environ.get("BIGMODEL_THREADS") or os.environ.get("OMP_NUM_THREADS")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return asked or str(cores if cores <= 2 else cores - 1)
