@@ -72,7 +72,7 @@ def _columns(rows: list[dict], roles: Sequence[str]) -> dict:
     """How the table is drawn; how many rows an entry stands for is only said where one stands for several."""
     several = any(row["count"] > 1 for row in rows)
     config = {
-        TAKE: st.column_config.CheckboxColumn(_("Take in"), width=60),
+        TAKE: st.column_config.CheckboxColumn(_("Take in"), width=90),
         "row": st.column_config.NumberColumn(_("Row"), disabled=True, width=60, pinned=True),
         "count": st.column_config.NumberColumn(_("Rows"), disabled=True, width=60),
         "reason": st.column_config.TextColumn(_("Reason"), disabled=True, width=280),
