@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SMALLEST, digits, holder, wait_for
+from conftest import SMALLEST, digits, holder, retold, wait_for
 
 from bigmodel.core import catalog
 from bigmodel.core.events import CANCELLED, FAILED, FINISHED, INTERRUPTED, STOPPED, Event
@@ -16,6 +16,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.runs.lock import is_held
 from bigmodel.runs.store import Store
 from bigmodel.studio import Studio
+from bigmodel.training import snapshot
 
 ROOT = Path(__file__).parents[1]
 TRAIN = ("train", "--task", "image-classification", "--architecture", "cnn", "--dataset", "digits")
@@ -145,11 +146,8 @@ def test_a_stopped_run_is_resumed_and_goes_on_where_it_was(store):
 
 def test_a_resume_under_other_versions_says_what_differs_and_goes_on_anyway(store):
     id = stopped(store)
-    file = max((store.folder(id).path / "checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))
-    file /= "training.json"
-    rest = json.loads(file.read_text())
-    rest["versions"]["torch"] = "1.0"
-    file.write_text(json.dumps(rest))
+    place = snapshot.places(store.folder(id).path)[0]
+    retold(place, versions=snapshot.read(place)["versions"] | {"torch": "1.0"})
     code, out, err = bigmodel("resume", id)
     assert (code, out) == (1, "") and "torch was 1.0 and is" in err
     code, out, _err = bigmodel("resume", id, "--anyway", "--json")

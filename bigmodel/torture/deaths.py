@@ -187,7 +187,10 @@ def _died(
     before = kept(folder)
     if folder.facts()["state"] == FAILED:
         folder.resume()
-    if found.expect(_until(boss, folder, FINISHED), f"{where}: resumed, it is {folder.facts()['state']}"):
+    ended = _until(boss, folder, FINISHED)
+    if found.expect(
+        ended, f"{where}: resumed, it is {folder.facts()['state']}: {folder.facts()['error']} {folder.log()[-1500:]}"
+    ):
         for part in differences(reference, told(folder)):
             found.fail(f"{where}: {part} differ from the run that did not die")
         resumed = [event["step"] for _at, event in folder.events() if event.kind == "resume"]

@@ -86,7 +86,7 @@ def write(folder: Path, optimize: Any, rest: Mapping) -> None:
     kind, keys, *numbers = np.random.get_state()
     others = {"python": random.getstate(), "numpy": [kind, keys.tolist(), *numbers]}
     save_file(tensors, folder / TENSORS)
-    device = optimize.param_groups[0]["params"][0].device.type
+    device = next(weight for group in optimize.param_groups for weight in group["params"]).device.type
     rest = {**rest, "versions": versions(), "device": device, "optimizer": plain, "random": others}
     (folder / REST).write_text(json.dumps(rest), "utf-8")
 

@@ -151,7 +151,7 @@ def _elsewhere(dataset: OwnDataset, key: str) -> None:
     with st.expander(_("Mend them in another program"), icon=":material/table_edit:"):
         st.caption(
             _("Download them as CSV, put right what is wrong, and give the file back. A row is taken in when one of its "
-              "cells has changed, or when something stands in its column `{name}`.", name=mending.TAKE)
+              "cells has changed, or when something stands in its column '{name}'.", name=mending.TAKE)
         )  # fmt: skip
         if not mending.fit(dataset.version):
             st.caption(_("A table holds the first {size} of them; the next ones come when these have been taken in.",
