@@ -21,6 +21,7 @@ from bigmodel.inference import recognising, worker
 from bigmodel.inference.aside import Left
 from bigmodel.inference.desk import Desk
 from bigmodel.inference.engine import ALONE, KEPT, Engine, Engines, refusing
+from bigmodel.inference.engine import kept as kept_once
 from bigmodel.inference.fast import Translator, Writer
 from bigmodel.studio import STARTERS, Model
 
@@ -432,3 +433,21 @@ def test_beams_of_the_lstm_find_the_most_likely_text():
     found = model.generate(torch.tensor([[1]]), num_beams=beams, **options)[0]
     greedy = model.generate(torch.tensor([[1]]), num_beams=1, **options)[0]
     assert found[1:].tolist() == every[chances.argmax()].tolist() != greedy[1:].tolist()
+
+
+def test_what_one_engine_loads_does_not_wait_for_what_another_loads():
+    """Two that need each other to begin: with one lock for the class, as functools' before Python 3.12, neither would end."""
+    begun = threading.Barrier(2, timeout=10)
+
+    class Loader:
+        @kept_once
+        def found(self):
+            return begun.wait()
+
+    loaders, found = [Loader(), Loader()], []
+    threads = [threading.Thread(target=lambda one=one: found.append(one.found), daemon=True) for one in loaders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(found) == [0, 1] and loaders[0].found in (0, 1)

@@ -8,7 +8,6 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,23 @@ def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
             folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
     return model.eval()
+
+
+class kept:
+    """A property that is computed once for each object. functools' own holds a lock for all objects of a class at a time before
+    Python 3.12: one model that is being loaded would wait for another that waits for it."""
+
+    def __init__(self, make: Callable[[Any], Any]):
+        self.make, self.__doc__ = make, make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, one: Any, owner: type | None = None) -> Any:
+        if one is None:
+            return self
+        found = one.__dict__[self.name] = self.make(one)  # found there the next time, before this is
+        return found
 
 
 class Engine:
@@ -79,13 +95,13 @@ class Engine:
         if asked == "int8":
             yield Note((yield from aside(self._cost)))
 
-    @cached_property
+    @kept
     def model(self) -> Any:
         """The model in transformers."""
         with refusing(self.folder):
             return load_model(self.folder, self.architecture, self.task.head).to(self.device)
 
-    @cached_property
+    @kept
     def conversion(self) -> Any:
         """The model in CTranslate2, None where it has none or answers otherwise there."""
         from bigmodel.inference.conversion import converted
