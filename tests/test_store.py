@@ -132,6 +132,18 @@ def test_what_is_only_looked_at_is_in_the_eta():
     assert story(*begun, looked, *half, step(100, 10.0), ended).eta == pytest.approx(2 * 4), "the test"
 
 
+def test_the_first_slow_measurement_is_not_in_the_eta_once_there_is_another():
+    """Ten measurements, the first of 3 s and then of 0.1 s each; 100 steps of 0.1 s."""
+    plan = Event("plan", {"steps": 100, "steps_per_epoch": 10, "passes": {"validation": 1, "test": 1.0}})
+    looked = [
+        Event("validation", {"step": at, "metrics": {"accuracy": 0.5, "loss": 1.0}, "seconds": seconds})
+        for at, seconds in ((10, 3.0), (20, 0.1))
+    ]
+    begun = [plan, step(9, 0.9), step(10, 1.0)]
+    assert story(*begun, looked[0]).eta == pytest.approx(9 + 9 * 3 + 3)
+    assert story(*begun, looked[0], step(20, 2.0), looked[1]).eta == pytest.approx(8 + 8 * 0.1 + 0.1)
+
+
 def test_a_few_slow_seconds_hardly_change_the_eta():
     plan, facts = Event("plan", {"steps": 10_000}), nothing()
     for event in (state(QUEUED, 1), state(STARTING, 2), state(RUNNING, 3), plan):

@@ -143,7 +143,7 @@ def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
     plan, (count, spent) = facts["plan"], facts.get("looks") or (0, 0.0)
     per_epoch, passes = _whole(plan, "steps_per_epoch") or steps, plan.get("passes") or {}
     validation, test = (float(passes.get(split) or 0.0) for split in ("validation", "test"))
-    once = spent / count if count else validation * _pass(plan, pace / (settings.get("accumulation") or 1))
+    once = spent / max(count - 1, 1) if count else validation * _pass(plan, pace / (settings.get("accumulation") or 1))
     every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
     saves, saved = facts.get("saves") or (0, 0.0)
@@ -217,14 +217,19 @@ def _pretraining(facts: Facts, data: Mapping) -> None:
 
 def _validation(facts: Facts, data: Mapping) -> None:
     facts |= {"validation": dict(data["metrics"]), "validated": int(data["step"])}
-    count, spent = facts.get("looks") or (0, 0.0)
-    facts["looks"] = [count + 1, spent + float(data["seconds"])]
+    _looked(facts, float(data["seconds"]))
 
 
 def _baseline(facts: Facts, data: Mapping) -> None:
     facts["baseline"] = dict(data["metrics"])
+    _looked(facts, float(data["seconds"]))
+
+
+def _looked(facts: Facts, seconds: float) -> None:
+    """How often the model was measured and how long that took; the first time, which loads libraries, counts only while there is
+    no other."""
     count, spent = facts.get("looks") or (0, 0.0)
-    facts["looks"] = [count + 1, spent + float(data["seconds"])]
+    facts["looks"] = [count + 1, seconds + (spent if count > 1 else 0.0)]
 
 
 def _sample(facts: Facts, data: Mapping) -> None:
