@@ -147,7 +147,7 @@ def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
     every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
     saves, saved = facts.get("saves") or (0, 0.0)
-    save = saved / saves if saves else 0.0
+    save = saved / max(saves - 1, 1)
     answers = (facts.get("answers") or (0, 0.0))[1]
     return due * (once + answers + save) + once * test / max(validation, 1e-9) + save
 
@@ -217,19 +217,19 @@ def _pretraining(facts: Facts, data: Mapping) -> None:
 
 def _validation(facts: Facts, data: Mapping) -> None:
     facts |= {"validation": dict(data["metrics"]), "validated": int(data["step"])}
-    _looked(facts, float(data["seconds"]))
+    _took(facts, "looks", float(data["seconds"]))
 
 
 def _baseline(facts: Facts, data: Mapping) -> None:
     facts["baseline"] = dict(data["metrics"])
-    _looked(facts, float(data["seconds"]))
+    _took(facts, "looks", float(data["seconds"]))
 
 
-def _looked(facts: Facts, seconds: float) -> None:
-    """How often the model was measured and how long that took; the first time, which loads libraries, counts only while there is
+def _took(facts: Facts, what: str, seconds: float) -> None:
+    """How often something was done and how long that took; the first time, which loads libraries, counts only while there is
     no other."""
-    count, spent = facts.get("looks") or (0, 0.0)
-    facts["looks"] = [count + 1, seconds + (spent if count > 1 else 0.0)]
+    count, spent = facts.get(what) or (0, 0.0)
+    facts[what] = [count + 1, seconds + (spent if count > 1 else 0.0)]
 
 
 def _sample(facts: Facts, data: Mapping) -> None:
@@ -239,8 +239,7 @@ def _sample(facts: Facts, data: Mapping) -> None:
 
 
 def _checkpoint(facts: Facts, data: Mapping) -> None:
-    count, spent = facts.get("saves") or (0, 0.0)
-    facts["saves"] = [count + 1, spent + float(data.get("seconds", 0.0))]
+    _took(facts, "saves", float(data.get("seconds", 0.0)))
     if not data.get("best"):
         return
     facts["best_step"] = int(data["step"])
