@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from bigmodel.core.files import write_whole
 
 SETTLED = 2 * 10**9  # nanoseconds: what was written later than that may be written again under the very same times
 
@@ -64,10 +65,8 @@ def _read(kept: Path) -> dict | None:
 
 
 def _write(kept: Path, known: dict) -> None:
-    """Whole or not at all; a home that is gone, full or not ours is left as it is."""
-    staging = kept.with_suffix(f".{secrets.token_hex(4)}")
+    """A home that is gone, full or not ours is left as it is."""
     with suppress(OSError):
         for folder in (kept.parent.parent, kept.parent):
             folder.mkdir(exist_ok=True)
-        staging.write_text(json.dumps(known), "utf-8")
-        staging.replace(kept)
+        write_whole(kept, json.dumps(known))

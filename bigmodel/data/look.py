@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from bigmodel.core import catalog, limits
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
+from bigmodel.core.files import write_whole
 from bigmodel.core.words import LANGUAGES, Words, _, say
 from bigmodel.data import index
 from bigmodel.data.index import Index
@@ -282,9 +282,7 @@ def _facts(name: str, version: tuple[int, int], cache: Path) -> dict:
         return json.loads(kept.read_text("utf-8"))
     facts = _count(data, index.of(data, cache))
     kept.parent.mkdir(parents=True, exist_ok=True)
-    staging = kept.with_suffix(f".{secrets.token_hex(4)}")
-    staging.write_text(json.dumps(facts), "utf-8")
-    staging.replace(kept)
+    write_whole(kept, json.dumps(facts))
     return facts
 
 

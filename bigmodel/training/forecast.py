@@ -25,7 +25,7 @@ from bigmodel.training.dropout import lean
 from bigmodel.training.forward import Forward, on
 from bigmodel.training.looking import answer_seconds, look_at
 from bigmodel.training.optimizers import optimizer
-from bigmodel.training.precision import all_threads, device_for, pace_file, probe
+from bigmodel.training.precision import device_for, pace_file, probe
 from bigmodel.training.repeated import ready
 from bigmodel.training.sizes import size_of, sizes
 
@@ -64,18 +64,8 @@ class Forecast:
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     """Yields {} while it works and the figures last: parameters, memory (bytes), steps, seconds, step_seconds,
     device, rows. `seconds` is None where the network is too large to be tried on this machine."""
-    import torch
-
-    all_threads()
-    before = torch.get_num_threads()
-    try:
+    with memory.doing(_("Trying a few steps for the forecast")):
         yield from _forecast(spec, cache)
-    except Exception as error:
-        if not memory.was_short(error):
-            raise
-        raise memory.in_words(_("Trying a few steps for the forecast")) from error
-    finally:
-        torch.set_num_threads(before)  # answers come from this process too
 
 
 def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
@@ -102,12 +92,12 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     plan = task.plan(data.arrays["train"], settings, 0)
     per_epoch = math.ceil(len(plan) / settings["accumulation"])
     steps = min(per_epoch * settings["epochs"], settings["max_steps"] or math.inf)
+    own = trainable * STATE_BYTES[settings["optimizer"]] + (parameters - trainable) * FROZEN_BYTES
+    precision = "fp32" if settings["precision"] == "auto" else settings["precision"]
     figures = {
         "parameters": parameters,
         "trainable": trainable,
-        "memory": _process(task, device, "fp32")
-        + trainable * STATE_BYTES[settings["optimizer"]]
-        + (parameters - trainable) * FROZEN_BYTES,
+        "memory": _process(task, device, precision) + own,
         "steps": steps,
         "seconds": None,
         "step_seconds": None,
@@ -123,7 +113,6 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     lean(model)
     by_products(model, device)
     optimize = optimizer(model, settings)
-    precision = "fp32" if settings["precision"] == "auto" else settings["precision"]
     few = plan[0][:2]  # a little of a batch says what all of it would need, before all of it is tried
     held, _size = _step(task, model, data, settings, device, precision, optimize, few)
     held *= len(plan[0]) / len(few)
@@ -156,7 +145,6 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
             break
     # By how large the batches are, as they differ. What disturbs here will disturb the run as well.
     step_seconds = sum(spent) / worked * float(epoch.mean()) * settings["accumulation"]
-    more = _process(task, device, pace.precision) - _process(task, device, "fp32")
     looks = math.ceil(steps / (settings["eval_every"] or per_epoch))
     look, answers = look_at(task, model, data, settings), answer_seconds(task, model, data)
     final = look.seconds(task, data, settings, "test") + answers
@@ -170,7 +158,7 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         guessing, own = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec).settings
         before = _pretraining(guessing, model, data, own, device, pace.precision)
     yield figures | {
-        "memory": round(figures["memory"] + more + kept * float(epoch.max())),
+        "memory": round(_process(task, device, pace.precision) + own + kept * float(epoch.max())),
         "step_seconds": step_seconds,
         "precision": pace.precision,
         "threads": pace.threads,

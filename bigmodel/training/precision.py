@@ -16,6 +16,7 @@ from typing import Any
 
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
+from bigmodel.core.files import write_whole
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
@@ -93,7 +94,7 @@ def probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str
     compute as the forecast has, and the same as each other, to the bit: two ways can be so close that a stopwatch
     decides now for one, now for the other. What was measured while other programs were at work is not kept.
     """
-    pace = _kept(kept, device)
+    pace = _kept(kept)
     if pace is not None:
         return pace.take(device)
     used, began = _use(), time.perf_counter()
@@ -128,7 +129,7 @@ def pace_file(cache: Path, spec: RunSpec, data: str, device: str) -> Path:
     return cache / "paces" / (hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24] + ".json")
 
 
-def _kept(place: Path | None, device: str) -> Pace | None:
+def _kept(place: Path | None) -> Pace | None:
     if place is None:
         return None
     with suppress(OSError, ValueError, TypeError, KeyError):
@@ -143,9 +144,7 @@ def _keep(pace: Pace, place: Path) -> None:
     for other in place.parent.iterdir():
         if time.time() - other.stat().st_mtime > KEPT_SECONDS:
             other.unlink()
-    staging = place.with_suffix(f".{os.getpid()}")
-    staging.write_text(json.dumps(asdict(pace)), "utf-8")
-    staging.replace(place)
+    write_whole(place, json.dumps(asdict(pace)))
 
 
 def _use() -> float:

@@ -175,16 +175,20 @@ class Watch:
             checkpoint.flush(story)
 
     def _save(self) -> Path:
-        """NoSpace where somebody else has filled the disk meanwhile; what is half written is taken away at once."""
         self.sound.discard(self._place(self.step))
+        with self._or_no_space(self._needed(), space.CHECKPOINT), memory.doing(_("Saving a checkpoint")):
+            return checkpoint.save(self._place(self.step), self._write)
+
+    @contextmanager
+    def _or_no_space(self, needed: int, wanted: str) -> Iterator[None]:
+        """NoSpace where somebody else has filled the disk meanwhile; what is half written is taken away at once."""
         try:
-            with memory.doing(_("Saving a checkpoint")):
-                return checkpoint.save(self._place(self.step), self._write)
+            yield
         except Exception as error:
             if not space.was_full(error):
                 raise
             snapshot.mend(self.folder)
-            raise NoSpace(self._missing(), space.CHECKPOINT) from error
+            raise NoSpace(space.missing(self.folder, needed), wanted) from error
 
     def _write(self, staging: Path) -> None:
         snapshot.write_weights(staging, self.model)
@@ -192,15 +196,12 @@ class Watch:
 
     def _make_room(self) -> None:
         """NoSpace before anything is written that could not be written to its end."""
-        missing = self._missing()
-        if missing > 0:
-            raise NoSpace(missing, space.CHECKPOINT)
+        space.check(self.folder, self._needed(), space.CHECKPOINT)
 
-    def _missing(self) -> int:
-        """Bytes that must become free for the next checkpoint."""
+    def _needed(self) -> int:
+        """Bytes of the next checkpoint."""
         changing = [weight for weight in self.model.parameters() if weight.requires_grad]
-        expected = self.bytes or 4 * sum(weight.numel() * weight.element_size() for weight in changing)
-        return space.missing(self.folder, expected)
+        return self.bytes or 4 * sum(weight.numel() * weight.element_size() for weight in changing)
 
     def keep_current(self) -> Iterator[Event]:
         """The weights of now become the model, and the run can go on from them."""
@@ -282,14 +283,8 @@ class Watch:
 
         needed = sum(weight.numel() * weight.element_size() for weight in kept.parameters())
         space.check(self.folder, needed, space.MODEL)
-        try:
-            with memory.doing(_("Saving the model")):
-                checkpoint.save(self.folder / "model", write)
-        except Exception as error:
-            if not space.was_full(error):
-                raise
-            snapshot.mend(self.folder)
-            raise NoSpace(space.missing(self.folder, needed), space.MODEL) from error
+        with self._or_no_space(needed, space.MODEL), memory.doing(_("Saving the model")):
+            checkpoint.save(self.folder / "model", write)
 
 
 def _not_sound(step: int) -> Event:

@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import json
 import pkgutil
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from bigmodel.core.contracts import Dataset
+from bigmodel.core.files import write_whole
 from bigmodel.core.words import Words
 from bigmodel.data.lint import checks as leaves
 from bigmodel.data.lint.finding import SEVERITIES, Check, Fact, Finding
@@ -110,9 +110,7 @@ def kept(data: Dataset, cache: Path) -> Lint | None:
 def keep(data: Dataset, cache: Path, found: Lint) -> None:
     file = _file(data, cache)
     file.parent.mkdir(parents=True, exist_ok=True)
-    staging = file.with_suffix(f".{secrets.token_hex(4)}")
-    staging.write_text(json.dumps(found.to_json(), ensure_ascii=False), "utf-8")
-    staging.replace(file)
+    write_whole(file, json.dumps(found.to_json(), ensure_ascii=False))
 
 
 def _file(data: Dataset, cache: Path) -> Path:

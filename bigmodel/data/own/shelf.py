@@ -24,6 +24,7 @@ from pathlib import Path
 from bigmodel.core import catalog, fingerprints, limits
 from bigmodel.core.contracts import Column, Dataset, Facts
 from bigmodel.core.errors import Refusal
+from bigmodel.core.files import write_whole
 from bigmodel.core.words import Words, _
 from bigmodel.data.own.plan import KINDS, ROLES
 from bigmodel.data.own.writing import sha256
@@ -221,13 +222,8 @@ def title_of(name: str) -> str:
 
 
 def write_json(path: Path, data: object) -> None:
-    """Whole or not at all."""
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with staging.open("w", encoding="utf-8") as file:
-        json.dump(data, file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(staging, path)
+    """Whole or not at all, and to last."""
+    write_whole(path, json.dumps(data, ensure_ascii=False, indent=1), lasting=True)
 
 
 def _version(path: Path) -> Version | None:
