@@ -76,7 +76,7 @@ def curve_chart(
     layout = {
         "xaxis": view.x_axis(),
         "yaxis": {"type": "log" if as_log else "linear"}
-        | ({"tickformat": ".1~%"} if percent else {})
+        | ({"tickformat": ".1~%", "rangemode": "nonnegative"} if percent else {})
         | ({"rangemode": "tozero"} if from_zero else {}),
         "showlegend": len(lines) > 1,
     }

@@ -261,7 +261,7 @@ def _statement(dataset: OwnDataset) -> None:
         )  # fmt: skip
         st.caption(_("This makes a new version of the same rows. Older versions, and models that were trained on them, "
                      "keep what was stated then."))  # fmt: skip
-        if st.form_submit_button(_("State it anew"), icon=":material/save:"):
+        if st.form_submit_button(_("Save as a new version"), icon=":material/save:"):
             asked = {"title": title, "licence": licence}
             anew = {name: value for name, value in asked.items() if value.strip() != now[name]}
             if anew:
