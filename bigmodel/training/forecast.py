@@ -155,8 +155,8 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     if pretraining.wanted(settings):
         yield {}
         model = architecture.pretraining_model(data.facts, settings).to(device).train()
-        guessing, own = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec).settings
-        before = _pretraining(guessing, model, data, own, device, pace.precision)
+        guessing, chosen = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec).settings
+        before = _pretraining(guessing, model, data, chosen, device, pace.precision)
     yield figures | {
         "memory": round(_process(task, device, pace.precision) + own + kept * float(epoch.max())),
         "step_seconds": step_seconds,
