@@ -177,13 +177,41 @@ def test_every_kind_of_file_leads_by_its_buttons_to_a_training(home, tmp_path):
             page.get_by_role("button", name="Train with this data").click()
             page.wait_for_url(f"**/train**task={task}**")
             page.get_by_text(f"rows from {name}").first.wait_for()
-        page.get_by_role("button", name="Start training").click()
-        page.wait_for_url("**/runs**run=**")
+            page.get_by_role("button", name="Start training").click()
+            page.wait_for_url("**/runs**run=**")
+        wait_for(lambda: [run.state for run in Studio(home).runs()] == ["finished"] * len(FILES), seconds=240)
         browser.close()
         _refused_from_elsewhere(address)
+    assert all(run.has_model and run.result for run in Studio(home).runs())
     mine = next(one for one in Studio(home).own_datasets() if one.title == "mine" and "label" in one.columns
                 and one.version.manifest["source"]["name"] == "mine.jsonl")  # fmt: skip
     assert mine.columns["label"].names == ("p", "q", "r")
+
+
+@pytest.mark.skipif(screenshots.chromium() is None, reason="there is no Chromium")
+def test_a_file_on_its_way_is_stopped_and_nothing_of_it_is_kept(home, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    (tmp_path / "large.csv").write_bytes(reviews() * 2000)
+    (tmp_path / "mine.csv").write_bytes(reviews())
+    with screenshots.server(home, BIGMODEL_SPARE="0") as address, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=screenshots.chromium(), args=list(screenshots.FLAGS))
+        page = browser.new_page(locale="en-US")
+        page.goto(f"{address}/data")
+        field, incoming = page.locator("input[type=file]"), lambda: list((home / "incoming" / "parcels").glob("*/file"))
+        field.wait_for(state="attached")
+        line = page.context.new_cdp_session(page)
+        slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+        line.send("Network.emulateNetworkConditions", slow)
+        field.set_input_files(str(tmp_path / "large.csv"))
+        wait_for(incoming)
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_text("Sending was stopped; nothing was kept.").wait_for()
+        wait_for(lambda: not incoming())
+        line.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
+        field.set_input_files(str(tmp_path / "mine.csv"))
+        page.wait_for_url("**parcel=**")
+        browser.close()
 
 
 def _refused_from_elsewhere(address):

@@ -263,14 +263,15 @@ def _png(data: bytes) -> bytes:
 
 # -- counted -----------------------------------------------------------------------------------------------
 def facts(dataset: str, cache: Path) -> dict:
-    """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive},
-    classes {name: rows}, bytes (of the file)."""
+    """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive}, summary {text column:
+    {shortest, median, mean, most (95 % have no more), longest, total} in characters}, classes {name: rows}, bytes (of
+    the file)."""
     data = _data(dataset)
     kept = _facts(data.name, _version(data.path()), cache)
     named = [column for column in data.columns.values() if column.kind == "class"]
     classes = {named[0].names[int(label)]: rows for label, rows in kept["classes"].items()} if named else {}
     lengths = {name: [tuple(part) for part in parts] for name, parts in kept["lengths"].items()}
-    return {"rows": kept["rows"], "lengths": lengths, "classes": classes, "bytes": kept["bytes"]}
+    return {**kept, "lengths": lengths, "classes": classes}
 
 
 @lru_cache(maxsize=64)
@@ -279,7 +280,9 @@ def _facts(name: str, version: tuple[int, int], cache: Path) -> dict:
     data = catalog.dataset(name)
     kept = cache / "facts" / f"{data.fingerprint()}.json"
     if kept.exists():
-        return json.loads(kept.read_text("utf-8"))
+        facts = json.loads(kept.read_text("utf-8"))
+        if "summary" in facts:  # else an older bigmodel has counted
+            return facts
     facts = _count(data, index.of(data, cache))
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_whole(kept, json.dumps(facts))
@@ -290,6 +293,7 @@ def _count(data: Dataset, known: Index) -> dict:
     return {
         "rows": {split: int((known.split == number).sum()) for number, split in enumerate(SPLITS)},
         "lengths": {name: histogram(_counted(lengths)) for name, lengths in known.lengths.items()},
+        "summary": {name: summary(lengths) for name, lengths in known.lengths.items() if len(lengths)},
         "classes": {str(number): rows for number, rows in _counted(known.label).items() if number != index.NONE},
         "bytes": data.path().stat().st_size,
     }
@@ -302,6 +306,15 @@ def _counted(values: np.ndarray | None) -> dict[int, int]:
     if values is None:
         return {}
     return dict(zip(*(part.tolist() for part in np.unique(values, return_counts=True)), strict=True))
+
+
+def summary(lengths: np.ndarray) -> dict[str, float]:
+    """What a few numbers tell of them; a quantile is a length that is there."""
+    import numpy as np
+
+    median, most = np.quantile(lengths, (0.5, 0.95), method="inverted_cdf").tolist()
+    told = {"shortest": lengths.min(), "median": median, "mean": lengths.mean(), "most": most, "longest": lengths.max()}
+    return {name: float(value) for name, value in told.items()} | {"total": int(lengths.sum(dtype=np.int64))}
 
 
 def histogram(lengths: Mapping[int, int]) -> list[tuple[int, int, int]]:

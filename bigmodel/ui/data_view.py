@@ -102,6 +102,7 @@ def distributions(dataset: Dataset) -> None:
                 title=_("Characters"),
                 alt=_("How many texts of {column} have which length", column=label),
             )
+            _summary(facts["summary"][name])
     for name, parts in languages.items():
         label = say(dataset.columns[name].label)
         with grid.cell():
@@ -114,6 +115,19 @@ def distributions(dataset: Dataset) -> None:
                 percent=True,
             )
             st.caption(_("Of a sample of the texts that are long enough to tell."))
+
+
+def _summary(told: dict) -> None:
+    """The numbers to a histogram of lengths, from the shortest on."""
+    parts = [
+        _("shortest {length}", length=amounts.count(told["shortest"])),
+        _("median {length}", length=amounts.count(told["median"])),
+        _("mean {length}", length=amounts.count(told["mean"])),
+        _("95 % up to {length}", length=amounts.count(told["most"])),
+        _("longest {length}", length=amounts.count(told["longest"])),
+        _("{count} characters in all", count=amounts.count(told["total"])),
+    ]
+    st.caption(" · ".join(parts))
 
 
 def _chart_title(text: str) -> None:

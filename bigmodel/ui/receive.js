@@ -6,28 +6,37 @@ export default function (component) {
   const input = parentElement.querySelector("input")
   const bar = parentElement.querySelector(".bar")
   const said = parentElement.querySelector(".said")
+  const share = parentElement.querySelector(".share")
+  const stop = parentElement.querySelector(".stop")
   parentElement.querySelector(".button").textContent = data.choose
   parentElement.querySelector(".hint").textContent = data.hint
+  stop.textContent = data.cancel
   input.setAttribute("aria-label", data.choose)
 
   const say = (words, wrong) => {
     said.textContent = words
     said.classList.toggle("wrong", wrong)
-    bar.hidden = true
+    bar.hidden = stop.hidden = true
+    share.textContent = ""
   }
   const send = file => {
     if (!file) return
     if (file.size > data.limit) return say(data.tooLarge, true)
+    field.request?.abort()
     say(file.name, false)
-    bar.hidden = false
-    const request = new XMLHttpRequest()
+    bar.hidden = stop.hidden = false
+    bar.firstChild.style.width = "0"
+    const request = (field.request = new XMLHttpRequest())
     const words = new URLSearchParams({ name: file.name, language: data.language })
     request.open("POST", `${data.address}?${words}`)
     request.setRequestHeader("x-bigmodel", "file")
     request.upload.onprogress = event => {
-      bar.firstChild.style.width = `${(100 * event.loaded) / (event.total || 1)}%`
+      const percent = Math.floor((100 * event.loaded) / (event.total || 1))
+      bar.firstChild.style.width = `${percent}%`
+      share.textContent = `${percent} %`
     }
     request.onerror = () => say(data.failed, true)
+    request.onabort = () => say(data.cancelled, false)
     request.onload = () => {
       let answer = {}
       try {
@@ -40,7 +49,14 @@ export default function (component) {
     }
     request.send(file)
   }
-  input.onchange = () => send(input.files[0])
+  stop.onclick = event => {
+    event.preventDefault() // it lies in the label of the file's field
+    field.request?.abort()
+  }
+  input.onchange = () => {
+    send(input.files[0])
+    input.value = "" // so that the same file can be chosen once more
+  }
   field.ondragover = event => {
     event.preventDefault()
     field.classList.add("over")

@@ -25,7 +25,8 @@ MARK = "x-bigmodel"  # a header that pages of other sites cannot send without as
 _field = st.components.v2.component(
     "bigmodel_receive",
     html='<label class="upload"><input type="file"><span class="button"></span><span class="hint"></span>'
-    '<span class="bar" hidden><span></span></span><span class="said" aria-live="polite"></span></label>',
+    '<span class="bar" hidden><span></span></span><span class="said" aria-live="polite"></span>'
+    '<span class="share"></span><button class="stop" type="button" hidden></button></label>',
     css=(HERE / "upload.css").read_text(encoding="utf-8") + (HERE / "receive.css").read_text(encoding="utf-8"),
     js=(HERE / "receive.js").read_text(encoding="utf-8"),
 )
@@ -44,6 +45,8 @@ def receive_field(key: str, hint: str = "") -> str:
             or _("or drop it here: CSV, TSV, JSON, text, Markdown, Parquet, pictures as ZIP, PO, XLIFF, TMX"),
             "limit": limits.IMPORT_BYTES,
             "tooLarge": _("This file is too large to be sent. Put it into a folder of the server, and name its path."),
+            "cancel": _("Cancel"),
+            "cancelled": _("Sending was stopped; nothing was kept."),
             "failed": _("The file could not be sent. Try again."),
         },
         on_parcel_change=lambda: None,
