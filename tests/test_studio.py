@@ -51,11 +51,15 @@ def test_rows_are_counted_and_shown_as_a_person_reads_them(studio, name):
 def test_lengths_are_told_in_a_few_numbers_too(studio):
     import pyarrow.parquet as parquet
 
-    lengths = sorted(len(text) for text in parquet.read_table(catalog.dataset("classics_en").path())["text"].to_pylist())
+    lengths = sorted(
+        len(text) for text in parquet.read_table(catalog.dataset("classics_en").path())["text"].to_pylist()
+    )
     told = studio.data_facts("classics_en")["summary"]["text"]
     assert (told["shortest"], told["longest"], told["total"]) == (lengths[0], lengths[-1], sum(lengths))
     assert told["median"] == lengths[(len(lengths) - 1) // 2] and told["mean"] == sum(lengths) / len(lengths)
-    assert sum(one <= told["most"] for one in lengths) >= 0.95 * len(lengths) > sum(one < told["most"] for one in lengths)
+    assert (
+        sum(one <= told["most"] for one in lengths) >= 0.95 * len(lengths) > sum(one < told["most"] for one in lengths)
+    )
 
 
 def test_classes_are_counted_under_their_names(studio):
