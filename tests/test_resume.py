@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import damage, learn, retold, small
 
-from bigmodel.core import space
+from bigmodel.core import cores, space
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, STOPPED
 from bigmodel.core.words import Words
 from bigmodel.training import checkpoint, snapshot, watch
@@ -165,7 +165,9 @@ def test_a_run_that_goes_on_under_other_circumstances_says_so_in_its_story(tmp_p
     spec = spec_of(KINDS[3])
     learn(tmp_path, cache, spec, stopped=stop_after(6))
     newest = snapshot.places(tmp_path)[0]
-    assert snapshot.changes(snapshot.read(newest), spec, "cpu") == []
+    assert snapshot.changes(snapshot.read(newest), spec, "cpu", cores.processor()) == []
+    (moved,) = snapshot.changes(snapshot.read(newest), spec, "cpu", "Zilog Z80")
+    assert str(moved) == f"the processor was {cores.processor()} and is Zilog Z80"
     then = spec.to_json() | {"settings": {**spec.settings, "learning_rate": 0.02}}
     retold(newest, spec=then, device="cuda", versions=snapshot.versions() | {"numpy": "1.0"})
     told = [str(Words.from_json(event["words"])) for event in learn(tmp_path, cache, spec) if event.kind == "note"]

@@ -1,8 +1,10 @@
-"""How many threads a process may compute with."""
+"""What a process computes with on the CPU: how many threads, of which processor."""
 
 from __future__ import annotations
 
 import os
+import platform
+from functools import cache
 
 
 def threads() -> str:
@@ -11,3 +13,13 @@ def threads() -> str:
     asked = os.environ.get("BIGMODEL_THREADS") or os.environ.get("OMP_NUM_THREADS")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return asked or str(cores if cores <= 2 else cores - 1)
+
+
+@cache
+def processor() -> str:
+    """Its name as the system says it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

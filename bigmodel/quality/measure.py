@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bigmodel.core import catalog, events
+from bigmodel.core import catalog, cores, events
 from bigmodel.core.events import FINISHED, Event
 from bigmodel.quality import fetched, weights
 from bigmodel.quality.baselines import Figures, baselines
@@ -56,7 +56,7 @@ def measure(check: Check, home: Path, threads: int, tell: Callable[[Event], None
         "parameters": plan["parameters"],
         "precision": plan["precision"],
         "threads": threads,
-        "processor": _processor(),
+        "processor": cores.processor(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "settings": dict(check.settings),
@@ -128,11 +128,3 @@ def _train(folder: Path, cache: Path, threads: int, tell: Callable[[Event], None
         log = (folder / "log.txt").read_text("utf-8", errors="replace").strip()
         raise Failed(f"the training {state}: {log.rpartition(chr(10))[2] or 'it said nothing'} ({folder / 'log.txt'})")
     return last
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from bigmodel.core import cores
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
@@ -51,6 +52,14 @@ def check(asked: str) -> None:
     raise Refusal(what, do=_("Choose one of: {options}.", options=options), field="device")
 
 
+def processor(kind: str) -> str:
+    """The name of what computes on a device of this kind."""
+    if kind != "cuda":
+        return cores.processor()
+    nvml = _nvml()
+    return nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByIndex(_first_visible()))
+
+
 def now() -> Device:
     """The device of the next run, and how busy it is: read once a second, however many ask."""
     return _in_second(int(time.monotonic()))
@@ -71,7 +80,7 @@ def _in_second(second: int) -> Device:
     used["gpu_memory"], total["gpu_memory"] = float(held.used), float(held.total)
     with suppress(nvml.NVMLError):  # a part of a GPU (MIG) does not tell
         used["gpu_percent"], total["gpu_percent"] = float(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu), 100.0
-    return Device(nvml.nvmlDeviceGetName(gpu), "cuda", used, total)
+    return Device(processor("cuda"), "cuda", used, total)
 
 
 def _processors() -> float:

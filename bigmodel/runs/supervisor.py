@@ -293,7 +293,7 @@ def changed(folder: Folder) -> list[Words]:
     where = device.key(str(spec.settings.get("device", "auto"))).split(":")[0]
     if before is None and pretraining.wanted(spec.settings):
         spec, before = pretraining.spec_of(spec), snapshot.newest(pretraining.place(folder.path))
-    return snapshot.changes(before, spec, where) if before else []
+    return snapshot.changes(before, spec, where, device.processor(where)) if before else []
 
 
 def _again(deaths: int) -> Words:

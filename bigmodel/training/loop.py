@@ -378,7 +378,8 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
         for name in damaged:
             yield _note(_("The checkpoint {name} is damaged; the one before it is used.", name=name))
         before = snapshot.read(place)
-        changes = snapshot.changes(before, watch.spec, next(watch.model.parameters()).device.type)
+        device = next(watch.model.parameters()).device
+        changes = snapshot.changes(before, watch.spec, device.type, snapshot.processor_of(device))
         if changes:
             words = _("It goes on, but no longer as the same run, bit by bit: {changes}.", changes=listed(changes))
             yield _note(words)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import catalog
+from bigmodel.core import catalog, cores
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, fields_for
@@ -39,9 +39,10 @@ def newest(folder: Path) -> dict | None:
     return next((read(place) for place in places(folder) if checkpoint.intact(place / REST)), None)
 
 
-def changes(before: Mapping, spec: RunSpec, device: str) -> list[Words]:
+def changes(before: Mapping, spec: RunSpec, device: str, processor: str) -> list[Words]:
     """What is no longer as it was when a snapshot was written: going on from it is then no longer the same run.
-    `device`: cpu, cuda, mps. What an older snapshot does not tell is not compared. Loads no torch."""
+    `device`: cpu, cuda, mps; `processor`: which one, as numbers of another round otherwise. What an older snapshot does
+    not tell is not compared. Loads no torch."""
     now = versions()
     told = [
         _("{library} was {before} and is {now}", library=name, before=was, now=now[name])
@@ -50,6 +51,8 @@ def changes(before: Mapping, spec: RunSpec, device: str) -> list[Words]:
     ]
     if before.get("device", device) != device:
         told.append(_("the device was {before} and is {now}", before=before["device"].upper(), now=device.upper()))
+    elif (was := before.get("processor", processor)) != processor:
+        told.append(_("the processor was {before} and is {now}", before=was, now=processor))
     try:
         then, spec = RunSpec.check(before["spec"]), RunSpec.check(spec.to_json())
         parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
@@ -86,9 +89,17 @@ def write(folder: Path, optimize: Any, rest: Mapping) -> None:
     kind, keys, *numbers = np.random.get_state()
     others = {"python": random.getstate(), "numpy": [kind, keys.tolist(), *numbers]}
     save_file(tensors, folder / TENSORS)
-    device = next(weight for group in optimize.param_groups for weight in group["params"]).device.type
-    rest = {**rest, "versions": versions(), "device": device, "optimizer": plain, "random": others}
+    device = next(weight for group in optimize.param_groups for weight in group["params"]).device
+    where = {"device": device.type, "processor": processor_of(device)}
+    rest = {**rest, "versions": versions(), **where, "optimizer": plain, "random": others}
     (folder / REST).write_text(json.dumps(rest), "utf-8")
+
+
+def processor_of(device: Any) -> str:
+    """The name of a GPU, or of what this machine has for a CPU."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cores.processor()
 
 
 def read(folder: Path) -> dict:
