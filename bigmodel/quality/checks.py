@@ -83,9 +83,14 @@ CHATS = {
 }  # fmt: skip
 
 MINILM = {"base": "all-minilm-l6-v2", "method": "full", "learning_rate": 1e-4, "epochs": 2}
+# Gururangan et al. 2020, Don't Stop Pretraining: first the language of the reviews, then their classes
+REVIEWS = {
+    "base": "minimind2-small", "method": "full", "learning_rate": 3e-4, "block_size": 128, "batch_size": 16, "epochs": 2,
+    "eval_every": 200, "precision": "bf16",
+}  # fmt: skip
 REVIEWER = {
-    "base": "minimind2-small", "method": "full", "learning_rate": 5e-5, "batch_size": 16, "epochs": 2, "text_length": 160,
-    "eval_every": 416, "precision": "fp32",
+    "base": "minimind2-small-reviews", "method": "full", "learning_rate": 1e-4, "batch_size": 16, "epochs": 2,
+    "text_length": 192, "eval_every": 416, "label_smoothing": 0.1, "precision": "bf16",
 }  # fmt: skip
 
 CHECKS: Mapping[str, Check] = {
@@ -130,6 +135,7 @@ CHECKS: Mapping[str, Check] = {
         _classes("trivia-bert", "bert", "trivia_en"),  # with 4,713 questions words alone say more: TF-IDF is ahead
         _classes("trivia-minilm", "pretrained", "trivia_en", settings=MINILM, beats_baselines=True),
         _classes("reviews-lstm", "lstm", "reviews_zh", settings={"epochs": 5, "text_length": 160}),
+        _text("reviews-minimind-lm", "pretrained", "reviews_zh", settings=REVIEWS),
         _classes("reviews-minimind", "pretrained", "reviews_zh", settings=REVIEWER, beats_baselines=True),
     )
 }

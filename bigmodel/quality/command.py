@@ -43,15 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         fetched.register()
         weights.register()
-        for base in {check.settings["base"] for check in checks if "base" in check.settings}:
-            weights.fetch(str(base))
-        checks = [_with_settings(check, asked.set) for check in checks]
-        if asked.print:
-            print("\n".join(_command(check) for check in checks))
-            return 0
-        if asked.baselines:
-            return _print_baselines(checks)
-        return 1 if [check for check in checks if not _carry_out(check, asked.threads, asked.dry or asked.set)] else 0
+        missed = False
+        for check in checks:
+            if "base" in check.settings:
+                weights.fetch(str(check.settings["base"]))
+            check = _with_settings(check, asked.set)
+            if asked.print:
+                print(_command(check))
+            elif asked.baselines:
+                _print_baselines(check)
+            else:
+                missed |= not _carry_out(check, asked.threads, asked.dry or asked.set)
+        return int(missed)
     except Refusal as refusal:
         print(f"bigmodel: {refusal}", file=sys.stderr)
         return 2
@@ -80,16 +83,14 @@ def _carry_out(check: Check, threads: int, dry: bool) -> bool:
     return found["reached"] is not False
 
 
-def _print_baselines(checks: Sequence[Check]) -> int:
+def _print_baselines(check: Check) -> None:
     from bigmodel.quality.baselines import baselines
 
-    for check in checks:
-        fetched.fetch(check.dataset)
-        found = baselines(check)
-        for name, one in found.items():
-            print(f"{check.name} {name}: " + ", ".join(f"{metric} {value:.4f}" for metric, value in one.items()))
-        print(f"{check.name} goal: {goal(check, found) or 'none'}", flush=True)
-    return 0
+    fetched.fetch(check.dataset)
+    found = baselines(check)
+    for name, one in found.items():
+        print(f"{check.name} {name}: " + ", ".join(f"{metric} {value:.4f}" for metric, value in one.items()))
+    print(f"{check.name} goal: {goal(check, found) or 'none'}", flush=True)
 
 
 def _with_settings(check: Check, given: Sequence[str]) -> Check:

@@ -35,6 +35,7 @@ def measure(check: Check, home: Path, threads: int, tell: Callable[[Event], None
     fetched.fetch(check.dataset)
     if "base" in check.settings:
         weights.fetch(str(check.settings["base"]))
+    weights.forget(check.name)
     folder = home / "quality" / check.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

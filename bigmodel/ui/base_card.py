@@ -11,6 +11,7 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.studio import Base, Fetching, Suggestion
 from bigmodel.ui import amounts, places
+from bigmodel.ui.data_view import language_name
 from bigmodel.ui.language import _, plain, say
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
@@ -186,7 +187,7 @@ def _offer(offer: Mapping, arrived: int, source: str, task: Task) -> None:
         _("To be fetched"): amounts.size(offer["bytes"]),
         _("Parameters"): _("about {count}", count=amounts.rough(offer["parameters"])),
         _("Licence"): offer["licence"] if offer["licence"] != "?" else _("not named; look at its page on the Hub"),
-        _("Languages"): " ".join(offer["languages"][:12]) or "–",
+        _("Languages"): amounts.joined([language_name(code) for code in offer["languages"][:12]]) or "–",
         _("Network"): offer["model_type"] or "–",
         _("Revision"): offer["revision"][:12],
     }

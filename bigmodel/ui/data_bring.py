@@ -14,6 +14,7 @@ from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
 
 CARD_HEIGHT = 360  # pixels of what the authors of a data set say; more is scrolled to
+SHORT_CARD = 400  # characters that take less on a phone, too
 
 
 def bring() -> None:
@@ -103,7 +104,8 @@ def _hub_choice(about: dict) -> None:
     st.table({title: plain(value) for title, value in facts.items()}, border="horizontal")
     if about.get("card"):
         said = st.expander(_("What its authors say"), icon=":material/description:")
-        with said, st.container(height=CARD_HEIGHT, border=False):
+        long = len(about["card"]) > SHORT_CARD
+        with said, st.container(height=CARD_HEIGHT if long else "content", border=False):
             prose(about["card"], key=f"bring.hub.card.{about['id']}")
     configs = list(about["configs"])
     config = st.selectbox(_("Configuration"), configs, key="bring.hub.config") if len(configs) > 1 else configs[0]
