@@ -32,7 +32,7 @@ from bigmodel.data.lint.finding import Finding, together
 from bigmodel.data.lint.lint import Lint
 from bigmodel.data.lint.lint import checks as lint_checks
 from bigmodel.data.look import CHARACTERS, Page, Wanted
-from bigmodel.data.own import imports, mending, originals, shelf, versions
+from bigmodel.data.own import aside, dialogues, imports, mending, originals, shelf, versions
 from bigmodel.data.own import plan as plans
 from bigmodel.data.own.changes import Change, Changes
 from bigmodel.data.own.imports import Imports, Incoming, Job, Parcel
@@ -522,8 +522,13 @@ class Studio:
         return self.imports.check_original(self.imports.shelf.version(dataset).slug)
 
     def set_aside(self, dataset: str, start: int = 0, count: int = 50) -> list[dict]:
-        """{"row", "count", "raw", "reason", "cells"} of what could not be taken in."""
-        return list(islice(versions.aside(self.imports.shelf.version(dataset), start), count))
+        """{"row", "count", "raw", "reason", "cells"} of what could not be taken in; "picture": true where it has one that
+        only lacks its class."""
+        return list(islice(aside.entries(self.imports.shelf.version(dataset), start), count))
+
+    def pictures_aside(self, dataset: str, rows: Sequence[int]) -> dict[int, bytes]:
+        """The pictures of such rows, small."""
+        return dict(aside.pictures(self.imports.shelf.version(dataset), rows))
 
     def set_aside_table(self, dataset: str, language: str) -> bytes:
         """All of it as CSV, to be mended elsewhere and given back."""
@@ -757,6 +762,7 @@ __all__ = [
     "Wanted",
     "catalog",
     "changeable",
+    "dialogues",
     "fold",
     "halved",
     "home",

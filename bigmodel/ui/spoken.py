@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from bigmodel.ui.language import _, say
+from bigmodel.studio import dialogues
+from bigmodel.ui.language import say
 
 
 def spoken(row: str) -> str:
-    names = {"user": _("User"), "assistant": _("Assistant"), "system": _("System"), "tool": _("Tool")}
     try:
-        return "\n".join(f"{names.get(turn['role'], turn['role'])}: {turn['content']}" for turn in json.loads(row))
+        return dialogues.transcript(json.loads(row), say)
     except (ValueError, KeyError, TypeError):  # not one that we have written; shown as it is
         return row
 

@@ -15,13 +15,15 @@ RAW = 2**16  # characters kept of what could not be read; what has as many was c
 class Broken:
     """A part of a file that is no row: `row` is its number (the line, in files that have lines), `raw` what stands there.
     count: the rows that it stands for, from `row` on; several where the rest of a file is lost. cells: what could be
-    read of it, by column, to begin with when it is mended."""
+    read of it, by column, to begin with when it is mended. picture: the small one, where it is readable and lacks
+    something else."""
 
     row: int
     raw: str
     reason: Words
     count: int = 1
     cells: Mapping[str, str] = field(default_factory=dict)
+    picture: bytes = b""
 
 
 def shown(data: bytes | str, encoding: str = "utf-8") -> str:

@@ -96,7 +96,7 @@ def look(request: dict, tell: Callable) -> dict:
 
 
 def import_rows(request: dict, tell: Callable) -> dict:
-    """rows.parquet and aside.jsonl in the folder that was named; what was written, with the source's hash."""
+    """The rows and what is set aside, in the folder that was named; what was written, with the source's hash."""
     from bigmodel.data.own import writing
     from bigmodel.data.own.plan import Plan, columns
     from bigmodel.data.own.records import records

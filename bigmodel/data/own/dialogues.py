@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+
+from bigmodel.core.words import LANGUAGES, Words, _, say
 
 SPEAKERS = {
     "human": "user", "user": "user", "prompter": "user", "question": "user", "instruction": "user", "用户": "user", "人类": "user", "问": "user",
@@ -12,6 +16,7 @@ SPEAKERS = {
     "system": "system", "developer": "system", "系统": "system",
     "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool",
 }  # fmt: skip
+NAMES: Mapping[str, Words] = {"user": _("User"), "assistant": _("Assistant"), "system": _("System"), "tool": _("Tool")}
 WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text")  # by which names a message says who and what
 # after whom who may speak
 FOLLOWS: Mapping[str, frozenset[str]] = {
@@ -51,6 +56,72 @@ def parsed(text: str) -> object:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("too deep") from error
+
+
+# -- as people read and write them --------------------------------------------------------------------------
+def transcript(turns: Sequence[Mapping], tell: Callable[[Words | str], str]) -> str:
+    """Who says what, a line each."""
+    return "\n".join(f"{tell(NAMES.get(one['role'], one['role']))}: {one['content']}" for one in turns)
+
+
+def turns_of(text: str) -> list[dict[str, str]]:
+    """The conversation that a person has written, a line each ("User: ...", in any of our languages), or that stands
+    there as JSON. A line that begins with no speaker belongs to the turn before. ValueError where it is neither."""
+    return _of_json(text) if text.lstrip().startswith(("[", "{")) else _of_lines(text)
+
+
+def to_write(text: str, tell: Callable[[Words | str], str]) -> str:
+    """A conversation of JSON, a line a turn; as it is where these lines would not be read as the same conversation: one
+    that says 'Answer: ...' in a line of its own, or of which the speakers are not known."""
+    try:
+        turns = _of_json(text)
+        written = transcript(turns, tell)
+        return written if turns_of(written) == turns else text
+    except ValueError:
+        return text
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two cells hold the same conversation, however they are written."""
+    try:
+        return one == other or turns_of(one) == turns_of(other)
+    except ValueError:
+        return False
+
+
+def _of_json(text: str) -> list[dict[str, str]]:
+    value = parsed(text)
+    if not isinstance(value, list):
+        raise ValueError("no list of messages")
+    turns = [{"role": speaker, "content": "" if said is None else said} for speaker, said in messages(value)]
+    if not all(one["role"] and isinstance(one["content"], str) for one in turns):
+        raise ValueError("no known role, or no text")
+    return turns
+
+
+def _of_lines(text: str) -> list[dict[str, str]]:
+    speakers, begins = _speakers()
+    turns: list[dict] = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if found := begins.match(line):
+            turns.append({"role": speakers[found[1].lower()], "lines": [found[2]]})
+        elif turns:
+            turns[-1]["lines"].append(line)
+        elif line.strip():
+            raise ValueError("nobody has spoken yet")
+    if not turns:
+        raise ValueError("nobody speaks")
+    return [{"role": one["role"], "content": "\n".join(one["lines"]).strip(" \t\n")} for one in turns]
+
+
+@cache
+def _speakers() -> tuple[Mapping[str, str], re.Pattern]:
+    """Whoever may be named at the beginning of a line, and how such a line begins."""
+    ours = {say(name, language).lower(): role for language in LANGUAGES for role, name in NAMES.items()}
+    known = SPEAKERS | ours
+    return known, re.compile(
+        rf"\s*({'|'.join(map(re.escape, known))})\s*[:：](.*)", re.ASCII | re.IGNORECASE | re.DOTALL
+    )
 
 
 def asked(question: str, context: str = "") -> str:

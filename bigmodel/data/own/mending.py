@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
+from bigmodel.data.own import aside, dialogues, tables
 from bigmodel.data.own import rows as reading
-from bigmodel.data.own import tables, versions
 from bigmodel.data.own.broken import RAW, Broken
 from bigmodel.data.own.lines import opened
 from bigmodel.data.own.plan import FURTHER
 from bigmodel.data.own.recognise import kind_of
+from bigmodel.data.own.rows import CONVERSATIONS
 from bigmodel.data.own.shelf import Version
 
 ROW, TAKE, REASON, CONTENT = "row", "take", "reason", "content"  # columns; those of the roles stand before the last
@@ -26,9 +27,18 @@ TEXTS = ("csv", "text", "jsonl", "json", "po")  # what such a table may be taken
 
 
 def roles_of(version: Version) -> list[str]:
-    """The roles whose cells can be mended, in the order of the file's plan; none where rows are pictures."""
+    """The roles whose cells can be mended, in the order of the file's plan; of pictures the class, where any were kept."""
     roles = list(version.manifest["plan"]["roles"])
-    return [] if "image" in roles else roles
+    if "image" not in roles:
+        return roles
+    return [role for role in roles if role != "image"] if aside.keeps_pictures(version) else []
+
+
+def cells_of(one: Mapping, roles: Iterable[str], say: Callable[[Words | str], str]) -> dict[str, str]:
+    """What could be read of an entry, by role, as a person reads and writes it."""
+    cells = {role: one["cells"].get(role, "") for role in roles}
+    said = {role: dialogues.to_write(cell, say) for role, cell in cells.items() if role in CONVERSATIONS}
+    return cells | said
 
 
 def needed(roles: list[str]) -> list[str]:
@@ -46,7 +56,7 @@ def reason_of(one: Mapping) -> Words:
 
 def fit(version: Version) -> bool:
     """Whether one table holds all rows that were set aside."""
-    return (version.folder / "aside.jsonl").stat().st_size < limits.TABLE_BYTES
+    return (version.folder / aside.Aside.ENTRIES).stat().st_size < limits.TABLE_BYTES
 
 
 def csv_of(version: Version, say: Callable[[Words], str]) -> bytes:
@@ -54,8 +64,8 @@ def csv_of(version: Version, say: Callable[[Words], str]) -> bytes:
     roles, out = roles_of(version), io.StringIO()
     writer = csv.writer(out)
     writer.writerow([ROW, TAKE, REASON, *roles, CONTENT])
-    for one in versions.aside(version):
-        cells = [say(reason_of(one)), *(one["cells"].get(role, "") for role in roles), one["raw"]]
+    for one in aside.entries(version):
+        cells = [say(reason_of(one)), *cells_of(one, roles, say).values(), one["raw"]]
         writer.writerow([one["row"], "", *map(_guarded, cells)])
         if out.tell() > limits.TABLE_BYTES:  # of characters, which is near enough
             break
@@ -93,22 +103,36 @@ def given_back(path: Path, name: str, version: Version) -> dict:
 
 
 class _Offered:
-    """What was handed out of each row."""
+    """What was handed out of each row. In an archive, pictures and lines of a file of labels may bear the same number."""
 
     def __init__(self, version: Version):
-        self.cells, self.spans = {}, []
-        for one in versions.aside(version):
-            self.cells[one["row"]] = one["cells"]
+        self.cells: dict[int, list[Mapping]] = {}
+        self.mendable: set[int] = set()
+        self.spans: list[range] = []
+        for one in aside.entries(version):
+            self.cells.setdefault(one["row"], []).append(one["cells"])
+            if not aside.mendable(one, version):
+                continue
+            self.mendable.add(one["row"])
             if one["count"] > 1:
                 self.spans.append(range(one["row"], one["row"] + one["count"]))
 
     def changed(self, row: int, cells: Mapping[str, str]) -> bool:
-        before = self.cells.get(row, {})
-        return any(cell != before.get(role, "").replace("\r\n", "\n") for role, cell in cells.items())
+        return not any(_same(before, cells) for before in self.cells.get(row, [{}]))
 
     def wrong(self, row: int) -> Words | None:
-        known = row in self.cells or any(row in span for span in self.spans)
-        return None if known else _("The row {rows} has not been set aside.", rows=row)
+        if row in self.mendable or any(row in span for span in self.spans):
+            return None
+        return aside.NO_PICTURE if row in self.cells else _("The row {rows} has not been set aside.", rows=row)
+
+
+def _same(before: Mapping[str, str], cells: Mapping[str, str]) -> bool:
+    """Whether cells say what they said before; a conversation may be written in another way, or in another language."""
+    for role, cell in cells.items():
+        old = before.get(role, "").replace("\r\n", "\n")
+        if cell != old and not (role in CONVERSATIONS and dialogues.same(cell, old)):
+            return False
+    return True
 
 
 def _unfit(cells: Mapping[str, str], roles: list[str]) -> Words | None:

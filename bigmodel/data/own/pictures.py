@@ -85,8 +85,15 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def _record(number: int, name: str, deep: int, data: bytes, about: Mapping | None) -> Record:
     if about is None:
-        return Broken(number, name, _("The file of labels does not name it."))
+        return unclassed(number, name, _("The file of labels does not name it."), small(data))
     return number, {**about, "picture": data, **folders.columns(name, deep), "name": name}
+
+
+def unclassed(number: int, raw: str, reason: Words, picture: bytes | Words, cells: Mapping | None = None) -> Broken:
+    """A picture that lacks something else. That it cannot be read comes first: whatever is given, it stays set aside."""
+    if isinstance(picture, Words):
+        return Broken(number, raw, picture, cells=cells or {})
+    return Broken(number, raw, reason, cells=cells or {}, picture=picture)
 
 
 def small(data: bytes) -> bytes | Words:

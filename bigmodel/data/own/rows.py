@@ -17,6 +17,7 @@ from bigmodel.data.own.texts import TOO_LONG
 
 NO_TEXT_SIGNS = _("It holds characters that are no text.")
 COMPOSED = frozenset(["answer", "system"])  # roles whose columns are put together to a conversation
+CONVERSATIONS = frozenset(["messages", "history"])  # roles whose cells hold turns
 CONTROLS = {code: None for code in range(32) if chr(code) not in "\t\n\r\x0b\x0c"}
 
 
@@ -46,9 +47,17 @@ def rows(records: Iterator[Record], plan: Plan) -> Iterator[tuple[int, dict] | B
                 row = {"messages": _conversation(row)}
             row["split"] = _split(record.get(split)) if split else ""
         except Unfit as unfit:
-            yield Broken(number, shown(raw_of(record)), unfit.reason, cells=cells(record, plan.roles))
+            yield _unfit(number, record, plan, unfit.reason)
             continue
         yield number, row
+
+
+def _unfit(number: int, record: Mapping, plan: Plan, reason: Words) -> Broken:
+    by_folder = plan.format == "pictures" and not plan.labels  # its name, with the folders, is all there is
+    raw, found = shown(record["name"] if by_folder else raw_of(record)), cells(record, plan.roles)
+    if "image" not in plan.roles:
+        return Broken(number, raw, reason, cells=found)
+    return pictures.unclassed(number, raw, reason, _picture(value_of(record, plan.roles["image"])), found)
 
 
 def cells(record: Mapping, roles: Mapping[str, str]) -> dict[str, str]:
@@ -67,8 +76,19 @@ def cells(record: Mapping, roles: Mapping[str, str]) -> dict[str, str]:
 
 def mended(cells: Mapping[str, object], roles: Iterable[str]) -> dict:
     """The row {column: value} that cells by role make; Unfit where they will not do."""
-    row = {role: READ[role](cells.get(role, ""), role) for role in roles}
+    row = {role: READ[role](_spoken(cells.get(role, ""), role), role) for role in roles}
     return row if COMPOSED.isdisjoint(row) else {"messages": _conversation(row)}
+
+
+def _spoken(value: object, role: str) -> object:
+    """A person may write a conversation a line a turn. A file may not: what is read of it must stay what it was."""
+    if role not in CONVERSATIONS or not isinstance(value, str) or value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return dialogues.turns_of(value) if value.strip() else ""
+    except ValueError:
+        what = _("{role} must say who speaks, as in '{name}: ...'.", role=ROLES[role], name=dialogues.NAMES["user"])
+        raise Unfit(what) from None
 
 
 def value_of(record: Mapping, column: str) -> object:
@@ -134,14 +154,14 @@ def _name(value: str, role: str) -> str:
 
 
 def image(value: object, role: str) -> bytes:
-    if isinstance(value, Mapping):  # as `datasets` writes pictures
-        value = value.get("bytes")
-    if not isinstance(value, bytes):
-        raise Unfit(pictures.NO_PICTURE)
-    picture = pictures.small(value)
+    picture = _picture(value)
     if isinstance(picture, Words):
         raise Unfit(picture)
     return picture
+
+
+def _picture(value: object) -> bytes | Words:
+    return pictures.small(value.get("bytes") if isinstance(value, Mapping) else value)  # as `datasets` writes them
 
 
 def messages(value: object, role: str) -> str:

@@ -2,7 +2,8 @@
 
     datasets/SLUG/about.json                 when it came, which version is the newest
     datasets/SLUG/original/                  the file as it came
-    datasets/SLUG/versions/HASH/             manifest.json, with title and licence, rows.parquet, aside.jsonl
+    datasets/SLUG/versions/HASH/             manifest.json, with title and licence, rows.parquet, aside.jsonl and, where
+                                             pictures were set aside that can be mended, aside.parquet
 
 `SLUG@HASH` names a version for good, `SLUG` means the newest.
 """

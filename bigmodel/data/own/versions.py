@@ -6,7 +6,8 @@ A step is JSON, so that it can be kept, shown and applied again:
     {"edit": {row: {column: value}}}            cells with another content
     {"split": {row: "train" | ...}}             rows moved to another part
     {"mend": {row: {column: value, ...}}}       rows that had been set aside, taken in with these values: those of the
-                                                data's columns, or of the roles that the file's columns play
+                                                data's columns, or of the roles that the file's columns play; of a
+                                                picture, which was kept, its class
     {"about": {"title": ..., "licence": ...}}   another title or licence stated for the same rows
 """
 
@@ -18,15 +19,17 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
+from bigmodel.data.own import aside
 from bigmodel.data.own import rows as reading
 from bigmodel.data.own.plan import FURTHER, KINDS, Plan, columns
 from bigmodel.data.own.shelf import FORMAT, HASH, Shelf, Version, no_licence, no_title, slug_of, stated, write_json
-from bigmodel.data.own.writing import LEVEL, NAMES, count_splits, lines_of, natural, sha256
+from bigmodel.data.own.writing import BATCH_PICTURES, LEVEL, NAMES, count_splits, natural, sha256
 
 KINDS_OF_STEPS = ("drop", "edit", "split", "mend", "about")
 
@@ -124,12 +127,12 @@ def derive(home: Path, name: str, steps: Sequence[Mapping], staging: Path, done:
 
 def _as_before(version: Version, folder: Path) -> dict:
     """The same rows under a second name: neither version will ever be written into."""
-    for name in ("rows.parquet", "aside.jsonl"):
+    manifest = version.manifest
+    for name in manifest["files"]:
         try:
             os.link(version.folder / name, folder / name)
         except OSError:  # a file system without links
             shutil.copyfile(version.folder / name, folder / name)
-    manifest = version.manifest
     names = next((one["names"] for one in manifest["columns"].values() if one["kind"] == "class"), [])
     return {"rows": manifest["rows"], "aside": manifest["aside"], "names": names}
 
@@ -186,22 +189,20 @@ def _apply(version: Version, steps: Sequence[Mapping], staging: Path, done: list
     target = staging / "rows.parquet"
     with parquet.ParquetWriter(target, form, compression="zstd", compression_level=LEVEL,
                                use_dictionary=[label, "split"] if label else ["split"]) as writer:  # fmt: skip
-        for batch in file.iter_batches(256 if "image" in columns else 10_000, use_threads=False):
+        for batch in file.iter_batches(BATCH_PICTURES if "image" in columns else 10_000, use_threads=False):
             writer.write_batch(_changed(batch, form, label, names, place, dropped, edits, splits))
             done[0] += len(batch)
-        if mends:
-            rows = [
-                {"row": row, **_stored(cells, label, place), "split": cells["split"]} for row, cells in mends.items()
-            ]
-            writer.write_batch(pyarrow.RecordBatch.from_pylist(rows, form))
+        taken = _taken_in(version, mends)
+        while rows := list(islice(taken, BATCH_PICTURES)):
+            stored = [row | _stored(row, label, place) for row in rows]
+            writer.write_batch(pyarrow.RecordBatch.from_pylist(stored, form))
     file.close()
     counted = count_splits(target)
     if not all(counted.values()):
         empty = ", ".join(split for split, count in counted.items() if not count)
         what = _("After this step no rows would be left for: {parts}.", parts=empty)
         raise Refusal(what, do=_("Keep at least one row in each part."), field="steps")
-    aside = _write_aside(version, set(mends), staging / "aside.jsonl")
-    return {"rows": counted, "aside": aside, "names": order}
+    return {"rows": counted, "aside": aside.carry(version, set(mends), staging), "names": order}
 
 
 def _merged(steps: Sequence[Mapping], version: Version, columns: Mapping) -> tuple:
@@ -231,10 +232,12 @@ def _merged(steps: Sequence[Mapping], version: Version, columns: Mapping) -> tup
 def _mended(row: str, cells: Mapping, version: Version) -> dict:
     """The row that cells make which a person has given for one that was set aside, checked as when the file was read."""
     columns, roles = version.manifest["columns"], version.manifest["plan"]["roles"]
+    if "image" in columns:
+        roles = columns = [name for name in columns if name != "image"]  # it is kept, and cannot be given
     names = roles if set(cells) <= set(roles) else columns
     needed = set(names) - {further for role in roles for further in FURTHER.get(role, ())}
     _refuse_other_columns(set(cells) - set(names) | needed - set(cells), names)
-    if names is columns or "image" in names:
+    if names is not roles:
         return _values(cells, columns)
     try:
         return reading.mended(cells, roles)
@@ -276,11 +279,15 @@ def _refuse_strangers(rows: set[int], file) -> None:
 
 
 def _refuse_not_aside(rows: set[int], version: Version) -> None:
-    left = set(rows)
-    for one in aside(version) if rows else ():
-        left -= _rows_of(one, left)
+    left, there = set(rows), set()
+    for one in aside.entries(version) if rows else ():
+        there |= {row for row in left if one["row"] <= row < one["row"] + one["count"]}
+        left -= aside.rows_of(one, left, version)
     if left:
         numbers = ", ".join(str(row) for row in sorted(left)[:10])
+        if left <= there:
+            what = _("The row {row} cannot be taken in.", row=numbers)
+            raise Refusal(what, aside.NO_PICTURE, _("Leave it set aside."), "steps")
         what = _("The row {rows} has not been set aside.", rows=numbers)
         raise Refusal(what, do=_("Name rows that have been set aside."), field="steps")
 
@@ -331,45 +338,17 @@ def _changed(batch, form, label: str, names: Sequence[str], place: Mapping, drop
     return result
 
 
-def _stored(cells: Mapping, label: str, place: Mapping) -> dict:
-    return {name: place[value] if name == label else value for name, value in cells.items() if name != "split"}
+def _taken_in(version: Version, mends: Mapping[int, Mapping]) -> Iterator[dict]:
+    """The rows that were mended, as they are written; pictures one by one, as they may be more than the memory holds."""
+    if "image" not in version.manifest["columns"]:
+        yield from ({"row": row, **cells} for row, cells in mends.items())
+        return
+    for row, picture in aside.pictures(version, mends):
+        yield {"row": row, "image": {"bytes": picture, "path": None}, **mends[row]}
 
 
-# -- what was set aside ------------------------------------------------------------------------------------
-def aside(version: Version, start: int = 0) -> Iterator[dict]:
-    """{"row", "count", "raw", "reason", "cells"} of each part of the file that is not among the rows. cells: what could
-    be read of it, by role; versions of old have none."""
-    for one in lines_of(version.folder / "aside.jsonl", start):
-        yield {"cells": {}} | one
-
-
-def _write_aside(version: Version, without: set[int], path: Path) -> int:
-    """All but the rows that were taken in; how many rows that are."""
-    count, left = 0, set(without)
-    with path.open("w", encoding="utf-8") as file:
-        for one in aside(version):
-            taken = _rows_of(one, left)
-            left -= taken
-            for part in _parts(one, sorted(taken)):
-                count += part["count"]
-                file.write(json.dumps(part, ensure_ascii=False) + "\n")
-    return count
-
-
-def _rows_of(one: Mapping, rows: set[int]) -> set[int]:
-    """Those of `rows` for which an entry stands."""
-    if one["count"] == 1:
-        return {one["row"]} & rows
-    return {row for row in rows if one["row"] <= row < one["row"] + one["count"]}
-
-
-def _parts(one: Mapping, without: Sequence[int]) -> Iterator[dict]:
-    """What is left of an entry: where it stands for several rows, those before, between and behind the ones taken out."""
-    begin, end = one["row"], one["row"] + one["count"]
-    for row in (*without, end):
-        if begin < row:
-            yield {**one, "row": begin, "count": row - begin}
-        begin = row + 1
+def _stored(row: Mapping, label: str, place: Mapping) -> dict:
+    return {label: place[row[label]]} if label else {}
 
 
 # -- of what ships ----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from bigmodel.data.own.broken import Broken
 if TYPE_CHECKING:
     import pyarrow
 
-BATCH_ROWS, BATCH_BYTES = 10_000, 2**23
+BATCH_ROWS, BATCH_PICTURES, BATCH_BYTES = 10_000, 256, 2**23
 NAMES = ("train", "validation", "test")
 CUT_EXACTLY = 20_000  # rows up to which the shares are exact, not only about right
 SPREAD = 2654435761  # Knuth's: the golden ratio of 2^32
@@ -53,11 +53,59 @@ def schema(columns: Mapping[str, str], folder: str = "split") -> pyarrow.Schema:
     )
 
 
+class Aside:
+    """What is set aside, written as it is met: an entry a line, and beside them the pictures that entries have, in the
+    same order. The second file is only there where there is a picture."""
+
+    ENTRIES, PICTURES = "aside.jsonl", "aside.parquet"
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.held: list[dict] = []
+        self.size = 0  # bytes of them
+        self.lines = self.pictures = None
+
+    def __enter__(self) -> Aside:
+        self.lines = (self.folder / self.ENTRIES).open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, error: type | None, *_more: object) -> None:
+        try:
+            if error is None:
+                self._write()
+        finally:
+            self.lines.close()
+            if self.pictures:
+                self.pictures.close()
+
+    def add(self, entry: Mapping, picture: bytes = b"") -> None:
+        self.lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        if picture:
+            self.held.append({"row": entry["row"], "picture": picture})
+            self.size += len(picture)
+        if len(self.held) >= BATCH_PICTURES or self.size >= BATCH_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        if not self.held:
+            return
+        form = pyarrow.schema([("row", pyarrow.int64()), ("picture", pyarrow.binary())])
+        if self.pictures is None:
+            self.pictures = parquet.ParquetWriter(self.folder / self.PICTURES, form, compression="zstd",
+                                                  compression_level=LEVEL, write_statistics=["row"],
+                                                  use_dictionary=False)  # fmt: skip
+        self.pictures.write_batch(pyarrow.RecordBatch.from_pylist(self.held, form))
+        self.held, self.size = [], 0
+
+
 def write(
     found: Iterable[tuple[int, dict] | Broken], folder: Path, kinds: Mapping[str, str], shares: tuple[float, float],
     counts: Counts,
 ) -> dict:  # fmt: skip
-    """rows.parquet and aside.jsonl in `folder`; {"rows": {split: n}, "aside": n, "names": class names}.
+    """rows.parquet and what is set aside in `folder`; {"rows": {split: n}, "aside": n, "names": class names}.
 
     A row belongs to the split that its content says, so that equal rows never stand in two of them, and the same file
     is cut the same way by everybody. Validation is taken out of training where the file names splits but not this one.
@@ -65,15 +113,15 @@ def write(
     import pyarrow.parquet as parquet
 
     names: dict[str, int] = {}
-    drafted, aside = folder / "draft.parquet", folder / "aside.jsonl"
+    drafted = folder / "draft.parquet"
     lists: dict[str, list] = {name: [] for name in ("row", *kinds, "split")}
     form, size, given = schema(kinds), 0, Counter()
     label = next((name for name, kind in kinds.items() if kind == "class"), "")
     keyed = [name for name, kind in kinds.items() if kind != "class"]
     pictures = "image" in kinds.values()
-    most = BATCH_ROWS if not pictures else 256
+    most = BATCH_ROWS if not pictures else BATCH_PICTURES
     cut = _Cut(*shares)
-    with aside.open("w", encoding="utf-8") as rest, parquet.ParquetWriter(
+    with Aside(folder) as rest, parquet.ParquetWriter(
         drafted, form, compression="zstd", compression_level=LEVEL, write_statistics=["row", "split"],
         use_dictionary=[label, "split"] if label else ["split"],
     ) as writer:  # fmt: skip
@@ -84,7 +132,7 @@ def write(
             if type(one) is Broken:
                 counts.aside += one.count
                 counts.reasons[one.reason] += one.count
-                rest.write(json.dumps(told(one), ensure_ascii=False) + "\n")
+                rest.add(told(one), one.picture)
                 continue
             number, row = one
             key = 0
@@ -184,6 +232,7 @@ def told(one: Broken) -> dict:
         "raw": one.raw,
         "reason": one.reason.to_json(),
         "cells": dict(one.cells),
+        **({"picture": True} if one.picture else {}),
     }
 
 
@@ -252,7 +301,7 @@ def _again(file, target: Path, label: str, place: pyarrow.Array, moved: list[str
     form, start = file.schema_arrow, 0
     with parquet.ParquetWriter(target, form, compression="zstd", compression_level=LEVEL,
                                use_dictionary=[label, "split"] if label else ["split"]) as writer:  # fmt: skip
-        for batch in file.iter_batches(256 if "image" in form.names else BATCH_ROWS, use_threads=False):
+        for batch in file.iter_batches(BATCH_PICTURES if "image" in form.names else BATCH_ROWS, use_threads=False):
             columns = {name: batch[name] for name in form.names}
             if label:
                 columns[label] = place.take(columns[label])
