@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
@@ -11,15 +12,20 @@ import streamlit as st
 from bigmodel.core import limits
 from bigmodel.core.contracts import Dataset
 from bigmodel.core.words import Words
-from bigmodel.studio import OwnDataset, mending, originals, plans
+from bigmodel.studio import OwnDataset, dialogues, mending, originals, plans
 from bigmodel.ui import amounts, places
 from bigmodel.ui.data_change import change, step
 from bigmodel.ui.language import _, current, plain, say
+from bigmodel.ui.picture import squared, thumbnail
 from bigmodel.ui.receiving import receive_field
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
 
 TAKE = "take"  # the column with the ticks
+PICTURE = "picture"  # and that with the pictures
+PICTURE_HEIGHT, TURNS_HEIGHT = 72, 96  # of a row, pixels
+HIGHEST = 640  # of the table
+CLASSES = 30  # whose names are told
 CONTENT = 2000  # characters of a row that are shown beside its cells; the download has them all
 
 
@@ -51,7 +57,7 @@ def set_aside(dataset: Dataset) -> None:
     page = st.session_state.get(f"{key}.page", 0)
     size, roles = limits.TABLE_ROWS, mending.roles_of(dataset.version)
     rows = studio().set_aside(dataset.name, page * size, size + 1)  # one more: is there a next page?
-    whole = _editor(rows[:size], roles, key, page) if roles else _table(rows[:size])
+    whole = _editor(dataset, rows[:size], roles, key, page) if roles else _table(rows[:size])
     with st.container(horizontal=True, vertical_alignment="center"):
         label = _("Take {count} rows in", count=len(whole)) if len(whole) > 1 else _("Take rows in")
         if roles and st.button(label, type="primary", icon=":material/healing:", disabled=not whole):
@@ -63,55 +69,113 @@ def set_aside(dataset: Dataset) -> None:
 
 
 def _table(rows: list[dict]) -> dict[int, dict]:
-    """Pictures can only be looked through: none of them can be mended in a cell."""
+    """Pictures of which none was kept can only be looked through."""
     st.dataframe([_row(row, [], {}) for row in rows], alt=_("Rows that were set aside"), **_columns(rows, []))
     return {}
 
 
-def _columns(rows: list[dict], roles: Sequence[str]) -> dict:
+def _columns(rows: list[dict], roles: Sequence[str], pictures: bool = False) -> dict:
     """How the table is drawn; how many rows an entry stands for is only said where one stands for several."""
     several = any(row["count"] > 1 for row in rows)
+    turns = not mending.CONVERSATIONS.isdisjoint(roles)
     config = {
         TAKE: st.column_config.CheckboxColumn(_("Take in"), width=90),
         "row": st.column_config.NumberColumn(_("Row"), disabled=True, width=60, pinned=True),
         "count": st.column_config.NumberColumn(_("Rows"), disabled=True, width=60),
+        PICTURE: st.column_config.ImageColumn(say(plans.ROLES["image"]), width=90),
         "reason": st.column_config.TextColumn(_("Reason"), disabled=True, width=280),
         "raw": st.column_config.TextColumn(_("Content"), disabled=True, width=300),
-        **{role: st.column_config.TextColumn(say(plans.ROLES[role]), width=150) for role in roles},
+        **{role: st.column_config.TextColumn(say(plans.ROLES[role]), width=_width(role)) for role in roles},
     }
-    order = [*([TAKE] if roles else []), "row", *(["count"] if several else []), "reason", *roles, "raw"]
-    return {"hide_index": True, "column_config": config, "column_order": order}
+    order = [*([TAKE] if roles else []), "row", *(["count"] if several else []),
+             *([PICTURE, *roles, "reason"] if pictures else ["reason", *roles]), "raw"]  # fmt: skip
+    size = _heights(len(rows), PICTURE_HEIGHT if pictures else TURNS_HEIGHT) if pictures or turns else {}
+    return {"hide_index": True, "column_config": config, "column_order": order, **size}
 
 
-def _editor(rows: list[dict], roles: Sequence[str], key: str, page: int) -> dict[int, dict]:
+def _heights(rows: int, height: int) -> dict:
+    """Of rows that are higher than a line: few are all seen, many are scrolled."""
+    return {"row_height": height, "height": "content" if rows * height <= HIGHEST else HIGHEST}
+
+
+def _width(role: str) -> int:
+    return 320 if role in mending.CONVERSATIONS else 150
+
+
+def _editor(dataset: OwnDataset, rows: list[dict], roles: Sequence[str], key: str, page: int) -> dict[int, dict]:
     """A page of them, each beginning with what could be read of it; the cells of all rows, on whatever page, that have
     been mended and are whole."""
-    editor, drafts = f"{key}.table.{page}", st.session_state.setdefault(f"{key}.drafts", {})
+    pictures = "image" in dataset.columns
+    editor, drafts = f"{key}.table.{page}.{current()}", st.session_state.setdefault(f"{key}.drafts", {})
     if editor not in st.session_state:  # what it begins with must not change while it is being edited
         st.session_state[f"{key}.begun"] = dict(drafts)
     before = st.session_state[f"{key}.begun"]
-    table = [_row(row, roles, before.get(row["row"], {})) for row in rows]
-    st.caption(
-        _("Put right what is wrong and fill in what is missing; tick a row that may be taken in as it stands. Taking them "
-          "in makes a new version.")
-    )  # fmt: skip
-    for row, now in zip(rows, st.data_editor(table, key=editor, **_columns(rows, roles)), strict=True):
+    shown = studio().pictures_aside(dataset.name, [row["row"] for row in rows if row.get("picture")])
+    lost = [row for row in rows if pictures and not row.get("picture")]  # no row can be made of them
+    table = [_row(row, roles, {} if row in lost else before.get(row["row"], {})) for row in rows]
+    for line, row in zip(table, rows, strict=True):
+        line[PICTURE] = _address(shown.get(row["row"]) if row.get("picture") else None)
+    _how(dataset, roles, bool(lost))
+    wrong = []
+    for row, now in zip(rows, st.data_editor(table, key=editor, **_columns(rows, roles, pictures)), strict=True):
         draft = {TAKE: bool(now[TAKE])} | {role: now[role] or "" for role in roles}
-        if draft == {name: value for name, value in _row(row, roles, {}).items() if name in draft}:
+        same = draft == {name: value for name, value in _row(row, roles, {}).items() if name in draft}
+        if row in lost:
+            wrong += [] if same else [row["row"]]
+        elif same:
             drafts.pop(row["row"], None)
         else:
             drafts[row["row"]] = draft
+    if wrong:
+        numbers = amounts.joined([amounts.count(row) for row in wrong])
+        st.warning(_("These rows stay set aside, as they have no picture that can be read: {rows}.", rows=numbers),
+                   icon=":material/broken_image:")  # fmt: skip
     needed = mending.needed(roles)
-    return {
+    whole = {
         row: {role: draft[role] for role in roles if draft[role]}
         for row, draft in drafts.items()
         if all(map(draft.get, needed))
     }
+    _new_classes(dataset, whole)
+    return whole
+
+
+def _how(dataset: OwnDataset, roles: Sequence[str], lost: bool) -> None:
+    """What is to be done with the table."""
+    said = [_("Put right what is wrong and fill in what is missing; tick a row that may be taken in as it stands. Taking "
+              "them in makes a new version.")]  # fmt: skip
+    if not mending.CONVERSATIONS.isdisjoint(roles):
+        names = [say(name) for name in dialogues.NAMES.values()]
+        said.append(_("In a conversation each turn begins a line with who speaks: {names}. A double click shows it line "
+                      "by line; Shift+Enter begins a new line.", names=amounts.joined([f"'{name}:'" for name in names])))  # fmt: skip
+    if lost:
+        said.append(_("Where the picture is struck out there is none that can be read: such a row stays set aside."))
+    if classes := _classes(dataset):
+        more = "" if len(classes) <= CLASSES else " ..."
+        said.append(_("Classes so far: {names}", names=amounts.joined(classes[:CLASSES])) + more)
+    st.caption("  \n".join(plain(one) for one in said))
+
+
+def _classes(dataset: OwnDataset) -> Sequence[str]:
+    return next((column.names for column in dataset.columns.values() if column.kind == "class"), ())
+
+
+def _new_classes(dataset: OwnDataset, whole: Mapping[int, Mapping]) -> None:
+    """A class that is only misspelt is seen before it is there."""
+    known = _classes(dataset)
+    given = {" ".join(cells["label"].split()): None for cells in whole.values() if "label" in cells}
+    if new := [name for name in given if name not in known]:
+        st.caption(plain(_("Classes that are new: {names}", names=amounts.joined(new[:CLASSES]))))
+
+
+def _address(picture: bytes | None) -> str:
+    """Of a picture of the table; of a sign where there is none."""
+    return "data:image/png;base64," + base64.b64encode(squared(thumbnail(picture))).decode()
 
 
 def _row(row: Mapping, roles: Sequence[str], draft: Mapping) -> dict:
     """A line of the table: what has been made of it already, else what could be read."""
-    cells = {role: draft.get(role, row["cells"].get(role, "")) for role in roles}
+    cells = {role: draft.get(role, cell) for role, cell in mending.cells_of(row, roles, say).items()}
     raw = row["raw"] if len(row["raw"]) <= CONTENT else f"{row['raw'][:CONTENT]} ..."
     ticked = {TAKE: draft.get(TAKE, False)} if roles else {}
     return {**ticked, "row": row["row"], "count": row["count"], "reason": say(mending.reason_of(row)), **cells,

@@ -65,6 +65,17 @@ def thumbnail(picture: bytes | None, pixels: int = 96) -> bytes:
         return buffer.getvalue()
 
 
+def squared(picture: bytes) -> bytes:
+    """A PNG with nothing at its sides, where a table would cut off what is wider than high."""
+    with Image.open(io.BytesIO(picture)) as whole:
+        side, (width, height) = max(whole.size), whole.size
+        square = Image.new("RGBA", (side, side))
+        square.paste(whole, ((side - width) // 2, (side - height) // 2))
+    buffer = io.BytesIO()
+    square.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @cache
 def _unreadable(pixels: int) -> bytes:
     """A grey square with a stroke through it."""
