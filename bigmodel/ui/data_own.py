@@ -87,8 +87,9 @@ def _columns(rows: list[dict], roles: Sequence[str], pictures: bool = False) -> 
         "raw": st.column_config.TextColumn(_("Content"), disabled=True, width=300),
         **{role: st.column_config.TextColumn(say(plans.ROLES[role]), width=_width(role)) for role in roles},
     }
+    wide = pictures or "messages" in roles  # one cell, which a phone shows without scrolling
     order = [*([TAKE] if roles else []), "row", *(["count"] if several else []),
-             *([PICTURE, *roles, "reason"] if pictures else ["reason", *roles]), "raw"]  # fmt: skip
+             *([PICTURE] if pictures else []), *([*roles, "reason"] if wide else ["reason", *roles]), "raw"]  # fmt: skip
     size = _heights(len(rows), PICTURE_HEIGHT if pictures else TURNS_HEIGHT) if pictures or turns else {}
     return {"hide_index": True, "column_config": config, "column_order": order, **size}
 
