@@ -67,7 +67,6 @@ def train(
 
 
 def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path, device: str) -> Iterator[Event]:
-
     task, architecture, dataset = (
         catalog.task(spec.task),
         catalog.architecture(spec.architecture),

@@ -86,9 +86,12 @@ class Changes:
             change.done = progress["done"]
 
         try:
-            staging.mkdir(parents=True)
-            change.name = read(request, tell, change.stop, log=self.home / "imports.log")["name"]
-            self.ready(change.name)
+            try:
+                staging.mkdir(parents=True)
+                change.name = read(request, tell, change.stop, log=self.home / "imports.log")["name"]
+                self.ready(change.name)
+            finally:  # before anybody is told how it ended
+                shutil.rmtree(staging, ignore_errors=True)
             change.state = DONE
         except Cancelled:
             change.state = CANCELLED
@@ -102,7 +105,6 @@ class Changes:
             if change.state == RUNNING:  # a fault of ours: the thread ends with its traceback in the log
                 what = _("Something went wrong in bigmodel itself while the new version was made.")
                 change.refusal, change.state = Refusal(what, do=_("Try again.")), FAILED
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def parquet_rows(path: Path) -> int:

@@ -245,9 +245,12 @@ class Imports:
     def _work(self, job: Job, plan: Plan, licence: str) -> None:
         staging = self.home / INCOMING / f"data-{secrets.token_hex(6)}"
         try:
-            staging.mkdir(parents=True)
-            job.name = self._import(job, plan, licence, staging)
-            self.ready(job.name)
+            try:
+                staging.mkdir(parents=True)
+                job.name = self._import(job, plan, licence, staging)
+                self.ready(job.name)
+            finally:  # before anybody is told how it ended
+                shutil.rmtree(staging, ignore_errors=True)
             job.state = DONE
         except Cancelled:
             job.state = CANCELLED
@@ -263,7 +266,6 @@ class Imports:
                     Refusal(what, do=_("The log has the details: {file}.", file="imports.log")),
                     FAILED,
                 )
-            shutil.rmtree(staging, ignore_errors=True)
 
     def _import(self, job: Job, plan: Plan, licence: str, staging: Path) -> str:
         parcel = job.parcel
