@@ -154,6 +154,32 @@ def test_a_few_slow_seconds_hardly_change_the_eta():
     assert len(facts["recent"]) <= 60 and facts["recent"][0][0] == 1
 
 
+def test_a_run_that_has_just_gone_on_has_the_speed_that_it_had_before():
+    """1,000 steps of 0.1 s; killed after 400, it goes on from step 300, whose stopwatch reads what it had read then, and
+    after a slow second; soon it takes 0.2 s a step."""
+    plan, facts = Event("plan", {"steps": 1000, "device": "cpu", "precision": "bf16", "threads": 2}), nothing()
+
+    def left():
+        return run_of("a-run", SPEC, facts).eta
+
+    for event in (state(QUEUED, 1), state(STARTING, 2), state(RUNNING, 3), plan):
+        grow(facts, event)
+    for number in range(1, 401):
+        grow(facts, step(number, 0.1 * number))
+    for event in (state(INTERRUPTED, 50), state(QUEUED, 51), state(STARTING, 52), state(RUNNING, 53), plan):
+        grow(facts, event)
+    for number in range(301, 311):
+        grow(facts, step(number, 31.0 + 0.2 * (number - 300)))
+    assert left() == pytest.approx(690 * 0.1, rel=0.1), "the few new steps hardly count yet"
+    for number in range(311, 361):
+        grow(facts, step(number, 31.0 + 0.2 * (number - 300)))
+    assert left() == pytest.approx(640 * 0.2, rel=0.01), "by now they say how fast it is"
+    for event in (state(INTERRUPTED, 80), state(QUEUED, 81), state(STARTING, 82), state(RUNNING, 83)):
+        grow(facts, event)
+    grow(facts, Event("plan", plan.data | {"device": "cuda"}))
+    assert left() is None, "another device has another speed"
+
+
 def test_a_clock_that_jumps_changes_neither_eta_nor_order():
     jumped = [
         Event("step", {"step": n, "loss": 1.0, "seconds": n * 0.5}, time=t) for n, t in ((1, 5), (2, 9e9), (3, 7))

@@ -9,7 +9,8 @@ from bigmodel.core.events import ENDED, LIVE, QUEUED, RUNNING, TRANSITIONS, Even
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 
-RECENT = 30  # step events that are all remembered; of those before them ever fewer
+ENOUGH = 10.0  # seconds of steps after which a process that goes on with a run knows its own speed
+MARKS = 60  # step events of which is remembered how long they took, evenly over the whole run
 LOOK_COST = 0.4  # of a step: a pass over a batch without a way back, before the first validation has been timed
 
 
@@ -67,8 +68,8 @@ def nothing() -> Facts:
     """The facts before the first event."""
     return {
         "state": "", "reason": None, "error": None, "created": 0.0, "started": 0.0, "ended": 0.0, "clock": 0.0,
-        "step": 0, "epoch": 0.0, "loss": None, "recent": [], "plan": {}, "phase": None,
-        "validation": {}, "validated": -1, "looks": [0, 0.0], "answers": [-1, 0.0],
+        "step": 0, "epoch": 0.0, "loss": None, "recent": [], "since": 0, "lost": [0.0, 0.0], "plan": {},
+        "phase": None, "validation": {}, "validated": -1, "looks": [0, 0.0], "answers": [-1, 0.0],
         "saves": [0, 0.0], "best": {}, "best_step": 0, "result": {},
         "number": 0, "token": "", "device": "", "deaths": 0, "pretraining": {},
         "baseline": {},
@@ -124,14 +125,19 @@ def eta(facts: Facts, settings: Mapping) -> float | None:
     test at the end. None where the speed is not known. The speed counts work: a step whose batch is padded to twice the
     usual length is two.
 
-    Measured between two step events by the worker's own stopwatch: neither the slow first step nor a wall
-    clock that jumps is in it. The speed of a few seconds is that of whatever else the machine does just then.
+    Measured between two step events by the worker's own stopwatch: neither the slow first step of a process nor a wall
+    clock that jumps is in it. The speed of a few seconds is that of whatever else the machine does just then, so that
+    of a run that has just gone on is the one that it had before.
     """
     recent, steps = facts["recent"], _planned(facts)
+    own = [mark for mark in recent if mark[0] >= facts.get("since", 0)]
+    if own and own[-1][1] - own[0][1] >= ENOUGH:
+        recent = own
     if facts["state"] != RUNNING or len(recent) < 2 or not steps:
         return None
     last, until, done = recent[-1]
-    _first, since, before = next((mark for mark in reversed(recent[:-1]) if mark[0] <= last / 2), recent[0])
+    half = (recent[0][0] + last) / 2
+    _first, since, before = next((mark for mark in reversed(recent[:-1]) if mark[0] <= half), recent[0])
     pace = (until - since) / max(done - before, 1e-9)
     return max(steps - last, 0) * pace + _looking(facts, settings, steps, pace)
 
@@ -178,13 +184,13 @@ def _state(facts: Facts, data: Mapping) -> None:
     if state not in TRANSITIONS[facts["state"]]:
         return
     if state == QUEUED:
-        facts |= {"started": 0.0, "ended": 0.0, "recent": [], "phase": None, "device": ""}
+        facts |= {"started": 0.0, "ended": 0.0, "phase": None, "device": ""}
         facts["created"] = facts["created"] or facts["clock"]
         facts["number"] = data.get("number", facts["number"])
         facts["token"] = data.get("token", facts["token"])
         facts["deaths"] = int(data.get("again", 0))  # a person who asks for it begins to count anew
     if state == RUNNING:
-        facts["started"] = facts["clock"]
+        facts |= {"started": facts["clock"], "anew": True}
     if state in ENDED:
         facts |= {"ended": facts["clock"], "phase": None}
     facts["deaths"] = facts.get("deaths", 0) + bool(data.get("died"))
@@ -193,6 +199,8 @@ def _state(facts: Facts, data: Mapping) -> None:
 
 
 def _plan(facts: Facts, data: Mapping) -> None:
+    if any(facts["plan"].get(one) != data.get(one) for one in ("device", "precision", "threads")):
+        facts["recent"].clear()  # it goes on at another speed
     facts["plan"] = dict(data)
 
 
@@ -201,13 +209,20 @@ def _phase(facts: Facts, data: Mapping) -> None:
 
 
 def _step(facts: Facts, data: Mapping) -> None:
-    step, seconds, recent = int(data["step"]), float(data["seconds"]), facts["recent"]
-    if recent and (step <= recent[-1][0] or seconds < recent[-1][1]):
-        recent.clear()  # it has gone back to a checkpoint, or goes on in another process
+    step, seconds, work = int(data["step"]), float(data["seconds"]), float(data.get("work", data["step"]))
+    recent = facts["recent"]
+    if facts.get("anew") or (recent and step <= recent[-1][0]):  # it goes on in another process, from a checkpoint
+        recent[:] = [mark for mark in recent if mark[0] < step]
         facts["validated"] = min(facts["validated"], step - 1)
-    recent.append([step, seconds, float(data.get("work", step))])
-    if len(recent) > 2 * RECENT:
-        del recent[1:RECENT:2]
+        _before, told, done = recent[-1] if recent else (0, seconds, work)
+        facts |= {"since": step, "lost": [seconds - told, work - done], "anew": False}
+    lost = facts.get("lost") or [0.0, 0.0]
+    mark = [step, seconds - lost[0], work - lost[1]]
+    if len(recent) > 2 and mark[1] - recent[-2][1] < (mark[1] - recent[0][1]) * 2 / MARKS:
+        recent.pop()  # the newest is always there
+    recent.append(mark)
+    if len(recent) > MARKS:
+        del recent[1:-1:2]
     facts |= {"step": step, "epoch": float(data.get("epoch", 0.0)), "loss": float(data["loss"]), "phase": None}
 
 
