@@ -126,6 +126,10 @@ def test_what_is_only_looked_at_is_in_the_eta():
     assert story(tried, *begun[1:]).eta == pytest.approx(7.5 + 6 * 30 * 0.05), "what was tried before the first step"
     assert story(*begun, looked).eta == pytest.approx(7.5 + 3 * 4 + 2 * 4)
     assert story(*begun, looked, *asked).eta == pytest.approx(7.5 + 3 * (4 + 1.5) + 2 * 4), "the newest answers count"
+    cold = [Event("sample", {"step": 0, "seconds": seconds}) for seconds in (9.0, 0.5, 0.5)]
+    assert story(*begun, looked, *cold).eta == pytest.approx(7.5 + 3 * (4 + 1.5) + 2 * 4), "the first loads libraries"
+    worse = Event("validation", looked.data | {"step": 50})
+    assert story(*begun, looked, kept, *half, worse).eta == pytest.approx(5.0 + 2 * (4 + 0.25 / 2) + 2 * 4 + 0.25)
     assert story(*begun, looked, kept).eta == pytest.approx(7.5 + 3 * 4.25 + 2 * 4 + 0.25), "and the model at the end"
     assert story(*begun, looked, *half).eta == pytest.approx(5.0 + 3 * 4 + 2 * 4), "the one at 50 is going on"
     ended = Event("validation", {"step": 100, "metrics": {"accuracy": 0.5, "loss": 1.0}, "seconds": 4.0})

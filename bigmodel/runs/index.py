@@ -17,7 +17,7 @@ from bigmodel.runs.folder import Folder
 from bigmodel.runs.run import Facts, grow, nothing
 
 T = TypeVar("T")
-VERSION = 3  # what facts hold: an index of another version is made anew
+VERSION = 4  # what facts hold: an index of another version is made anew
 BATCH = 5_000  # events in one transaction, so that a long run's first reading does not hold up the others
 
 SCHEMA = f"""

@@ -68,8 +68,8 @@ def nothing() -> Facts:
     """The facts before the first event."""
     return {
         "state": "", "reason": None, "error": None, "created": 0.0, "started": 0.0, "ended": 0.0, "clock": 0.0,
-        "step": 0, "epoch": 0.0, "loss": None, "recent": [], "since": 0, "lost": [0.0, 0.0], "plan": {},
-        "phase": None, "validation": {}, "validated": -1, "looks": [0, 0.0], "answers": [-1, 0.0],
+        "step": 0, "epoch": 0.0, "loss": None, "recent": [], "since": 0, "lost": [0.0, 0.0], "anew": False, "plan": {},
+        "phase": None, "validation": {}, "validated": -1, "looks": [0, 0.0], "answers": [-1, 0.0, 0, 0.0],
         "saves": [0, 0.0], "best": {}, "best_step": 0, "result": {},
         "number": 0, "token": "", "device": "", "deaths": 0, "pretraining": {},
         "baseline": {},
@@ -130,7 +130,7 @@ def eta(facts: Facts, settings: Mapping) -> float | None:
     of a run that has just gone on is the one that it had before.
     """
     recent, steps = facts["recent"], _planned(facts)
-    own = [mark for mark in recent if mark[0] >= facts.get("since", 0)]
+    own = [mark for mark in recent if mark[0] >= facts["since"]]
     if own and own[-1][1] - own[0][1] >= ENOUGH:
         recent = own
     if facts["state"] != RUNNING or len(recent) < 2 or not steps:
@@ -146,16 +146,19 @@ def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
     """Seconds in which the model will be measured, asked and saved, and not trained."""
     if facts["result"]:
         return 0.0
-    plan, (count, spent) = facts["plan"], facts.get("looks") or (0, 0.0)
+    plan, (count, spent) = facts["plan"], facts["looks"]
     per_epoch, passes = _whole(plan, "steps_per_epoch") or steps, plan.get("passes") or {}
     validation, test = (float(passes.get(split) or 0.0) for split in ("validation", "test"))
     once = spent / max(count - 1, 1) if count else validation * _pass(plan, pace / (settings.get("accumulation") or 1))
     every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
-    saves, saved = facts.get("saves") or (0, 0.0)
+    saves, saved = facts["saves"]
     save = saved / max(saves - 1, 1)
-    answers = (facts.get("answers") or (0, 0.0))[1]
-    return due * (once + answers + save) + once * test / max(validation, 1e-9) + save
+    each = save * min(saves / count, 1.0) if count else save  # only what is better than before is kept
+    _step, answers, asked, first = facts["answers"]
+    if first and asked > 1:
+        answers = (answers - first) * asked / (asked - 1)
+    return due * (once + answers + each) + once * test / max(validation, 1e-9) + save
 
 
 def _pass(plan: Mapping, step: float) -> float:
@@ -211,12 +214,12 @@ def _phase(facts: Facts, data: Mapping) -> None:
 def _step(facts: Facts, data: Mapping) -> None:
     step, seconds, work = int(data["step"]), float(data["seconds"]), float(data.get("work", data["step"]))
     recent = facts["recent"]
-    if facts.get("anew") or (recent and step <= recent[-1][0]):  # it goes on in another process, from a checkpoint
+    if facts["anew"] or (recent and step <= recent[-1][0]):  # it goes on in another process, from a checkpoint
         recent[:] = [mark for mark in recent if mark[0] < step]
         facts["validated"] = min(facts["validated"], step - 1)
         _before, told, done = recent[-1] if recent else (0, seconds, work)
         facts |= {"since": step, "lost": [seconds - told, work - done], "anew": False}
-    lost = facts.get("lost") or [0.0, 0.0]
+    lost = facts["lost"]
     mark = [step, seconds - lost[0], work - lost[1]]
     if len(recent) > 2 and mark[1] - recent[-2][1] < (mark[1] - recent[0][1]) * 2 / MARKS:
         recent.pop()  # the newest is always there
@@ -243,14 +246,19 @@ def _baseline(facts: Facts, data: Mapping) -> None:
 def _took(facts: Facts, what: str, seconds: float) -> None:
     """How often something was done and how long that took; the first time, which loads libraries, counts only while there is
     no other."""
-    count, spent = facts.get(what) or (0, 0.0)
+    count, spent = facts[what]
     facts[what] = [count + 1, seconds + (spent if count > 1 else 0.0)]
 
 
 def _sample(facts: Facts, data: Mapping) -> None:
-    """How long the answers to all pinned inputs took, the newest time."""
-    step, (before, spent) = int(data["step"]), facts.get("answers") or (-1, 0.0)
-    facts["answers"] = [step, float(data.get("seconds", 0.0)) + (spent if step == before else 0.0)]
+    """[step, how long the answers to all pinned inputs took there, how many these are, how long the very first took]: the
+    newest time. The very first, which loads libraries, is told apart while there is no other time."""
+    step, seconds = int(data["step"]), float(data.get("seconds", 0.0))
+    before, spent, asked, first = facts["answers"]
+    if step == before:
+        facts["answers"] = [step, spent + seconds, asked + 1, first]
+    else:
+        facts["answers"] = [step, seconds, 1, seconds if before == -1 else 0.0]
 
 
 def _checkpoint(facts: Facts, data: Mapping) -> None:
