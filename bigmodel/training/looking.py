@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 from typing import Any
 
 from bigmodel.core.contracts import Task
@@ -54,8 +53,8 @@ def look_at(task: Task, model: Any, data: Prepared, settings: Mapping, seconds: 
 
 def _between(model: Any, seconds: float, do: Callable[[], object], most: float = math.inf) -> float:
     """Seconds from one pass through the model to the next, so that what is computed beside it counts too; of at most so
-    many. The first, which pays for what is allocated, is left out where there are more; of these the median, as there are few
-    and any of them may have been disturbed."""
+    many. The first, which pays for what is allocated, is left out where there are more; of these the lower quartile, as the
+    next ones still pay for some of it."""
     import torch
 
     begun = [time.perf_counter()]
@@ -70,7 +69,8 @@ def _between(model: Any, seconds: float, do: Callable[[], object], most: float =
     with torch.random.fork_rng(devices), _listened(model, listen), suppress(_Enough):
         do()
     if len(begun) > 3:
-        return median(after - before for before, after in pairwise(begun[2:]))
+        taken = sorted(after - before for before, after in pairwise(begun[2:]))
+        return taken[len(taken) // 4]
     return (time.perf_counter() - begun[0]) / max(len(begun) - 1, 1)
 
 
