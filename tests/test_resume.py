@@ -168,6 +168,8 @@ def test_a_run_that_goes_on_under_other_circumstances_says_so_in_its_story(tmp_p
     assert snapshot.changes(snapshot.read(newest), spec, "cpu", cores.processor()) == []
     (moved,) = snapshot.changes(snapshot.read(newest), spec, "cpu", "Zilog Z80")
     assert str(moved) == f"the processor was {cores.processor()} and is Zilog Z80"
+    part = snapshot.read(newest) | {"processor": "NVIDIA H100 MIG 1g.10gb", "device": "cuda"}
+    assert snapshot.changes(part, spec, "cuda", "NVIDIA H100") == []
     then = spec.to_json() | {"settings": {**spec.settings, "learning_rate": 0.02}}
     retold(newest, spec=then, device="cuda", versions=snapshot.versions() | {"numpy": "1.0"})
     told = [str(Words.from_json(event["words"])) for event in learn(tmp_path, cache, spec) if event.kind == "note"]

@@ -51,7 +51,7 @@ def changes(before: Mapping, spec: RunSpec, device: str, processor: str) -> list
     ]
     if before.get("device", device) != device:
         told.append(_("the device was {before} and is {now}", before=before["device"].upper(), now=device.upper()))
-    elif (was := before.get("processor", processor)) != processor:
+    elif not _same(was := before.get("processor", processor), processor):
         told.append(_("the processor was {before} and is {now}", before=was, now=processor))
     try:
         then, spec = RunSpec.check(before["spec"]), RunSpec.check(spec.to_json())
@@ -61,6 +61,11 @@ def changes(before: Mapping, spec: RunSpec, device: str, processor: str) -> list
     except (Refusal, OSError, ValueError, KeyError, TypeError):
         same = False
     return told if same else [*told, _("the data, or how it is encoded, has changed")]
+
+
+def _same(processor: str, other: str) -> bool:
+    """A part of a GPU (MIG) is named by torch with its size, by NVIDIA's library without."""
+    return processor.startswith(other) or other.startswith(processor)
 
 
 def _changed_settings(then: RunSpec, now: RunSpec, fields: Sequence[Field]) -> list[Words]:
