@@ -159,6 +159,7 @@ def test_every_kind_of_file_leads_by_its_buttons_to_a_training(home, tmp_path):
         browser = play.chromium.launch(executable_path=screenshots.chromium(), args=list(screenshots.FLAGS))
         page = browser.new_page(locale="en-US")
         page.set_default_timeout(60_000)
+        ready = []
         for name, (content, task) in FILES.items():
             (tmp_path / name).write_bytes(content())
             page.goto(f"{address}/data")
@@ -177,6 +178,9 @@ def test_every_kind_of_file_leads_by_its_buttons_to_a_training(home, tmp_path):
             page.get_by_role("button", name="Train with this data").click()
             page.wait_for_url(f"**/train**task={task}**")
             page.get_by_text(f"rows from {name}").first.wait_for()
+            ready.append(page.url)
+        for address_of_training in ready:
+            page.goto(address_of_training)
             page.get_by_role("button", name="Start training").click()
             page.wait_for_url("**/runs**run=**")
         wait_for(lambda: [run.state for run in Studio(home).runs()] == ["finished"] * len(FILES), seconds=240)
