@@ -75,6 +75,8 @@ def test_the_figures_are_of_the_recipe_in_the_table_and_of_the_data_in_the_bundl
 def test_commands_are_printed_and_unknown_names_refused(capsys):
     assert command.main(["--print", "digits-cnn"]) == 0
     assert "train --task image-classification --architecture cnn --dataset digits" in capsys.readouterr().out
+    assert command.main(["--print", "reviews-minimind"]) == 0, "though its base is not here"
+    assert capsys.readouterr().out == "python -m bigmodel quality reviews-minimind\n"
     with pytest.raises(SystemExit) as leaving:
         command.main(["no-such-check"])
     assert leaving.value.code == 2 and "Choose from: digits-cnn" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from statistics import median
 
 from bigmodel import marked
 from bigmodel.bench.side import Missing
+from bigmodel.core import cores
 
 FILE = Path(__file__).with_name("figures.json")
 MARKS = marked.marks("python -m bigmodel bench", "speed")
@@ -114,7 +115,7 @@ def place(rounds: int, device: str = "cpu") -> dict:
         except PackageNotFoundError:
             continue
     return {
-        "processor": _processor() if device == "cpu" else f"{_processor()}, {_gpu()}",
+        "processor": cores.processor() if device == "cpu" else f"{cores.processor()}, {_gpu()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS", "as each side takes them"),
         "rounds": rounds,
@@ -127,14 +128,6 @@ def place(rounds: int, device: str = "cpu") -> dict:
 def load() -> float | None:
     """Processes that wanted a processor over the last minute."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _gpu() -> str:

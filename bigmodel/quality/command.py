@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         weights.register()
         missed = False
         for check in checks:
+            if asked.print and _is_fetched(check):  # also where what its base is made of is not here yet
+                print(_command(check))
+                continue
             if "base" in check.settings:
                 weights.fetch(str(check.settings["base"]))
             check = _with_settings(check, asked.set)
@@ -107,9 +110,13 @@ def _with_settings(check: Check, given: Sequence[str]) -> Check:
     return changed
 
 
+def _is_fetched(check: Check) -> bool:
+    return isinstance(catalog.dataset(check.dataset), fetched.Fetched)
+
+
 def _command(check: Check) -> str:
     """The same training through the front door, as a person would type it; fetched data is known here only."""
-    if isinstance(catalog.dataset(check.dataset), fetched.FashionMnistFull):
+    if _is_fetched(check):
         return f"python -m bigmodel quality {check.name}"
     spec = check.spec()
     usual = defaults(catalog.task(check.task), catalog.architecture(check.architecture), catalog.dataset(check.dataset))
