@@ -19,7 +19,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared, key, prepare
-from bigmodel.training import memory, pretraining
+from bigmodel.training import heap, memory, pretraining
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.forward import Forward, on
@@ -64,7 +64,7 @@ class Forecast:
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     """Yields {} while it works and the figures last: parameters, memory (bytes), steps, seconds, step_seconds,
     device, rows. `seconds` is None where the network is too large to be tried on this machine."""
-    with memory.doing(_("Trying a few steps for the forecast")):
+    with memory.doing(_("Trying a few steps for the forecast")), heap.kept():
         yield from _forecast(spec, cache)
 
 

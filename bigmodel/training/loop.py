@@ -18,7 +18,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _, listed
 from bigmodel.data.heard import NotWanted
 from bigmodel.data.prepare import Prepared, key, prepare
-from bigmodel.training import memory, pretraining, snapshot
+from bigmodel.training import heap, memory, pretraining, snapshot
 from bigmodel.training.attention import by_products
 from bigmodel.training.dropout import lean
 from bigmodel.training.forward import Forward, can_compile, pays_back
@@ -51,10 +51,11 @@ def train(
     transformers.utils.logging.disable_progress_bar()  # our log is for what happens, not for bars
     doing: list[Words] = []
     try:
-        for event in _train(spec, folder, stopped, cache, device):
-            if event.kind == "phase":
-                doing = [Words.from_json(event["words"])]
-            yield event
+        with heap.kept():
+            for event in _train(spec, folder, stopped, cache, device):
+                if event.kind == "phase":
+                    doing = [Words.from_json(event["words"])]
+                yield event
     except space.NoSpace as full:
         yield _state(INTERRUPTED, full.what)
     except Exception as error:
@@ -82,6 +83,7 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
     except NotWanted:
         yield _state(STOPPED, _("Stopped while the data were encoded: nothing has been learnt yet."))
         return
+    heap.give_back()
     name = key(task, architecture, dataset, settings)
     for words in task.remarks(data.processor, data.arrays["train"]):
         yield _note(words)
