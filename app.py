@@ -29,6 +29,7 @@ from starlette.routing import Route  # noqa: E402
 import bigmodel  # noqa: E402
 from bigmodel.ui.live_plot import PLOTLY_PATH, PLOTLY_URL  # noqa: E402
 from bigmodel.ui.receiving import ADDRESS, receive  # noqa: E402
+from bigmodel.ui.stale import leave_out  # noqa: E402
 from bigmodel.ui.state import studio  # noqa: E402
 from bigmodel.ui.trouble import show_trouble  # noqa: E402
 from bigmodel.ui.welcome import warm  # noqa: E402
@@ -99,6 +100,7 @@ async def plotly(request: Request) -> FileResponse:
     )
 
 
+leave_out()
 app = st.App(
     HERE / "bigmodel" / "ui" / "main.py",
     lifespan=lifespan,

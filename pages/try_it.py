@@ -17,6 +17,7 @@ from bigmodel.ui.beside import beside, differences, heading
 from bigmodel.ui.conversation import converse, is_chat
 from bigmodel.ui.dress import bring
 from bigmodel.ui.language import _, current, plain
+from bigmodel.ui.pick import apart, hold
 from bigmodel.ui.picture import gallery
 from bigmodel.ui.rounds import Round, join, put, rounds_of
 from bigmodel.ui.state import studio
@@ -35,12 +36,12 @@ def chosen(models: list[Model]) -> Model:
         else:
             with refusals():
                 studio().model(asked)
-    if st.session_state.get("try.model") not in ids:
-        st.session_state["try.model"] = models[0].id
+    lines = apart({id: model_facts.line(model) for id, model in ids.items()})
+    hold("try.model", lines, models[0].id)
     id = st.selectbox(
         _("Model"),
         list(ids),
-        format_func=lambda id: model_facts.line(ids[id]),
+        format_func=lines.__getitem__,
         key="try.model",
         persist_state="session",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as default_field
 
@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Image, Number, Switch, Text, Turns
 from bigmodel.ui.language import _, current, plain, say
+from bigmodel.ui.pick import apart, hold
 from bigmodel.ui.picture import draw, upload
 
 NARROW = 34  # letters of all options together that still fit beside each other
@@ -126,10 +127,10 @@ def _label(field: Field) -> str:
 
 
 def _choice(field: Choice, key: str, value: object, help: str | None, sliders: bool) -> object:
-    begin(key, value if value in field.options else field.default)
-    named: Callable[[str], str] = lambda option: say(field.options[option])  # noqa: E731
-    parts = {"format_func": named, "key": key, "help": help, "persist_state": "session"}
-    if sum(len(named(option)) * (2 if current() == "zh" else 1) + 3 for option in field.options) <= NARROW:
+    named = apart({option: say(words) for option, words in field.options.items()})
+    hold(key, named, str(value) if value in field.options else field.default)
+    parts = {"format_func": named.__getitem__, "key": key, "help": help, "persist_state": "session"}
+    if sum(len(words) * (2 if current() == "zh" else 1) + 3 for words in named.values()) <= NARROW:
         return st.segmented_control(_label(field), list(field.options), required=True, width="stretch", **parts)
     return st.selectbox(_label(field), list(field.options), **parts)
 

@@ -13,6 +13,7 @@ from bigmodel.studio import Base, Fetching, Suggestion
 from bigmodel.ui import amounts, places
 from bigmodel.ui.data_view import language_name
 from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.pick import apart
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
 
@@ -86,11 +87,12 @@ def _ask(task: Task) -> None:
         )
     )
     suited = {one.id: (one, way) for one, way in studio().base_suggestions(task)}
+    lines = apart({id: _line(*found) for id, found in suited.items()})
     source = st.selectbox(
         _("Model"),
         sorted(suited, key=lambda id: suited[id][1] == ""),
         index=None,
-        format_func=lambda id: _line(*suited[id]) if id in suited else id,
+        format_func=lambda id: lines.get(id, id),
         placeholder=_("Search, or type an id or a path"),
         accept_new_options=True,
         key=f"base.choice.{task.head}",

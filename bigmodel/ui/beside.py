@@ -11,6 +11,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.studio import Model
 from bigmodel.ui import amounts, model_facts
 from bigmodel.ui.language import _, current, plain, say
+from bigmodel.ui.pick import apart, hold
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals
 
@@ -30,16 +31,11 @@ def beside(model: Model, models: Sequence[Model]) -> Model | None:
     usual = base.id if base is not None else NOBODY
     key = f"try.beside.{model.id}"
     _arrive(key, others, model)
-    if st.session_state.get(key) not in (NOBODY, *others):
-        st.session_state[key] = usual
-
-    def named(id: str) -> str:
-        if id == NOBODY:
-            return _("Nothing")
-        line = model_facts.line(others[id])
-        return _("Its base: {model}", model=model_facts.name(others[id])) if id == usual else line
-
-    id = st.selectbox(_("Compare with"), [NOBODY, *others], format_func=named, key=key, persist_state="session")
+    lines = apart({NOBODY: _("Nothing"), **{id: model_facts.line(other) for id, other in others.items()}})
+    if base is not None:
+        lines[base.id] = _("Its base: {model}", model=model_facts.name(base))
+    hold(key, lines, usual)
+    id = st.selectbox(_("Compare with"), list(lines), format_func=lines.__getitem__, key=key, persist_state="session")
     if why and id == NOBODY:
         st.caption(f":material/info: {plain(why)}")
     _leave(id, usual)

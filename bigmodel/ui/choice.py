@@ -12,9 +12,10 @@ from bigmodel.core.contracts import Architecture, Dataset, Task, fits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec, fields_for
 from bigmodel.core.words import _ as words
-from bigmodel.ui.ask import begin
+from bigmodel.studio import OwnDataset
 from bigmodel.ui.base_card import choose_base
 from bigmodel.ui.language import _, say
+from bigmodel.ui.pick import apart, hold
 from bigmodel.ui.state import remember, remembered, studio
 from bigmodel.ui.trouble import refusals
 
@@ -58,10 +59,8 @@ def _with_older(task: Task, datasets: Mapping[str, Dataset]) -> Mapping[str, Dat
 
 
 def _pick(label: str, key: str, things: Mapping[str, Task | Dataset | Architecture]) -> str:
-    begin(key, next(iter(things)))
-    if st.session_state[key] not in things:
-        st.session_state[key] = next(iter(things))
-    named = {name: _titled(thing) for name, thing in things.items()}
+    named = apart({name: _titled(thing) for name, thing in things.items()}, lambda name: _edition(things[name]))
+    hold(key, named, next(iter(named)))
     parts = {"format_func": named.__getitem__, "key": key, "persist_state": "session"}
     if len(things) <= BESIDE:
         name = st.segmented_control(label, list(things), required=True, wrap=True, **parts)
@@ -74,6 +73,13 @@ def _pick(label: str, key: str, things: Mapping[str, Task | Dataset | Architectu
 def _titled(thing: Task | Dataset | Architecture) -> str:
     icon = getattr(thing, "icon", "")
     return f"{icon} {say(thing.title)}" if icon else say(thing.title)
+
+
+def _edition(thing: Task | Dataset | Architecture) -> str:
+    """What only this one has, of those with the same title."""
+    if not isinstance(thing, OwnDataset):
+        return thing.name
+    return _("{name}, version {number}", name=thing.version.slug, number=thing.version.manifest["number"])
 
 
 def _arrive() -> None:

@@ -9,6 +9,7 @@ from bigmodel.core.contracts import Dataset, Task
 from bigmodel.core.spec import RunSpec
 from bigmodel.ui.data_view import tasks_of
 from bigmodel.ui.language import _, say
+from bigmodel.ui.pick import apart
 from bigmodel.ui.state import studio
 
 OWN = "own"  # made from the rows themselves, not brought by a base model
@@ -18,7 +19,7 @@ def processors(task: Task) -> dict[str, str]:
     """Where a processor can come from -> what it is called: made for the rows, or that of a base model."""
     own = next((one for one in catalog.architectures_for(task).values() if not one.brings), None)
     found = {OWN: _("{network}, from scratch", network=say(own.title))} if own else {}
-    return found | {base.name: say(base.title) for base in studio().bases(task.head)}
+    return apart(found | {base.name: say(base.title) for base in studio().bases(task.head)})
 
 
 def sight(dataset: Dataset) -> tuple[RunSpec, str]:

@@ -18,6 +18,7 @@ from bigmodel.ui import amounts, charts
 from bigmodel.ui.data_view import tasks_of
 from bigmodel.ui.forecasts import forecasts
 from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.pick import hold
 from bigmodel.ui.picture import enlarged, thumbnail
 from bigmodel.ui.seen_choice import processors, sight
 from bigmodel.ui.seen_tokens import tokens
@@ -49,11 +50,13 @@ def seen_of_dataset(dataset: Dataset, row: int) -> None:
         task = tasks[0]
         if len(tasks) > 1:
             titles = {one.name: say(one.title) for one in tasks}
+            hold(f"{key}.task", titles, tasks[0].name)
             name = st.selectbox(_("Task"), list(titles), format_func=titles.__getitem__, key=f"{key}.task", width=240)
             task = next(one for one in tasks if one.name == name)
         known = processors(task)
         if len(known) > 1:
             label = _("Processed as for") if "image" in task.needs else _("Tokenizer of")
+            hold(f"{key}.{task.name}.processor", known, next(iter(known)))
             st.selectbox(
                 label, list(known), format_func=known.__getitem__, key=f"{key}.{task.name}.processor", width=280
             )
