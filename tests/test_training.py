@@ -1,5 +1,6 @@
 """The loop and what it stands on: what is learnt, what is kept, and when it ends."""
 
+import copy
 import json
 import math
 import os
@@ -214,6 +215,48 @@ def test_lean_dropout_drops_as_often_as_it_says_and_keeps_the_mean():
     )
     assert torch.equal(x.grad, y.detach())
     assert torch.equal(lean_dropout()(0.3).eval()(x), x)
+
+
+@pytest.mark.parametrize(
+    "size, kernel, stride, padding, met",
+    [
+        ((1, 1), 3, 1, 1, (1, 1)),
+        ((2, 2), 3, 2, 1, (2, 2)),
+        ((2, 2), 3, 1, 1, (3, 3)),
+        ((1, 8), 3, 1, 1, (1, 3)),
+        ((2, 1), (5, 3), (2, 1), (2, 1), (2, 1)),
+        ((4, 4), 7, 2, 3, (6, 6)),
+        ((3, 3), 2, 1, 0, (2, 2)),
+    ],
+)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_lean_convolution_is_torchs_own_over_less(size, kernel, stride, padding, met, groups, monkeypatch):
+    from bigmodel.training import convolution
+
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(4, 6, kernel, stride, padding, groups=groups).double()
+    lean = copy.deepcopy(plain)
+    convolution.lean(lean)
+    x = torch.randn(3, 4, *size, dtype=torch.float64)
+    found = []
+    for network in (plain, lean):
+        given = x.clone().requires_grad_()
+        y = network(given)
+        y.square().sum().backward()
+        found.append((y.detach(), given.grad, network.weight.grad, network.bias.grad))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12)
+    assert list(lean.state_dict()) == list(plain.state_dict()) and isinstance(lean, torch.nn.Conv2d)
+    if met != lean.kernel_size:
+        used = []
+        whole = torch.nn.functional.conv2d
+        monkeypatch.setattr(
+            torch.nn.functional,
+            "conv2d",
+            lambda x, w, *more, **named: used.append(w.shape) or whole(x, w, *more, **named),
+        )
+        lean(x)
+        assert [shape[2:] for shape in used] == [met]
 
 
 @pytest.mark.parametrize("kind", [PROSE, ("translation", "transformer", "en_de"), DIGITS], ids=lambda kind: kind[1])

@@ -20,9 +20,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared, key, prepare
 from bigmodel.training import heap, memory, pretraining
-from bigmodel.training.attention import by_products
-from bigmodel.training.dropout import lean
-from bigmodel.training.forward import Forward, on
+from bigmodel.training.forward import Forward, on, quicken
 from bigmodel.training.looking import answer_seconds, look_at
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import device_for, pace_file, probe
@@ -110,8 +108,7 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         return
     yield {}
     model = architecture.model(data.facts, settings).to(device).train()
-    lean(model)
-    by_products(model, device)
+    quicken(model, device)
     optimize = optimizer(model, settings)
     few = plan[0][:2]  # a little of a batch says what all of it would need, before all of it is tried
     held, _size = _step(task, model, data, settings, device, precision, optimize, few)
@@ -176,8 +173,7 @@ def _process(task: Task, device: str, precision: str) -> int:
 
 def _pretraining(task: Task, model: Any, data: Prepared, settings: Mapping, device: str, precision: str) -> float:
     """Seconds of the epochs before the first step, from some of their steps."""
-    lean(model)
-    by_products(model, device)
+    quicken(model, device)
     optimize, plan, spent = optimizer(model, settings), task.plan(data.arrays["train"], settings, 0), []
     until = time.perf_counter() + PROBE_SECONDS / 2
     for indices in cycle(plan):

@@ -19,9 +19,7 @@ from bigmodel.core.words import Words, _, listed
 from bigmodel.data.heard import NotWanted
 from bigmodel.data.prepare import Prepared, key, prepare
 from bigmodel.training import heap, memory, pretraining, snapshot
-from bigmodel.training.attention import by_products
-from bigmodel.training.dropout import lean
-from bigmodel.training.forward import Forward, can_compile, pays_back
+from bigmodel.training.forward import Forward, can_compile, pays_back, quicken
 from bigmodel.training.guard import Guard
 from bigmodel.training.looking import Look, look_at
 from bigmodel.training.meter import Meter
@@ -113,8 +111,7 @@ def _stage(
 ) -> Iterator[Event]:  # fmt: skip
     """From a network with its first weights to the model. `name` is that of the encoded data."""
     settings, model = spec.settings, model.to(device)
-    lean(model)
-    by_products(model, device)
+    quicken(model, device)
     model.train()
     optimize = optimizer(model, settings)
     epoch = task.plan(data.arrays["train"], settings, 0)
