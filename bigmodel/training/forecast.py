@@ -36,7 +36,11 @@ CUDA_BYTES = 600 * 2**20  # what is held on a GPU before the first weight: its c
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
 FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 690 * 2**20  # Python, torch and transformers before the first weight, tokenizers and metrics
+LOGIT_BYTES = (
+    7  # of each number that a language model says of a token: itself, its gradient, and what the loss holds meanwhile
+)
 BY_HEAD = {  # measured at the end of small runs; sentences come in many shapes, each of which may keep kernels of its own
+    "causal-lm": {"fp32": 642 * 2**20, "bf16": 642 * 2**20},
     "image-classification": {"fp32": 600 * 2**20, "bf16": 600 * 2**20},
     "seq2seq-lm": {"fp32": 880 * 2**20, "bf16": 1120 * 2**20},
 }
@@ -189,7 +193,8 @@ def _step(
     task: Any, model: Any, data: Any, settings: Any, device: str, precision: str, optimize: Any, indices: Any,
     weigh: bool = True,
 ) -> tuple[int, int]:  # fmt: skip
-    """One real update; the bytes that the forward pass kept for the backward pass, if that is asked, and how large the batch was."""
+    """One real update; the bytes that it kept between its forward and its backward pass, if that is asked, and how large the
+    batch was."""
     import torch
 
     held: dict[int, int] = {}
@@ -214,4 +219,5 @@ def _step(
     optimize.zero_grad(set_to_none=True)
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-    return sum(held.values()), size_of(batch)
+    said = logits.numel() * LOGIT_BYTES if task.head == "causal-lm" else 0
+    return sum(held.values()) + said, size_of(batch)

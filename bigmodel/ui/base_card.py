@@ -13,7 +13,7 @@ from bigmodel.studio import Base, Fetching, Suggestion
 from bigmodel.ui import amounts, places
 from bigmodel.ui.data_view import language_name
 from bigmodel.ui.language import _, plain, say
-from bigmodel.ui.pick import apart
+from bigmodel.ui.pick import apart, hold
 from bigmodel.ui.state import studio
 from bigmodel.ui.trouble import refusals, show_refusal
 
@@ -88,6 +88,7 @@ def _ask(task: Task) -> None:
     )
     suited = {one.id: (one, way) for one, way in studio().base_suggestions(task)}
     lines = apart({id: _line(*found) for id, found in suited.items()})
+    hold(f"base.choice.{task.head}", lines, None, typed=True)
     source = st.selectbox(
         _("Model"),
         sorted(suited, key=lambda id: suited[id][1] == ""),

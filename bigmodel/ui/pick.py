@@ -15,15 +15,16 @@ def apart(said: Mapping[str, str], more: Callable[[str], str] = str) -> dict[str
     return {id: words if often[words] == 1 else f"{words} · {more(id)}" for id, words in said.items()}
 
 
-def hold(key: str, named: Mapping[str, str], first: str) -> None:
+def hold(key: str, named: Mapping[str, str], first: str | None, typed: bool = False) -> None:
     """Before the choice with this key is drawn: what was chosen stays chosen for as long as it is there, and `first` is before
-    anything else. `named`: id -> the words it is drawn with, no two alike."""
+    anything else. `named`: id -> the words it is drawn with, no two alike. typed: what is not among them may be asked for."""
     if not named:
         return
     held, words = st.session_state.get(f"{key}.held", (first, ""))
     chosen = st.session_state.get(key)
-    if chosen not in named:
+    if chosen not in named and (chosen == words or not typed):
         chosen = held if held in named else first
-    if chosen != st.session_state.get(key) or named[chosen] != words:
+    drawn = named.get(chosen, chosen)
+    if chosen != st.session_state.get(key) or drawn != words:
         st.session_state[key] = chosen
-    st.session_state[f"{key}.held"] = chosen, named[chosen]
+    st.session_state[f"{key}.held"] = chosen, drawn
