@@ -36,9 +36,7 @@ CUDA_BYTES = 600 * 2**20  # what is held on a GPU before the first weight: its c
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
 FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 690 * 2**20  # Python, torch and transformers before the first weight, tokenizers and metrics
-LOGIT_BYTES = (
-    7  # of each number that a language model says of a token: itself, its gradient, and what the loss holds meanwhile
-)
+LOGIT_BYTES = 7  # of each number that a language model says of a token: with its gradient, and what the loss holds
 BY_HEAD = {  # measured at the end of small runs; sentences come in many shapes, each of which may keep kernels of its own
     "causal-lm": {"fp32": 642 * 2**20, "bf16": 642 * 2**20},
     "image-classification": {"fp32": 600 * 2**20, "bf16": 600 * 2**20},
