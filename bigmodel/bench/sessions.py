@@ -67,6 +67,8 @@ class Watcher:
             self.hash = message.new_session.page_script_hash
             if not message.metadata.run.fragment_ids:  # the whole page begins anew
                 self._forget()
+        elif kind == "navigation":  # which page it has become
+            self.hash = message.navigation.page_script_hash
         elif kind == "auto_rerun":
             self._every(message.auto_rerun.interval, message.auto_rerun.fragment_id)
         elif kind == "stop_auto_rerun":
