@@ -76,7 +76,7 @@ class Watcher:
                 self._stop(fragment)
         elif kind == "delta" and message.delta.new_element.WhichOneof("type") == "exception":
             raise Failed(f"the page shows an exception: {message.delta.new_element.exception.message}")
-        elif kind == "script_finished":
+        elif kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
             if not self.seen:
                 raise Failed(f"the page {self.page} does not show {self.words.decode()!r}")
             self.runs.append(time.perf_counter() - self.asked)
