@@ -16,7 +16,7 @@ from bigmodel.inference.aside import aside, seam, unwanted
 
 LOOK = 0.05  # seconds between two looks at what a writing thread has written
 SMALL = 16 * 2**20  # bytes of weights up to which a call for each token costs as much as the token
-PIECES = (8, 64)  # tokens that a small model writes at a time, at first and then: a moment, and some 40 ms
+PIECES = (8, 64, 128)  # tokens that a small model writes at a time, at first and then: a moment, and at most some 40 ms
 LARGE = 200 * 2**20  # bytes of weights from which on a second thread pays
 CHANCES = 2**25  # probabilities computed at one time: 128 MB of them
 HELD = 512 * 2**20  # bytes of weights of one model in memory for texts written at the same time
