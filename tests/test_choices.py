@@ -1,11 +1,11 @@
 """What a person has chosen stays chosen: among things called alike, in another language, on a slow line."""
 
-import random
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import wait_for
+from test_own_data import reviews
 
 from bigmodel.studio import Studio
 from bigmodel.ui.pick import apart
@@ -21,15 +21,8 @@ def test_only_what_is_called_alike_gets_more():
     assert apart({"a": "mine", "b": "yours", "c": "mine"}) == {"a": "mine · a", "b": "yours", "c": "mine · c"}
 
 
-def reviews(seed):
-    chance = random.Random(seed)
-    words = ["film", "plot", "actor", "music", "scene", "story", "light", "end"]
-    rows = (f"{' '.join(chance.choices(words, k=9))},{chance.choice(['good', 'bad'])}" for _ in range(60))
-    return ("text,label\n" + "\n".join(rows) + "\n").encode()
-
-
-def bring(desk, name, seed):
-    parcel = desk.imports.receive(name, [reviews(seed)])
+def bring(desk, name, rows):
+    parcel = desk.imports.receive(name, [reviews(rows)])
     return desk.begin_import(parcel.id, desk.look_into(parcel.id).plan, wait=True).name
 
 
@@ -77,7 +70,7 @@ def train(page, address, task, dataset, architecture, name):
 def test_the_data_set_that_was_asked_for_on_a_slow_line(page):
     page, address, desk = page
     line = Line(page)
-    named = [bring(desk, "mine.csv", 1), bring(desk, "mine.csv", 2)]
+    named = [bring(desk, "mine.csv", 60), bring(desk, "mine.csv", 80)]
     assert {one.title for one in desk.own_datasets()} == {"mine"}
     train(
         page, address, "text-generation", "poetry_zh", "gpt", "long"
