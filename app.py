@@ -27,12 +27,12 @@ from starlette.responses import FileResponse, JSONResponse  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 import bigmodel  # noqa: E402
-from bigmodel.ui.live_plot import PLOTLY_PATH, PLOTLY_URL  # noqa: E402
-from bigmodel.ui.receiving import ADDRESS, receive  # noqa: E402
-from bigmodel.ui.stale import leave_out  # noqa: E402
+from bigmodel.ui.data.upload import ADDRESS, receive  # noqa: E402
+from bigmodel.ui.error_view import show_trouble  # noqa: E402
+from bigmodel.ui.models.welcome import warm  # noqa: E402
+from bigmodel.ui.runs.live_plot import PLOTLY_PATH, PLOTLY_URL  # noqa: E402
+from bigmodel.ui.stale_fragments import leave_out  # noqa: E402
 from bigmodel.ui.state import studio  # noqa: E402
-from bigmodel.ui.trouble import show_trouble  # noqa: E402
-from bigmodel.ui.welcome import warm  # noqa: E402
 
 Message = MutableMapping[str, object]
 

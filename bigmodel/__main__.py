@@ -2,6 +2,6 @@
 
 import sys
 
-from bigmodel.cli import main
+from bigmodel.cli.runs import main
 
 sys.exit(main(sys.argv[1:]))

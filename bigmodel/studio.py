@@ -12,12 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bigmodel.bases import store as bases
-from bigmodel.bases import suggestions
-from bigmodel.bases.families import family
-from bigmodel.bases.fetching import Fetching
-from bigmodel.bases.store import Base
-from bigmodel.bases.suggestions import Suggestion
+from bigmodel.base_models import store as bases
+from bigmodel.base_models import suggestions
+from bigmodel.base_models.fetch_process import Fetching
+from bigmodel.base_models.store import Base
+from bigmodel.base_models.suggestions import Suggestion
+from bigmodel.base_models.supported_models import family
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
 from bigmodel.core.contracts import Task
@@ -26,31 +26,33 @@ from bigmodel.core.events import LIVE, QUEUED, Event
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, check_inputs, fields_for
 from bigmodel.core.words import Words, _, listed, say
-from bigmodel.data import look
-from bigmodel.data.lint.desk import LintDesk, Looking
-from bigmodel.data.lint.finding import Finding, together
-from bigmodel.data.lint.lint import Lint
-from bigmodel.data.lint.lint import checks as lint_checks
-from bigmodel.data.look import CHARACTERS, Page, Wanted
-from bigmodel.data.own import aside, dialogues, imports, mending, originals, shelf, versions
-from bigmodel.data.own import plan as plans
-from bigmodel.data.own.changes import Change, Changes
-from bigmodel.data.own.imports import Imports, Incoming, Job, Parcel
-from bigmodel.data.own.originals import Original
-from bigmodel.data.own.plan import Found, Plan
-from bigmodel.data.own.shelf import OwnDataset, Version, title_of
-from bigmodel.data.seen import Seen
+from bigmodel.data import browse
+from bigmodel.data.browse import CHARACTERS, Page, Wanted
+from bigmodel.data.model_view import Seen
+from bigmodel.data_checks.check_jobs import LintDesk, Looking
+from bigmodel.data_checks.finding import Finding, together
+from bigmodel.data_checks.run_checks import Lint
+from bigmodel.data_checks.run_checks import checks as lint_checks
+from bigmodel.importing import import_jobs
+from bigmodel.importing import import_plan as plans
+from bigmodel.importing.formats import chat_formats
+from bigmodel.importing.import_jobs import Imports, Incoming, Job, Parcel
+from bigmodel.importing.import_plan import Found, Plan
+from bigmodel.importing.store import originals, registry, rejected_rows, repair_rows, versions
+from bigmodel.importing.store.originals import Original
+from bigmodel.importing.store.registry import OwnDataset, Version, title_of
+from bigmodel.importing.store.version_jobs import Change, Changes
 from bigmodel.runs import device
 from bigmodel.runs.device import Device
 from bigmodel.runs.lock import Lock
 from bigmodel.runs.run import Run, fold
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import Supervisor, changed, goes_on_after
-from bigmodel.training import checkpoint, pretraining, snapshot
+from bigmodel.training import checkpoint, pretraining, resume_state
 from bigmodel.training.forecast import Forecast
 
 if TYPE_CHECKING:
-    from bigmodel.inference.desk import Desk
+    from bigmodel.inference.client import Desk
 
 STARTER, BASE = "starter:", "base:"
 STARTERS = Path(__file__).parent / "starters"
@@ -112,7 +114,7 @@ class Studio:
         self._changes = Changes(self.home, self._ready)
         self._lints = LintDesk(self.store.cache, self.home, self.home / "lint.log")
         self._fetchings: dict[str, Fetching] = {}
-        shelf.bring(self.home)
+        registry.bring(self.home)
         bases.bring(self.home)
         self._server = Lock(self.store.server_lock)
         self._serving = False
@@ -211,10 +213,10 @@ class Studio:
         """What a run can go on or branch off from, newest first."""
         known, folder = self.store.run(run), self.store.folder(run).path
         found = []
-        for place in snapshot.places(folder):
+        for place in resume_state.places(folder):
             step = int(place.name.removeprefix("step-"))
             with suppress(FileNotFoundError):  # a run that goes on has just put newer ones in its place
-                if (place / snapshot.REST).exists():
+                if (place / resume_state.REST).exists():
                     size = sum(file.stat().st_size for file in place.iterdir())
                     found.append(Checkpoint(step, known.best_step == step, size, place))
         return found
@@ -245,7 +247,7 @@ class Studio:
         )
         _refuse_another_network(parent.spec, spec)
         try:
-            _refuse_no_more(snapshot.read(chosen.folder)["epoch"], spec)
+            _refuse_no_more(resume_state.read(chosen.folder)["epoch"], spec)
             return self._launch(spec, token, chosen.folder)
         except OSError as error:
             if chosen.folder.exists():
@@ -392,7 +394,7 @@ class Studio:
 
     def desk(self) -> Desk:
         """In front of the process that has the models loaded."""
-        from bigmodel.inference.desk import Desk
+        from bigmodel.inference.client import Desk
 
         with self._mutex:
             self._desk = self._desk or Desk(self.home / "models.log", self.store.cache, self.home)
@@ -402,7 +404,7 @@ class Studio:
     def find_rows(self, dataset: str, wanted: Wanted | None = None, start: int = 0, count: int = 50) -> Page:
         """Rows as a person reads them: text, the name of a class, pictures as PNG bytes, each with its number (`row`)
         and its part (`split`); and how many were found."""
-        return look.find(dataset, wanted or Wanted(), start, count, self.store.cache)
+        return browse.find(dataset, wanted or Wanted(), start, count, self.store.cache)
 
     def peek(self, dataset: str, split: str = "train", start: int = 0, count: int = 50, search: str = "") -> list[dict]:
         """The columns alone of the rows of one part. `search` looks for a part of a text or of a class's name."""
@@ -412,7 +414,7 @@ class Studio:
     def data_facts(self, dataset: str) -> dict:
         """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive},
         classes {name: rows}, bytes (of the file)."""
-        return look.facts(dataset, self.store.cache)
+        return browse.facts(dataset, self.store.cache)
 
     def seen(self, spec: Mapping | RunSpec, row: int = 0) -> Seen:
         """The first batch as a model sees it, or the row of a number: tokens, what counts, labels, pictures. Encodes the
@@ -426,7 +428,7 @@ class Studio:
 
     def rows_named(self, dataset: str, rows: Sequence[int]) -> list[dict]:
         """The rows of these numbers, each with its number (`row`) and its part (`split`)."""
-        return look.named(dataset, rows, self.store.cache)
+        return browse.named(dataset, rows, self.store.cache)
 
     def lint(self, dataset: str) -> Looking | Lint | Refusal | None:
         """How far the looking for faults is, what was found, or why that could not be; None before it was asked for."""
@@ -492,7 +494,7 @@ class Studio:
         return next((job for job in reversed(self.imports.jobs.values()) if job.parcel.id == parcel), None)
 
     def running_imports(self) -> list[Job]:
-        return [job for job in list(self.imports.jobs.values()) if job.state == imports.RUNNING]
+        return [job for job in list(self.imports.jobs.values()) if job.state == import_jobs.RUNNING]
 
     def cancel_import(self, parcel: str) -> None:
         job = self.import_of(parcel)
@@ -524,22 +526,22 @@ class Studio:
     def set_aside(self, dataset: str, start: int = 0, count: int = 50) -> list[dict]:
         """{"row", "count", "raw", "reason", "cells"} of what could not be taken in; "picture": true where it has one that
         only lacks its class."""
-        return list(islice(aside.entries(self.imports.shelf.version(dataset), start), count))
+        return list(islice(rejected_rows.entries(self.imports.shelf.version(dataset), start), count))
 
     def pictures_aside(self, dataset: str, rows: Sequence[int]) -> dict[int, bytes]:
         """The pictures of such rows, small."""
-        return dict(aside.pictures(self.imports.shelf.version(dataset), rows))
+        return dict(rejected_rows.pictures(self.imports.shelf.version(dataset), rows))
 
     def set_aside_table(self, dataset: str, language: str) -> bytes:
         """All of it as CSV, to be mended elsewhere and given back."""
-        return mending.csv_of(self.imports.shelf.version(dataset), lambda words: say(words, language))
+        return repair_rows.csv_of(self.imports.shelf.version(dataset), lambda words: say(words, language))
 
     def mended(self, dataset: str, parcel: str) -> dict:
-        """What such a table says that has come back: {"mends", "left", "reasons"} (bigmodel/data/own/mending.py)."""
+        """What such a table says that has come back: {"mends", "left", "reasons"} (bigmodel/importing/store/repair_rows.py)."""
         return self.imports.mended(self.imports.shelf.version(dataset).name, parcel)
 
     def derive(self, dataset: str, steps: Sequence[Mapping]) -> str:
-        """A new version with these steps applied (bigmodel/data/own/versions.py); its name, when it is done."""
+        """A new version with these steps applied (bigmodel/importing/store/versions.py); its name, when it is done."""
         change = self.begin_change(dataset, steps, wait=True)
         if change.refusal is not None:
             raise change.refusal
@@ -662,7 +664,7 @@ def _replaced(one: Checkpoint) -> Refusal:
 
 def _leaves_more(one: Checkpoint, spec: RunSpec) -> bool:
     """Whether a checkpoint is whole, and not that of the run's end."""
-    return snapshot.whole(one.folder) and snapshot.read(one.folder)["epoch"] < spec.settings["epochs"]
+    return resume_state.whole(one.folder) and resume_state.read(one.folder)["epoch"] < spec.settings["epochs"]
 
 
 def halved(run: Run) -> str:
@@ -762,15 +764,15 @@ __all__ = [
     "Wanted",
     "catalog",
     "changeable",
-    "dialogues",
+    "chat_formats",
     "fold",
     "halved",
     "home",
-    "imports",
+    "import_jobs",
     "lint_checks",
-    "mending",
     "originals",
     "plans",
+    "repair_rows",
     "title_of",
     "together",
 ]

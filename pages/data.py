@@ -5,27 +5,27 @@ import streamlit as st
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset
-from bigmodel.ui import places
-from bigmodel.ui.data_bring import bring
-from bigmodel.ui.data_change import change_bar, made_from
-from bigmodel.ui.data_import import import_page
-from bigmodel.ui.data_own import own_cards, own_parts, set_aside
-from bigmodel.ui.data_rows import rows
-from bigmodel.ui.data_view import about, card, distributions, tasks_of, train_link
+from bigmodel.ui import navigation
+from bigmodel.ui.data.batch_view import seen_of_dataset
+from bigmodel.ui.data.bring import bring
+from bigmodel.ui.data.import_form import import_page
+from bigmodel.ui.data.lint_findings import lint_section
+from bigmodel.ui.data.new_version import change_bar, made_from
+from bigmodel.ui.data.overview import about, card, distributions, tasks_of, train_link
+from bigmodel.ui.data.own_dataset import own_cards, own_parts, set_aside
+from bigmodel.ui.data.row_browser import rows
+from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, plain, say
-from bigmodel.ui.lint_section import lint_section
-from bigmodel.ui.seen_section import seen_of_dataset
-from bigmodel.ui.trouble import refusals
 
 
 def one(dataset: Dataset) -> None:
-    places.link("data", _("All data sets"), icon=":material/arrow_back:")
+    navigation.link("data", _("All data sets"), icon=":material/arrow_back:")
     st.title(plain(say(dataset.title)))
     st.markdown(plain(say(dataset.about)))
     if not tasks_of(dataset):
         st.info(_("No task can learn from these columns yet: it can be looked at."), icon=":material/info:")
     elif st.button(_("Train with this data"), type="primary", icon=":material/model_training:"):
-        places.go("train", **train_link(dataset))
+        navigation.go("train", **train_link(dataset))
     with refusals():
         change_bar(dataset)
         made_from(dataset)

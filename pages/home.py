@@ -3,11 +3,11 @@
 import streamlit as st
 
 from bigmodel.core import catalog, events
-from bigmodel.ui import places
+from bigmodel.ui import navigation
 from bigmodel.ui.language import _
-from bigmodel.ui.run_row import run_row
+from bigmodel.ui.models.welcome import starter_cards, steps, task_card
+from bigmodel.ui.runs.list_row import run_row
 from bigmodel.ui.state import studio
-from bigmodel.ui.welcome import starter_cards, steps, task_card
 
 LAST = 3  # runs shown
 LOOK_SECONDS = 2.0
@@ -42,7 +42,7 @@ if last:
     st.header(_("Last runs"))
     for run in last:
         run_row(run)
-    places.link("runs", _("All runs"), icon=":material/arrow_forward:")
+    navigation.link("runs", _("All runs"), icon=":material/arrow_forward:")
 
 st.header(_("How it works"))
 steps()

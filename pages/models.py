@@ -2,14 +2,15 @@
 
 import streamlit as st
 
-from bigmodel.ui import model_facts, places
-from bigmodel.ui.base_card import base_list
+from bigmodel.ui import navigation
 from bigmodel.ui.language import _, plain
-from bigmodel.ui.model_card import model_card
+from bigmodel.ui.models import facts
+from bigmodel.ui.models.card import model_card
 from bigmodel.ui.state import studio
+from bigmodel.ui.train.base_card import base_list
 
 st.title(_("Models"))
-models = model_facts.choices()
+models = facts.choices()
 own, starters = [model for model in models if not model.starter], [model for model in models if model.starter]
 
 st.header(_("Trained here"))
@@ -21,7 +22,7 @@ if own:
 else:
     st.markdown(_("Nothing yet. A first model takes about a minute."))
     if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
-        places.go("train")
+        navigation.go("train")
 
 base_list()
 

@@ -4,15 +4,15 @@ import streamlit as st
 
 from bigmodel.core import events
 from bigmodel.studio import Run
-from bigmodel.ui import amounts, places
-from bigmodel.ui.choice import title_of
-from bigmodel.ui.go_on import go_further, go_on, kin, may, notes
+from bigmodel.ui import navigation, number_format
+from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, plain
-from bigmodel.ui.model_facts import network_of
-from bigmodel.ui.run_row import confirm_delete, confirm_stop, run_row, run_title
+from bigmodel.ui.models.facts import network_of
+from bigmodel.ui.runs.list_row import confirm_delete, confirm_stop, run_row, run_title
+from bigmodel.ui.runs.monitor import watch
+from bigmodel.ui.runs.resume_branch import go_further, go_on, kin, may, notes
 from bigmodel.ui.state import studio
-from bigmodel.ui.trouble import refusals
-from bigmodel.ui.watch import watch
+from bigmodel.ui.train.selection import title_of
 
 SHOWN = 20  # runs on one screen
 
@@ -28,10 +28,10 @@ def actions(run: Run) -> None:
         go_on(run)
         first = "secondary" if run.state in (*events.RESUMABLE, events.DIVERGED) else "primary"
         if run.has_model and st.button(_("Try it"), icon=":material/play_circle:", type=first, key="run.try"):
-            places.go("try", model=run.id)
+            navigation.go("try", model=run.id)
         go_further(run)
         if st.button(_("Train again with these settings"), icon=":material/replay:", key="run.again"):
-            places.go("train", **{"from": run.id})
+            navigation.go("train", **{"from": run.id})
         over = run.state in events.ENDED
         if over and st.button(_("Delete"), icon=":material/delete:", key="run.delete", **may()):
             confirm_delete(run)
@@ -39,7 +39,7 @@ def actions(run: Run) -> None:
 
 
 def one(id: str) -> None:
-    places.link("runs", _("All runs"), icon=":material/arrow_back:")
+    navigation.link("runs", _("All runs"), icon=":material/arrow_back:")
     run = None
     with refusals():
         run = studio().run(id)
@@ -51,7 +51,7 @@ def one(id: str) -> None:
         network_of(run.spec.architecture, run.spec.settings),
         title_of("dataset", run.spec.dataset),
     ]
-    st.caption(" · ".join(plain(part) for part in (*parts, amounts.ago(run.created))))
+    st.caption(" · ".join(plain(part) for part in (*parts, number_format.ago(run.created))))
     kin(run)
     actions(run)
     watch(run)
@@ -63,7 +63,7 @@ def all_of_them() -> None:
     if not runs:
         st.markdown(_("Nothing has been trained here yet. A first run takes about a minute."))
         if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
-            places.go("train")
+            navigation.go("train")
         return
     pages = -(-len(runs) // SHOWN)
     page = st.session_state.get("runs.page", 1)

@@ -8,16 +8,16 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, defaults, fields_for
-from bigmodel.ui import places
+from bigmodel.ui import navigation
 from bigmodel.ui.ask import Form
-from bigmodel.ui.base_card import base_facts, bring_base, keep_base, note_base
-from bigmodel.ui.choice import Combination, combination
-from bigmodel.ui.diagram import diagram
-from bigmodel.ui.forecast_card import forecast_card, forecast_line
+from bigmodel.ui.data.batch_view import seen_section
+from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _, current, say
-from bigmodel.ui.seen_section import seen_section
 from bigmodel.ui.state import spend, studio, token
-from bigmodel.ui.trouble import show_refusal
+from bigmodel.ui.train.base_card import base_facts, bring_base, keep_base, note_base
+from bigmodel.ui.train.diagram import diagram
+from bigmodel.ui.train.forecast_card import forecast_card, forecast_line
+from bigmodel.ui.train.selection import Combination, combination
 
 
 def settings_form(chosen: Combination) -> Form:
@@ -114,7 +114,7 @@ with right:
     with st.container(border=True):
         ready = spec is not None and not studio().read_only
         wrong = _("A setting on this page needs your attention first.")
-        with st.container(key="train.bar"):  # on a phone it stands at the bottom edge: dress.css
+        with st.container(key="train.bar"):  # on a phone it stands at the bottom edge: style.css
             line = st.container(key="train.line", horizontal_alignment="center")
             start = st.button(
                 _("Start training"),
@@ -148,4 +148,4 @@ if start and spec is not None:
             show_refusal(refusal)
         st.stop()
     st.session_state["train.launched"] = True
-    places.go("runs", run=run)
+    navigation.go("runs", run=run)

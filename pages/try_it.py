@@ -9,19 +9,20 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field, Image, Text
 from bigmodel.studio import Model
-from bigmodel.ui import model_facts, places
-from bigmodel.ui.answer_card import answer_card
+from bigmodel.ui import navigation
 from bigmodel.ui.ask import Form, checked
-from bigmodel.ui.base_card import base_facts
-from bigmodel.ui.beside import beside, differences, heading
-from bigmodel.ui.conversation import converse, is_chat
-from bigmodel.ui.dress import bring
+from bigmodel.ui.css import bring
+from bigmodel.ui.error_view import refusals, show_refusal
+from bigmodel.ui.image_widgets import gallery
 from bigmodel.ui.language import _, current, plain
-from bigmodel.ui.pick import apart, hold
-from bigmodel.ui.picture import gallery
-from bigmodel.ui.rounds import Round, join, put, rounds_of
+from bigmodel.ui.models import facts
+from bigmodel.ui.stable_selectbox import apart, hold
 from bigmodel.ui.state import studio
-from bigmodel.ui.trouble import refusals, show_refusal
+from bigmodel.ui.train.base_card import base_facts
+from bigmodel.ui.try_it.answer_card import answer_card
+from bigmodel.ui.try_it.compare import beside, differences, heading
+from bigmodel.ui.try_it.conversation import converse, is_chat
+from bigmodel.ui.try_it.history import Round, join, put, rounds_of
 
 LABEL = 24  # letters of an example on its button
 
@@ -36,7 +37,7 @@ def chosen(models: list[Model]) -> Model:
         else:
             with refusals():
                 studio().model(asked)
-    lines = apart({id: model_facts.line(model) for id, model in ids.items()})
+    lines = apart({id: facts.line(model) for id, model in ids.items()})
     hold("try.model", lines, models[0].id)
     id = st.selectbox(
         _("Model"),
@@ -180,11 +181,11 @@ def both(model: Model, other: Model, task: Task) -> None:
 
 
 st.title(_("Try it"))
-models = model_facts.tryable()
+models = facts.tryable()
 if not models:
     st.markdown(_("There is no model to try yet. Train one: it takes about a minute."))
     if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
-        places.go("train")
+        navigation.go("train")
     st.stop()
 
 which, whom = st.columns(2, gap="large")
@@ -192,14 +193,16 @@ with which:
     model = chosen(models)
 with whom:
     other = beside(model, models)
-task = model_facts.task_of(model)
+task = facts.task_of(model)
 if other is not None:
     join(model, other)
 elif model.is_base:
     base_facts(model.id.removeprefix("base:"))
-    places.link("train", _("Fine-tune this"), ":material/tune:", base=model.id.removeprefix("base:"), task=model.task)
+    navigation.link(
+        "train", _("Fine-tune this"), ":material/tune:", base=model.id.removeprefix("base:"), task=model.task
+    )
 else:
-    st.caption(" · ".join(part for part in (model_facts.makings(model), model_facts.merit(model)) if part))
+    st.caption(" · ".join(part for part in (facts.makings(model), facts.merit(model)) if part))
 
 if is_chat(task):
     converse(model, other, task)

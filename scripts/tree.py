@@ -20,7 +20,7 @@ PHRASES = {
     "bigmodel/locale": "the message catalogues: every sentence people see, in Chinese",
     "bigmodel/starters": "the models that answer at once, each a folder that plain transformers opens",
     "bigmodel/ui/assets": "icon and logo",
-    "bigmodel/quality/figures.json": "the figures that BENCHMARKS.md shows",
+    "benchmarks/quality/figures.json": "the figures that BENCHMARKS.md shows",
     "pages": "One file a page, read from top to bottom as the screen is seen.",
     "scripts": "What makes and checks files that are kept.",
     "tests": "Facts, as tests.",

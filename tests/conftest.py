@@ -13,7 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere; two th
 import psutil
 import pytest
 
-from bigmodel.bases import store as bases
+from bigmodel.base_models import store as bases
 
 MAIN = sys.modules["__main__"]
 for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
@@ -44,11 +44,11 @@ def endless(**settings):
 
 def retold(place, **changed):
     """Let a checkpoint say something else of what is no tensor, as whole as it was."""
-    from bigmodel.training import checkpoint, snapshot
+    from bigmodel.training import checkpoint, resume_state
 
     def write(staging):
         shutil.copytree(place, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns(checkpoint.MANIFEST))
-        (staging / snapshot.REST).write_text(json.dumps(snapshot.read(place) | changed))
+        (staging / resume_state.REST).write_text(json.dumps(resume_state.read(place) | changed))
 
     checkpoint.save(place, write)
 

@@ -254,6 +254,6 @@ def test_the_bars_colours_are_the_themes():
     import tomllib
 
     theme = tomllib.loads((screenshots.ROOT / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
-    css = (screenshots.ROOT / "bigmodel" / "ui" / "dress.css").read_text("utf-8")
+    css = (screenshots.ROOT / "bigmodel" / "ui" / "style.css").read_text("utf-8")
     for name in ("backgroundColor", "borderColor"):
         assert f"light-dark({theme['light'][name]}, {theme['dark'][name]})".lower() in css

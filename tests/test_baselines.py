@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from bigmodel.quality import nearest, ngram
+from benchmarks.quality import nearest, ngram
 
 TINY = ["ab", "ac"]
 POEMS = [

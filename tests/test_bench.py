@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bigmodel import marked
-from bigmodel.bench import (
+from benchmarks import report_page
+from benchmarks.speed import (
     command,
     dashboard,
     data,
@@ -23,7 +23,7 @@ from bigmodel.bench import (
     rows,
     training,
 )
-from bigmodel.bench.side import Failed, Missing, Side, alternate, peer
+from benchmarks.speed.side import Failed, Missing, Side, alternate, peer
 from bigmodel.core import catalog
 from bigmodel.core.events import FINISHED
 from bigmodel.studio import Studio
@@ -220,8 +220,8 @@ def test_the_page_keeps_what_others_write(tmp_path):
 
 
 def test_the_page_says_what_the_figures_say():
-    text = marked.PAGE.read_text("utf-8")
-    assert marked.with_section(text, report.section(report.read()), report.MARKS) == text
+    text = report_page.PAGE.read_text("utf-8")
+    assert report_page.with_section(text, report.section(report.read()), report.MARKS) == text
 
 
 # -- data, growth, sessions, GPU ---------------------------------------------------------------------------

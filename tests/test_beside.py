@@ -8,14 +8,14 @@ from conftest import wait_for
 from hub_server import Hub
 from test_pages import buttons, leave, visit
 
-from bigmodel import cli
-from bigmodel.bases import store
-from bigmodel.bases.store import STARTERS
+from bigmodel.base_models import store
+from bigmodel.base_models.store import STARTERS
+from bigmodel.cli import runs
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.studio import Studio
 from bigmodel.ui import state
-from bigmodel.ui.beside import held_out
+from bigmodel.ui.try_it.compare import held_out
 
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 SETTINGS = {"base": "tiny", "method": "lora"}
@@ -88,13 +88,13 @@ def test_both_answer_the_same_question_with_the_same_seed(tuned):
 
 
 def test_the_command_line_asks_two_and_refuses_who_has_learnt_something_else(tuned, desk, capsys):
-    assert cli.main(["try", tuned, "--beside", "base", "--set", "max_new_tokens=3", "--json"]) == 0
+    assert runs.main(["try", tuned, "--beside", "base", "--set", "max_new_tokens=3", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["model"], told["beside"]["model"]) == (tuned, "base:tiny")
     assert told["blocks"][-1]["text"] == told["beside"]["blocks"][-1]["text"]
-    assert cli.main(["try", tuned, "--beside", "starter:classifier", "--language", "en"]) == 1
+    assert runs.main(["try", tuned, "--beside", "starter:classifier", "--language", "en"]) == 1
     assert "has learnt another task" in capsys.readouterr().err
-    assert cli.main(["try", "poet", "--beside", "base", "--language", "zh"]) == 1
+    assert runs.main(["try", "poet", "--beside", "base", "--language", "zh"]) == 1
     assert "不是由基础模型微调而来" in capsys.readouterr().err
 
 

@@ -12,9 +12,9 @@ from conftest import wait_for
 from test_own_data import WORDS, reviews
 from test_pages import leave, said, visit
 
+from benchmarks.reliability import bad_files
 from bigmodel.core import catalog
 from bigmodel.studio import Lint, Studio
-from bigmodel.torture import bad_files
 from bigmodel.ui import state
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))

@@ -8,7 +8,7 @@ from conftest import wait_for
 from test_own_data import reviews
 
 from bigmodel.studio import Studio
-from bigmodel.ui.pick import apart
+from bigmodel.ui.stable_selectbox import apart
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 

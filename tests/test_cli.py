@@ -16,7 +16,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.runs.lock import is_held
 from bigmodel.runs.store import Store
 from bigmodel.studio import Studio
-from bigmodel.training import snapshot
+from bigmodel.training import resume_state
 
 ROOT = Path(__file__).parents[1]
 TRAIN = ("train", "--task", "image-classification", "--architecture", "cnn", "--dataset", "digits")
@@ -146,8 +146,8 @@ def test_a_stopped_run_is_resumed_and_goes_on_where_it_was(store):
 
 def test_a_resume_under_other_versions_says_what_differs_and_goes_on_anyway(store):
     id = stopped(store)
-    place = snapshot.places(store.folder(id).path)[0]
-    retold(place, versions=snapshot.read(place)["versions"] | {"torch": "1.0"})
+    place = resume_state.places(store.folder(id).path)[0]
+    retold(place, versions=resume_state.read(place)["versions"] | {"torch": "1.0"})
     code, out, err = bigmodel("resume", id)
     assert (code, out) == (1, "") and "torch was 1.0 and is" in err
     code, out, _err = bigmodel("resume", id, "--anyway", "--json")

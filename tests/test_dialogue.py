@@ -12,10 +12,10 @@ from bigmodel.core.blocks import Note, Prose
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Turns
 from bigmodel.core.words import _, say
-from bigmodel.data.conversations import ANSWER, MARKS, PLAIN, READ, TEMPLATE, Scribe, Unreadable
-from bigmodel.data.own import roles, rows
-from bigmodel.data.own.broken import Broken
-from bigmodel.data.own.plan import Plan
+from bigmodel.data.chat_tokens import ANSWER, MARKS, PLAIN, READ, TEMPLATE, Scribe, Unreadable
+from bigmodel.importing import column_roles, to_rows
+from bigmodel.importing.formats.bad_record import Broken
+from bigmodel.importing.import_plan import Plan
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
@@ -194,8 +194,10 @@ FORMS = {
 def test_conversations_are_recognised_in_every_common_form(form):
     record = FORMS[form]
     many = [{name: f"{value}{n}" if isinstance(value, str) and value else value for name, value in record.items()} for n in range(30)]  # fmt: skip
-    chosen, _split, why = roles.choose([roles.column(name, [one[name] for one in many]) for name in record])
-    ((_number, row),) = rows.rows(iter([(1, record)]), Plan("jsonl", chosen))
+    chosen, _split, why = column_roles.choose(
+        [column_roles.column(name, [one[name] for one in many]) for name in record]
+    )
+    ((_number, row),) = to_rows.rows(iter([(1, record)]), Plan("jsonl", chosen))
     assert json.loads(row["messages"]) == ANSWERED
     assert all(say(one, "zh") != say(one, "en") for one in why) and why
 
@@ -209,20 +211,24 @@ def test_system_and_history_in_columns_of_their_own_come_before_the_question():
         "history": [["One", "1"]],
     }
     many = [record | {"output": str(n)} for n in range(30)]
-    chosen, _split, _why = roles.choose([roles.column(name, [one[name] for one in many]) for name in record])
-    ((_number, row),) = rows.rows(iter([(1, record)]), Plan("jsonl", chosen))
+    chosen, _split, _why = column_roles.choose(
+        [column_roles.column(name, [one[name] for one in many]) for name in record]
+    )
+    ((_number, row),) = to_rows.rows(iter([(1, record)]), Plan("jsonl", chosen))
     said = [(turn["role"], turn["content"]) for turn in json.loads(row["messages"])]
     assert said == [("system", "Count."), ("user", "One"), ("assistant", "1"), ("user", "And now?\n\nthe sum"), ("assistant", "3")]  # fmt: skip
 
 
 def test_a_translation_in_two_scripts_is_no_question_with_its_answer():
     many = [{"input": f"Open file {n}", "output": f"打开第 {n} 个文件"} for n in range(30)]
-    chosen, _split, _why = roles.choose([roles.column(name, [one[name] for one in many]) for name in many[0]])
+    chosen, _split, _why = column_roles.choose(
+        [column_roles.column(name, [one[name] for one in many]) for name in many[0]]
+    )
     assert set(chosen) == {"source", "target"}
 
 
 def test_a_cell_that_is_too_deep_is_set_aside():
-    (found,) = rows.rows(iter([(1, {"m": "[" * 100_000})]), Plan("jsonl", {"messages": "m"}))
+    (found,) = to_rows.rows(iter([(1, {"m": "[" * 100_000})]), Plan("jsonl", {"messages": "m"}))
     assert isinstance(found, Broken)
 
 
@@ -259,7 +265,7 @@ def test_a_history_that_is_none_is_refused_with_what_would_do():
 
 
 def test_the_template_the_question_and_the_answer_are_seen_apart(trained, cache):
-    from bigmodel.data.seen import seen
+    from bigmodel.data.model_view import seen
 
     spec = small("dialogue", "gpt", "dialogue_zh")
     found = seen(spec, cache)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bigmodel import base_verbs, cli, data_verbs
-from bigmodel.bench.command import COMPARISONS
+from benchmarks.quality.checks import CHECKS
+from benchmarks.speed.command import COMPARISONS
+from bigmodel.cli import base_models, datasets, runs
 from bigmodel.core import catalog
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import say
-from bigmodel.quality.checks import CHECKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -43,12 +43,12 @@ def test_commands_of_the_readme_are_understood(command):
         assert set(rest) <= set(COMPARISONS)
         return
     if verb == "data":
-        data_verbs._parser("en").parse_args(rest)
+        datasets._parser("en").parse_args(rest)
         return
     if verb == "bases":
-        base_verbs._parser("en").parse_args(rest)
+        base_models._parser("en").parse_args(rest)
         return
-    asked = cli._parser(lambda words: say(words, "en")).parse_args([verb, *rest])
+    asked = runs._parser(lambda words: say(words, "en")).parse_args([verb, *rest])
     if verb == "train":
         names = {"task": asked.task, "architecture": asked.architecture, "dataset": asked.dataset}
         known = RunSpec.check(names).settings

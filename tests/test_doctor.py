@@ -13,6 +13,8 @@ import pytest
 from conftest import digits
 from test_pages import leave, said, visit
 
+from benchmarks.quality import doctor_trials, faults
+from benchmarks.quality.faults import Trial
 from bigmodel.core import catalog
 from bigmodel.core.events import Event
 from bigmodel.core.spec import RunSpec, defaults, fields_for
@@ -20,11 +22,9 @@ from bigmodel.core.words import Words, say
 from bigmodel.doctor import signs
 from bigmodel.doctor.diagnosis import TITLES, WAYS, diagnosis
 from bigmodel.doctor.doctor import HIDDEN_BY, Doctor, diagnose
-from bigmodel.quality import doctor_trials, faults
-from bigmodel.quality.faults import Trial
 from bigmodel.studio import Studio
 from bigmodel.training.checkpoint import save
-from bigmodel.training.snapshot import REST
+from bigmodel.training.resume_state import REST
 
 ROOT = Path(__file__).parents[1]
 SPEC = RunSpec.check({"task": "text-generation", "architecture": "gpt", "dataset": "poetry_zh"})

@@ -10,11 +10,11 @@ import pyarrow.parquet as parquet
 import pytest
 from conftest import digits, learn, small
 
-from bigmodel.core import catalog, fingerprints, limits, space
+from bigmodel.core import catalog, disk_space, fingerprints, limits
 from bigmodel.core.events import FINISHED, INTERRUPTED, QUEUED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
-from bigmodel.data import clearing, prepare
+from bigmodel.data import cache_eviction, prepare
 from bigmodel.data.prepare import PINNED, head, key_of
 from bigmodel.runs.supervisor import Supervisor
 from bigmodel.studio import Studio
@@ -118,7 +118,7 @@ def names(cache):
 def test_what_was_long_not_used_leaves_the_cache(tmp_path):
     for name, days in (("old", 91), ("older", 200), ("new", 89)):
         entry(tmp_path, name, days)
-    assert clearing.clear(tmp_path, lambda: {"older"}) == ["old"]
+    assert cache_eviction.clear(tmp_path, lambda: {"older"}) == ["old"]
     assert names(tmp_path) == ["new", "older"]
 
 
@@ -126,14 +126,14 @@ def test_beyond_its_room_the_longest_unused_leaves_but_nothing_of_the_last_day(t
     monkeypatch.setattr(limits, "ENCODED_BYTES", 2500)
     for name, days in (("a", 40), ("b", 30), ("c", 20), ("d", 0.5), ("e", 0.1)):
         entry(tmp_path, name, days)
-    assert clearing.clear(tmp_path, lambda: {"a"}) == ["b", "c"]
+    assert cache_eviction.clear(tmp_path, lambda: {"a"}) == ["b", "c"]
     assert names(tmp_path) == ["a", "d", "e"]
 
 
 def test_nothing_is_asked_where_nothing_could_leave(tmp_path):
     entry(tmp_path, "new", 3)
-    assert clearing.clear(tmp_path, lambda: pytest.fail("asked")) == []
-    assert clearing.clear(tmp_path / "no-cache", lambda: pytest.fail("asked")) == []
+    assert cache_eviction.clear(tmp_path, lambda: pytest.fail("asked")) == []
+    assert cache_eviction.clear(tmp_path / "no-cache", lambda: pytest.fail("asked")) == []
 
 
 def test_remainders_of_the_killed_leave_and_an_encoding_under_way_stays(tmp_path):
@@ -142,7 +142,7 @@ def test_remainders_of_the_killed_leave_and_an_encoding_under_way_stays(tmp_path
         (tmp_path / "encoded" / name / "train.npy").touch()
     for path in (tmp_path / "encoded" / ".staging-dead", tmp_path / "encoded" / ".staging-dead" / "train.npy"):
         os.utime(path, (1, 1))
-    clearing.clear(tmp_path, set)
+    cache_eviction.clear(tmp_path, set)
     assert names(tmp_path) == [".staging-busy"]
 
 
@@ -151,7 +151,7 @@ def test_using_encoded_data_keeps_them(tmp_path):
     (folder,) = (tmp_path / "encoded").iterdir()
     os.utime(folder / "facts.json", (1, 1))
     prepared(SPEC, tmp_path)
-    assert clearing.clear(tmp_path, set) == []
+    assert cache_eviction.clear(tmp_path, set) == []
 
 
 def test_a_run_that_waits_or_can_be_resumed_keeps_its_data_and_one_that_is_done_does_not(home):
@@ -166,7 +166,7 @@ def test_a_run_that_waits_or_can_be_resumed_keeps_its_data_and_one_that_is_done_
     supervisor = Supervisor(studio.store, spare=False)
     supervisor.executor.start = lambda path: None
     marks = supervisor._take_in()
-    clearing.clear(studio.store.cache, lambda: supervisor._needed(marks))
+    cache_eviction.clear(studio.store.cache, lambda: supervisor._needed(marks))
     assert names(studio.store.cache) == sorted(key_of(RunSpec.check(spec)) for spec in specs[:2])
     assert studio.run(waits).state == QUEUED
     supervisor.close()
@@ -181,7 +181,7 @@ def ended(folder, cache, spec=SPEC):
 def test_without_room_for_the_encoded_data_a_run_is_interrupted_and_says_for_what(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(space, "MARGIN", 2**60)
+        patch.setattr(disk_space, "MARGIN", 2**60)
         state, reason = ended(tmp_path / "run", tmp_path)
     assert state == INTERRUPTED and "MB are missing for the encoded data" in reason
     assert not names(tmp_path), "nothing half written stays"
@@ -190,9 +190,9 @@ def test_without_room_for_the_encoded_data_a_run_is_interrupted_and_says_for_wha
 
 def test_how_much_many_rows_will_take_is_known_from_a_few(tmp_path, monkeypatch):
     spec, told = small("text-generation", "lstm", "poetry_zh"), []
-    real = space.check
+    real = disk_space.check
     monkeypatch.setattr(
-        space, "check", lambda folder, needed, wanted: told.append(needed) or real(folder, needed, wanted)
+        disk_space, "check", lambda folder, needed, wanted: told.append(needed) or real(folder, needed, wanted)
     )
     prepared(spec, tmp_path)
     (folder,) = (tmp_path / "encoded").iterdir()
@@ -219,7 +219,7 @@ def test_a_disk_that_fills_up_while_data_are_encoded_says_what_that_needs(tmp_pa
     (tmp_path / "run").mkdir()
     free = iter([2**40] * 3)  # whenever it is looked at before the first array is written, and nothing afterwards
     with monkeypatch.context() as patch:
-        patch.setattr(space.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=next(free, 0)))
+        patch.setattr(disk_space.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=next(free, 0)))
         short(20_000)
         state, reason = ended(tmp_path / "run", tmp_path)
         short(-1)
@@ -229,9 +229,9 @@ def test_a_disk_that_fills_up_while_data_are_encoded_says_what_that_needs(tmp_pa
 
 
 def test_without_room_for_the_model_a_run_is_interrupted_and_makes_it_when_resumed(tmp_path, cache, monkeypatch):
-    real = space.check
+    real = disk_space.check
     with monkeypatch.context() as patch:
-        patch.setattr(space, "check", lambda folder, needed, wanted: real(folder, needed + 2**60 * (wanted == space.MODEL), wanted))  # fmt: skip
+        patch.setattr(disk_space, "check", lambda folder, needed, wanted: real(folder, needed + 2**60 * (wanted == disk_space.MODEL), wanted))  # fmt: skip
         state, reason = ended(tmp_path, cache)
     assert state == INTERRUPTED and "for the trained model" in reason
     assert not (tmp_path / "model").exists()

@@ -8,7 +8,7 @@ import torch
 from conftest import learn
 from small_bases import GGUF, PAIRS, PICTURES, FewPairs, FewPictures, as_gguf
 
-from bigmodel.bases import gguf, languages, store
+from bigmodel.base_models import gguf, languages, store
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED

@@ -17,12 +17,12 @@ from bigmodel.core import catalog
 from bigmodel.core.blocks import Note
 from bigmodel.core.errors import Refusal
 from bigmodel.data.prepare import head
-from bigmodel.inference import recognising, worker
-from bigmodel.inference.aside import Left
-from bigmodel.inference.desk import Desk
+from bigmodel.inference import traced_classifier, worker
+from bigmodel.inference.background import Left
+from bigmodel.inference.client import Desk
+from bigmodel.inference.ctranslate2_runner import Translator, Writer
 from bigmodel.inference.engine import ALONE, KEPT, Engine, Engines, refusing
 from bigmodel.inference.engine import kept as kept_once
-from bigmodel.inference.fast import Translator, Writer
 from bigmodel.studio import STARTERS, Model
 
 GPT = ("text-generation", "gpt", "prose_zh")
@@ -210,7 +210,7 @@ def test_a_network_that_reads_gives_the_chances_that_transformers_gives_for_text
 
 def test_texts_that_are_longer_than_what_was_compared_and_several_together_are_read_by_the_network_itself():
     engine = Engine(STARTERS / "connoisseur")
-    ready, plain = recognising.traced_reader(engine.model, 4), engine.model
+    ready, plain = traced_classifier.traced_reader(engine.model, 4), engine.model
     asked = torch.randint(5, 200, (2, 9))
     masked = torch.ones_like(asked)
     masked[0, 4:] = 0

@@ -14,13 +14,13 @@ import pytest
 from conftest import wait_for
 from hub_server import Hub
 
-from bigmodel.bases import gate, store, suggestions
-from bigmodel.bases.families import FAMILIES
+from benchmarks.reliability.hostile_models import HOSTILE, sound, weights
+from bigmodel.base_models import store, suggestions, validate_folder
+from bigmodel.base_models.supported_models import FAMILIES
 from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.studio import Studio
-from bigmodel.torture.hostile_models import HOSTILE, sound, weights
 
 SOME = sorted(HOSTILE)[::4]
 
@@ -60,7 +60,7 @@ def test_a_base_whose_file_was_changed_is_not_whole(model, tmp_path):
 
 def test_a_folder_outside_the_roots_is_refused(model, tmp_path):
     with pytest.raises(Refusal, match="not in a folder that models may come from"):
-        gate.examine(model, [tmp_path / "elsewhere"])
+        validate_folder.examine(model, [tmp_path / "elsewhere"])
 
 
 def test_folders_and_pictures_beside_a_model_are_left_out(model, tmp_path):
@@ -92,12 +92,12 @@ def test_every_family_is_known_to_transformers_with_its_heads():
 
 
 def test_real_chat_templates_pass():
-    from bigmodel.bases import template
+    from bigmodel.base_models import chat_template_check
 
     plain = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
-    assert template.trouble(plain + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}") == ""
+    assert chat_template_check.trouble(plain + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}") == ""
     only = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ messages | tojson }}"
-    assert template.trouble(only) == ""
+    assert chat_template_check.trouble(only) == ""
 
 
 # -- the Hub ---------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ from types import SimpleNamespace
 given = [int(one) for one in sys.argv.pop().split()]
 free = chain(given, repeat(given[-1]))
 shutil.disk_usage = lambda _path: SimpleNamespace(free=next(free))
-from bigmodel.bases import fetching
+from bigmodel.base_models import fetching
 fetching.main(sys.argv[1:])
 """
 

@@ -10,7 +10,7 @@ from bigmodel.core.events import FINISHED, INTERRUPTED, QUEUED, RUNNING, STOPPED
 from bigmodel.core.words import Words
 from bigmodel.runs import supervisor
 from bigmodel.studio import Studio
-from bigmodel.training import snapshot
+from bigmodel.training import resume_state
 
 
 @pytest.fixture
@@ -105,8 +105,8 @@ def test_a_resume_under_other_versions_says_what_differs_and_asks(studio):
     validated(studio, run)
     studio.stop(run)
     reach(studio, run, STOPPED)
-    newest = snapshot.places(studio.store.folder(run).path)[0]
-    retold(newest, versions=snapshot.read(newest)["versions"] | {"torch": "1.0"}, data="other")
+    newest = resume_state.places(studio.store.folder(run).path)[0]
+    retold(newest, versions=resume_state.read(newest)["versions"] | {"torch": "1.0"}, data="other")
     with pytest.raises(Refusal, match=r"torch was 1\.0 and is .*; the data, or how it is encoded, has changed"):
         studio.resume(run)
     assert studio.run(run).state == STOPPED
@@ -156,7 +156,7 @@ def test_rolling_back_passes_over_what_is_damaged(studio):
     studio.stop(run)
     reach(studio, run, STOPPED)
     best, *others = sorted(studio.checkpoints(run), key=lambda one: not one.best)
-    damage(best.folder / snapshot.REST)
+    damage(best.folder / resume_state.REST)
     assert studio.run(studio.rollback(run)).spec.parent["step"] == others[0].step
     with pytest.raises(Refusal, match="is damaged"):
         studio.branch(run, best.step)

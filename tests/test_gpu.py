@@ -12,12 +12,12 @@ import torch
 from conftest import learn, small
 from small_bases import bert
 
-from bigmodel.bases import adapters, store
+from bigmodel.base_models import adapters, store
 from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.events import DIVERGED, FINISHED
 from bigmodel.core.spec import RunSpec
-from bigmodel.training import forecast, loop, watch
+from bigmodel.training import evaluator, forecast, loop
 from bigmodel.training.precision import Pace
 
 if not torch.cuda.is_available():
@@ -152,7 +152,7 @@ def test_a_forecast_is_made_there(cache):
 
 
 def test_a_checkpoint_of_a_gpu_goes_on_where_there_is_none(tmp_path, cache, steady, monkeypatch):
-    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(evaluator, "CHECKPOINT_SECONDS", -1.0)
     spec, asked = on_gpu(CNN, precision="fp32"), itertools.count()
     run(tmp_path, cache, spec, lambda: next(asked) >= 7)
     elsewhere = small(*CNN, **{**spec.settings, "device": "cpu"})
@@ -231,7 +231,7 @@ def test_a_head_is_trained_as_it_is_where_the_rest_has_few_bits(tmp_path, cache,
 
 
 def test_a_text_read_from_a_recording_is_the_text_read_as_it_comes(cache):
-    from bigmodel.inference.reading import Plain, Recorded, reader
+    from bigmodel.inference.kv_cache import Plain, Recorded, reader
 
     torch.manual_seed(0)
     settings = {"layers": 2, "width": 64, "attention_heads": 2, "block_size": 64, "dropout": 0.0}

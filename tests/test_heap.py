@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bigmodel.training import heap
+from bigmodel.training.kernels import malloc
 
 PROGRAM = """
 import resource, sys
@@ -36,15 +36,15 @@ def measured(way):
     return map(float, done.stdout.split())
 
 
-@pytest.mark.skipif(heap._glibc() is None, reason="another C library than glibc")
+@pytest.mark.skipif(malloc._glibc() is None, reason="another C library than glibc")
 def test_pages_are_asked_for_once_and_given_back_at_the_end():
     share, back = measured("kept")
     assert share < 0.4 and back > 0.9
     share, _back = measured("as it comes")
-    assert share > 0.9  # else there is nothing to keep, and bigmodel.training.heap may go
+    assert share > 0.9  # else there is nothing to keep, and bigmodel.training.kernels.malloc may go
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-    monkeypatch.setattr(heap, "_glibc", lambda: None)
-    with heap.kept():
-        heap.give_back()
+    monkeypatch.setattr(malloc, "_glibc", lambda: None)
+    with malloc.kept():
+        malloc.give_back()

@@ -6,12 +6,12 @@ import pyarrow.parquet
 import pytest
 from data_hub import COMMIT, hub
 
+from benchmarks.reliability import bad_files
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
-from bigmodel.data.own import hub as hub_data
-from bigmodel.data.own.reader import read
+from bigmodel.importing import hub_datasets as hub_data
+from bigmodel.importing.sandbox import read
 from bigmodel.studio import Studio
-from bigmodel.torture import bad_files
 
 REPOSITORIES = {
     "me/reviews": {

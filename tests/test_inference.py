@@ -12,7 +12,7 @@ from PIL import Image
 
 from bigmodel.core.blocks import Note, Prose, Scores
 from bigmodel.core.errors import Refusal
-from bigmodel.inference.desk import Desk
+from bigmodel.inference.client import Desk
 from bigmodel.inference.engine import Engine
 from bigmodel.studio import Model
 

@@ -13,38 +13,22 @@ FILES = sorted(path for folder in ("bigmodel", "pages") for path in (ROOT / fold
 # room -> the rooms it may import from, beside itself
 MAY_IMPORT = {
     "core": set(),
-    "marked": set(),
     "tasks": {"core", "data", "training", "evaluation", "inference"},
-    "architectures": {"core", "bases"},
-    "bases": {"core"},
+    "architectures": {"core", "base_models"},
+    "base_models": {"core"},
     "datasets": {"core"},
     "data": {"core"},
+    "importing": {"core", "data"},
+    "data_checks": {"core", "data"},
     "evaluation": {"core", "data"},
     "training": {"core", "data", "evaluation"},
-    "inference": {"core", "bases", "data", "training"},
-    "quality": {
-        "core",
-        "marked",
-        "bases",
-        "datasets",
-        "data",
-        "training",
-        "evaluation",
-        "inference",
-        "doctor",
-        "studio",
-    },
-    "bench": {"core", "marked", "datasets", "data", "training", "inference", "runs", "studio"},
-    "torture": {"core", "marked", "bases", "data", "training", "inference", "runs", "studio"},
+    "inference": {"core", "base_models", "data", "training"},
     "doctor": {"core"},
-    "runs": {"core", "bases", "data", "training"},
-    "studio": {"core", "bases", "runs", "data", "inference", "training"},
+    "runs": {"core", "base_models", "data", "importing", "training"},
+    "studio": {"core", "base_models", "runs", "data", "importing", "data_checks", "inference", "training"},
     "ui": {"core", "doctor", "studio"},
     "pages": {"core", "ui", "studio"},
-    "terminal": {"core", "studio"},
-    "data_verbs": {"core", "studio", "terminal"},
-    "base_verbs": {"core", "studio", "terminal"},
-    "cli": {"core", "runs", "studio", "quality", "bench", "torture", "data_verbs", "base_verbs"},
+    "cli": {"core", "runs", "studio"},
     "__main__": {"cli"},
 }
 HEAVY = {
@@ -110,8 +94,12 @@ def test_rooms_import_downwards_only(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_streamlit_is_imported_by_ui_and_pages_only(path):
     streamlit = [module for module, _at_once in read(path) if module.split(".")[0] == "streamlit"]
-    watcher = path.name == "sessions.py" and room(path) == "bench"  # speaks the browser's side, in a process of its own
-    assert not streamlit or room(path) in ("ui", "pages") or watcher
+    assert not streamlit or room(path) in ("ui", "pages")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_package_imports_nothing_of_the_benchmarks(path):
+    assert not [module for module, _at_once in read(path) if module.split(".")[0] == "benchmarks"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -135,7 +123,7 @@ import sys
 from pathlib import Path
 from bigmodel.core import catalog, spec
 from bigmodel.studio import Studio
-import bigmodel.cli
+import bigmodel.cli.runs
 studio = Studio(Path(sys.argv[1]))
 for task in catalog.tasks().values():
     for architecture in catalog.architectures_for(task).values():

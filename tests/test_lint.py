@@ -9,21 +9,21 @@ import pytest
 from conftest import wait_for
 from test_own_data import bring, reviews
 
+from benchmarks.quality import planted_faults
+from benchmarks.quality.planted_faults import FAULTS, GOALS
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _, say
-from bigmodel.data.lint.checks.encoding import mend
-from bigmodel.data.lint.checks.label_typos import alike_names
-from bigmodel.data.lint.checks.languages import foreign
-from bigmodel.data.lint.checks.personal import KINDS, personal
-from bigmodel.data.lint.finding import Remedy, together
-from bigmodel.data.lint.lint import Lint, checks, keep, kept, lint
-from bigmodel.data.lint.shares import moves
-from bigmodel.data.lint.similar import fold, twins
-from bigmodel.quality import planted_faults
-from bigmodel.quality.planted_faults import FAULTS, GOALS
-from bigmodel.studio import Looking, Studio, imports
+from bigmodel.data_checks.checks.encoding import mend
+from bigmodel.data_checks.checks.label_typos import alike_names
+from bigmodel.data_checks.checks.personal_data import KINDS, personal
+from bigmodel.data_checks.checks.text_language import foreign
+from bigmodel.data_checks.finding import Remedy, together
+from bigmodel.data_checks.minhash import fold, twins
+from bigmodel.data_checks.resplit import moves
+from bigmodel.data_checks.run_checks import Lint, checks, keep, kept, lint
+from bigmodel.studio import Looking, Studio, import_jobs
 
 LONG = "It was a bright cold day in April, and the clocks were striking {}; nobody looked up from the street below."
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -396,6 +396,6 @@ def test_a_change_that_is_cancelled_leaves_nothing(home):
     studio = Studio(home)
     change = studio.begin_change("poetry_zh", [{"drop": [1]}])
     change.stop.set()
-    wait_for(lambda: change.state == imports.CANCELLED)
+    wait_for(lambda: change.state == import_jobs.CANCELLED)
     assert not studio.own_datasets() and not list((home / "incoming").glob("data-*"))
     studio.close()

@@ -13,18 +13,18 @@ import pyarrow.parquet
 import pytest
 from conftest import wait_for
 
+from benchmarks.reliability import bad_files
 from bigmodel.core import catalog, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, say
-from bigmodel.data.own import child, roles
-from bigmodel.data.own.plan import part_in
-from bigmodel.data.own.reader import read
-from bigmodel.data.own.recognise import encoding_of, has_header
-from bigmodel.data.own.shelf import slug_of, title_of
-from bigmodel.data.own.writing import lines_of
-from bigmodel.studio import Studio, imports, originals
-from bigmodel.torture import bad_files
+from bigmodel.importing import column_roles, sandbox_worker
+from bigmodel.importing.detect_format import encoding_of, has_header
+from bigmodel.importing.import_plan import part_in
+from bigmodel.importing.sandbox import read
+from bigmodel.importing.store.parquet_writer import lines_of
+from bigmodel.importing.store.registry import slug_of, title_of
+from bigmodel.studio import Studio, import_jobs, originals
 
 EXPECTED = Path(__file__).with_name("bad_files.json")
 WORDS = [
@@ -122,14 +122,16 @@ def test_a_stranger_s_memory_of_translations_becomes_a_model(studio):
 
 # -- recognised --------------------------------------------------------------------------------------------
 def test_text_is_no_part_of_context():
-    made = [roles.column(name, values) for name, values in (("context", ["a b c"] * 3), ("Review_Text", ["d"] * 3))]
-    assert [roles.called(one, "text") for one in made] == [False, True]
+    made = [
+        column_roles.column(name, values) for name, values in (("context", ["a b c"] * 3), ("Review_Text", ["d"] * 3))
+    ]
+    assert [column_roles.called(one, "text") for one in made] == [False, True]
 
 
 def test_the_longest_texts_are_the_text_and_the_few_values_the_class():
     rows = [{"id": str(n), "body of it": f"a longer sentence number {n}", "mood": "ab"[n % 2]} for n in range(40)]
-    columns = [roles.column(name, [row[name] for row in rows]) for name in rows[0]]
-    chosen, split, _why = roles.choose(columns)
+    columns = [column_roles.column(name, [row[name] for row in rows]) for name in rows[0]]
+    chosen, split, _why = column_roles.choose(columns)
     assert chosen == {"text": "body of it", "label": "mood"} and not split
 
 
@@ -382,8 +384,8 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(studio, tmp_path)
     wait_for(lambda: job.progress.get("rows"))
     with path.open("ab") as file:
         file.write(b"one more,good\n")
-    wait_for(lambda: job.state != imports.RUNNING)
-    assert job.state == imports.FAILED and "was changed while it was being read" in str(job.refusal)
+    wait_for(lambda: job.state != import_jobs.RUNNING)
+    assert job.state == import_jobs.FAILED and "was changed while it was being read" in str(job.refusal)
     assert not studio.own_datasets()
 
 
@@ -514,7 +516,7 @@ def test_a_reading_that_is_cancelled_leaves_nothing(studio):
     job = studio.begin_import(parcel.id, studio.look_into(parcel.id).plan)
     wait_for(lambda: job.progress.get("rows"))
     studio.cancel_import(parcel.id)
-    wait_for(lambda: job.state == imports.CANCELLED)
+    wait_for(lambda: job.state == import_jobs.CANCELLED)
     assert not studio.own_datasets() and not list((studio.home / "incoming").glob("data-*"))
 
 
@@ -539,9 +541,9 @@ def outcome(name, data, folder):
     (folder / "file").write_bytes(data)
     (folder / "out").mkdir()
     try:
-        found = child.look({"path": str(folder / "file"), "name": name}, None)
+        found = sandbox_worker.look({"path": str(folder / "file"), "name": name}, None)
         request = {"path": str(folder / "file"), "plan": found["plan"], "folder": str(folder / "out")}
-        written = child.import_rows(request, lambda **_: None)
+        written = sandbox_worker.import_rows(request, lambda **_: None)
     except Refusal as refusal:
         return {language: refusal.say(language) for language in ("en", "zh")}
     aside = list(lines_of(folder / "out" / "aside.jsonl"))
@@ -565,8 +567,8 @@ def test_a_broken_file_gets_the_message_it_must(name, tmp_path):
 
 
 def test_some_mutated_files_lose_nothing(tmp_path):
-    from bigmodel.torture.bad_input import _bring, mutated
-    from bigmodel.torture.row import Found
+    from benchmarks.reliability.bad_input import _bring, mutated
+    from benchmarks.reliability.row import Found
 
     chance, found = random.Random(int(time.time())), Found()
     for number in range(8):
@@ -577,7 +579,7 @@ def test_some_mutated_files_lose_nothing(tmp_path):
 
 
 def test_hostile_names_touch_nothing(tmp_path):
-    from bigmodel.torture.bad_input import ODD, hostile_names
+    from benchmarks.reliability.bad_input import ODD, hostile_names
 
     assert not hostile_names(len(ODD), tmp_path).failures
 

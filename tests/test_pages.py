@@ -21,11 +21,12 @@ from bigmodel.core.blocks import Prose
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import TRAINING
 from bigmodel.studio import Studio
-from bigmodel.training import snapshot
-from bigmodel.ui import charts, places, run_curves, state
-from bigmodel.ui.answers import DONE, RUNNING, STOPPED, Answer
-from bigmodel.ui.curves import Curves, Line
-from bigmodel.ui.rounds import Round
+from bigmodel.training import resume_state
+from bigmodel.ui import navigation, state
+from bigmodel.ui.runs import charts, curve_view
+from bigmodel.ui.runs.curves import Curves, Line
+from bigmodel.ui.try_it.answers import DONE, RUNNING, STOPPED, Answer
+from bigmodel.ui.try_it.history import Round
 
 ROOT = Path(__file__).parents[1]
 MAIN = ROOT / "bigmodel" / "ui" / "main.py"
@@ -141,7 +142,7 @@ def test_every_page_renders_in_both_languages(home_of_runs, page, parameters, la
     assert not app.exception and not app.error
     assert app.title[0].value
     if page != "home" and not parameters:
-        assert app.title[0].value == words.say(places.PLACES[page].title, language)
+        assert app.title[0].value == words.say(navigation.PLACES[page].title, language)
     if language == "zh":
         assert [text for text in said(app) if SENTENCE.search(_without_terms(text))] == []
 
@@ -150,7 +151,7 @@ def _without_terms(text):
     """Names of papers and the words of a command line are the same in every language."""
     for network in catalog.architectures().values():
         text = text.replace(network.paper or "-", "")
-    for name in ("Attention Is All You Need", "python -m bigmodel starters build"):
+    for name in ("Attention Is All You Need", "python scripts/train_starters.py build"):
         text = text.replace(name, "")
     return re.sub(r":[a-z]+(?:/\w+)?:|`[^`]*`", "", text)
 
@@ -377,7 +378,7 @@ def test_resume_puts_the_run_back_into_the_queue_and_two_clicks_are_one(ended, h
 def test_a_resume_under_other_versions_is_asked_about(ended, home):
     run = ended(events.STOPPED)
     newest = Studio(home).checkpoints(run)[0].folder
-    retold(newest, versions=snapshot.read(newest)["versions"] | {"torch": "1.0"})
+    retold(newest, versions=resume_state.read(newest)["versions"] | {"torch": "1.0"})
     app = visit("runs", run=run).button("run.resume").click().run()
     assert "torch was 1.0" in " ".join(said(app)) and Studio(home).run(run).state == events.STOPPED
     assert {"run.anyway", "run.instead"} <= buttons(app).keys()
@@ -388,7 +389,7 @@ def test_a_resume_under_other_versions_is_asked_about(ended, home):
 @pytest.mark.parametrize("rest", ["{", "{}"], ids=["torn", "empty"])
 def test_a_run_whose_newest_checkpoint_is_damaged_can_be_looked_at_and_resumed(ended, home, rest):
     run = ended(events.INTERRUPTED, died=True)
-    (Studio(home).checkpoints(run)[0].folder / snapshot.REST).write_text(rest)
+    (Studio(home).checkpoints(run)[0].folder / resume_state.REST).write_text(rest)
     app = visit("runs", run=run)
     assert not app.exception and any("goes on by itself" in one.value for one in app.info)
     app.button("run.resume").click().run()
@@ -509,7 +510,7 @@ def test_a_server_that_may_only_look_lets_nothing_go_on_and_says_why(ended, home
 def test_where_a_run_diverged_stands_on_its_curve(ended, home):
     run = ended(events.DIVERGED)
     past = Curves(run).read(Studio(home))
-    assert run_curves._marks(Studio(home).run(run), past) == {"Diverged": float(Studio(home).run(run).step)}
+    assert curve_view._marks(Studio(home).run(run), past) == {"Diverged": float(Studio(home).run(run).step)}
 
 
 def test_the_one_number_before_there_was_none_is_drawn_as_a_point(monkeypatch):
@@ -526,9 +527,9 @@ def test_the_curve_of_a_branch_is_preceded_by_its_parents_up_to_where_it_begins(
     run = ended(events.FINISHED)
     kept = state.studio().checkpoints(run)
     child = state.studio().run(state.studio().branch(run, kept[-1].step))
-    before = run_curves._before(child)
+    before = curve_view._before(child)
     assert before.step[0] >= 1 and before.step[-1] <= kept[-1].step
-    assert len(run_curves._before(state.studio().run(run))) == 0
+    assert len(curve_view._before(state.studio().run(run))) == 0
 
 
 def _way_to(state):
@@ -643,7 +644,7 @@ def _distance(one, other):
 
 # -- how often pages look ---------------------------------------------------------------------------------------
 def test_the_more_sessions_look_the_more_rarely_each_does():
-    from bigmodel.ui.pace import stretched
+    from bigmodel.ui.runs.poll_interval import stretched
 
     assert [stretched(1.0, sessions) for sessions in (1, 3, 4, 6, 7, 10, 12, 13, 500)] == [1, 1, 2, 2, 4, 4, 4, 8, 8]
 
@@ -651,14 +652,14 @@ def test_the_more_sessions_look_the_more_rarely_each_does():
 def test_drawn_values_keep_the_digits_that_can_be_seen():
     import numpy as np
 
-    from bigmodel.ui.charts import shortened
+    from bigmodel.ui.runs.charts import shortened
 
     assert shortened(np.array([2.302585093, 0.0, -1.2345678e-9, 98765432.1])) == [2.30259, 0.0, -1.23457e-9, 98765400.0]
 
 
 def test_a_long_story_is_read_in_several_looks(home):
-    from bigmodel.bench import growth
-    from bigmodel.ui import curves
+    from benchmarks.speed import growth
+    from bigmodel.ui.runs import curves
 
     folder = growth.ended(home, 1, points=2 * curves.AT_ONCE)
     growth._indexed(home, [folder])

@@ -6,13 +6,13 @@ import pytest
 import torch
 from conftest import learn
 
-from bigmodel.bases import adapters, store
+from bigmodel.base_models import adapters, store
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED
 from bigmodel.core.spec import RunSpec
 from bigmodel.studio import Studio
-from bigmodel.training import snapshot, watch
+from bigmodel.training import evaluator, resume_state
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import Pace
 
@@ -156,7 +156,7 @@ def test_a_fine_tuning_that_dies_goes_on_as_if_it_had_not(tmp_path, cache, monke
 
     from bigmodel.training.loop import train
 
-    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(evaluator, "CHECKPOINT_SECONDS", -1.0)
     way = {"method": method} if method in METHODS else {"adapter": method}
     one, whole, broken = spec(**way), tmp_path / "whole", tmp_path / "broken"
     whole.mkdir(), broken.mkdir()
@@ -175,10 +175,10 @@ def test_a_checkpoint_of_lora_holds_the_adapters_alone_and_the_base_was_measured
     assert kinds.index("plan") < kinds.index("baseline") < kinds.index("step")
     page = json.loads((tmp_path / "model" / "bigmodel.json").read_text())
     assert page["before"].keys() == page["validation"].keys() and page["before"]["loss"] != page["validation"]["loss"]
-    newest = snapshot.places(tmp_path)[0]
+    newest = resume_state.places(tmp_path)[0]
     base = catalog.brought("base")["poet"]
     assert not (newest / "model.safetensors").exists()
-    assert (newest / snapshot.TRAINED).stat().st_size < base.parameters * 4 / 5
+    assert (newest / resume_state.TRAINED).stat().st_size < base.parameters * 4 / 5
 
 
 def test_what_was_fine_tuned_becomes_a_base_of_its_own(tmp_path, cache):

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from bigmodel import marked
+from benchmarks import report_page
+from benchmarks.quality import baselines, command, fetched, figures, measure
+from benchmarks.quality.checks import CHECKS
 from bigmodel.core.contracts import fits
 from bigmodel.core.errors import Refusal
-from bigmodel.quality import baselines, command, fetched, figures, measure
-from bigmodel.quality.checks import CHECKS
 from bigmodel.studio import catalog
 
 QUICK = replace(CHECKS["digits-cnn"], settings={"epochs": 2, "channels": 8})
@@ -59,14 +59,14 @@ def test_a_goal_is_reached_only_above_every_baseline_and_in_time():
 
 
 def test_the_page_says_what_the_figures_say():
-    text = marked.PAGE.read_text("utf-8")
-    assert marked.with_section(text, figures.section(figures.read()), figures.MARKS) == text
+    text = report_page.PAGE.read_text("utf-8")
+    assert report_page.with_section(text, figures.section(figures.read()), figures.MARKS) == text
 
 
 @pytest.mark.parametrize("name", figures.read())
 def test_the_figures_are_of_the_recipe_in_the_table_and_of_the_data_in_the_bundle(name):
     fetched.register()
-    found, check, again = figures.read()[name], CHECKS[name], f"run: python -m bigmodel quality {name}"
+    found, check, again = figures.read()[name], CHECKS[name], f"run: python -m benchmarks quality {name}"
     assert found["settings"] == dict(check.settings), again
     if catalog.dataset(check.dataset).path().exists():
         assert found["data"] == catalog.dataset(check.dataset).fingerprint(), again
@@ -76,7 +76,7 @@ def test_commands_are_printed_and_unknown_names_refused(capsys):
     assert command.main(["--print", "digits-cnn"]) == 0
     assert "train --task image-classification --architecture cnn --dataset digits" in capsys.readouterr().out
     assert command.main(["--print", "reviews-minimind"]) == 0, "though its base is not here"
-    assert capsys.readouterr().out == "python -m bigmodel quality reviews-minimind\n"
+    assert capsys.readouterr().out == "python -m benchmarks quality reviews-minimind\n"
     with pytest.raises(SystemExit) as leaving:
         command.main(["no-such-check"])
     assert leaving.value.code == 2 and "Choose from: digits-cnn" in capsys.readouterr().err

@@ -8,10 +8,10 @@ import pytest
 import torch
 from conftest import damage, learn, retold, small
 
-from bigmodel.core import cores, space
+from bigmodel.core import cpu, disk_space
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, STOPPED
 from bigmodel.core.words import Words
-from bigmodel.training import checkpoint, snapshot, watch
+from bigmodel.training import checkpoint, evaluator, resume_state
 from bigmodel.training.precision import Pace
 
 STEPS = 7
@@ -70,7 +70,7 @@ def stop_after(count):
 @pytest.fixture
 def every_step(monkeypatch):
     """A checkpoint after each update."""
-    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(evaluator, "CHECKPOINT_SECONDS", -1.0)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -114,14 +114,14 @@ def test_stopping_at_any_moment_and_going_on_changes_nothing(tmp_path, cache, ki
         assert_same(one, other, before, events)
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", snapshot.TENSORS, snapshot.REST, "manifest.json"])
+@pytest.mark.parametrize("file", ["model.safetensors", resume_state.TENSORS, resume_state.REST, "manifest.json"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, cache, every_step, file):
     spec = spec_of(KINDS[3])
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir(), other.mkdir()
     before = learn(one, cache, spec)
     events = learn(other, cache, spec, stopped=stop_after(12))
-    damage(snapshot.places(other)[0] / file)
+    damage(resume_state.places(other)[0] / file)
     after = learn(other, cache, spec)
     assert any("damaged" in str(event.data) for event in after)
     assert_same(one, other, before, events + after)
@@ -139,18 +139,18 @@ def test_damaged_checkpoints_of_later_steps_do_not_push_out_a_new_one(tmp_path, 
     assert next(event for event in events if event.kind == "resume")["step"] == best
     new = next(event for event in events if event.kind == "checkpoint")["step"]
     next(events)  # those that are not needed any more have left
-    assert new == 5 and [place.name for place in snapshot.places(tmp_path)] == ["step-5", "step-4"]
-    assert all(snapshot.whole(place) for place in snapshot.places(tmp_path))
+    assert new == 5 and [place.name for place in resume_state.places(tmp_path)] == ["step-5", "step-4"]
+    assert all(resume_state.whole(place) for place in resume_state.places(tmp_path))
 
 
 def test_a_checkpoint_that_is_not_what_was_written_takes_no_others_place(tmp_path, cache, every_step, monkeypatch):
     real, before = checkpoint.save, set()
 
     def save(folder, write):
-        before.update(place.name for place in snapshot.places(tmp_path))
+        before.update(place.name for place in resume_state.places(tmp_path))
         real(folder, write)
         if folder.name == "step-6":  # a disk that does not keep what it is given
-            damage(folder / snapshot.TENSORS)
+            damage(folder / resume_state.TENSORS)
         return folder
 
     monkeypatch.setattr(checkpoint, "save", save)
@@ -158,20 +158,20 @@ def test_a_checkpoint_that_is_not_what_was_written_takes_no_others_place(tmp_pat
         assert event.kind != "checkpoint" or event["step"] != 6
         if event.kind == "note" and "cannot be read back" in str(event["words"]):
             break
-    assert {"step-4", "step-5"} <= {place.name for place in snapshot.places(tmp_path) if snapshot.whole(place)}
+    assert {"step-4", "step-5"} <= {place.name for place in resume_state.places(tmp_path) if resume_state.whole(place)}
 
 
 def test_a_run_that_goes_on_under_other_circumstances_says_so_in_its_story(tmp_path, cache):
     spec = spec_of(KINDS[3])
     learn(tmp_path, cache, spec, stopped=stop_after(6))
-    newest = snapshot.places(tmp_path)[0]
-    assert snapshot.changes(snapshot.read(newest), spec, "cpu", cores.processor()) == []
-    (moved,) = snapshot.changes(snapshot.read(newest), spec, "cpu", "Zilog Z80")
-    assert str(moved) == f"the processor was {cores.processor()} and is Zilog Z80"
-    part = snapshot.read(newest) | {"processor": "NVIDIA H100 MIG 1g.10gb", "device": "cuda"}
-    assert snapshot.changes(part, spec, "cuda", "NVIDIA H100") == []
+    newest = resume_state.places(tmp_path)[0]
+    assert resume_state.changes(resume_state.read(newest), spec, "cpu", cpu.processor()) == []
+    (moved,) = resume_state.changes(resume_state.read(newest), spec, "cpu", "Zilog Z80")
+    assert str(moved) == f"the processor was {cpu.processor()} and is Zilog Z80"
+    part = resume_state.read(newest) | {"processor": "NVIDIA H100 MIG 1g.10gb", "device": "cuda"}
+    assert resume_state.changes(part, spec, "cuda", "NVIDIA H100") == []
     then = spec.to_json() | {"settings": {**spec.settings, "learning_rate": 0.02}}
-    retold(newest, spec=then, device="cuda", versions=snapshot.versions() | {"numpy": "1.0"})
+    retold(newest, spec=then, device="cuda", versions=resume_state.versions() | {"numpy": "1.0"})
     told = [str(Words.from_json(event["words"])) for event in learn(tmp_path, cache, spec) if event.kind == "note"]
     (changes,) = [text for text in told if "bit by bit" in text]
     assert "numpy was 1.0 and is" in changes and "the device was CUDA and is CPU" in changes
@@ -194,7 +194,7 @@ def test_a_branch_begins_with_the_weights_it_branches_from(tmp_path, cache):
     parent, child = tmp_path / "parent", tmp_path / "child"
     parent.mkdir(), child.mkdir()
     learn(parent, cache, spec_of(KINDS[3], epochs=1, max_steps=0, eval_every=0))
-    shutil.copytree(snapshot.places(parent)[0], child / "origin")
+    shutil.copytree(resume_state.places(parent)[0], child / "origin")
     events = learn(child, cache, spec_of(KINDS[3], epochs=2, max_steps=0, eval_every=0))
     first, plan = (next(event for event in events if event.kind == kind) for kind in ("step", "plan"))
     assert first["step"] == plan["steps_per_epoch"] + 1 and events[-1]["state"] == FINISHED
@@ -206,7 +206,7 @@ def test_a_run_that_is_continued_learns_what_a_longer_one_would_have(tmp_path, c
     for folder in (parent, child, long):
         folder.mkdir()
     learn(parent, cache, spec_of(KINDS[3], epochs=1, **settings))
-    shutil.copytree(snapshot.places(parent)[0], child / "origin")
+    shutil.copytree(resume_state.places(parent)[0], child / "origin")
     after = learn(child, cache, spec_of(KINDS[3], epochs=2, **settings))
     whole = learn(long, cache, spec_of(KINDS[3], epochs=2, **settings))
     last = [[e["loss"] for e in events if e.kind == "step"][-1] for events in (after, whole)]
@@ -216,7 +216,7 @@ def test_a_run_that_is_continued_learns_what_a_longer_one_would_have(tmp_path, c
 
 def test_a_disk_without_room_pauses_the_run_and_it_goes_on_with_room(tmp_path, cache, monkeypatch):
     spec = spec_of(KINDS[3])
-    monkeypatch.setattr(space, "MARGIN", 2**60)
+    monkeypatch.setattr(disk_space, "MARGIN", 2**60)
     events = learn(tmp_path, cache, spec)
     assert events[-1]["state"] == INTERRUPTED and "MB" in str(events[-1]["reason"])
     monkeypatch.undo()
@@ -277,8 +277,8 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(tmp_path, cach
     spec = spec_of(KINDS[0], optimizer="sgd", learning_rate=10.0, clip=0.0, max_steps=40, eval_every=50)
     events = learn(tmp_path, cache, spec)
     assert events[-1]["state"] == DIVERGED
-    newest = snapshot.places(tmp_path)[0]
-    assert snapshot.whole(newest) and snapshot.read(newest)["step"] == events_steps(events)[-1] - 1
+    newest = resume_state.places(tmp_path)[0]
+    assert resume_state.whole(newest) and resume_state.read(newest)["step"] == events_steps(events)[-1] - 1
 
 
 def events_steps(events):

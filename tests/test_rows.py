@@ -8,8 +8,8 @@ from test_own_data import bring, reviews
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import STOPPED
-from bigmodel.data import index, look
-from bigmodel.data.heard import NotWanted
+from bigmodel.data import browse, row_index
+from bigmodel.data.interruptible import NotWanted
 from bigmodel.data.prepare import prepare
 from bigmodel.studio import Studio, Wanted
 from bigmodel.training.loop import train
@@ -25,9 +25,9 @@ def studio(tmp_path_factory):
 @pytest.fixture
 def large(monkeypatch):
     """Every file is too large to be held: it is counted and searched in another process, and read in parts."""
-    for room, name in ((index, "SMALL"), (look, "HELD")):
+    for room, name in ((row_index, "SMALL"), (browse, "HELD")):
         monkeypatch.setattr(room, name, 0)
-    look._hits.cache_clear()
+    browse._hits.cache_clear()
 
 
 def table(name):
@@ -63,7 +63,7 @@ def test_a_large_file_gives_the_same_rows_without_being_held(large, tmp_path):
             if row["split"] == "train" and "love" in row["text"].lower() and len(row["text"]) >= 100]  # fmt: skip
     assert (found.total, found.whole) == (len(rows), True)
     assert [row["row"] for row in found.rows] == rows[10:15]
-    assert look._table.cache_info().currsize <= 3 and look._group.cache_info().currsize
+    assert browse._table.cache_info().currsize <= 3 and browse._group.cache_info().currsize
 
 
 def test_own_rows_keep_their_numbers_in_a_new_version(home):

@@ -12,9 +12,9 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
 from bigmodel.data.prepare import prepare
 from bigmodel.studio import Studio
-from bigmodel.training import pretraining, snapshot, watch
+from bigmodel.training import evaluator, pretraining, resume_state
 from bigmodel.training.precision import Pace
-from bigmodel.ui import run_curves
+from bigmodel.ui.runs import curve_view
 
 BERT, LSTM = ("text-classification", "bert", "trivia_en"), ("text-classification", "lstm", "verse_zh")
 SHORT = {"max_steps": 4, "eval_every": 2, "batch_size": 256, "dropout": 0.1}
@@ -152,7 +152,7 @@ def test_pretraining_is_told_and_the_run_begins_with_what_it_has_learnt(tmp_path
 def test_a_run_that_dies_in_its_pretraining_is_the_run_that_never_died(tmp_path, cache, pace, monkeypatch):
     from bigmodel.training.loop import train
 
-    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(evaluator, "CHECKPOINT_SECONDS", -1.0)
     one, other, spec = tmp_path / "one", tmp_path / "other", small(*BERT, **FIRST)
     one.mkdir(), other.mkdir()
     whole, events = learn(one, cache, spec), []
@@ -174,7 +174,7 @@ def test_a_run_that_dies_in_its_pretraining_is_the_run_that_never_died(tmp_path,
 def test_a_run_that_dies_in_its_pretraining_goes_on_by_itself_if_nothing_has_changed(home, cache, pace, monkeypatch):
     from bigmodel.training.loop import train
 
-    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(evaluator, "CHECKPOINT_SECONDS", -1.0)
     studio, spec = Studio(home), small(*BERT, **FIRST)
     run = studio.launch(spec)
     folder = studio.store.folder(run)
@@ -185,9 +185,9 @@ def test_a_run_that_dies_in_its_pretraining_goes_on_by_itself_if_nothing_has_cha
         if event.kind == "pretraining" and event["step"] == 3:
             break
     folder.append(Event("state", {"state": INTERRUPTED, "died": True}))
-    newest = snapshot.places(pretraining.place(folder.path))[0]
-    assert studio.goes_on(run) and studio.resumes_at(run) == ("pretraining", snapshot.read(newest)["step"])
-    retold(newest, versions=snapshot.versions() | {"torch": "1.0"})
+    newest = resume_state.places(pretraining.place(folder.path))[0]
+    assert studio.goes_on(run) and studio.resumes_at(run) == ("pretraining", resume_state.read(newest)["step"])
+    retold(newest, versions=resume_state.versions() | {"torch": "1.0"})
     assert not studio.goes_on(run)
     with pytest.raises(Refusal, match=r"torch was 1\.0"):
         studio.resume(run)
@@ -204,7 +204,7 @@ def test_rolling_back_a_pretraining_halves_its_own_learning_rate(home):
     assert str(before.reason) == "In the pretraining: No number."
     assert after.settings["pretraining_rate"] == before.spec.settings["pretraining_rate"] / 2
     assert after.settings["learning_rate"] == before.spec.settings["learning_rate"] and after.parent is None
-    assert run_curves._marks_before(before) == {"Diverged": 7.0}
+    assert curve_view._marks_before(before) == {"Diverged": 7.0}
 
 
 @pytest.mark.parametrize("moment", [1, 6, 18])
@@ -253,7 +253,7 @@ def test_a_run_knows_how_far_its_pretraining_is():
 
 
 def test_the_curve_of_a_pretraining_that_was_resumed_goes_on_from_there():
-    from bigmodel.ui.curves import Curves
+    from bigmodel.ui.runs.curves import Curves
 
     curves = Curves("one")
     look = {"step": 3, "steps": 9, "epoch": 1.0, "metrics": {"loss": 6.0}}

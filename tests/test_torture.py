@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import learn, small
 
+from benchmarks.reliability import command, page
+from benchmarks.reliability.row import Found, Row
 from bigmodel.core.events import Event
 from bigmodel.runs import worker
 from bigmodel.runs.store import Store
-from bigmodel.torture import command, page
-from bigmodel.torture.row import Found, Row
-from bigmodel.training import checkpoint, snapshot, watch
+from bigmodel.training import checkpoint, evaluator, resume_state
 
 ROOT = Path(__file__).parents[1]
 FEW = {1: 4, 2: 3, 3: 4, 4: 24, 5: 1, 6: 3, 7: 1, 8: 3, 9: 14, 11: 1, 13: 20, 14: 39, 15: 40}  # trials of each row
@@ -95,10 +95,10 @@ def test_a_save_that_was_not_finished_gives_way_to_the_one_before(saved):
 
 
 def test_the_best_of_an_older_checkpoint_is_kept_as_long_as_that_one_is(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(evaluator, "CHECKPOINT_SECONDS", -1.0)
     learn(tmp_path, cache, small("image-classification", "cnn", "digits", max_steps=9, eval_every=2))
-    steps = {int(place.name[5:]) for place in snapshot.places(tmp_path)}
-    assert {snapshot.best_of(place) for place in snapshot.places(tmp_path)} - {None} <= steps
+    steps = {int(place.name[5:]) for place in resume_state.places(tmp_path)}
+    assert {resume_state.best_of(place) for place in resume_state.places(tmp_path)} - {None} <= steps
 
 
 def test_a_launch_that_died_half_way_does_not_stand_in_the_way_of_the_next(home, monkeypatch):

@@ -16,10 +16,10 @@ from bigmodel.core import catalog
 from bigmodel.core.events import DIVERGED, FINISHED, STOPPED
 from bigmodel.data.prepare import prepare
 from bigmodel.training import checkpoint
+from bigmodel.training.batch_sizes import sizes
 from bigmodel.training.losses import cross_entropy, mean_squared_error
 from bigmodel.training.optimizers import optimizer, rate_factor
 from bigmodel.training.precision import Pace, pace_file, probe
-from bigmodel.training.sizes import sizes
 
 DIGITS = ("image-classification", "vit", "digits")
 PROSE = ("text-generation", "gpt", "prose_zh")
@@ -56,7 +56,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(tmp_path, cach
 
 
 def test_an_update_is_told_by_how_far_it_moves_the_weights():
-    from bigmodel.training.updates import Moves
+    from bigmodel.training.update_ratio import Moves
 
     small, large, bias = torch.randn(3, 5), torch.randn(2, 9000), torch.zeros(7)
     moves = Moves([torch.nn.Parameter(weight) for weight in (small, large, bias)])
@@ -74,7 +74,7 @@ def test_an_update_is_told_by_how_far_it_moves_the_weights():
 
 @pytest.mark.parametrize("names", [DIGITS, PROSE, ("translation", "transformer", "en_zh")])
 def test_trying_how_long_a_measurement_takes_leaves_no_trace(cache, names):
-    from bigmodel.training.looking import look_at
+    from bigmodel.training.eval_cost import look_at
 
     task, architecture, dataset = catalog.task(names[0]), catalog.architecture(names[1]), catalog.dataset(names[2])
     spec = small(*names)
@@ -204,7 +204,7 @@ def test_the_loss_computed_in_chunks_is_torchs_own(kind, smoothing):
 
 
 def test_lean_dropout_drops_as_often_as_it_says_and_keeps_the_mean():
-    from bigmodel.training.dropout import lean_dropout
+    from bigmodel.training.kernels.dropout import lean_dropout
 
     torch.manual_seed(0)
     x = torch.ones(1000, 1001, requires_grad=True)
@@ -231,7 +231,7 @@ def test_lean_dropout_drops_as_often_as_it_says_and_keeps_the_mean():
 )
 @pytest.mark.parametrize("groups", [1, 2])
 def test_a_lean_convolution_is_torchs_own_over_less(size, kernel, stride, padding, met, groups, monkeypatch):
-    from bigmodel.training import convolution
+    from bigmodel.training.kernels import convolution
 
     torch.manual_seed(0)
     plain = torch.nn.Conv2d(4, 6, kernel, stride, padding, groups=groups).double()
@@ -262,8 +262,8 @@ def test_a_lean_convolution_is_torchs_own_over_less(size, kernel, stride, paddin
 @pytest.mark.parametrize("kind", [PROSE, ("translation", "transformer", "en_de"), DIGITS], ids=lambda kind: kind[1])
 def test_attention_by_products_is_torchs_own(cache, kind):
     from bigmodel.data.prepare import prepare
-    from bigmodel.training.attention import NAME, by_products
     from bigmodel.training.forward import autocast
+    from bigmodel.training.kernels.attention import NAME, by_products
 
     spec = small(*kind)
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
@@ -283,7 +283,7 @@ def test_attention_by_products_is_torchs_own(cache, kind):
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
 def test_where_nobody_waits_for_the_device_the_update_itself_leaves_out_what_is_no_number(kind):
-    from bigmodel.training.guard import Guard
+    from bigmodel.training.nonfinite_guard import Guard
 
     weight = torch.nn.Parameter(torch.ones(3))
     holder = torch.nn.Module()
@@ -301,7 +301,7 @@ def test_where_nobody_waits_for_the_device_the_update_itself_leaves_out_what_is_
 
 
 def test_statistics_of_a_batch_that_is_no_number_are_put_back():
-    from bigmodel.training.guard import Guard
+    from bigmodel.training.nonfinite_guard import Guard
 
     norm = torch.nn.BatchNorm1d(2)
     guard = Guard(torch.optim.SGD(norm.parameters()), norm, "cuda")

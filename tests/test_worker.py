@@ -8,7 +8,7 @@ import time
 import pytest
 from conftest import digits, endless, wait_for
 
-from bigmodel.core.cores import threads
+from bigmodel.core.cpu import threads
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FAILED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec

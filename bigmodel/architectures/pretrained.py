@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bigmodel.bases import adapters, languages
-from bigmodel.bases.store import Base
+from bigmodel.base_models import adapters, languages
+from bigmodel.base_models.store import Base
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Architecture, Layer, Task
 from bigmodel.core.errors import Refusal
@@ -198,13 +198,13 @@ class Pretrained(Architecture):
         return "\n".join([_base(settings).fingerprint, *own])
 
     def processor(self, task: Task, rows: Any, settings: Mapping) -> Any:
-        from bigmodel.bases.loading import processor
+        from bigmodel.base_models.load import processor
 
         self.register()
         return task.adopt(processor(_base(settings), task.head, rows, settings))
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
-        from bigmodel.bases.loading import choose, network
+        from bigmodel.base_models.load import choose, network
 
         self.register()
         return choose(network(_base(settings), facts["head"], facts, settings), facts["head"], settings)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.core import catalog, space
+from bigmodel.core import catalog, disk_space
 from bigmodel.core.contracts import Architecture, Dataset, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
-from bigmodel.data.heard import Ask, heard
+from bigmodel.data.interruptible import Ask, heard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ def _code(task: Task, architecture: Architecture) -> str:
     kinds = [*type(task).__mro__, *type(architecture).__mro__]
     files = {inspect.getsourcefile(kind) for kind in kinds if kind.__module__.split(".")[0] == __name__.split(".")[0]}
     texts = [Path(file).read_bytes() for file in sorted(filter(None, files)) if file != inspect.getsourcefile(Task)]
-    own = ("tokenizers.py", "conversations.py", "pictures.py")
+    own = ("tokenizers.py", "chat_tokens.py", "image_transforms.py")
     texts += [Path(__file__).with_name(name).read_bytes() for name in own]
     return hashlib.sha256(b"".join(texts) + version("tokenizers").encode()).hexdigest()
 
@@ -103,7 +103,7 @@ def _encode(
     import pyarrow.parquet as parquet
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    space.check(folder.parent, 0, space.ENCODING)
+    disk_space.check(folder.parent, 0, disk_space.ENCODING)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".staging-"))
     needed = written = 0
     try:
@@ -111,13 +111,13 @@ def _encode(
         rows = heard(dataset.rows(), ask)
         processor = architecture.processor(task, rows, settings)
         needed = _expected(task, rows, processor, settings, ask)
-        space.check(folder.parent, needed, space.ENCODING)
+        disk_space.check(folder.parent, needed, disk_space.ENCODING)
         for split in SPLITS:
             arrays = task.encode(rows[split], processor, settings)
             size = sum(array.nbytes for array in arrays.values())
             written += size
             needed = max(needed, written)
-            space.check(folder.parent, size, space.ENCODING)
+            disk_space.check(folder.parent, size, disk_space.ENCODING)
             for name, array in arrays.items():
                 _save(staging / f"{split}.{name}.npy", array)
             ask()
@@ -129,10 +129,10 @@ def _encode(
     except Exception as error:
         if isinstance(error, OSError) and (folder / FACTS).exists():  # the other run's rename, which is as good as ours
             return
-        if not space.was_full(error):
+        if not disk_space.was_full(error):
             raise
         shutil.rmtree(staging, ignore_errors=True)  # first, as its room counts
-        raise space.NoSpace(space.missing(folder.parent, needed), space.ENCODING) from error
+        raise disk_space.NoSpace(disk_space.missing(folder.parent, needed), disk_space.ENCODING) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

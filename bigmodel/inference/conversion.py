@@ -23,12 +23,12 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import head
-from bigmodel.inference import chatting, translating, writing
-from bigmodel.inference.aside import seam
-from bigmodel.inference.fast import Translator, Writer
-from bigmodel.inference.translating import LONGEST
-from bigmodel.inference.writing import context_of
-from bigmodel.training import memory
+from bigmodel.inference import chat, generate_text, translate
+from bigmodel.inference.background import seam
+from bigmodel.inference.ctranslate2_runner import Translator, Writer
+from bigmodel.inference.generate_text import context_of
+from bigmodel.inference.translate import LONGEST
+from bigmodel.training import out_of_memory
 
 FORM = 3  # of what is kept; a new one makes all conversions anew
 KEPT, KEPT_BYTES = 20, 10 * 2**30  # conversions in the cache; those not used for the longest time leave
@@ -194,7 +194,7 @@ def _facts(runner: type, model: Any, processor: Any) -> dict:
 def _passes(error: Exception) -> bool:
     """Whether it says nothing of the network: a disk that is full or cannot be written, memory that was short. Nothing
     is kept then, so that it is tried again when the model is loaded the next time."""
-    return isinstance(error, OSError) or memory.was_short(error)
+    return isinstance(error, OSError) or out_of_memory.was_short(error)
 
 
 def _loader(model: Any, processor: Any) -> Callable:
@@ -254,10 +254,10 @@ def _given(task: Task, processor: Any, inputs: Mapping, longest: int) -> tuple[l
     """(what a network reads for these inputs, the tokens that end its answer)."""
     end = frozenset({processor.eos_token_id})
     if "message" in inputs:
-        return chatting.given(task.adopt(processor), inputs["message"], inputs.get("system", ""))
+        return chat.given(task.adopt(processor), inputs["message"], inputs.get("system", ""))
     if "prompt" in inputs:
-        return writing.given(processor, inputs["prompt"]), end
-    return translating.pieces(processor, inputs["text"].strip(), longest)[0], end
+        return generate_text.given(processor, inputs["prompt"]), end
+    return translate.pieces(processor, inputs["text"].strip(), longest)[0], end
 
 
 def _compare(fast: Writer | Translator, task: Task, model: Any, processor: Any, asked: Sequence[Mapping]) -> dict:

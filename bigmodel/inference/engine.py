@@ -18,8 +18,8 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import check_inputs
 from bigmodel.core.words import _
 from bigmodel.data.tokenizers import longest_text
-from bigmodel.inference.aside import Do, Work, here, seam, whole
-from bigmodel.training import memory
+from bigmodel.inference.background import Do, Work, here, seam, whole
+from bigmodel.training import out_of_memory
 
 KEPT = 3  # models held in memory; the least recently used leaves
 ON_GPU = 64 * 2**20  # bytes of weights from which on a language model writes faster there than CTranslate2 on the CPU
@@ -138,13 +138,13 @@ class Engine:
         if (self.device == "cpu" or precision == "int8") and self.conversion is not None:
             return self.conversion.load(precision)
         if self.task.head == "image-classification":
-            from bigmodel.data.pictures import side
-            from bigmodel.inference.recognising import traced
+            from bigmodel.data.image_transforms import side
+            from bigmodel.inference.traced_classifier import traced
 
             with ALONE:
                 return traced(self.model, *side(self.processor))
         if self.task.head == "text-classification":
-            from bigmodel.inference.recognising import traced_reader
+            from bigmodel.inference.traced_classifier import traced_reader
 
             with ALONE:
                 return traced_reader(self.model, longest_text(self.processor, self.model.config))
@@ -165,7 +165,7 @@ def refusing(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if memory.was_short(error):
+        if out_of_memory.was_short(error):
             raise Refusal(what, _("The memory is not enough."), _("Choose a smaller one."), field="model") from error
         traceback.print_exc()
         why = _("Its files are damaged or not complete.")

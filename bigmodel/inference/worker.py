@@ -21,14 +21,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from bigmodel.bases import store as bases
+from bigmodel.base_models import store as bases
 from bigmodel.core import blocks
 from bigmodel.core.blocks import Prose
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
-from bigmodel.data.own import shelf
-from bigmodel.inference.aside import aside
-from bigmodel.training import memory
+from bigmodel.importing.store import registry
+from bigmodel.inference.background import aside
+from bigmodel.training import out_of_memory
 
 if TYPE_CHECKING:
     from bigmodel.inference.engine import Engines
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """`python -m bigmodel.inference.worker [HOME]`: with the data that people have brought to a home folder."""
     for home in sys.argv[1:]:
-        shelf.bring(Path(home))
+        registry.bring(Path(home))
         bases.bring(Path(home))
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no reply
@@ -119,13 +119,13 @@ def _answer(request: dict, engines: Engines) -> Iterator[dict | None]:
 def _looked_at(request: dict) -> Iterator[dict]:
     """The rows as a model sees them."""
     from bigmodel.core.spec import RunSpec
-    from bigmodel.data import seen
+    from bigmodel.data import model_view
 
     spec, cache = RunSpec.check(request["spec"]), Path(request["cache"])
     if request["do"] == "seen":
-        yield {"seen": asdict(seen.seen(spec, cache, request["row"]))}
+        yield {"seen": asdict(model_view.seen(spec, cache, request["row"]))}
         return
-    for part in seen.count(spec, cache):
+    for part in model_view.count(spec, cache):
         yield {"counted": part}
 
 
@@ -142,7 +142,7 @@ def _turn(name: str, answer: Iterator[dict | None], open_answers: dict, reply: C
         reply(name, error=refusal.to_json())
     except Exception as error:  # one request's bug must not end the others' answers
         open_answers.pop(name)
-        if memory.was_short(error):
+        if out_of_memory.was_short(error):
             reply(name, error=_too_large().to_json())
             return
         mark = uuid.uuid4().hex[:8]

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import cores
+from bigmodel.core import cpu
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
@@ -55,7 +55,7 @@ def check(asked: str) -> None:
 def processor(kind: str) -> str:
     """The name of what computes on a device of this kind."""
     if kind != "cuda":
-        return cores.processor()
+        return cpu.processor()
     nvml = _nvml()
     return nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByIndex(_first_visible()))
 

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bigmodel.bases import store as bases
+from bigmodel.base_models import store as bases
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, LIVE, QUEUED, RESUMABLE, STARTING, Event
 from bigmodel.core.words import Words, _
-from bigmodel.data.clearing import clear
-from bigmodel.data.own import shelf
+from bigmodel.data.cache_eviction import clear
 from bigmodel.data.prepare import key_of
+from bigmodel.importing.store import registry
 from bigmodel.runs import device
 from bigmodel.runs.executors import Executor, Handle
 from bigmodel.runs.executors.local import Local, spawn
@@ -198,7 +198,7 @@ class Supervisor:
     def _bury(self, folder: Folder, reason: Words | None) -> bool:
         """Declare a run interrupted and put its folder in order, holding its lock so that no worker can take it up
         meanwhile."""
-        from bigmodel.training.snapshot import mend
+        from bigmodel.training.resume_state import mend
 
         lock = folder.lock()
         if not lock.take():
@@ -287,13 +287,13 @@ def goes_on_after(folder: Folder) -> float | None:
 
 def changed(folder: Folder) -> list[Words]:
     """What is no longer as it was when that was kept from which a run would go on: it would not be the same run."""
-    from bigmodel.training import pretraining, snapshot
+    from bigmodel.training import pretraining, resume_state
 
-    spec, before = folder.spec(), snapshot.newest(folder.path)
+    spec, before = folder.spec(), resume_state.newest(folder.path)
     where = device.key(str(spec.settings.get("device", "auto"))).split(":")[0]
     if before is None and pretraining.wanted(spec.settings):
-        spec, before = pretraining.spec_of(spec), snapshot.newest(pretraining.place(folder.path))
-    return snapshot.changes(before, spec, where, device.processor(where)) if before else []
+        spec, before = pretraining.spec_of(spec), resume_state.newest(pretraining.place(folder.path))
+    return resume_state.changes(before, spec, where, device.processor(where)) if before else []
 
 
 def _again(deaths: int) -> Words:
@@ -312,7 +312,7 @@ def main(arguments: list[str]) -> int:
     """Work the queue off, then leave. Looks once more after letting go of the lock: a run that was launched while
     this process was about to leave saw the lock held and called nobody else."""
     (home,) = arguments
-    shelf.bring(Path(home))
+    registry.bring(Path(home))
     bases.bring(Path(home))
     store = Store(Path(home))
     while True:

@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bigmodel.bases import store as bases
-from bigmodel.core import space
+from bigmodel.base_models import store as bases
+from bigmodel.core import disk_space
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
-from bigmodel.data.own import shelf
+from bigmodel.importing.store import registry
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.lock import Lock
 
@@ -85,7 +85,7 @@ def _write_to(path: Path) -> None:
 
 
 def _work(folder: Folder, lock: Lock | None) -> int:
-    shelf.bring(folder.home)
+    registry.bring(folder.home)
     bases.bring(folder.home)
     facts = folder.facts()
     if lock is None or facts["state"] != STARTING:
@@ -124,8 +124,8 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
     except Refusal as refusal:
         error = refusal.to_json()
     except Exception as bug:
-        if space.was_full(bug):  # the log is not written to: it has no room either
-            write(_state(INTERRUPTED, space.in_words(space.missing(folder.path))))
+        if disk_space.was_full(bug):  # the log is not written to: it has no room either
+            write(_state(INTERRUPTED, disk_space.in_words(disk_space.missing(folder.path))))
             return INTERRUPTED
         error = _explain(bug)
     write(Event("state", {"state": FAILED, "error": error}))
@@ -169,7 +169,7 @@ def _ledger(folder: Folder) -> Iterator[Callable[[Event], None]]:
         try:
             put(event)
         except OSError as error:
-            if event.kind != "state" or not space.was_full(error):
+            if event.kind != "state" or not disk_space.was_full(error):
                 raise
             folder.reserve.unlink(missing_ok=True)
             put(event)

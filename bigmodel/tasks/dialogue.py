@@ -148,7 +148,7 @@ class Dialogue(Task):
     # -- from rows to batches ---------------------------------------------------------------------
     def processor(self, rows: Any, settings: Mapping) -> Any:
         """A tokenizer of all that is said, with a mark for each role and a chat template of our own."""
-        from bigmodel.data.conversations import MARKS, TEMPLATE, turns_of
+        from bigmodel.data.chat_tokens import MARKS, TEMPLATE, turns_of
         from bigmodel.data.tokenizers import train_tokenizer
 
         texts = [turn["content"] for row in rows["train"]["messages"] for turn in turns_of(row)]
@@ -158,7 +158,7 @@ class Dialogue(Task):
 
     def adopt(self, processor: Any) -> Any:
         """A pretrained model that has only read texts is given a chat template in plain words."""
-        from bigmodel.data.conversations import PLAIN
+        from bigmodel.data.chat_tokens import PLAIN
 
         if not getattr(processor, "chat_template", None):
             processor.chat_template = PLAIN
@@ -175,7 +175,7 @@ class Dialogue(Task):
         """
         import numpy as np
 
-        from bigmodel.data.conversations import Scribe, Unreadable, turns_of
+        from bigmodel.data.chat_tokens import Scribe, Unreadable, turns_of
 
         scribe, longest, found = Scribe(processor), settings["block_size"] + 1, []
         cut = long = refused = 0
@@ -208,7 +208,7 @@ class Dialogue(Task):
         }
 
     def remarks(self, processor: Any, arrays: Mapping) -> list[Words]:
-        from bigmodel.data.conversations import PLAIN
+        from bigmodel.data.chat_tokens import PLAIN
 
         said = []
         if processor.chat_template == PLAIN:
@@ -246,7 +246,7 @@ class Dialogue(Task):
         import numpy as np
         import torch
 
-        from bigmodel.data.conversations import ANSWER, PADDING
+        from bigmodel.data.chat_tokens import ANSWER, PADDING
 
         starts, ends = arrays["offsets"][indices], arrays["offsets"][np.asarray(indices) + 1]
         longest = (ends - starts).max() - 1
@@ -293,7 +293,7 @@ class Dialogue(Task):
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
         """How conversations begin."""
-        from bigmodel.data.conversations import turns_of
+        from bigmodel.data.chat_tokens import turns_of
 
         found: dict[str, dict] = {}
         for row in rows:
@@ -308,14 +308,14 @@ class Dialogue(Task):
         return [example | {"max_new_tokens": 60, "temperature": 0.0} for example in self.examples(rows, settings)[:3]]
 
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
-        from bigmodel.inference.chatting import reply
+        from bigmodel.inference.chat import reply
 
         yield from reply(model, self.adopt(processor), inputs)
 
 
 def _cut(scribe: Any, turns: Sequence[Mapping], longest: int) -> tuple[list[int], Any] | None:
     """The longest end of a conversation that fits, beginning with what a user says; None where there is none."""
-    from bigmodel.data.conversations import Unreadable, shortened
+    from bigmodel.data.chat_tokens import Unreadable, shortened
 
     ends = shortened(turns)
     low, high, best = 0, len(ends) - 1, None

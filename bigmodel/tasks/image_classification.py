@@ -10,7 +10,7 @@ from bigmodel.core.blocks import Block, Note, Picture, Scores
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Image
 from bigmodel.core.words import Words, _
-from bigmodel.data.pictures import resized, scaling, side, squeezes, tensor
+from bigmodel.data.image_transforms import resized, scaling, side, squeezes, tensor
 
 LARGEST = 64  # pixels of a side, unless a person asks for more
 SEEN = 512  # pixels of the longer side of a drawing that are looked at; the models' own pictures are smaller still

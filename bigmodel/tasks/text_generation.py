@@ -208,7 +208,7 @@ class TextGeneration(Task):
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
         """Token by token over the whole split. The final figures give every token at least half a context."""
-        from bigmodel.evaluation.language import UNSEEN_CHARACTERS, score_stream
+        from bigmodel.evaluation.language_metrics import UNSEEN_CHARACTERS, score_stream
 
         nats, hits, count, unknown = score_stream(
             model,
@@ -239,7 +239,7 @@ class TextGeneration(Task):
         return [example | {"max_new_tokens": 60, "seed": 1} for example in self.examples(rows, settings)[:3]]
 
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
-        from bigmodel.inference.writing import write
+        from bigmodel.inference.generate_text import write
 
         yield from write(model, processor, inputs)
 

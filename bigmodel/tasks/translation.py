@@ -229,7 +229,7 @@ class Translation(Task):
         import torch
 
         from bigmodel.data.tokenizers import marks
-        from bigmodel.evaluation.translation import bleu_and_chrf
+        from bigmodel.evaluation.translation_metrics import bleu_and_chrf
 
         written = marks(processor, written=True)
         device = next(model.parameters()).device
@@ -281,7 +281,7 @@ class Translation(Task):
         """Line by line, as lines are how people separate sentences; the sentences of a line together."""
         import time
 
-        from bigmodel.inference.translating import translate
+        from bigmodel.inference.translate import translate
 
         started, done, tokens = time.monotonic(), [], 0
         lines = inputs["text"].strip().split("\n")

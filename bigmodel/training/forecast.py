@@ -19,13 +19,14 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared, key, prepare
-from bigmodel.training import heap, memory, pretraining
+from bigmodel.training import out_of_memory, pretraining
+from bigmodel.training.batch_sizes import size_of, sizes
+from bigmodel.training.determinism import ready
+from bigmodel.training.eval_cost import answer_seconds, look_at
 from bigmodel.training.forward import Forward, on, quicken
-from bigmodel.training.looking import answer_seconds, look_at
+from bigmodel.training.kernels import malloc
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import device_for, pace_file, probe
-from bigmodel.training.repeated import ready
-from bigmodel.training.sizes import size_of, sizes
 
 PROBE_SECONDS = 2.0
 LATEST = 3.5  # seconds after which no more steps are tried, once there is one: with what follows, five in all
@@ -49,7 +50,7 @@ class Forecast:
     """What a run will take, from a probe of the real network on real batches."""
 
     parameters: int
-    memory: int  # bytes at the peak
+    out_of_memory: int  # bytes at the peak
     steps: int
     seconds: float | None  # the whole run; None where the network is too large to be tried here
     step_seconds: float | None
@@ -64,7 +65,7 @@ class Forecast:
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     """Yields {} while it works and the figures last: parameters, memory (bytes), steps, seconds, step_seconds,
     device, rows. `seconds` is None where the network is too large to be tried on this machine."""
-    with memory.doing(_("Trying a few steps for the forecast")), heap.kept():
+    with out_of_memory.doing(_("Trying a few steps for the forecast")), malloc.kept():
         yield from _forecast(spec, cache)
 
 

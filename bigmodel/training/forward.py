@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodel.core.contracts import HEADS
-from bigmodel.training import convolution, dropout
-from bigmodel.training.attention import by_products
+from bigmodel.training.kernels import convolution, dropout
+from bigmodel.training.kernels.attention import by_products
 from bigmodel.training.losses import LOSSES
 
 COMPILING = 60.0  # seconds that a compiler takes for a network of some hundred million weights, at most

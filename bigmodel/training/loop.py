@@ -10,25 +10,26 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import catalog, space
+from bigmodel.core import catalog, disk_space
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _, listed
-from bigmodel.data.heard import NotWanted
+from bigmodel.data.interruptible import NotWanted
 from bigmodel.data.prepare import Prepared, key, prepare
-from bigmodel.training import heap, memory, pretraining, snapshot
+from bigmodel.training import out_of_memory, pretraining, resume_state
+from bigmodel.training.batch_sizes import size_of, sizes
+from bigmodel.training.determinism import Repeated, ready
+from bigmodel.training.eval_cost import Look, look_at
+from bigmodel.training.evaluator import Stopped, Watch
 from bigmodel.training.forward import Forward, can_compile, pays_back, quicken
-from bigmodel.training.guard import Guard
-from bigmodel.training.looking import Look, look_at
-from bigmodel.training.meter import Meter
+from bigmodel.training.kernels import malloc
+from bigmodel.training.nonfinite_guard import Guard
 from bigmodel.training.optimizers import optimizer, rate_factor
 from bigmodel.training.precision import Pace, compare, device_for, pace_file, probe
-from bigmodel.training.repeated import Repeated, ready
-from bigmodel.training.sizes import size_of, sizes
-from bigmodel.training.updates import Moves
-from bigmodel.training.watch import Stopped, Watch
+from bigmodel.training.throughput import Meter
+from bigmodel.training.update_ratio import Moves
 
 LOOK_SECONDS = 0.3  # for which it is tried how long a measurement takes
 STEP_EVENT_SECONDS = 0.1  # steps faster than this share an event: nobody sees ten a second
@@ -49,20 +50,20 @@ def train(
     transformers.utils.logging.disable_progress_bar()  # our log is for what happens, not for bars
     doing: list[Words] = []
     try:
-        with heap.kept():
+        with malloc.kept():
             for event in _train(spec, folder, stopped, cache, device):
                 if event.kind == "phase":
                     doing = [Words.from_json(event["words"])]
                 yield event
-    except space.NoSpace as full:
+    except disk_space.NoSpace as full:
         yield _state(INTERRUPTED, full.what)
     except Exception as error:
-        if space.was_full(error):
-            yield _state(INTERRUPTED, space.in_words(space.missing(folder)))
+        if disk_space.was_full(error):
+            yield _state(INTERRUPTED, disk_space.in_words(disk_space.missing(folder)))
             return
-        if not memory.was_short(error):
+        if not out_of_memory.was_short(error):
             raise
-        raise memory.in_words(doing[0] if doing else None) from error
+        raise out_of_memory.in_words(doing[0] if doing else None) from error
 
 
 def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path, device: str) -> Iterator[Event]:
@@ -81,7 +82,7 @@ def _train(spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path
     except NotWanted:
         yield _state(STOPPED, _("Stopped while the data were encoded: nothing has been learnt yet."))
         return
-    heap.give_back()
+    malloc.give_back()
     name = key(task, architecture, dataset, settings)
     for words in task.remarks(data.processor, data.arrays["train"]):
         yield _note(words)
@@ -179,7 +180,7 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
         for parameters in work.optimize.param_groups:
             parameters["lr"] = rate = settings["learning_rate"] * rate_factor(settings, watch.step, steps)
         guard.begin()
-        with memory.doing(_("Training step {step}", step=watch.step + 1)):
+        with out_of_memory.doing(_("Training step {step}", step=watch.step + 1)):
             loss, norm, split = work.gradients(group, epoch)
         if split:
             words = _split(split, watch.step + 1, exact=not guard.statistics)
@@ -192,7 +193,7 @@ def _learn(work: _Work, watch: Watch, steps: int, per_epoch: int, log_every: int
         if (guard.waits or told or due or save) and guard.bad():
             yield from diverged()
             return
-        with memory.doing(_("Training step {step}", step=watch.step + 1)):
+        with out_of_memory.doing(_("Training step {step}", step=watch.step + 1)):
             if told:
                 work.moves.before()
             work.optimize.step()
@@ -323,7 +324,9 @@ class _Work:
                 break
             except Exception as error:
                 unable = self.repeated.cannot(error)
-                if not unable and (not memory.was_short(error) or self.parts >= max(map(len, group)) // self.least):
+                if not unable and (
+                    not out_of_memory.was_short(error) or self.parts >= max(map(len, group)) // self.least
+                ):
                     raise
             self.optimize.zero_grad(set_to_none=True)
             self.guard.back()
@@ -367,17 +370,17 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
     {} for a run that begins. A damaged checkpoint is passed over for the one before.
     """
     folder = watch.folder
-    snapshot.mend(folder)
+    resume_state.mend(folder)
     damaged = []
-    for place in snapshot.places(folder):
-        if not snapshot.whole(place):
+    for place in resume_state.places(folder):
+        if not resume_state.whole(place):
             damaged.append(place.name)
             continue
         for name in damaged:
             yield _note(_("The checkpoint {name} is damaged; the one before it is used.", name=name))
-        before = snapshot.read(place)
+        before = resume_state.read(place)
         device = next(watch.model.parameters()).device
-        changes = snapshot.changes(before, watch.spec, device.type, snapshot.processor_of(device))
+        changes = resume_state.changes(before, watch.spec, device.type, resume_state.processor_of(device))
         if changes:
             words = _("It goes on, but no longer as the same run, bit by bit: {changes}.", changes=listed(changes))
             yield _note(words)
@@ -392,13 +395,13 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
         return before
     if damaged:
         yield _note(_("No checkpoint is whole any more ({names}): the run begins again.", names=", ".join(damaged)))
-    origin = folder / snapshot.ORIGIN
+    origin = folder / resume_state.ORIGIN
     if not origin.exists():
         return {}
-    if not snapshot.whole(origin):
+    if not resume_state.whole(origin):
         what = _("The checkpoint that this run begins with is damaged.")
         raise Refusal(what, do=_("Branch off from another checkpoint."))
-    before = snapshot.read(origin)
+    before = resume_state.read(origin)
     _load(origin, watch, memory_too=before["spec"]["settings"]["optimizer"] == watch.settings["optimizer"])
     watch.step = round(before["epoch"] * per_epoch)
     if watch.step >= steps:
@@ -411,10 +414,10 @@ def _before(watch: Watch, per_epoch: int, steps: int) -> Iterator[Event]:
 
 
 def _load(place: Path, watch: Watch, memory_too: bool) -> None:
-    snapshot.load_weights(place, watch.model)
+    resume_state.load_weights(place, watch.model)
     if memory_too:
-        snapshot.load_optimizer(place, watch.optimize)
-    snapshot.load_random(place)
+        resume_state.load_optimizer(place, watch.optimize)
+    resume_state.load_random(place)
 
 
 def _seed(seed: int) -> None:
@@ -451,7 +454,7 @@ def _compiled(
     try:
         pace = compare(compiled, task, data, settings, pace)
     except Exception as error:  # a compiler has many ways to fail, and the run does not need it
-        if memory.was_short(error):
+        if out_of_memory.was_short(error):
             raise
         words = _("The network could not be compiled ({error}): it is computed as it is.", error=type(error).__name__)
         yield _note(words)

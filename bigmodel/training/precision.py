@@ -20,9 +20,9 @@ from bigmodel.core.files import write_whole
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
-from bigmodel.training import memory
+from bigmodel.training import out_of_memory
+from bigmodel.training.determinism import Repeated
 from bigmodel.training.forward import Forward
-from bigmodel.training.repeated import Repeated
 
 WORTH = 1.15  # how much faster more threads, or a compiled network, must be to be taken
 WORTH_BF16 = 1.1  # passes alone are tried, and of whole updates bf16 has been seen to save more
@@ -177,7 +177,7 @@ def _probed(task: Task, model: Any, data: Prepared, settings: Mapping, device: s
                     batch, tried = task.batch(arrays, indices, settings, 0), indices
                 return measure(step, device, settings["precision"], len(indices) / len(tried))
         except Exception as error:
-            if not memory.was_short(error) or len(part) <= 2:
+            if not out_of_memory.was_short(error) or len(part) <= 2:
                 raise
         model.zero_grad(set_to_none=True)
         part = part[: len(part) // 2]

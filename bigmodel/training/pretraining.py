@@ -11,7 +11,7 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.events import DIVERGED, FINISHED, STOPPED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
-from bigmodel.training import checkpoint, snapshot
+from bigmodel.training import checkpoint, resume_state
 
 MASKED = 0.15  # of the tokens are asked for
 HIDDEN, OTHER = 0.8, 0.1  # of those: replaced by the mask, replaced by any token; the rest is left as it is
@@ -95,7 +95,7 @@ def place(folder: Path) -> Path:
 
 def kept(folder: Path) -> int:
     """The step of its pretraining that a run would go on from, 0 where there is none."""
-    steps = [int(one.name.removeprefix("step-")) for one in snapshot.places(place(folder))]
+    steps = [int(one.name.removeprefix("step-")) for one in resume_state.places(place(folder))]
     return max(steps, default=0)
 
 
@@ -106,9 +106,9 @@ def done(folder: Path) -> bool:
 
 def needed(settings: Mapping, folder: Path) -> bool:
     """Whether a run has to pretrain: not where it goes on from weights that have."""
-    if not wanted(settings) or done(folder) or (folder / snapshot.ORIGIN).exists():
+    if not wanted(settings) or done(folder) or (folder / resume_state.ORIGIN).exists():
         return False
-    return not any(snapshot.whole(one) for one in snapshot.places(folder))
+    return not any(resume_state.whole(one) for one in resume_state.places(folder))
 
 
 def spec_of(spec: RunSpec) -> RunSpec:
@@ -160,5 +160,5 @@ def _in_pretraining(state: Event) -> Event:
 
 def forget(folder: Path) -> None:
     """What was learnt before is in the run's own checkpoints by now."""
-    if snapshot.can_resume(folder):
+    if resume_state.can_resume(folder):
         checkpoint.remove(place(folder))

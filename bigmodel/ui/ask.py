@@ -12,9 +12,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Image, Number, Switch, Text, Turns
+from bigmodel.ui.image_widgets import draw, upload
 from bigmodel.ui.language import _, current, plain, say
-from bigmodel.ui.pick import apart, hold
-from bigmodel.ui.picture import draw, upload
+from bigmodel.ui.stable_selectbox import apart, hold
 
 NARROW = 34  # letters of all options together that still fit beside each other
 SLIDER_STEPS = 400  # more cannot be hit with a finger

@@ -6,11 +6,12 @@ import streamlit as st
 
 from bigmodel.core import events
 from bigmodel.studio import Run
-from bigmodel.ui import amounts, language, pace, places
+from bigmodel.ui import language, navigation, number_format
 from bigmodel.ui.language import _, say
-from bigmodel.ui.run_row import run_title
+from bigmodel.ui.runs import poll_interval
+from bigmodel.ui.runs.list_row import run_title
+from bigmodel.ui.runs.status import look
 from bigmodel.ui.state import studio
-from bigmodel.ui.states import look
 
 BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0  # between two looks at what is going on
 
@@ -18,11 +19,11 @@ BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0  # between two looks at what is going on
 def sidebar() -> None:
     with st.sidebar:
         with st.container(gap="xxsmall"):
-            for name in places.PLACES:
-                places.link(name, width="stretch")
+            for name in navigation.PLACES:
+                navigation.link(name, width="stretch")
         st.space("small")
         busy = bool(_active())
-        st.fragment(_now, run_every=pace.interval(BUSY_SECONDS) if busy else IDLE_SECONDS)(busy)
+        st.fragment(_now, run_every=poll_interval.interval(BUSY_SECONDS) if busy else IDLE_SECONDS)(busy)
         language.switch()
         language.tell_browser()
 
@@ -51,16 +52,20 @@ def _now(was_busy: bool) -> None:
     if live:
         _run_chip(live[0], waiting=len(runs) - len(live))
     elif runs:
-        places.link("runs", _("Waiting: {count}", count=len(runs)), icon=":material/schedule:", width="stretch")
+        navigation.link("runs", _("Waiting: {count}", count=len(runs)), icon=":material/schedule:", width="stretch")
     _device_chip()
 
 
 def _run_chip(run: Run, waiting: int) -> None:
     with st.container(border=True, gap="xsmall"):
-        places.link("runs", run_title(run), icon="spinner", width="stretch", run=run.id)
+        navigation.link("runs", run_title(run), icon="spinner", width="stretch", run=run.id)
         share = run.step / run.steps if run.steps else 0.0
         st.progress(min(1.0, share))
-        left = _("{time} left", time=amounts.duration(run.eta)) if run.eta is not None else say(look(run.state).title)
+        left = (
+            _("{time} left", time=number_format.duration(run.eta))
+            if run.eta is not None
+            else say(look(run.state).title)
+        )
         st.caption(left if not waiting else _("{left} · waiting: {count}", left=left, count=waiting))
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from bigmodel.ui import frame, language, places
-from bigmodel.ui.dress import dress
+from bigmodel.ui import frame, language, navigation
+from bigmodel.ui.css import dress
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -18,7 +18,7 @@ st.set_page_config(
 )
 language.settle()
 dress()
-page = st.navigation(places.pages(), position="hidden")
+page = st.navigation(navigation.pages(), position="hidden")
 st.set_page_config(page_title=f"{page.title} · bigmodel")
 st.logo(str(ASSETS / "logo.png"), icon_image=str(ASSETS / "icon.png"), size="large")
 frame.sidebar()

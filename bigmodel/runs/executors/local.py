@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from bigmodel.core.cores import threads
+from bigmodel.core.cpu import threads
 from bigmodel.core.words import Words, _
 
 ROOT = Path(__file__).parents[3]  # the folder that holds the package

@@ -1,0 +1,1 @@
+"""Commands that print figures: speed, quality, reliability. Imports bigmodel and is imported by nothing of it."""

@@ -1,0 +1,297 @@
+"""Models of the Hugging Face Hub by their id: looked at before anything large is fetched, fetched so that a broken
+connection costs nothing, every file compared with the hash that the Hub names. Honours HF_ENDPOINT, HF_TOKEN and
+HF_HUB_OFFLINE."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bigmodel.base_models import store, validate_folder
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+
+ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+INCOMING = ".incoming"
+KEPT_DAYS = 30  # for which what has arrived waits for somebody to go on with it
+PIECE = 2**16  # bytes written at a time
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model of the Hub as it would be fetched: this revision, these files."""
+
+    id: str
+    revision: str  # of the commit: what is fetched later is what was looked at
+    licence: str
+    languages: tuple[str, ...]
+    bytes: int
+    files: Mapping[str, Mapping]  # name -> bytes, sha256 ('' for small ones, which git names by another hash)
+    model_type: str
+    parameters: int = 0  # as the Hub counts them; where it does not, about
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+
+def look(id: str, revision: str = "") -> Offer:
+    """What there is under an id; Refusal where it cannot be fetched, or would not be let in."""
+    _refuse_id(id)
+    with _in_words(id):
+        from huggingface_hub import HfApi
+
+        info = HfApi().model_info(id, revision=revision or None, files_metadata=True, timeout=20)
+    found = {one.rfilename: one for one in info.siblings or ()}
+    names = _wanted(found)
+    card = info.card_data.to_dict() if info.card_data is not None else {}
+    config = info.config or {}
+    offer = Offer(
+        id=id,
+        revision=info.sha or "",
+        licence=_text(card.get("license")) or _tagged(info.tags, "license:") or "?",
+        languages=tuple(_many(card.get("language"))),
+        bytes=sum(found[name].size or 0 for name in names),
+        files={
+            name: {"bytes": found[name].size or 0, "sha256": getattr(found[name].lfs, "sha256", "") or ""}
+            for name in names
+        },
+        model_type=_text(config.get("model_type")),
+        parameters=_counted(info)
+        or sum(found[name].size or 0 for name in names if validate_folder.WEIGHTS.fullmatch(name)) // 2,
+    )
+    _refuse_offer(id, found, offer)
+    return offer
+
+
+def fetch(
+    home: Path, id: str, revision: str = "", tell: Callable[[str, int, int], None] = lambda *_: None
+) -> store.Base:
+    """Fetch a model and take it in through the gate. What came before an interruption is kept and gone on from.
+
+    `tell(phase, bytes done, bytes in all)`: 'looking', 'fetching', 'checking'.
+    """
+    tell("looking", 0, 0)
+    offer = look(id, revision)
+    folder = _incoming(home, offer)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = 0
+    small_first = sorted(offer.files, key=lambda name: (validate_folder.WEIGHTS.fullmatch(name) is not None, name))
+    looked_over = False
+    for name in small_first:
+        if validate_folder.WEIGHTS.fullmatch(name) and not looked_over:
+            looked_over = True
+            validate_folder.refuse_small(folder)  # before the first large file
+            store._refuse_no_room(home, offer.bytes - arrived(home, offer))
+        base = done
+        with _in_words(id):
+            _file(offer, name, folder, lambda now, base=base: tell("fetching", base + now, offer.bytes))
+        done += offer.files[name]["bytes"]
+        tell("fetching", done, offer.bytes)
+    tell("checking", done, offer.bytes)
+    try:
+        base = store.take_in(
+            home, folder, [folder.parent], title=id, source=f"Hub: {id}", revision=offer.revision,
+            licence=offer.licence, languages=offer.languages, move=True,
+        )  # fmt: skip
+    except store.NoRoom:
+        raise
+    except Refusal:
+        shutil.rmtree(folder, ignore_errors=True)  # it will never be let in
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return base
+
+
+def arrived(home: Path, offer: Offer) -> int:
+    """Bytes of it that have come before a connection broke, or somebody cancelled."""
+    folder = _incoming(home, offer)
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder.is_dir() else 0
+
+
+def tidy(home: Path) -> None:
+    """Take away what has arrived of models that nobody has gone on with for a month."""
+    for folder in (store.place(home) / INCOMING).glob("*"):
+        if store.touched(folder) < time.time() - KEPT_DAYS * 24 * 3600:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _incoming(home: Path, offer: Offer) -> Path:
+    return store.place(home) / INCOMING / f"{store.slug(offer.id)}-{offer.revision[:12] or 'main'}"
+
+
+def _counted(info: object) -> int:
+    """What the Hub has read in the headers of the weights; 0 where it does not say."""
+    total = getattr(getattr(info, "safetensors", None), "total", None)
+    return total if isinstance(total, int) and total > 0 else 0
+
+
+def _file(offer: Offer, name: str, folder: Path, tell: Callable[[int], None]) -> None:
+    """One file, from where it was broken off; with the size and hash that the Hub names, or not there."""
+    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    constants.DOWNLOAD_CHUNK_SIZE = PIECE  # the client's own 10 MB are lost when the line breaks within them
+    target, part = folder / name, folder / f".{name}.part"
+    wanted = offer.files[name]
+    if target.exists():
+        return
+    part.touch()
+    with part.open("r+b") as data:
+        have = data.seek(0, 2)
+        if have > wanted["bytes"]:
+            have = data.truncate(0)
+            data.seek(0)
+        url = hf_hub_url(offer.id, name, revision=offer.revision or None)
+        http_get(
+            url, _Told(data, tell), resume_size=have, headers=build_hf_headers(), expected_size=wanted["bytes"],
+            tqdm_class=_Silent,
+        )  # fmt: skip
+    with part.open("rb") as data:
+        digest = hashlib.file_digest(data, "sha256").hexdigest() if wanted["sha256"] else ""
+    if digest != wanted["sha256"] or part.stat().st_size != wanted["bytes"]:
+        part.unlink()
+        what = _("{name} did not arrive as the Hub says it is: its hash is another.", name=name)
+        raise Refusal(what, do=_("Try again; if it happens again, somebody on the way has changed it."), field="source")
+    part.rename(target)
+
+
+class _Told:
+    """A file that tells how long it has become."""
+
+    def __init__(self, data, tell: Callable[[int], None]):
+        self.data, self.tell_length = data, tell
+
+    def write(self, part: bytes) -> int:
+        count = self.data.write(part)
+        self.tell_length(self.data.tell())
+        return count
+
+    def __getattr__(self, name: str):
+        return getattr(self.data, name)
+
+
+def _silent() -> type:
+    class Silent:
+        """Where a progress bar is wanted and nobody looks at it."""
+
+        def __init__(self, *_args: object, **_more: object):
+            pass
+
+        def update(self, _count: int) -> None:
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_error: object) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    return Silent
+
+
+_Silent = _silent()
+
+
+def _wanted(found: Mapping) -> list[str]:
+    """The files that belong to the model, of the top folder alone; one set of weights where there are two."""
+    names = [name for name in found if name in validate_folder.TAKEN or validate_folder.WEIGHTS.fullmatch(name)]
+    if "model.safetensors" in names:
+        names = [
+            name
+            for name in names
+            if name == "model.safetensors"
+            or not (validate_folder.WEIGHTS.fullmatch(name) or name == validate_folder.INDEX)
+        ]
+    return sorted(names)
+
+
+def _refuse_id(id: str) -> None:
+    if not ID.fullmatch(id) or ".." in id:
+        what = _("'{id}' is not the id of a model.", id=id[:80])
+        raise Refusal(
+            what, do=_("An id looks like this: {example}", example="HuggingFaceTB/SmolLM2-135M"), field="source"
+        )
+
+
+def _refuse_offer(id: str, found: Mapping, offer: Offer) -> None:
+    if not any(validate_folder.WEIGHTS.fullmatch(name) for name in offer.files):
+        what = _("{id} has no weights in the form of safetensors.", id=id)
+        others = sorted(
+            {Path(name).suffix for name in found if Path(name).suffix in (".bin", ".pt", ".h5", ".gguf", ".msgpack")}
+        )
+        why = _("It has: {kinds}.", kinds=", ".join(others)) if others else None
+        raise Refusal(what, why, _("Choose another model; pickled weights are not read."), field="source")
+    if "config.json" not in offer.files:
+        raise Refusal(_("{id} holds no model: there is no config.json.", id=id), field="source")
+    if offer.model_type and validate_folder.family(offer.model_type) is None:
+        what = _("This is a network of the kind '{kind}', which is not known here.", kind=offer.model_type[:40])
+        raise Refusal(what, do=_("Known are: {kinds}.", kinds=", ".join(validate_folder.FAMILIES)), field="source")
+
+
+@contextmanager
+def _in_words(id: str) -> Iterator[None]:
+    """What goes wrong between here and the Hub, in words."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except Refusal:
+        raise
+    except errors.GatedRepoError as error:
+        what = _("{id} is given out only to people who have agreed to its terms.", id=id)
+        do = _("Agree on its page of the Hub, then set HF_TOKEN to a token of yours and try again.")
+        raise Refusal(what, do=do, field="source") from error
+    except errors.RevisionNotFoundError as error:
+        raise Refusal(_("{id} has no such revision.", id=id), field="source") from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        what = _("There is no model {id} on the Hub, or it is private.", id=id)
+        do = _("Look for a typing mistake; for a private one set HF_TOKEN to a token of yours.")
+        raise Refusal(what, do=do, field="source") from error
+    except errors.OfflineModeIsEnabled as error:
+        what = _("The Hub is switched off here by HF_HUB_OFFLINE.")
+        raise Refusal(what, do=_offline(), field="source") from error
+    except Exception as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403):
+            what = _("The Hub wants to know who asks for {id}.", id=id)
+            raise Refusal(what, do=_("Set HF_TOKEN to a token of yours that may read it."), field="source") from error
+        if isinstance(error, OSError) and not hasattr(error, "response") and error.errno is not None and error.strerror:
+            raise
+        reason = f"{type(error).__name__}" if status is None else f"{status}"
+        what = _("The Hub cannot be reached ({reason}).", reason=reason)
+        raise Refusal(what, do=_offline(), field="source") from error
+
+
+def _offline():
+    return _(
+        "What has arrived is kept; try again with a network. Without one: copy the model's folder here by other means and take it in from there, or begin with a model that is included."
+    )
+
+
+def _text(value: object) -> str:
+    return (
+        value[:100] if isinstance(value, str) else ", ".join(map(str, value))[:100] if isinstance(value, list) else ""
+    )
+
+
+def _many(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else [str(one) for one in value][:40] if isinstance(value, list) else []
+
+
+def _tagged(tags: list[str] | None, start: str) -> str:
+    return next((tag.removeprefix(start) for tag in tags or () if tag.startswith(start)), "")
+
+
+def as_line(offer: Offer) -> str:
+    return json.dumps(offer.to_json())

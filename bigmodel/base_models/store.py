@@ -1,0 +1,331 @@
+"""The base models of a home folder, and those that ship: what can be fine-tuned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from bigmodel.base_models import validate_folder
+from bigmodel.core import catalog
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import Words, _
+
+MANIFEST, PAGE = "base.json", "bigmodel.json"
+STARTERS = Path(__file__).parents[1] / "starters"
+LONGEST_NAME = 60
+HELD = 1024 * 2**20  # bytes that stay free on the disk beside a copy
+STAGING, CONVERTING, REMOVED = ".staging", ".converting", ".removed"  # beside the bases, while one is made or goes
+FORGOTTEN = 24 * 3600  # seconds after which what another machine has left behind is taken for forgotten
+
+
+class NoRoom(Refusal):
+    """The disk is full, which may pass."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model to begin with. `fingerprint` changes when any of its files does."""
+
+    name: str
+    title: Words | str
+    model_type: str
+    heads: frozenset[str]
+    parameters: int
+    bytes: int
+    longest: int  # tokens it reads at most, 0 for no bound
+    chat: bool
+    licence: str
+    source: str  # where it comes from, in words of its own: 'Hub: org/name', 'folder: name' ...
+    revision: str
+    languages: tuple[str, ...]
+    fingerprint: str
+    folder: Path
+    included: bool = False
+    created: float = 0.0
+
+
+def place(home: Path) -> Path:
+    return home / "bases"
+
+
+def known(home: Path) -> Mapping[str, Base]:
+    """Those that ship, then those of the home folder, newest first."""
+    folders = [folder for folder in place(home).glob("*") if not folder.name.startswith(".")]
+    own = [base for base in map(_read, folders) if base is not None]
+    return dict(included()) | {base.name: base for base in sorted(own, key=lambda base: -base.created)}
+
+
+def bring(home: Path) -> None:
+    """Let the catalogue of this process know the base models of a home folder."""
+    catalog.bring("base", lambda: known(home))
+
+
+def one(home: Path, name: str) -> Base:
+    found = known(home)
+    if name not in found:
+        what = _("There is no base model named {name}.", name=name[:60])
+        raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(found)), field="base")
+    return found[name]
+
+
+@cache
+def included() -> Mapping[str, Base]:
+    """The starter models: small, and there without a network."""
+    found = {}
+    for folder in sorted(STARTERS.glob("*")):
+        if not (folder / PAGE).exists():
+            continue
+        about = json.loads((folder / PAGE).read_text("utf-8"))
+        seen = validate_folder.examine(folder, [STARTERS], own=True)
+        found[folder.name] = Base(
+            name=folder.name,
+            title=Words.from_json(about["title"]),
+            model_type=seen.model_type,
+            heads=seen.heads,
+            parameters=seen.parameters,
+            bytes=seen.bytes,
+            longest=seen.longest,
+            chat=seen.chat,
+            licence="MIT",
+            source="bigmodel",
+            revision="",
+            languages=(),
+            fingerprint=hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest(),
+            folder=folder,
+            included=True,
+        )
+    return found
+
+
+def _read(folder: Path) -> Base | None:
+    """What a folder's manifest says, None where it says nothing: it is being made, or was damaged."""
+    try:
+        kept = json.loads((folder / MANIFEST).read_text("utf-8"))
+        fields = {name: kept[name] for name in ("title", "model_type", "parameters", "bytes", "longest", "chat",
+                                                "licence", "source", "revision", "fingerprint", "created")}  # fmt: skip
+        heads, languages = frozenset(kept["heads"]), tuple(kept["languages"])
+        return Base(name=folder.name, heads=heads, languages=languages, folder=folder, **fields)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def whole(base: Base) -> bool:
+    """Whether its files are those that were let in, byte by byte."""
+    if base.included:
+        return True
+    try:
+        kept = json.loads((base.folder / MANIFEST).read_text("utf-8"))
+        return all(hash_of(base.folder / name) == entry["sha256"] for name, entry in kept["files"].items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def remove(home: Path, name: str) -> None:
+    base = one(home, name)
+    if base.included:
+        raise Refusal(_("{name} belongs to bigmodel and stays.", name=name), field="base")
+    away = place(home) / f"{REMOVED}-{name}"
+    shutil.rmtree(away, ignore_errors=True)
+    base.folder.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
+
+
+# -- taken in ------------------------------------------------------------------------------------------
+def slug(text: str) -> str:
+    """A name that any file system takes: 'HuggingFaceTB/SmolLM2-135M' -> 'smollm2-135m'."""
+    plain = unicodedata.normalize("NFKD", text.rsplit("/", 1)[-1]).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_NAME] or "base"
+
+
+def free_name(home: Path, wanted: str) -> str:
+    taken, name, number = known(home), wanted, 2
+    while name in taken or name in ("con", "nul", "aux", "prn"):
+        name, number = f"{wanted}-{number}", number + 1
+    return name
+
+
+def take_in(
+    home: Path, folder: Path, roots: Iterable[Path], *, title: str, source: str, name: str = "", revision: str = "",
+    licence: str = "", languages: Iterable[str] = (), own: bool = False, move: bool = False,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Base:  # fmt: skip
+    """Look a folder over and keep a copy of what belongs to the model, whole or not at all. `move`: its files are
+    ours already and need not be copied; they stay where they are, too, until the caller takes them away.
+    `tell(bytes done, bytes in all)` while it copies."""
+    seen = validate_folder.examine(folder, roots, own)
+    _refuse_no_room(home, 0 if move else seen.bytes)
+    parent = place(home)
+    parent.mkdir(parents=True, exist_ok=True)
+    name = free_name(home, name or slug(title))
+    staging = parent / f"{own_mark(STAGING)}-{name}"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        done, files = 0, {}
+        for file in seen.files:
+            if file == PAGE:  # what it says of itself; written anew below
+                continue
+            digest = (_linked if move else _copied)(folder / file, staging / file)
+            size = (staging / file).stat().st_size
+            files[file] = {"bytes": size, "sha256": digest}
+            done += size
+            tell(done, seen.bytes)
+        seen = validate_folder.examine(staging, [parent], own)  # what was copied, not what has stood there before
+        card = card_of(staging)
+        total = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        manifest = {
+            "title": title,
+            "model_type": seen.model_type,
+            "heads": sorted(seen.heads),
+            "parameters": seen.parameters,
+            "bytes": seen.bytes,
+            "longest": seen.longest,
+            "chat": seen.chat,
+            "licence": licence or card.get("license", "") or "?",
+            "source": source,
+            "revision": revision,
+            "languages": list(languages) or _list(card.get("language")),
+            "fingerprint": total,
+            "created": time.time(),
+            "files": files,
+        }
+        (staging / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
+        page = (_own_page(folder, title) if own else {}) or page_of(manifest)
+        if page:
+            (staging / PAGE).write_text(json.dumps(page, ensure_ascii=False, indent=1), "utf-8")
+        staging.rename(parent / name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return _read(parent / name)
+
+
+def _own_page(folder: Path, title: str) -> dict:
+    """What a run of this machine says of its model: task, data, how well it does. {} where it says nothing."""
+    try:
+        about = json.loads((folder / PAGE).read_text("utf-8"))
+        return about | {"title": title} if about["spec"]["task"] in catalog.tasks() else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def page_of(manifest: Mapping) -> dict:
+    """What lets 'Try it' ask a base as it is, {} for one that must be trained first. Who has a chat template is talked
+    with."""
+    asked = {"causal-lm": "dialogue" if manifest["chat"] else "text-generation", "seq2seq-lm": "translation"}
+    task = next((task for head, task in asked.items() if head in manifest["heads"]), "")
+    if not task:
+        return {}
+    spec = {"version": 1, "task": task, "architecture": "pretrained", "dataset": "", "name": "", "settings": {}}
+    return {
+        "spec": spec,
+        "title": manifest["title"],
+        "metrics": {},
+        "parameters": manifest["parameters"],
+        "created": manifest["created"],
+        "examples": [],
+    }
+
+
+def card_of(folder: Path) -> dict[str, str]:
+    """The lines between the first two '---' of a model card: licence, languages. A little of YAML is enough."""
+    try:
+        text = (folder / "README.md").read_text("utf-8", errors="replace")[:20_000]
+    except OSError:
+        return {}
+    if not text.startswith("---"):
+        return {}
+    found, last = {}, ""
+    for line in text[3:].partition("\n---")[0].splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key and not key.startswith((" ", "-", "#")):
+            last, found[key.strip()] = key.strip(), value.strip().strip("\"'[]")
+        elif last and line.strip().startswith("- "):
+            found[last] = ", ".join(filter(None, (found[last], line.strip()[2:].strip("\"' "))))
+    return {key: value[:200] for key, value in found.items()}
+
+
+def _list(text: str | None) -> list[str]:
+    return [part.strip(" \"'") for part in (text or "").split(",") if part.strip()][:40]
+
+
+def hash_of(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _copied(source: Path, target: Path) -> str:
+    """A copy, and the hash of what was copied."""
+    total = hashlib.sha256()
+    with source.open("rb") as data, target.open("wb") as copy:
+        while part := data.read(2**22):
+            total.update(part)
+            copy.write(part)
+        copy.flush()
+        os.fsync(copy.fileno())
+    return total.hexdigest()
+
+
+def _linked(source: Path, target: Path) -> str:
+    """The same file under a second name, so that nothing is lost with the first or the second; a copy where the disk
+    knows no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return _copied(source, target)
+    return hash_of(target)
+
+
+def _refuse_no_room(home: Path, needed: int) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    missing = needed + HELD - shutil.disk_usage(home).free
+    if missing > 0:
+        what = _("The disk has no room for this model: {megabytes} MB are missing.", megabytes=missing // 2**20 + 1)
+        raise NoRoom(what, do=_("Free some space, or choose a smaller model."), field="source")
+
+
+# -- left behind ---------------------------------------------------------------------------------------
+def own_mark(kind: str) -> str:
+    """What the name of a folder begins with that goes with this process."""
+    return f"{kind}-{_machine()}-{os.getpid()}"
+
+
+def tidy(home: Path) -> None:
+    """Take away what processes have left that were killed, or lost their machine, while they made a base."""
+    for folder in place(home).glob(".*-*"):
+        if folder.name.startswith(f"{REMOVED}-") or _left(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _left(folder: Path) -> bool:
+    import psutil
+
+    kind, _dash, rest = folder.name.partition("-")
+    machine, _dash, rest = rest.partition("-")
+    number = rest.partition("-")[0]
+    if kind not in (STAGING, CONVERTING):
+        return False
+    if machine == _machine() and number.isdigit():
+        return not psutil.pid_exists(int(number))
+    return touched(folder) < time.time() - FORGOTTEN
+
+
+def touched(folder: Path) -> float:
+    """When anything in it was last written to."""
+    try:
+        return max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
+    except OSError:  # it is going at this moment
+        return time.time()
+
+
+def _machine() -> str:
+    return slug(socket.gethostname()).replace("-", "")

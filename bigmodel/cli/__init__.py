@@ -1,0 +1,1 @@
+"""The command line, `python -m bigmodel`: the studio's verbs for a terminal."""

@@ -1,0 +1,112 @@
+"""`python -m bigmodel bases ...`: pretrained models at the terminal, with the studio's verbs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+
+from bigmodel.cli.terminal import DONE, INTERRUPTED, Desk, Verbs, answer
+from bigmodel.core import catalog
+from bigmodel.core.words import _
+from bigmodel.studio import Fetching
+
+ABOUT = _("Bring pretrained models that can be fine-tuned: from the Hub, a folder, a GGUF file or a run of your own.")
+
+
+def main(arguments: Sequence[str], language: str = "en") -> int:
+    return answer(_parser(language), arguments, language)
+
+
+def _parser(language: str) -> argparse.ArgumentParser:
+    verbs = Verbs("bases", ABOUT, language)
+    said, verb = verbs.said, verbs.add
+    verb("list", _list, _("the base models that are here"))
+    suggest = verb("suggest", _suggest, _("sensible models of the Hub to begin with, and which this machine can train"))
+    suggest.add_argument("--task", choices=list(catalog.tasks()), help=said(_("only for this task")))
+    look = verb("look", _look, _("what a model of the Hub is: size, licence, revision; fetches nothing"))
+    look.add_argument("id", metavar="ID")
+    look.add_argument("--revision", default="", help=said(_("a commit, a tag or a branch")))
+    bring = verb("bring", _bring, _("take a model in: the id of one on the Hub, a folder, a GGUF file, or run:ID"))
+    bring.add_argument("source", metavar="SOURCE")
+    bring.add_argument("--revision", default="", help=said(_("a commit, a tag or a branch")))
+    remove = verb("remove", _remove, _("delete a base model that was taken in"))
+    remove.add_argument("name", metavar="NAME")
+    return verbs.parser
+
+
+def _list(desk: Desk) -> int:
+    found = desk.studio.bases()
+    rows = [
+        {
+            "name": base.name, "title": desk.say(base.title), "heads": sorted(base.heads), "network": base.model_type,
+            "parameters": base.parameters, "bytes": base.bytes, "licence": base.licence, "source": base.source,
+            "revision": base.revision, "languages": list(base.languages),
+        }
+        for base in found
+    ]  # fmt: skip
+    text = "\n".join(
+        f"{row['name']}  {row['parameters'] / 1e6:.1f} M  {row['network']}  {row['licence']}  {row['source']}"
+        for row in rows
+    )
+    desk.give(rows, text)
+    return DONE
+
+
+def _suggest(desk: Desk) -> int:
+    ways = {
+        "full": _("can be trained here"),
+        "lora": _("can be trained here by LoRA"),
+        "": _("too large for this machine"),
+    }
+    tasks = [catalog.task(desk.asked.task)] if desk.asked.task else list(catalog.tasks().values())
+    rows = {
+        one.id: {
+            "id": one.id, "head": one.head, "millions": one.millions, "megabytes": one.megabytes, "licence": one.licence,
+            "languages": list(one.languages), "here": desk.say(ways[way]),
+        }
+        for task in tasks for one, way in desk.studio.base_suggestions(task)
+    }  # fmt: skip
+    text = "\n".join(
+        f"{row['id']}  {row['millions']} M  {row['megabytes']} MB  {row['licence']}  {' '.join(row['languages'])}  {row['here']}"
+        for row in rows.values()
+    )
+    desk.give(list(rows.values()), text)
+    return DONE
+
+
+def _look(desk: Desk) -> int:
+    offer = desk.studio.look_base(desk.asked.id, desk.asked.revision).wait()["offer"]
+    languages = " ".join(offer["languages"])
+    text = f"{offer['id']}  {offer['bytes'] / 1e6:.0f} MB  {offer['licence']}  {languages}  {offer['revision'][:12]}"
+    desk.give(offer, text)
+    return DONE
+
+
+def _bring(desk: Desk) -> int:
+    work = desk.studio.bring_base(desk.asked.source, desk.asked.revision, trusted=True)
+    try:
+        found = work.wait(_tell)
+    except KeyboardInterrupt:
+        work.cancel()
+        print(f"\nbigmodel: {desk.say(_('Interrupted.'))}", file=sys.stderr, flush=True)
+        return INTERRUPTED
+    finally:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+    desk.give(found, found["base"])
+    return DONE
+
+
+def _tell(news: Mapping) -> None:
+    if sys.stderr.isatty() and news["total"]:
+        print(f"\r{news['done'] / 1e6:.0f} / {news['total'] / 1e6:.0f} MB ", end="", file=sys.stderr, flush=True)
+
+
+def _remove(desk: Desk) -> int:
+    desk.studio.delete_base(desk.asked.name)
+    desk.give({"removed": desk.asked.name}, desk.asked.name)
+    return DONE
+
+
+__all__ = ["Fetching", "main"]

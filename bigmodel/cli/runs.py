@@ -1,0 +1,661 @@
+"""The command line: the studio's verbs, with options made from the same fields as the pages.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
+130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import secrets
+import sys
+import time
+import traceback
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import fields as dataclass_fields
+from pathlib import Path
+
+from bigmodel.core import blocks, catalog, fields, spec
+from bigmodel.core.blocks import Note, Picture, Prose, Scores, Table
+from bigmodel.core.contracts import Dataset, Metric
+from bigmodel.core.errors import Refusal
+from bigmodel.core.events import FINISHED, LIVE, QUEUED, STOPPED
+from bigmodel.core.fields import Field
+from bigmodel.core.words import LANGUAGES, Words, _, say
+from bigmodel.runs.supervisor import summon
+from bigmodel.studio import BASE, STARTER, STARTERS, Checkpoint, Model, Run, Studio
+
+DONE, REFUSED, USAGE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
+LOOK_SECONDS = 0.2  # between two looks of --wait
+SUMMON_SECONDS = 2.0  # between two looks whether anybody works on the queue
+
+STATES: Mapping[str, Words] = {
+    "queued": _("waiting"),
+    "starting": _("starting"),
+    "running": _("running"),
+    "stopping": _("stopping"),
+    "finished": _("finished"),
+    "stopped": _("stopped"),
+    "cancelled": _("cancelled"),
+    "failed": _("failed"),
+    "diverged": _("diverged"),
+    "interrupted": _("interrupted"),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    desk = Counter(_language(arguments))
+    try:
+        if arguments and arguments[0] in HANDED_ON:
+            return HANDED_ON[arguments[0]][0](arguments[1:])
+        asked = _parser(desk.say).parse_args(arguments)
+        desk.studio = Studio(Path(asked.home) if asked.home else None)
+        return asked.do(desk, asked)
+    except Refusal as refusal:
+        desk.tell(refusal.say(desk.language))
+        return REFUSED
+    except KeyboardInterrupt:
+        desk.tell(desk.say(_("Interrupted.")))
+        return INTERRUPTED
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as bug:
+        desk.tell(desk.say(_explain(bug, desk.studio)))
+        return REFUSED
+
+
+class Counter:
+    """One person at the command line: their language, their studio, where to write."""
+
+    def __init__(self, language: str):
+        self.language = language
+        self.studio: Studio | None = None
+
+    def say(self, words: Words | str) -> str:
+        return say(words, self.language)
+
+    def tell(self, text: str) -> None:
+        """A message: to stderr."""
+        print(f"bigmodel: {text}", file=sys.stderr, flush=True)
+
+    def give(self, text: str) -> None:
+        """A result: to stdout."""
+        print(text, flush=True)
+
+    def give_json(self, data: object) -> None:
+        self.give(json.dumps(_plain(data, self.say), ensure_ascii=False, indent=1, allow_nan=False))
+
+    def give_table(self, rows: Iterable[Sequence[object]]) -> None:
+        texts = [[self.say(cell) if isinstance(cell, Words) else str(cell) for cell in row] for row in rows]
+        widths = [max(map(_width, column)) for column in zip(*texts, strict=True)]
+        for row in texts:
+            padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+            self.give("  ".join(padded).rstrip())
+
+
+# -- what can be asked for -----------------------------------------------------------------------------
+def _parser(say: Callable[[Words], str]) -> argparse.ArgumentParser:
+    every = argparse.ArgumentParser(add_help=False)
+    every.add_argument("--json", action="store_true", help=say(_("write the result as JSON")))
+    every.add_argument("--language", choices=LANGUAGES, help=say(_("of what is written; by default that of $LANG")))
+    every.add_argument(
+        "--home", metavar="FOLDER", help=say(_("where runs are kept; by default $BIGMODEL_HOME or ~/.bigmodel"))
+    )
+
+    parser = argparse.ArgumentParser(
+        "python -m bigmodel", description=say(_("Train models of your own and try them.")), allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, do: Callable[[Counter, argparse.Namespace], int], help: Words) -> argparse.ArgumentParser:
+        one = verbs.add_parser(name, parents=[every], help=say(help), description=say(help), allow_abbrev=False)
+        one.set_defaults(do=do)
+        return one
+
+    listing = verb("list", _list, _("what there is: tasks, the architectures and data sets that fit them, settings"))
+    listing.add_argument("--task", help=say(_("only this task; with an architecture, its settings too")))
+    listing.add_argument("--architecture", help=say(_("an architecture that fits the task")))
+    listing.add_argument("--dataset", help=say(_("a data set that fits the task")))
+
+    train = verb("train", _train, _("start a run and write its id"))
+    for name in ("task", "architecture", "dataset"):
+        train.add_argument(f"--{name}", required=True)
+    _add_set(train, say(_("a setting, as often as needed; `list --task T --architecture A` shows them")))
+    train.add_argument("--name", default="", help=say(_("a name of your own")))
+    train.add_argument("--token", default="", help=say(_("the same token twice is one run")))
+    _add_wait(train, say)
+
+    runs = verb("runs", _runs, _("all runs, newest first"))
+    runs.add_argument("--state", action="append", choices=STATES, help=say(_("only runs in this state")))
+    runs.add_argument("--limit", type=int, default=200, help=say(_("at most so many")))
+
+    show = verb("show", _show, _("all that is known of a run"))
+    show.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+
+    stop = verb("stop", _stop, _("end a run and keep its weights, or cancel one that waits"))
+    stop.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+
+    resume = verb("resume", _resume, _("let a run go on that was stopped or has died, from its newest checkpoint"))
+    resume.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+    resume.add_argument(
+        "--anyway", action="store_true", help=say(_("also where versions, device, settings or data have changed since"))
+    )
+    _add_wait(resume, say)
+
+    branch = verb("branch", _branch, _("start a run from a checkpoint of another, and write its id"))
+    branch.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+    branch.add_argument("--step", type=int, help=say(_("of the checkpoint; by default the newest")))
+    _add_set(branch, say(_("what is to be different: learning_rate=0.0001, epochs=20 to train on ...")))
+    branch.add_argument("--name", default="", help=say(_("a name of your own")))
+    _add_wait(branch, say)
+
+    rollback = verb(
+        "rollback", _rollback, _("start a run from the best checkpoint of another with half its learning rate")
+    )
+    rollback.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+    _add_wait(rollback, say)
+
+    attempt = verb("try", _try, _("use a model"))
+    attempt.add_argument(
+        "model", metavar="MODEL", help=say(_("the id of a run, of a starter: starter:NAME, or of a base: base:NAME"))
+    )
+    attempt.add_argument(
+        "--beside", metavar="OTHER", default="",
+        help=say(_("ask another model the same; 'base': the one that MODEL was fine-tuned from")),
+    )  # fmt: skip
+    _add_set(attempt, say(_("an input, as often as needed: prompt=TEXT, image=FILE ...")))
+
+    for name, (_do, help) in HANDED_ON.items():
+        verbs.add_parser(name, help=say(help), add_help=False)
+    return parser
+
+
+def _add_set(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], type=_pair, metavar="NAME=VALUE", dest="settings", help=help
+    )
+
+
+def _add_wait(parser: argparse.ArgumentParser, say: Callable[[Words], str]) -> None:
+    parser.add_argument("--wait", action="store_true", help=say(_("until it ends, and write what came out")))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _language(arguments: Sequence[str]) -> str:
+    """Before anything is parsed, since the help is in it too."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--language", nargs="?")
+    asked = early.parse_known_args(arguments)[0].language
+    if asked in LANGUAGES:
+        return asked
+    place = next(filter(None, (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    return "zh" if place.lower().startswith("zh") else "en"
+
+
+# -- list ----------------------------------------------------------------------------------------------
+def _list(desk: Counter, asked: argparse.Namespace) -> int:
+    tasks = {asked.task: catalog.task(asked.task)} if asked.task else catalog.tasks()
+    if asked.architecture or asked.dataset:
+        return _list_settings(desk, asked)
+    if asked.json:
+        desk.give_json({"tasks": {name: _task(task) for name, task in tasks.items()}})
+        return DONE
+    for name, task in tasks.items():
+        desk.give(f"{name}: {desk.say(task.title)}")
+        rows = [("  architecture", one.name, one.title) for one in catalog.architectures_for(task).values()]
+        rows += [("  dataset", one.name, one.title) for one in catalog.datasets_for(task).values()]
+        rows += [("  input", one.name, one.label) for one in task.inputs]
+        desk.give_table(rows)
+    return DONE
+
+
+def _task(task) -> dict:
+    return {
+        "title": task.title,
+        "about": task.about,
+        "architectures": {name: one.title for name, one in catalog.architectures_for(task).items()},
+        "datasets": {name: _dataset(one) for name, one in catalog.datasets_for(task).items()},
+        "metrics": [one.name for one in task.metrics],
+        "inputs": [_field(one) for one in task.inputs],
+    }
+
+
+def _dataset(dataset: Dataset) -> dict:
+    return {
+        "title": dataset.title,
+        "about": dataset.about,
+        "licence": dataset.facts.licence,
+        "source": dataset.facts.source,
+    }
+
+
+def _list_settings(desk: Counter, asked: argparse.Namespace) -> int:
+    """What --set takes: names, defaults for these three, and what would do."""
+    if not asked.task or not asked.architecture:
+        raise Refusal(_("Settings depend on task and architecture."), do=_("Give --task and --architecture."))
+    task, architecture = catalog.task(asked.task), catalog.architecture(asked.architecture)
+    chosen = catalog.dataset(asked.dataset) if asked.dataset else next(iter(catalog.datasets_for(task).values()))
+    checked = spec.RunSpec.check({"task": task.name, "architecture": architecture.name, "dataset": chosen.name})
+    found = spec.fields_for(task, architecture)
+    if asked.json:
+        desk.give_json({"settings": [_field(one) | {"default": checked.settings[one.name]} for one in found]})
+        return DONE
+    desk.give_table((one.name, checked.settings[one.name], _would_do(one), one.help) for one in found)
+    return DONE
+
+
+def _field(one: Field) -> dict:
+    known = {"kind": type(one).__name__.lower(), "allowed": _would_do(one)}
+    for part in dataclass_fields(one):
+        known[part.name] = getattr(one, part.name)
+    return {name: value for name, value in known.items() if value is not None and not isinstance(value, bytes)}
+
+
+def _would_do(one: Field) -> Words | str:
+    if isinstance(one, fields.Number):
+        return f"{one.minimum:.12g}..{one.maximum:.12g}"
+    if isinstance(one, fields.Choice):
+        return "|".join(one.options)
+    return "on|off" if isinstance(one, fields.Switch) else "FILE" if isinstance(one, fields.Image) else "TEXT"
+
+
+# -- train ---------------------------------------------------------------------------------------------
+def _train(desk: Counter, asked: argparse.Namespace) -> int:
+    task, architecture = catalog.task(asked.task), catalog.architecture(asked.architecture)
+    settings = _parsed(asked.settings, spec.fields_for(task, architecture), _("setting"))
+    wanted = {"task": task.name, "architecture": architecture.name, "dataset": asked.dataset, "name": asked.name}
+    return _launched(desk, asked, desk.studio.launch(wanted | {"settings": settings}, token=asked.token))
+
+
+def _launched(desk: Counter, asked: argparse.Namespace, id: str) -> int:
+    """See to it that somebody works on a new run, and say which it is."""
+    summon(desk.studio.store)
+    if not asked.json:
+        desk.give(id)
+    elif not asked.wait:
+        desk.give_json(_run(desk.studio.run(id)))
+    return _wait(desk, id, asked.json) if asked.wait else DONE
+
+
+def _parsed(pairs: Sequence[tuple[str, str]], known: Sequence[Field], kind: Words) -> dict:
+    """Each value in its proper type; Refusal for what is not known or will not do."""
+    by_name = {one.name: one for one in known}
+    values = {}
+    for name, text in pairs:
+        if name not in by_name:
+            what = _("There is no {kind} named {name}.", kind=kind, name=name[:60])
+            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(sorted(by_name))), field=name)
+        values[name] = by_name[name].parse(text)
+    return values
+
+
+def _wait(desk: Counter, id: str, as_json: bool) -> int:
+    progress = _Progress(desk)
+    try:
+        run = _watch(desk, id, progress)
+    except KeyboardInterrupt:
+        progress.end()
+        if as_json:
+            desk.give_json(_run(desk.studio.run(id)))
+        again = _("The run goes on. `python -m bigmodel show {run}` looks at it, `stop` ends it.", run=id)
+        desk.tell(desk.say(again))
+        return INTERRUPTED
+    progress.end()
+    if as_json:
+        desk.give_json(_run(run))
+    else:
+        desk.give_table(_metric_rows(run))
+    _say_end(desk, run)
+    return DONE if run.state == FINISHED or (run.state == STOPPED and run.has_model) else REFUSED
+
+
+def _watch(desk: Counter, id: str, progress: _Progress) -> Run:
+    """Look on until it is over for good, and see to it that somebody works on it."""
+    looked = time.monotonic()
+    while not (run := desk.studio.run(id)).over or desk.studio.goes_on(id):
+        progress.show(run)
+        if time.monotonic() - looked > SUMMON_SECONDS:
+            looked = time.monotonic()
+            summon(desk.studio.store)
+        time.sleep(LOOK_SECONDS)
+    progress.show(run)
+    return run
+
+
+class _Progress:
+    """On a terminal one line that changes; into a file a line whenever something else happens."""
+
+    def __init__(self, desk: Counter):
+        self.desk = desk
+        self.live = sys.stderr.isatty()
+        self.last = ""
+
+    def show(self, run: Run) -> None:
+        text = self._text(run)
+        key = text if self.live else f"{run.state} {run.phase} {dict(run.validation)}"
+        if key == self.last:
+            return
+        self.last = key
+        print(f"\r\033[K{text}" if self.live else text, end="" if self.live else "\n", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self.live and self.last:
+            print(file=sys.stderr)
+
+    def _text(self, run: Run) -> str:
+        if run.state == QUEUED:
+            return self.desk.say(_("waiting, number {position}", position=run.position))
+        parts = [self.desk.say(run.phase)] if run.phase else []
+        if run.step:
+            parts += [f"{run.step}/{run.steps}", f"loss {_number(run.loss)}"]
+            parts += [f"validation {name} {_number(value)}" for name, value in run.validation.items()]
+        if run.eta is not None:
+            parts.append(self.desk.say(_("{time} left", time=_duration(run.eta))))
+        return "  ".join(parts) or self.desk.say(STATES[run.state])
+
+
+def _say_end(desk: Counter, run: Run) -> None:
+    if run.error:
+        desk.tell(Refusal.from_json(run.error).say(desk.language))
+    elif run.reason:
+        desk.tell(desk.say(run.reason))
+
+
+# -- resume, branch, rollback --------------------------------------------------------------------------
+def _resume(desk: Counter, asked: argparse.Namespace) -> int:
+    id = _id(asked.run, desk.studio.store.ids())
+    desk.studio.resume(id, asked.anyway)
+    summon(desk.studio.store)
+    if asked.json and not asked.wait:
+        desk.give_json(_run(desk.studio.run(id)))
+    elif not asked.json:
+        stage, step = desk.studio.resumes_at(id)
+        told = {
+            "step": _("{run} goes on from step {step}.", run=id, step=step),
+            "pretraining": _("{run} goes on from step {step} of its pretraining.", run=id, step=step),
+            "pretrained": _("{run} goes on after its pretraining.", run=id),
+        }
+        desk.tell(desk.say(told.get(stage) or _("{run} begins anew: it has no checkpoint.", run=id)))
+    return _wait(desk, id, asked.json) if asked.wait else DONE
+
+
+def _branch(desk: Counter, asked: argparse.Namespace) -> int:
+    id = _id(asked.run, desk.studio.store.ids())
+    parent = desk.studio.run(id).spec
+    known = spec.fields_for(catalog.task(parent.task), catalog.architecture(parent.architecture))
+    settings = _parsed(asked.settings, known, _("setting"))
+    return _launched(desk, asked, desk.studio.branch(id, asked.step, settings, asked.name))
+
+
+def _rollback(desk: Counter, asked: argparse.Namespace) -> int:
+    return _launched(desk, asked, desk.studio.rollback(_id(asked.run, desk.studio.store.ids())))
+
+
+# -- runs, show, stop ----------------------------------------------------------------------------------
+def _runs(desk: Counter, asked: argparse.Namespace) -> int:
+    runs = desk.studio.runs(asked.state or (), max(asked.limit, 0))
+    if asked.json:
+        desk.give_json([_run(run) for run in runs])
+    elif runs:
+        desk.give_table((run.id, STATES[run.state], f"{run.step}/{run.steps}", _first_metric(run)) for run in runs)
+    return DONE
+
+
+def _show(desk: Counter, asked: argparse.Namespace) -> int:
+    run = desk.studio.run(_id(asked.run, desk.studio.store.ids()))
+    checkpoints, branches = desk.studio.checkpoints(run.id), _branches(desk.studio, run.id)
+    if asked.json:
+        kept = [{"step": one.step, "best": one.best, "bytes": one.bytes} for one in checkpoints]
+        desk.give_json(_run(run) | {"checkpoints": kept, "branches": branches})
+        return DONE
+    rows = [("run", run.id), ("state", STATES[run.state])]
+    rows += [("reason", run.reason)] if run.reason else []
+    rows += [("error", Refusal.from_json(run.error).say(desk.language))] if run.error else []
+    rows += [
+        (name, getattr(run.spec, name))
+        for name in ("name", "task", "architecture", "dataset")
+        if getattr(run.spec, name)
+    ]
+    if run.spec.parent:
+        rows.append(("branched from", _("{run} at step {step}", **run.spec.parent)))
+    rows += [("branch", id) for id in branches]
+    rows += [("checkpoint", _checkpoint(desk, one)) for one in checkpoints]
+    rows += [("step", f"{run.step}/{run.steps}")]
+    rows += [("loss", _number(run.loss))] if run.loss is not None else []
+    rows += [("left", _duration(run.eta))] if run.eta is not None else []
+    rows += [("log", desk.studio.store.folder(run.id).log_file)]
+    desk.give_table(
+        [*rows, *_metric_rows(run), *((f"--set {name}", value) for name, value in run.spec.settings.items())]
+    )
+    return DONE
+
+
+def _branches(studio: Studio, id: str) -> list[str]:
+    """The runs that begin with a checkpoint of this one, newest first."""
+    return [run.id for run in studio.branches(id)]
+
+
+def _checkpoint(desk: Counter, one: Checkpoint) -> str:
+    parts = [_("step {step}", step=one.step), f"{one.bytes / 1e6:.1f} MB", *([_("the best")] if one.best else [])]
+    return "  ".join(desk.say(part) for part in parts)
+
+
+def _stop(desk: Counter, asked: argparse.Namespace) -> int:
+    id = _id(asked.run, desk.studio.store.ids())
+    desk.studio.stop(id)
+    summon(desk.studio.store)
+    run = desk.studio.run(id)
+    if asked.json:
+        desk.give_json(_run(run))
+    elif run.state in LIVE:
+        desk.tell(desk.say(_("{run} saves its weights and ends.", run=id)))
+    else:
+        desk.tell(desk.say(_("{run} is cancelled.", run=id)))
+    return DONE
+
+
+def _id(text: str, ids: Iterable[str]) -> str:
+    """The one id that is `text` or begins with it."""
+    found = sorted(id for id in ids if id.startswith(text))
+    if text in found:
+        return text
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join(found[:5])
+        raise Refusal(
+            _("{count} begin with {beginning}: {ids}.", count=len(found), beginning=text, ids=shown),
+            do=_("Give more of the id."),
+        )
+    do = _("`runs` lists what there is.")
+    raise Refusal(_("There is no run {run}.", run=text[:100]), do=do, field="run")
+
+
+def _metric_rows(run: Run) -> list[tuple[str, str]]:
+    task = catalog.tasks().get(run.spec.task)
+    known = {one.name: one for one in task.metrics} if task else {}
+    rows = [("test", run.result), ("validation", run.best or run.validation)]
+    return [
+        (f"{split} {name}", _measured(value, known.get(name))) for split, found in rows for name, value in found.items()
+    ]
+
+
+def _first_metric(run: Run) -> str:
+    rows = _metric_rows(run)
+    return " ".join(rows[0]) if rows else ""
+
+
+def _measured(value: float, metric: Metric | None) -> str:
+    return f"{100 * value:.2f} %" if metric and metric.percent else _number(value)
+
+
+def _run(run: Run) -> dict:
+    known = {part.name: getattr(run, part.name) for part in dataclass_fields(run)}
+    return known | {"run": run.id, "spec": run.spec.to_json()}
+
+
+# -- try -----------------------------------------------------------------------------------------------
+def _try(desk: Counter, asked: argparse.Namespace) -> int:
+    model = _model(desk.studio, asked.model)
+    models = [model, *([_beside(desk.studio, model, asked.beside)] if asked.beside else [])]
+    inputs = _parsed(asked.settings, catalog.task(model.task).inputs, _("input"))
+    answers = []
+    try:
+        for one in models:
+            if len(models) > 1 and not asked.json:
+                desk.give(f"== {one.id}")
+            answers.append(_asked(desk, asked, one, inputs))
+    finally:
+        desk.studio.close()
+    if asked.json:
+        first, *others = answers
+        desk.give_json(first | ({"beside": others[0]} if others else {}))
+    return DONE
+
+
+def _asked(desk: Counter, asked: argparse.Namespace, model: Model, inputs: Mapping) -> dict:
+    """What a model answers; written as it comes, unless it is to be JSON."""
+    shown: dict[str, blocks.Block] = {}
+    answer = _Answer(desk)
+    with closing(desk.studio.ask(model.id, inputs, model.task)) as parts:
+        for number, block in enumerate(parts):
+            shown["prose" if isinstance(block, Prose) else str(number)] = block
+            if not asked.json:
+                answer.show(block)
+    return {"model": model.id, "blocks": [blocks.to_json(block) for block in shown.values()]}
+
+
+def _beside(studio: Studio, model: Model, text: str) -> Model:
+    """Who is asked the same."""
+    if text == "base":
+        if not model.base:
+            what = _("{model} was not fine-tuned from a base model.", model=model.id)
+            raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
+        return studio.base_behind(model.id)
+    other = studio.model(text, model.task) if text.startswith(BASE) else _model(studio, text)
+    if other.task != model.task:
+        what = _("{other} has learnt another task than {model}.", other=other.id, model=model.id)
+        raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
+    return other
+
+
+def _model(studio: Studio, text: str) -> Model:
+    if text.startswith(BASE):
+        return studio.model(text)
+    starters = {f"{STARTER}{path.name}" for path in STARTERS.glob("*") if path.is_dir()}
+    if f"{STARTER}{text}" in starters:
+        return studio.model(f"{STARTER}{text}")
+    if text.startswith(STARTER):
+        return studio.model(text)
+    id = _id(text, studio.store.ids())
+    if not studio.store.folder(id).has_model():
+        what = _("The run {run} has no model.", run=id)
+        raise Refusal(what, do=_("Wait until it has ended, or take another one."), field="model")
+    return studio.model(id)
+
+
+class _Answer:
+    """Blocks as text. A text that grows is written as it grows."""
+
+    def __init__(self, desk: Counter):
+        self.desk = desk
+        self.written = ""
+
+    def show(self, block: blocks.Block) -> None:
+        if isinstance(block, Prose):
+            self._prose(block)
+        elif isinstance(block, Scores):
+            names = (self.desk.say(name) for name in block.names)
+            self.desk.give_table(
+                (f"{100 * value:6.2f} %", name) for name, value in zip(names, block.values, strict=True)
+            )
+        elif isinstance(block, Table):
+            self.desk.give_table([block.columns, *block.rows])
+        elif isinstance(block, Picture):
+            self.desk.tell(self.desk.say(_("(a picture: {caption})", caption=block.caption)))
+        elif isinstance(block, Note):
+            self.desk.tell(self.desk.say(block.words))
+
+    def _prose(self, block: Prose) -> None:
+        text = block.prompt + block.text
+        if not text.startswith(self.written):  # what was written has been taken back: begin again below
+            print()
+            self.written = ""
+        print(text[len(self.written) :], end="\n" if block.done else "", flush=True)
+        self.written = text
+
+
+# -- the workshop: verbs with parsers of their own -------------------------------------------------------
+def _bases(arguments: Sequence[str]) -> int:
+    from bigmodel.cli.base_models import main
+
+    return main(arguments, _language(arguments))
+
+
+def _data(arguments: Sequence[str]) -> int:
+    from bigmodel.cli.datasets import main
+
+    return main(arguments, _language(arguments))
+
+
+HANDED_ON = {
+    "bases": (_bases, _("bring pretrained models that can be fine-tuned")),
+    "data": (_data, _("bring data of your own, look after its versions")),
+}
+
+
+# -- how it is written ---------------------------------------------------------------------------------
+def _plain(value: object, say: Callable[[Words], str]) -> object:
+    """Ready for JSON: words in the person's language, numbers that are not finite by name."""
+    if isinstance(value, Words):
+        return say(value)
+    if isinstance(value, Mapping) and set(value) == {"text", "values"}:
+        return say(Words.from_json(value))
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part, say) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part, say) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal, where a Chinese character takes two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _explain(bug: Exception, studio: Studio | None) -> Words:
+    """A word for the person; the traceback is kept where it can be found."""
+    id = secrets.token_hex(3)
+    if studio is None:  # no home to keep it in
+        traceback.print_exception(bug)
+        return _("Something went wrong in bigmodel itself ({kind}).", kind=type(bug).__name__)
+    log = studio.home / "cli.log"
+    with log.open("a", encoding="utf-8") as file:
+        print(f"[error {id}]", file=file)
+        traceback.print_exception(bug, file=file)
+    what = _("Something went wrong in bigmodel itself ({kind}).", kind=type(bug).__name__)
+    return _("{what} The details are in {log} under {id}.", what=what, log=str(log), id=id)

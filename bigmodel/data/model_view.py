@@ -1,0 +1,230 @@
+"""What a model sees of the rows: tokens and which of them count, labels, pictures after processing. For workers."""
+
+from __future__ import annotations
+
+import base64
+import io
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bigmodel.core import catalog
+from bigmodel.core.contracts import HEADS, Dataset, Task
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import _
+from bigmodel.data import browse, chat_tokens, row_index
+from bigmodel.data.browse import histogram
+from bigmodel.data.prepare import Prepared, key, prepare
+
+EXAMPLES = 4
+TOKENS = 400  # of an example that are shown
+SAMPLE = 2_000  # rows whose length in tokens is drawn
+COUNTED = 2_000  # rows whose tokens are counted before somebody else gets a turn
+PLAIN, CONTEXT, SPECIAL, UNKNOWN, PADDING = "counts", "context", "special", "unknown", "padding"
+TEMPLATE = "template"
+IGNORED = -100  # as a label: does not count
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Examples as a batch holds them.
+
+    examples: each {"parts": {name: [[text, id, kind], ...]}, "cut": {name: tokens left out}, "picture": base64 of a
+    PNG or "", "label": name of a class or ""}. kind: 'counts' for what the loss is computed on, 'context' for what is
+    only read, and 'template' (what a chat template writes around it), 'special', 'unknown', 'padding'.
+    lengths: column -> [[from, to, rows]] in tokens, of a sample of the training rows.  limits: column -> the longest
+    that is taken.  unknown: share of the sample's tokens that the tokenizer does not know.  shapes: input -> its shape
+    in a whole batch.  remarks: what was cut or left out, as JSON of words.
+    """
+
+    examples: Sequence[Mapping]
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    lengths: Mapping[str, Sequence] = field(default_factory=dict)
+    unknown: float = 0.0
+    vocabulary: int = 0
+    remarks: Sequence[Mapping] = ()
+
+
+def seen(spec: RunSpec, cache: Path, row: int = 0) -> Seen:
+    """The first batch of the first epoch, as it will be trained on; with a row's number, that row by itself."""
+    task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
+    dataset = catalog.dataset(spec.dataset)
+    data = prepare(task, architecture, dataset, spec.settings, cache)
+    arrays, epoch = (_alone(task, dataset, data, spec, row, cache), None) if row else (data.arrays["train"], 0)
+    plan = task.plan(arrays, spec.settings, epoch)
+    whole = task.batch(arrays, plan[0], spec.settings, epoch)
+    shapes = {name: list(value.shape) for name, value in whole.items() if name in (*HEADS[task.head].inputs, "labels")}
+    batch = {name: value[:EXAMPLES] for name, value in whole.items()}
+    examples = [_example(batch, place, data) for place in range(len(batch["labels"]))]
+    lengths, unknown = _lengths(task, dataset, data) if not row else ({}, 0.0)
+    remarks = [words.to_json() for words in task.remarks(data.processor, data.arrays["train"])] if not row else []
+    return Seen(examples, shapes, lengths, unknown, _vocabulary(data.processor), remarks)
+
+
+def _alone(task: Task, dataset: Dataset, data: Prepared, spec: RunSpec, row: int, cache: Path) -> Mapping:
+    """One row, encoded by itself."""
+    import datasets
+
+    places = row_index.of(dataset, cache).places([row])
+    if not len(places):
+        raise Refusal(_("There is no row {rows}.", rows=row), do=_("Name rows of this version."), field="row")
+    rows = browse.taken(dataset.path(), places).select(sorted(task.needs))
+    return task.encode(datasets.Dataset(rows), data.processor, spec.settings)
+
+
+def count(spec: RunSpec, cache: Path) -> Iterator[float | str]:
+    """How many tokens every text has, kept beside the index of the rows; how far it is, and at last under which name."""
+    import numpy as np
+    import pyarrow.parquet as parquet
+
+    task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
+    dataset = catalog.dataset(spec.dataset)
+    name = key(task, architecture, dataset, spec.settings)
+    folder = browse.tokens_of(dataset, name, cache)
+    columns = [one for one in sorted(task.needs) if dataset.columns[one].kind == "text"]
+    if folder.exists():
+        yield name
+        return
+    processor = prepare(task, architecture, dataset, spec.settings, cache).processor
+    scribe = chat_tokens.Scribe(processor) if "messages" in columns else None
+    file, done = parquet.ParquetFile(dataset.path()), 0
+    counted: dict[str, list] = {column: [] for column in columns}
+    for batch in file.iter_batches(COUNTED, columns=columns):
+        for column in columns:
+            texts = [text or "" for text in batch[column].to_pylist()]
+            if column == "messages":
+                texts = [_written(row, scribe) for row in texts]
+            counted[column] += map(len, processor(texts, add_special_tokens=False)["input_ids"])
+        done += len(batch)
+        yield done / max(file.metadata.num_rows, 1)
+    staging = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    staging.mkdir(parents=True)
+    try:
+        for column, lengths in counted.items():
+            np.save(staging / f"{column}.npy", np.asarray(lengths, dtype=np.int32))
+        staging.rename(folder)
+    except OSError:
+        if not folder.exists():  # not the work of somebody who asked at the same time
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    yield name
+
+
+def _written(row: str, scribe: chat_tokens.Scribe) -> str:
+    """A conversation as the template writes it, which is how it is learnt from; where it does not take it, what is said."""
+    turns = scribe.cleaned(chat_tokens.turns_of(row))
+    try:
+        return scribe.line(turns).text
+    except chat_tokens.Unreadable:
+        return "\n".join(turn["content"] for turn in turns)
+
+
+def _example(batch: Mapping, place: int, data: Prepared) -> dict:
+    one = {name: value[place].tolist() for name, value in batch.items() if name != "pixel_values"}
+    parts: dict[str, list] = {}
+    if "decoder_input_ids" in one:
+        parts["source"] = _read_only(one["input_ids"], one["attention_mask"], data)
+        parts["target"] = _answer(one["labels"], data)
+    elif "input_ids" in one and isinstance(one["labels"], list):
+        parts["text"] = _continued(one["input_ids"], one["labels"], one.get("kinds"), data)
+    elif "input_ids" in one:
+        parts["text"] = _read_only(one["input_ids"], one.get("attention_mask"), data)
+    return {
+        "parts": {name: tokens[:TOKENS] for name, tokens in parts.items()},
+        "cut": {name: max(len(tokens) - TOKENS, 0) for name, tokens in parts.items()},
+        "picture": _picture(batch["pixel_values"][place], data.arrays["train"]) if "pixel_values" in batch else "",
+        "label": _class(one["labels"], data) if not isinstance(one["labels"], list) else "",
+    }
+
+
+def _continued(ids: Sequence[int], labels: Sequence[int], kinds: Sequence[int] | None, data: Prepared) -> list:
+    """A language model's window: each token is the answer to those before it, where its label counts. kinds: what a
+    conversation's tokens are for."""
+    last = [labels[-1]] if labels[-1] != IGNORED else []
+    counted = [False, *(label != IGNORED for label in labels)]
+    others = {chat_tokens.WRITTEN: TEMPLATE, chat_tokens.PADDING: PADDING}
+    rest = [others.get(kind, CONTEXT) for kind in kinds or ()] or [CONTEXT] * len(ids)
+    pad = data.processor.pad_token_id or 0
+    return [
+        _token(pad if kind == PADDING else id, data, PLAIN if counts else kind)
+        for id, counts, kind in zip([*ids, *last], counted, [*rest, CONTEXT], strict=False)
+    ]
+
+
+def _read_only(ids: Sequence[int], mask: Sequence[int] | None, data: Prepared) -> list:
+    mask = mask or [1] * len(ids)
+    return [_token(id, data, CONTEXT if real else PADDING) for id, real in zip(ids, mask, strict=True)]
+
+
+def _answer(labels: Sequence[int], data: Prepared) -> list:
+    pad = data.processor.pad_token_id or 0
+    return [_token(id, data, PLAIN) if id != IGNORED else _token(pad, data, PADDING) for id in labels]
+
+
+def _token(id: int, data: Prepared, kind: str) -> list:
+    """[text, id, kind]. A piece of a character, which is no text by itself, is shown by its bytes' signs."""
+    tokenizer = data.processor
+    text = tokenizer.decode([id])
+    if "\ufffd" in text:
+        text = str(tokenizer.convert_ids_to_tokens(id))
+    if kind != PADDING and id == tokenizer.unk_token_id:
+        kind = UNKNOWN
+    elif kind == CONTEXT and id in tokenizer.all_special_ids:
+        kind = SPECIAL
+    return [text, id, kind]
+
+
+def _class(label: Any, data: Prepared) -> str:
+    names = data.facts.get("classes", ())
+    return str(names[label]) if isinstance(label, int) and label < len(names) else str(label)
+
+
+def _picture(pixels: Any, arrays: Mapping) -> str:
+    """(channels, height, width) as the network gets it back to what can be looked at."""
+    import numpy as np
+    from PIL import Image
+
+    values = (pixels.float().numpy().transpose(1, 2, 0) - arrays["shift"]) / arrays["scale"]
+    values = np.clip(values.round(), 0, 255).astype(np.uint8)
+    grey = values.shape[2] == 1 or (values == values[..., :1]).all()
+    file = io.BytesIO()
+    Image.fromarray(values[..., 0] if grey else values).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _lengths(task: Task, dataset: Dataset, data: Prepared) -> tuple[dict, float]:
+    """({column: histogram of tokens a text}, share of unknown tokens) over a sample of the training rows; of
+    conversations, as the template writes them, over all that are trained on."""
+    processor, arrays = data.processor, data.arrays["train"]
+    if "kinds" in arrays:
+        ends, (column,) = arrays["offsets"], task.needs
+        found = {column: _histogram([int(end - start) for start, end in pairwise(ends)])}
+        return found, float((arrays["tokens"] == processor.unk_token_id).mean()) if processor.unk_token_id else 0.0
+    columns = [name for name in sorted(task.needs) if dataset.columns[name].kind == "text"]
+    if not columns or not hasattr(processor, "decode"):
+        return {}, 0.0
+    rows = dataset.rows()["train"]
+    step = max(len(rows) // SAMPLE, 1)
+    found, unknown, total = {}, 0, 0
+    for name in columns:
+        texts = [text for text in rows[name][::step][:SAMPLE] if isinstance(text, str)]
+        ids = processor(texts, add_special_tokens=False)["input_ids"] if texts else []
+        found[name] = _histogram([len(one) for one in ids])
+        total += sum(map(len, ids))
+        unknown += sum(one.count(processor.unk_token_id) for one in ids)
+    return found, unknown / max(total, 1)
+
+
+def _histogram(lengths: list[int]) -> list[list[int]]:
+    return [list(bar) for bar in histogram(Counter(lengths))]
+
+
+def _vocabulary(processor: Any) -> int:
+    return len(processor) if hasattr(processor, "decode") else 0

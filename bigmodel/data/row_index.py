@@ -1,0 +1,135 @@
+"""What can be asked of rows without reading them: their part, their class and how long they are, as arrays on the disk."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bigmodel.core.contracts import Dataset
+from bigmodel.data.prepare import SPLITS
+from bigmodel.importing.sandbox import read
+
+if TYPE_CHECKING:
+    import numpy as np
+
+AROUND = r'\[?\{"role": "\w+", "content": "|"\}(, |\])'  # of conversations, around each message
+SMALL = 32 * 2**20  # bytes of a file that is counted at once; a larger one in a process of its own
+PART = 20_000  # rows read at a time
+NONE = -1  # as a class: the row has none
+
+
+@dataclass(frozen=True)
+class Index:
+    """Arrays over the rows of a file, in its order, mapped from the disk.
+
+    split: places among SPLITS.  row: what own data sets name their rows by, None where they are counted from 1.
+    label: places among the names of the classes, None without a class.  lengths: text column -> characters.
+    """
+
+    split: np.ndarray
+    row: np.ndarray | None
+    label: np.ndarray | None
+    lengths: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def numbers(self, places: np.ndarray) -> np.ndarray:
+        """What the rows at these places are called."""
+        return places + 1 if self.row is None else self.row[places]
+
+    def places(self, numbers: object) -> np.ndarray:
+        """Where the rows of these numbers stand; those that are not there are left out."""
+        import numpy as np
+
+        wanted = np.unique(np.asarray(list(numbers), dtype=np.int64))
+        if self.row is None:
+            return wanted[(wanted >= 1) & (wanted <= len(self))] - 1
+        return np.flatnonzero(np.isin(self.row, wanted))
+
+
+def of(data: Dataset, cache: Path) -> Index:
+    """The index of a data set's file, made first where it is missing."""
+    folder = folder_of(data, cache)
+    if not (folder / "split.npy").exists():
+        kinds = {name: column.kind for name, column in data.columns.items()}
+        if data.path().stat().st_size <= SMALL:
+            make(data.path(), kinds, folder)
+        else:
+            read({"do": "index", "path": str(data.path()), "kinds": kinds, "folder": str(folder)})
+    return _mapped(folder)
+
+
+def folder_of(data: Dataset, cache: Path) -> Path:
+    return cache / "index" / data.fingerprint()
+
+
+def _mapped(folder: Path) -> Index:
+    import numpy as np
+
+    arrays = {path.name.removesuffix(".npy"): np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+    lengths = {name.removeprefix("length."): one for name, one in arrays.items() if name.startswith("length.")}
+    return Index(arrays["split"], arrays.get("row"), arrays.get("label"), lengths)
+
+
+def make(path: Path, kinds: Mapping[str, str], folder: Path) -> None:
+    """Write the arrays of a Parquet file, whole or not at all. `kinds`: column -> 'text', 'class', 'image'."""
+    import numpy as np
+    import pyarrow.parquet as parquet
+
+    file = parquet.ParquetFile(path)
+    there = set(file.schema_arrow.names)
+    texts = [name for name, kind in kinds.items() if kind == "text" and name in there]
+    label = next((name for name, kind in kinds.items() if kind == "class" and name in there), None)
+    staging = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    staging.mkdir(parents=True)
+    try:
+        types = {"split": np.int8, **{f"length.{name}": np.int32 for name in texts}}
+        types |= ({"row": np.int64} if "row" in there else {}) | ({"label": np.int32} if label else {})
+        total = file.metadata.num_rows
+        arrays = {
+            name: np.lib.format.open_memmap(staging / f"{name}.npy", mode="w+", dtype=kind, shape=(total,))
+            for name, kind in types.items()
+            if total  # nothing can be mapped over no byte
+        }
+        wanted = ["split", *(["row"] if "row" in there else []), *texts, *([label] if label else [])]
+        start = 0
+        for batch in file.iter_batches(PART, columns=wanted, use_threads=False):
+            part = slice(start, start + len(batch))
+            for name, values in _measured(batch, texts, label, "row" in there).items():
+                arrays[name][part] = values
+            start += len(batch)
+        for array in arrays.values():
+            array.flush()
+        if not total:
+            for name, kind in types.items():
+                np.save(staging / f"{name}.npy", np.empty(0, dtype=kind))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            staging.rename(folder)
+        except OSError:
+            if not (folder / "split.npy").exists():  # not the work of another process, which is as good as ours
+                raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _measured(batch, texts: list[str], label: str | None, numbered: bool) -> dict:
+    import pyarrow
+    import pyarrow.compute as compute
+
+    found = {"split": compute.index_in(batch["split"], value_set=pyarrow.array(SPLITS)).fill_null(0).to_numpy()}
+    for name in texts:
+        said = batch[name]
+        if name == "messages":  # what is said counts, not how it is written down
+            said = compute.replace_substring_regex(said, AROUND, "")
+        found[f"length.{name}"] = compute.utf8_length(said).fill_null(0).to_numpy()
+    if label:
+        found["label"] = batch[label].fill_null(NONE).to_numpy()
+    if numbered:
+        found["row"] = batch["row"].to_numpy()
+    return found

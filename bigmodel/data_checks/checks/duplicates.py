@@ -1,0 +1,56 @@
+"""Rows that are there already, within one part of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from bigmodel.core.words import _
+from bigmodel.data.prepare import SPLITS
+from bigmodel.data_checks.finding import WARNING, Check, Finding, Remedy, drop
+from bigmodel.data_checks.minhash import later
+from bigmodel.data_checks.row_batches import Rows
+
+
+class Duplicates(Check):
+    name = "duplicates"
+    order = 10
+    title = _("Duplicates")
+    about = _("Rows with the same texts and the same class as an earlier row of the same part.")
+
+    def look(self, rows: Rows) -> Iterator[Finding]:
+        labels = rows.labels if rows.label else [None] * len(rows)
+        texts = [rows.text(name) for name in rows.texts]
+        first: dict[tuple, int] = {}
+        gone = {}
+        for place, (split, label, *parts) in enumerate(zip(rows.split, labels, *texts, strict=True)):
+            key = (split, label, *(part.strip() for part in parts))
+            if not any(key[2:]):
+                continue  # empty: another check's
+            earlier = first.setdefault(key, place)
+            if earlier != place:
+                gone[place] = earlier
+        if gone:
+            ids = rows.named(gone)
+            yield Finding(
+                self.name,
+                WARNING,
+                _("{count} rows are there already.", count=len(ids)),
+                _("What stands in the data twice counts twice; the model learns it by heart."),
+                ids,
+                remedy=Remedy(_("Keep one of each"), (drop(ids),)),
+                like=like(rows, gone),
+            )
+
+
+def like(rows: Rows, gone: Mapping[int, int]) -> dict[int, int]:
+    """Row -> the row it resembles, of places."""
+    return {int(rows.ids[place]): int(rows.ids[other]) for place, other in gone.items()}
+
+
+def within_splits(rows: Rows, twins: Mapping[int, Mapping[int, float]]) -> dict[int, int]:
+    """Of each split, the places that resemble an earlier one of the same split that is kept."""
+    gone = {}
+    for split in SPLITS:
+        among = [place for place in sorted(twins) if rows.split[place] == split]
+        gone |= later(dict(twins), among)
+    return gone

@@ -1,0 +1,64 @@
+"""Rows that are trained on and measured with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bigmodel.core.words import _
+from bigmodel.data_checks.checks.duplicates import like
+from bigmodel.data_checks.finding import ERROR, Check, Finding, Remedy, drop
+from bigmodel.data_checks.row_batches import HELD_OUT, Rows
+
+
+class Leaks(Check):
+    name = "leaks"
+    order = 8
+    title = _("Leaks between the parts")
+    about = _("Rows for training that stand, the same or nearly so, among the rows for validation or test.")
+
+    def suits(self, rows: Rows) -> bool:
+        return bool(rows.texts or rows.image)
+
+    def look(self, rows: Rows) -> Iterator[Finding]:
+        twins = rows.picture_twins if rows.image else rows.twins
+        gone = {}  # what leaves training, and of validation what the test holds
+        for place, others in twins.items():
+            above = _held_out(rows.split[place])
+            held = [other for other in others if rows.split[other] in above]
+            if held:
+                gone[place] = max(held, key=others.__getitem__)
+        if rows.texts and not rows.image:
+            gone = _same_question(rows) | gone
+        if not gone:
+            return
+        places = sorted(gone)
+        ids = rows.named(places)
+        yield Finding(
+            self.name,
+            ERROR,
+            _("{count} rows are also, or nearly, among those that the model is measured with.", count=len(ids)),
+            _("Who has seen the exam before does well in it: the figures would be better than the model."),
+            ids,
+            remedy=Remedy(_("Take them out of training"), (drop(ids),)),
+            like=like(rows, {place: gone[place] for place in places}),
+        )
+
+
+def _held_out(split: str) -> tuple[str, ...]:
+    """The parts in which a row of this one must not stand again."""
+    return {"train": HELD_OUT, "validation": ("test",)}.get(split, ())
+
+
+def _same_question(rows: Rows) -> dict[int, int]:
+    """What is asked alone is the same, whatever the answer: of a pair that is the sentence to be translated."""
+    held: dict[str, dict[str, int]] = {}
+    for place, (split, text) in enumerate(zip(rows.split, rows.questions, strict=True)):
+        if split in HELD_OUT and text.strip():
+            held.setdefault(text.strip(), {})[split] = place
+    gone = {}
+    for place, (split, text) in enumerate(zip(rows.split, rows.questions, strict=True)):
+        same = held.get(text.strip(), {})
+        first = next((same[part] for part in _held_out(split) if part in same), None)
+        if first is not None:
+            gone[place] = first
+    return gone

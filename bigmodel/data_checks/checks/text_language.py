@@ -1,0 +1,141 @@
+"""Texts in another language than their column's."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
+from random import Random
+
+from bigmodel.core.words import _
+from bigmodel.data_checks.finding import WARNING, Check, Fact, Finding, Remedy, drop
+from bigmodel.data_checks.row_batches import Rows
+
+# The languages that are told apart. Of rarer ones a model of short texts sees too many in too few words.
+KNOWN = tuple(
+    re.split(
+        " ", "en de fr es it nl pt zh ja ko ru sv pl da no cs tr fi hu ro uk el ar he th hi vi id bg hr sk ca fa bn ta"
+    )
+)
+SAMPLE = 1000  # texts that say which language a column is in
+OWN = 0.05  # of a column's texts: a language with so many belongs to it
+UNLIKELY, LIKELY = 0.08, 0.25  # the column's language has at most this chance, another at least that
+UNLIKE_LATIN = frozenset(
+    ["zh", "ja", "ko", "th", "ar", "fa", "he", "hi", "bn", "ta", "el"]
+)  # no letter in common with it
+WORDS, SIGNS = 3, 8  # texts of fewer words, or of so few letters, are names as often as not
+LONG_WORDS = 12  # letters of one or two words that are a name no more than a sentence is
+SURE, IMPOSSIBLE = 0.5, 0.02  # of these few the other language has at least that chance, the column's own at most this
+NAME, CAPITALS = 8, 0.6  # words that a name has at most, and how many of them have a capital
+LOOK = 2000
+NOT_LANGUAGE = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]*`|\{[^{}]*\}|%\(?\w*\)?[sd]|<[^<>]*>|https?://\S+|\S+@\S+|[\d_/\\]+", re.DOTALL
+)
+SPACED = re.compile(r"[^\W\d_]{2,}")
+HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
+KANA = re.compile(r"[\u3040-\u30ff]")
+LETTER = re.compile(r"[^\W\d_]")
+
+
+class Languages(Check):
+    name = "languages"
+    order = 16
+    title = _("Languages")
+    about = _("Texts in another language than the rest of their column: exchanged, not translated, strayed in.")
+
+    def look(self, rows: Rows) -> Iterator[Finding | Fact | float]:
+        counted: dict[str, dict[str, int]] = {}
+        strange: dict[int, str] = {}
+        work, done = sum(len(rows.said(name).texts) for name in rows.texts), 0
+        for name in rows.texts:
+            said = rows.said(name)
+            own, counted[name] = _own(said.texts)
+            for place, role, text in zip(said.places, said.roles, said.texts, strict=True):
+                named = role and not own <= UNLIKE_LATIN and is_name(text)
+                language = foreign(text, own) if own and not named else ""
+                if language:
+                    strange[place] = language
+                done += 1
+                if done % LOOK == 0:
+                    yield done / work
+        yield Fact("languages", counted)
+        if strange:
+            places = sorted(strange)
+            ids = rows.named(places)
+            yield Finding(
+                self.name,
+                WARNING,
+                _("{count} texts are in another language than their column.", count=len(ids)),
+                _("The model would learn to change the language in between."),
+                ids,
+                {int(rows.ids[place]): strange[place] for place in places},
+                Remedy(_("Leave these rows out"), (drop(ids),)),
+            )
+
+
+def _own(texts: Sequence[str]) -> tuple[frozenset[str], dict[str, int]]:
+    """(the languages that belong to a column, how many texts of a sample are in which)."""
+    drawn = Random(0).sample(range(len(texts)), min(SAMPLE, len(texts)))  # every n-th may fall in step with the data
+    counted = Counter()
+    for place in drawn:
+        chances = chances_of(texts[place])
+        if chances:
+            best = max(chances, key=chances.__getitem__)
+            if chances[best] > 0.5:
+                counted[best] += 1
+    total = sum(counted.values())
+    own = frozenset(language for language, count in counted.items() if count >= OWN * total)
+    return own, dict(counted.most_common(6))
+
+
+def foreign(text: str, own: frozenset[str]) -> str:
+    """The language of a text that is in none of a column's; '' for one that is, or may be."""
+    chances = chances_of(text)
+    if not chances:
+        return _few_words(text, own)
+    if sum(chances.get(language, 0.0) for language in own) > UNLIKELY:
+        return ""
+    best = max(chances, key=chances.__getitem__)
+    return best if chances[best] >= LIKELY or own <= UNLIKE_LATIN else ""
+
+
+def is_name(text: str) -> bool:
+    """Whether a few words look like a name, which is in no language, among other words of the same letters; a turn is often
+    nothing else."""
+    words = SPACED.findall(text)
+    return len(words) <= NAME and sum(word[0].isupper() for word in words) >= CAPITALS * len(words)
+
+
+def _few_words(text: str, own: frozenset[str]) -> str:
+    """The same of one or two long words, in a column whose language has the same letters."""
+    said = NOT_LANGUAGE.sub(" ", text[:1000])
+    if own & UNLIKE_LATIN or len(LETTER.findall(said)) < LONG_WORDS or HAN.search(said) or KANA.search(said):
+        return ""
+    chances = dict(_identifier().rank(said))
+    best = max(chances, key=chances.__getitem__)
+    sure = chances[best] >= SURE and sum(chances.get(language, 0.0) for language in own) <= IMPOSSIBLE
+    return best if sure and best not in own else ""
+
+
+def chances_of(text: str) -> dict[str, float]:
+    """Language -> its probability; nothing for a text that is too short to say."""
+    said = NOT_LANGUAGE.sub(" ", text[:1000])
+    letters = len(LETTER.findall(said))
+    han, kana = len(HAN.findall(said)), len(KANA.findall(said))
+    if kana and (han + kana) * 2 > letters:
+        return {"ja": 1.0}
+    if han and (han * 3 > letters or han >= 8):  # a character is a word: names in Latin letters stand between them
+        return {"zh": 1.0} if han >= 2 else {}
+    if letters < SIGNS or len(SPACED.findall(said)) < WORDS:
+        return {}
+    return dict(_identifier().rank(said))
+
+
+@cache
+def _identifier():
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(KNOWN)
+    return identifier

@@ -1,0 +1,314 @@
+"""Which column plays which role: by what stands in it, and by its name as whole words. 'text' is no part of 'context'."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from bigmodel.core.words import Words, _
+from bigmodel.importing.formats import chat_formats
+from bigmodel.importing.import_plan import part_of
+
+KNOWN: Mapping[str, frozenset[str]] = {
+    "text": frozenset(["text", "content", "review", "sentence", "body", "document", "tweet", "comment", "message", "poem", "article", "passage", "abstract", "summary", "文本", "内容", "正文", "评论", "句子", "文章", "诗", "原文", "评价"]),
+    "label": frozenset(["label", "labels", "class", "category", "categories", "tag", "topic", "sentiment", "intent", "genre", "rating", "stars", "polarity", "y", "target", "标签", "类别", "分类", "情感", "类型", "种类", "星级"]),
+    "source": frozenset(["source", "src", "original", "input", "原文", "源文", "源语言", "en", "eng", "english", "英文", "英语", "question"]),
+    "target": frozenset(["target", "tgt", "translation", "translated", "output", "trans", "译文", "目标", "翻译", "zh", "zho", "chinese", "中文", "汉语", "de", "deu", "german", "fr", "fra", "french", "es", "spanish", "ja", "japanese", "ru", "russian", "it", "ko", "pt", "法语", "德语", "日语"]),
+    "image": frozenset(["image", "img", "picture", "photo", "file", "filename", "path", "图片", "图像", "文件名"]),
+    "messages": frozenset(["messages", "conversation", "conversations", "dialog", "dialogue", "turns", "chat", "对话"]),
+    "question": frozenset(["instruction", "instructions", "prompt", "question", "query", "ask", "指令", "问题", "提问", "问", "提示"]),
+    "context": frozenset(["input", "context", "输入", "背景"]),
+    "answer": frozenset(["output", "response", "answer", "completion", "reply", "chosen", "回答", "答案", "回复", "答", "输出"]),
+    "system": frozenset(["system", "系统"]),
+    "history": frozenset(["history", "历史"]),
+    "split": frozenset(["split", "set", "part", "fold", "partition", "subset", "划分"]),
+}  # fmt: skip
+LANGUAGE = frozenset(["en", "eng", "english", "英文", "英语", "zh", "zho", "cn", "chinese", "中文", "汉语", "de", "deu", "german", "fr", "fra", "french", "es", "spanish", "ja", "jp", "japanese", "ru", "russian", "it", "italian", "ko", "korean", "pt", "portuguese", "ar", "arabic", "法语", "德语", "日语", "韩语", "俄语"])  # fmt: skip
+IDENTITY = frozenset(
+    [
+        "id",
+        "idx",
+        "index",
+        "uid",
+        "uuid",
+        "url",
+        "link",
+        "date",
+        "time",
+        "timestamp",
+        "created",
+        "编号",
+        "序号",
+        "链接",
+        "日期",
+        "时间",
+    ]
+)
+FURTHER_TEXTS = ("question", "context", "system")  # beside an answer
+CLASSES = 200  # different values beyond which a column is hardly a class
+
+
+@dataclass(frozen=True)
+class Column:
+    """What stands in a column, by its first rows."""
+
+    name: str
+    filled: float  # share of rows that have a value
+    kind: str  # 'text', 'number', 'picture', 'messages', 'other', 'empty'
+    distinct: int
+    count: int
+    mean: float  # length of its texts
+    wide: float  # share of Chinese, Japanese and Korean characters
+    examples: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = ()
+    values: frozenset[str] = frozenset()
+
+    def to_json(self) -> dict:
+        return {"kind": self.kind, "filled": self.filled, "distinct": self.distinct, "examples": list(self.examples),
+                "parts": _names_parts(self)}  # fmt: skip
+
+
+def column(name: str, values: Sequence[object]) -> Column:
+    there = [value for value in values if value is not None and value != "" and value == value]
+    kind = _kind(there)
+    texts = [value if isinstance(value, str) else _plain(value) for value in there] if kind != "picture" else []
+    joined = "".join(text[:200] for text in texts[:300])
+    letters = sum(sign.isalpha() for sign in joined)
+    distinct = {text[:200] for text in texts}
+    return Column(
+        name=name,
+        filled=len(there) / max(len(values), 1),
+        kind=kind,
+        distinct=len(distinct),
+        count=len(there),
+        mean=sum(map(len, texts)) / max(len(texts), 1),
+        wide=sum("\u3040" <= sign <= "\u9fff" or "\uac00" <= sign <= "\ud7a3" for sign in joined) / max(letters, 1),
+        examples=tuple(text[:200] for text in list(dict.fromkeys(texts))[:5]),
+        lengths=tuple(len(value) if isinstance(value, str) else 0 for value in values),
+        values=frozenset(list(distinct)[: CLASSES + 1]),
+    )
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _kind(values: Sequence[object]) -> str:
+    if not values:
+        return "empty"
+    share = {kind: sum(test(value) for value in values) / len(values) for kind, test in TESTS.items()}
+    return next((kind for kind, part in share.items() if part >= MOST.get(kind, 0.8)), "other")
+
+
+def _is_messages(value: object) -> bool:
+    if isinstance(value, str):
+        if not value.startswith(("[{", "[[")):
+            return False
+        try:
+            value = chat_formats.parsed(value)
+        except ValueError:
+            return False
+    if not isinstance(value, list) or not value or not isinstance(value[0], Mapping | list):
+        return False
+    try:
+        said = list(chat_formats.messages(value[:4]))
+    except ValueError:
+        return False
+    return bool(said) and said[0][0] is not None and all(isinstance(text, str) for _who, text in said)
+
+
+def _is_picture(value: object) -> bool:
+    data = value.get("bytes") if isinstance(value, Mapping) else value
+    return isinstance(data, bytes)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool | int | float):
+        return True
+    return isinstance(value, str) and bool(re.fullmatch(r"[-+]?[\d.,]+%?", value.strip()))
+
+
+MOST = {"messages": 0.5, "picture": 0.5}  # nothing else looks like these by chance
+TESTS = {
+    "messages": _is_messages,
+    "picture": _is_picture,
+    "number": _is_number,
+    "text": lambda one: isinstance(one, str),
+}
+
+
+def parts(name: str) -> list[str]:
+    """A name's words: 'reviewText' is review and text, 'context' is one word. The whole name is one, too."""
+    pieces = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[\u3040-\u9fff]+", name)
+    return [name.strip().lower(), *(piece.lower() for piece in pieces)]
+
+
+def called(column: Column, role: str) -> bool:
+    return any(part in KNOWN[role] for part in parts(column.name))
+
+
+# -- choosing ----------------------------------------------------------------------------------------------
+def choose(columns: Sequence[Column]) -> tuple[dict[str, str], str, list[Words]]:
+    """(roles, the column of splits or '', why the roles). No roles where no column could play one."""
+    split = next((one for one in columns if _is_split(one)), None)
+    left = [one for one in columns if not _is_split(one) and one.kind != "empty"]
+    for look in (_messages, _pictures, _instructions, _pair, _texts):
+        roles, why = look(left)
+        if roles:
+            return roles, split.name if split else "", why
+    return {}, "", [_("No column holds texts, pictures or conversations.")]
+
+
+def _is_split(one: Column) -> bool:
+    return 0 < one.distinct <= 4 and all(part_of(value) for value in one.values)
+
+
+def _names_parts(one: Column) -> bool:
+    """Whether a person could mean it as the column that says which rows are for training."""
+    return any(part_of(value) for value in one.values)
+
+
+def _messages(columns: Sequence[Column]) -> tuple[dict, list]:
+    found = next((one for one in columns if one.kind == "messages" and not called(one, "history")), None)
+    if found is None:
+        return {}, []
+    roles, why = {"messages": found.name}, [_("The column {name} holds conversations.", name=found.name)]
+    system = next((one for one in columns if one is not found and one.kind == "text" and called(one, "system")), None)
+    if system is not None:
+        roles["system"] = system.name
+        why.append(_("The column {name} holds what the system says.", name=system.name))
+    return roles, why
+
+
+def _instructions(columns: Sequence[Column]) -> tuple[dict, list]:
+    """Columns named as a question and its answer. 'input' and 'output' alone are a question and its answer where both are
+    in one script, else more likely a translation."""
+    texts = [one for one in columns if one.kind == "text"]
+    spelled = [one for one in columns if one.kind in ("text", "number")]  # an answer may be a number
+    answer = next((one for one in spelled if called(one, "answer") and one.filled > 0.5), None)
+    if answer is None:
+        return {}, []
+    named = {
+        role: next((one for one in texts if one is not answer and called(one, role)), None) for role in FURTHER_TEXTS
+    }
+    question, context = named["question"], named["context"]
+    if question is None and context is not None and abs(context.wide - answer.wide) <= 0.6:
+        question, context = context, None
+    few = answer.distinct <= max(2, answer.count / 10)  # then it is a class
+    if question is None or question.filled < 0.5 or few:
+        return {}, []
+    roles = {"question": question.name, "answer": answer.name}
+    why = [_("The columns {question} and {answer} hold questions or instructions and their answers.",
+             question=question.name, answer=answer.name)]  # fmt: skip
+    if context is not None and context is not question:
+        roles["context"] = context.name
+        why.append(_("The column {name} holds what an instruction is about.", name=context.name))
+    if named["system"] is not None:
+        roles["system"] = named["system"].name
+        why.append(_("The column {name} holds what the system says.", name=named["system"].name))
+    history = next((one for one in columns if called(one, "history") and one.kind in ("messages", "other")), None)
+    if history is not None:
+        roles["history"] = history.name
+        why.append(_("The column {name} holds the turns before a question.", name=history.name))
+    return roles, why
+
+
+def _pictures(columns: Sequence[Column]) -> tuple[dict, list]:
+    found = next((one for one in columns if one.kind == "picture"), None)
+    if found is None:
+        return {}, []
+    label, why = _label([one for one in columns if one is not found])
+    said = [_("The column {name} holds pictures.", name=found.name)]
+    return ({"image": found.name, "label": label.name}, [*said, *why]) if label else ({"image": found.name}, said)
+
+
+def _label(columns: Sequence[Column], text: Column | None = None) -> tuple[Column | None, list]:
+    """A column with few different values: the one that is called a class, else the one with the fewest."""
+    fitting = [
+        one
+        for one in columns
+        if one is not text and one.kind in ("text", "number", "other") and one.filled > 0.5 and 1 < one.distinct <= CLASSES
+        and one.mean <= 60 and not set(parts(one.name)) & IDENTITY
+        and (one.distinct <= max(2, one.count / 4) or (called(one, "label") and one.distinct < one.count))
+    ]  # fmt: skip
+    best = min(fitting, key=lambda one: (not called(one, "label"), one.kind == "number", one.distinct), default=None)
+    if best is None or (best.kind == "number" and not called(best, "label") and best.distinct > 20):
+        return None, []
+    why = _("The column {name} looks like a class: {distinct} different values in {count} rows.",
+            name=best.name, distinct=best.distinct, count=best.count)  # fmt: skip
+    return best, [why]
+
+
+def _pair(columns: Sequence[Column]) -> tuple[dict, list]:
+    """Two columns of texts that say the same: by their names, or in two scripts with lengths that go together."""
+    texts = [one for one in columns if one.kind == "text" and one.distinct > 1 and one.distinct > 0.3 * one.count]
+    best, best_score, why = None, 0.0, []
+    for one, other in combinations(texts, 2):
+        source, target = (one, other) if _forward(one, other) else (other, one)
+        named = called(source, "source") and called(target, "target")
+        both = _is_language(source) and _is_language(target)
+        scripts = abs(one.wide - other.wide) > 0.6
+        together = correlation(one.lengths, other.lengths)
+        score = 3.0 * (named or both) + 2.0 * scripts + together
+        if score > best_score and (named or both or scripts) and together > (0.0 if named or both else 0.3):
+            best, best_score = (source, target), score
+            if named or both:
+                why = [_("The columns {source} and {target} are named as a text and its translation.",
+                         source=source.name, target=target.name)]  # fmt: skip
+            else:
+                why = [_("The columns {source} and {target} hold texts in two scripts, long and short together.",
+                         source=source.name, target=target.name)]  # fmt: skip
+    return ({"source": best[0].name, "target": best[1].name}, why) if best else ({}, [])
+
+
+def _is_language(one: Column) -> bool:
+    last = re.split(r"[._\s-]", one.name.strip().lower())[-1]
+    return last in LANGUAGE
+
+
+def _forward(one: Column, other: Column) -> bool:
+    if called(one, "source") != called(other, "source"):
+        return called(one, "source")
+    if called(one, "target") != called(other, "target"):
+        return called(other, "target")
+    return True
+
+
+def correlation(one: Sequence[int], other: Sequence[int]) -> float:
+    """Of the lengths of two columns, row by row."""
+    pairs = [(a, b) for a, b in zip(one, other, strict=False) if a and b]
+    if len(pairs) < 3:
+        return 1.0 if pairs else 0.0
+    mean_a, mean_b = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
+    across = sum((a - mean_a) * (b - mean_b) for a, b in pairs)
+    along = sum((a - mean_a) ** 2 for a, _b in pairs) * sum((b - mean_b) ** 2 for _a, b in pairs)
+    return across / along**0.5 if along else 0.0
+
+
+def _texts(columns: Sequence[Column]) -> tuple[dict, list]:
+    """The column with the longest, most different texts; one that is called text before the others."""
+    fitting = [
+        one for one in columns if one.kind == "text" and one.filled > 0.3 and not set(parts(one.name)) & IDENTITY
+    ]
+    label, why = _label(columns)
+    fitting = [one for one in fitting if one is not label] or fitting
+    best = max(
+        fitting, key=lambda one: (_own_name(one), one.mean * min(1.0, one.distinct / max(one.count, 1))), default=None
+    )
+    if best is None:
+        return {}, []
+    said = [_("The column {name} holds texts of {length} characters on average.",
+              name=best.name, length=round(best.mean))]  # fmt: skip
+    if label is None or label is best:
+        label, why = _label(columns, best)
+    return ({"text": best.name, "label": label.name}, [*said, *why]) if label else ({"text": best.name}, said)
+
+
+def _own_name(one: Column) -> int:
+    """2 where the whole name is that of a text, 1 where a word of it is and the texts are not short."""
+    if one.name.strip().lower() in KNOWN["text"] and one.distinct > 0.3 * one.count:
+        return 2
+    return int(called(one, "text") and one.mean > 15)

@@ -1,0 +1,1 @@
+"""One file a format: strangers' bytes to records, one by one."""

@@ -1,0 +1,171 @@
+"""The records of a file, whatever its format: one door to all readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+from bigmodel.importing.detect_format import text_kind
+from bigmodel.importing.formats import (
+    csv_json,
+    image_folder,
+    parquet,
+    plain_text,
+    sharded_tables,
+    text_lines,
+    translation_files,
+)
+from bigmodel.importing.formats.bad_record import Broken, shown
+from bigmodel.importing.formats.csv_json import Record
+from bigmodel.importing.import_plan import Plan
+
+
+def records(path: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
+    """(number, {column: value}) or Broken, in the file's order. `done[0]`: bytes of the file read so far."""
+    if plan.format == "pictures":
+        yield from _pictures(path, plan, done)
+    elif plan.unit == "files":
+        yield from plain_text.files(path)
+    elif path.is_dir():
+        yield from _shards(path, plan, done)
+    else:
+        yield from _of_file(path, plan, plan.member, done)
+
+
+def _shards(folder: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
+    """The tables of a folder one after the other, numbered through; `part` is what the name of their file says."""
+    files, before, read = sharded_tables.of(folder), 0, 0
+    for file, part in zip(files, sharded_tables.parts(folder, files), strict=True):
+        name, inner, last = file.relative_to(folder).as_posix(), [0], before
+        try:
+            for one in _of_file(file, plan, sharded_tables.packing(file), inner):
+                done[0] = read + inner[0]
+                if type(one) is Broken:
+                    last = before + one.row + one.count - 1
+                    yield replace(
+                        one, row=before + one.row, reason=_("In {file}: {reason}", file=name, reason=one.reason)
+                    )
+                else:
+                    last = before + one[0]
+                    yield last, {"part": part, **one[1]} if part else one[1]
+        except Refusal as refusal:
+            raise Refusal(_("{name} cannot be read.", name=name[:200]), refusal.what, refusal.do) from refusal
+        before, read = last, read + file.stat().st_size
+
+
+def _of_file(path: Path, plan: Plan, member: str, done: list[int]) -> Iterator[Record]:
+    if plan.format == "parquet":
+        columns = {name.partition(".")[0] for name in (*plan.roles.values(), plan.split) if name}
+        columns |= {*plan.roles.values(), plan.split}
+        yield from parquet.records(path, sorted(columns), done)
+    else:
+        with text_lines.opened(path, member, done) as file:
+            yield from _of_text(file, plan)
+
+
+def _of_text(file, plan: Plan) -> Iterator[Record]:
+    if plan.format == "csv":
+        return csv_json.table(file, plan.encoding, plan.delimiter, plan.header)
+    if plan.format == "jsonl":
+        return csv_json.json_lines(file, plan.encoding)
+    if plan.format == "json":
+        return csv_json.json_list(file, plan.encoding)
+    if plan.format == "po":
+        return translation_files.po(file, plan.encoding)
+    if plan.format == "tmx":
+        return translation_files.tmx(file)
+    if plan.format == "xliff":
+        return translation_files.xliff(file)
+    return plain_text.text(file, plan.encoding, plan.unit)
+
+
+def _pictures(path: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
+    labels = _Labels(path, plan.labels) if plan.labels else None
+    told = labels.of if labels else None
+    if path.is_dir():
+        yield from image_folder.in_folder(path, told, done)
+    else:
+        yield from image_folder.in_archive(path, told, plan.labels, done)
+    if labels:
+        yield from labels.left()
+
+
+class _Labels:
+    """What a file of labels says of each picture; then what of it belongs to no picture."""
+
+    def __init__(self, path: Path, name: str):
+        self.name = name
+        self.table, self.member = _inside(path, name)
+        with text_lines.opened(self.table, self.member, [0]) as file:
+            sample = file.read(2**20)
+        kind = text_kind(sample, name, len(sample) < 2**20)
+        if kind.format not in ("csv", "jsonl", "json"):
+            what = _("The file {name} is no table that could name classes.", name=name[:200])
+            raise Refusal(what, do=_("Choose another file, or sort the pictures into folders."), field="labels")
+        self.plan = Plan(kind.format, {}, kind.encoding, kind.delimiter, kind.header)
+        self.used: set[int] = set()  # its rows that a picture has asked for
+        self.found: dict[str, tuple[int, Mapping]] = {}  # by every way to name a picture that is there
+        there = {way for picture in image_folder.names(path) for way in _ways(picture)}
+        for one in self._rows():
+            if type(one) is not Broken:
+                number, key, about = one
+                for way in {key, PurePosixPath(key).name} & there:
+                    self.found.setdefault(way, (number, about))
+
+    def of(self, picture: str) -> Mapping | None:
+        number, about = next((self.found[way] for way in _ways(picture) if way in self.found), (0, None))
+        self.used.add(number)
+        return about
+
+    def left(self) -> Iterator[Broken]:
+        """Its rows that no picture has asked for, by their lines. Read again: they may be more than the memory holds."""
+        for one in self._rows():
+            if type(one) is Broken:
+                yield replace(one, reason=_("In {file}: {reason}", file=self.name, reason=one.reason))
+            elif one[0] not in self.used:
+                reason = _("The picture is not there, or has been named before.")
+                yield Broken(one[0], shown(one[1]), _("In {file}: {reason}", file=self.name, reason=reason))
+
+    def _rows(self) -> Iterator[tuple[int, str, Mapping] | Broken]:
+        """(line, how it names a picture, what it says of it)."""
+        column = ""
+        with text_lines.opened(self.table, self.member, [0]) as file:
+            for one in _of_text(file, self.plan):
+                if type(one) is Broken:
+                    yield one
+                    continue
+                number, record = one
+                column = column or _names_pictures(record)
+                if not column:
+                    what = _("No column of {name} names pictures.", name=self.name[:200])
+                    do = _("Choose another file, or sort the pictures into folders.")
+                    raise Refusal(what, do=do, field="labels")
+                key = str(record.get(column, "")).replace("\\", "/").removeprefix("./")
+                yield number, key, {f"{title}": value for title, value in record.items() if title != column}
+
+
+def _inside(path: Path, name: str) -> tuple[Path, str]:
+    """The file of labels as `lines.opened` asks for it."""
+    if not path.is_dir():
+        return path, name
+    place = (path / name).resolve()
+    if not place.is_relative_to(path.resolve()) or not place.is_file():
+        raise Refusal(_("The folder holds no file {name}.", name=name[:200]), do=_("Choose another file."))
+    return place, ""
+
+
+def _ways(picture: str) -> tuple[str, str, str]:
+    """To name a picture: with its folders, without, without its ending."""
+    path = PurePosixPath(picture)
+    return picture, path.name, path.stem
+
+
+def _names_pictures(record: Mapping) -> str:
+    """The column whose value ends as pictures do; else the first one, which may leave the ending out."""
+    named = (name for name, value in record.items() if isinstance(value, str) and image_folder.is_picture(value))
+    return next(named, "") or next(
+        (name for name, value in record.items() if isinstance(value, str | int) and str(value).strip()), ""
+    )

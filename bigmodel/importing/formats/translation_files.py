@@ -1,0 +1,173 @@
+"""Records of translators' files: PO, XLIFF and TMX. One that is not translated yet is set aside, not lost."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+from xml.etree.ElementTree import Element, ParseError
+
+from bigmodel.core import limits
+from bigmodel.core.words import _
+from bigmodel.importing.formats.bad_record import Broken, cell, shown
+from bigmodel.importing.formats.csv_json import Record
+from bigmodel.importing.formats.text_lines import lines
+
+PO_LINE = re.compile(r'#.*|(msg\w+(\[\d+\])?\s*)?"(?:[^"\\]|\\.)*"|')
+UNTRANSLATED = _("It has no translation yet.")
+CODES = ("bpt", "ept", "ph", "it", "ut")  # of TMX and XLIFF: what they hold is markup of the original
+FUZZY = _("Its translation is marked as uncertain (fuzzy).")
+
+
+# -- PO ----------------------------------------------------------------------------------------------
+def po(file: BinaryIO, encoding: str) -> Iterator[Record]:
+    """(line, {"source", "target", "context"}). Entries are read one by one, so that a broken one ends nothing."""
+    begun, parts, size = 0, [], 0
+    for found in lines(file, encoding):
+        if type(found) is Broken:
+            yield found
+            continue
+        number, line = found
+        if line.strip():
+            begun = begun or number
+            size += len(line)
+            if size <= limits.LINE_BYTES:
+                parts.append(line)
+            continue
+        yield from _entries(begun, parts, encoding)
+        begun, parts, size = 0, [], 0
+    yield from _entries(begun, parts, encoding)
+
+
+def _entries(begun: int, parts: list[bytes], encoding: str) -> Iterator[Record]:
+    """The messages of a block between blank lines; most often one."""
+    from babel.messages.pofile import read_po
+
+    block = b"".join(parts)
+    if not block.strip() or all(line.lstrip().startswith(b"#") for line in parts):
+        return  # remarks, or what has been taken out of use
+    try:
+        text = block.decode(encoding)
+        if "msgid" not in text:
+            raise ValueError("no msgid")
+        if not all(PO_LINE.fullmatch(line.strip()) for line in text.splitlines()):  # Babel would take a part of it
+            raise ValueError("a quote is not closed")
+        messages = list(read_po(io.StringIO(text), abort_invalid=True, ignore_obsolete=True))
+    except UnicodeError:
+        yield Broken(begun, shown(block, encoding), _("It is no text in this encoding."))
+        return
+    except Exception as error:  # Babel raises what the broken line happens to make: IndexError, ValueError, its own
+        yield Broken(
+            begun, shown(block, encoding), _("It is no entry of a PO file: {reason}.", reason=str(error)[:200])
+        )
+        return
+    for message in messages:
+        if not message.id:  # the header
+            continue
+        number = begun + (message.lineno or 1) - 1 if len(messages) > 1 else begun
+        source = message.id[0] if isinstance(message.id, tuple) else message.id
+        target = message.string[0] if isinstance(message.string, list | tuple) else message.string
+        if not target:
+            yield Broken(number, shown(source), UNTRANSLATED, cells={"source": cell(source)})
+        elif message.fuzzy:
+            cells = {"source": cell(source), "target": cell(target)}
+            yield Broken(number, shown(f"{source}\n{target}"), FUZZY, cells=cells)
+        else:
+            yield number, {"source": source, "target": target, "context": message.context or ""}
+
+
+# -- XML ---------------------------------------------------------------------------------------------
+def tmx(file: BinaryIO) -> Iterator[Record]:
+    """(number of the unit, {language: text})."""
+    for number, unit in _units(file, "tu"):
+        if unit is None:
+            yield number
+            continue
+        texts: dict[str, str] = {}
+        for variant in unit:
+            if _local(variant.tag) != "tuv":
+                continue
+            language = next((value for name, value in variant.attrib.items() if _local(name) == "lang"), "?")
+            segment = next((one for one in variant if _local(one.tag) == "seg"), None)
+            if segment is not None:
+                texts.setdefault(language.lower(), _text(segment))
+        yield number, texts
+
+
+def xliff(file: BinaryIO) -> Iterator[Record]:
+    """(number of the unit, {"source", "target"}): trans-units of XLIFF 1.2, segments of 2.0."""
+    for number, unit in _units(file, "trans-unit", "segment"):
+        if unit is None:
+            yield number
+            continue
+        parts = {_local(one.tag): _text(one) for one in unit if _local(one.tag) in ("source", "target")}
+        if not parts.get("target"):
+            source = parts.get("source", "")
+            yield Broken(number, shown(source), UNTRANSLATED, cells={"source": cell(source)})
+        else:
+            yield number, parts
+
+
+def _units(file: BinaryIO, *tags: str) -> Iterator[tuple[int, Element] | tuple[Broken, None]]:
+    """Every element of these names, one at a time; what has been read is let go of. Where the file is no XML any more
+    it ends. Entities are refused: a dozen lines of them can fill the memory."""
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import iterparse
+
+    number, open_elements = 0, []
+    bounded = _Bounded(file)
+    try:
+        for event, element in iterparse(bounded, events=("start", "end"), forbid_dtd=False):
+            if event == "start":
+                open_elements.append(element)
+                continue
+            open_elements.pop()
+            if _local(element.tag) in tags:
+                number += 1
+                bounded.begin()
+                yield number, element
+                element.clear()
+            if open_elements and not any(_local(one.tag) in tags for one in open_elements):
+                open_elements[-1].remove(element)  # or the whole file would be in memory at its end
+    except DefusedXmlException:
+        yield Broken(number + 1, "", _("It declares entities, which can be made to fill the memory.")), None
+    except (ParseError, ValueError, LookupError, RecursionError, OSError, EOFError) as error:
+        reason = _("From here on the file cannot be read: {reason}.", reason=str(error)[:200])
+        yield Broken(number + 1, "", reason), None
+
+
+class _Bounded:
+    """A file in which one unit cannot be endless."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.size = file, 0
+
+    def begin(self) -> None:
+        self.size = 0
+
+    def read(self, count: int = -1) -> bytes:
+        data = self.file.read(min(count, 2**16) if count > 0 else 2**16)
+        self.size += len(data)
+        if self.size > 4 * limits.LINE_BYTES:
+            raise ValueError("one unit has no end")
+        return data
+
+
+def _local(tag: object) -> str:
+    return str(tag).rpartition("}")[2]
+
+
+def _text(element: Element) -> str:
+    """What stands in a segment, without the codes for bold and the like; what they put round a text stays. Without
+    calling itself: a file can be as deep as it likes."""
+    said, left = [], [element]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            said.append(one)
+            continue
+        said.append(one.text or "")
+        for inner in reversed(one):
+            left += [inner.tail or "", inner] if _local(inner.tag) not in CODES else [inner.tail or ""]
+    return " ".join("".join(said).split())

@@ -1,0 +1,131 @@
+"""ZIP archives from strangers: looked into, never unpacked to the disk. No name inside one becomes a path of ours."""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from bigmodel.core import limits
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import Words, _
+
+HIDDEN = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError, KeyError)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file inside an archive, under the name it was given."""
+
+    number: int
+    name: str
+    size: int  # as the archive says
+    info: zipfile.ZipInfo
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Refuses what is no archive, or one of too many files."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if len(archive.filelist) > limits.ARCHIVE_FILES:
+                what = _("The archive holds {count} files.", count=len(archive.filelist))
+                raise Refusal(what, do=_("Give at most {maximum}.", maximum=limits.ARCHIVE_FILES))
+            yield archive
+    except DAMAGED as error:
+        what = _("This ZIP archive cannot be read: {reason}.", reason=str(error)[:200] or type(error).__name__)
+        raise Refusal(what, do=_("Pack it again, or give the files themselves.")) from error
+
+
+def entries(archive: zipfile.ZipFile) -> list[Entry]:
+    """Every file that a person has put in, in the archive's order."""
+    found = []
+    for number, info in enumerate(archive.filelist, 1):
+        name = _name(info).replace("\\", "/")
+        parts = PurePosixPath(name).parts
+        hidden = any(part in HIDDEN or (part.startswith(".") and part.strip(".")) for part in parts)
+        if not hidden and not name.endswith("/"):
+            found.append(Entry(number, name, info.file_size, info))
+    return found
+
+
+def trouble(entry: Entry) -> Words | None:
+    """Why a file inside an archive is not opened."""
+    if stat.S_ISLNK(entry.info.external_attr >> 16):
+        return _("It is a link to another place.")
+    if ".." in PurePosixPath(entry.name).parts or entry.name.startswith("/") or entry.name[1:2] == ":":
+        return _("Its name leads out of the archive.")
+    if entry.info.flag_bits & 1:
+        return _("It is locked with a password.")
+    if entry.info.compress_type not in METHODS:
+        return _("It is packed in a way that is not known here.")
+    return None
+
+
+def read(archive: zipfile.ZipFile, entry: Entry, most: int) -> bytes | Words:
+    """Its bytes, or why not. Never more than `most`, whatever the archive says of its size."""
+    why = trouble(entry)
+    if why is not None:
+        return why
+    if entry.size > most:
+        return _("It has more than {maximum} MB.", maximum=most // 2**20)
+    try:
+        with archive.open(entry.info) as file:
+            data = file.read(most + 1)
+    except DAMAGED as error:
+        return _("It cannot be unpacked: {reason}.", reason=str(error)[:200] or type(error).__name__)
+    if len(data) != entry.size:
+        return _("It has another size than the archive says.")
+    return data
+
+
+@contextmanager
+def member(path: Path, name: str, done: list[int]) -> Iterator[BinaryIO]:
+    """One file of an archive, to be read as a stream."""
+    from bigmodel.importing.formats.text_lines import PIECE, check_growth
+
+    class Stream(io.RawIOBase):
+        size = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer) -> int:
+            data = file.read(len(buffer))
+            self.size += len(data)
+            done[0] = min(self.size * entry.info.compress_size // max(entry.size, 1), entry.info.compress_size)
+            check_growth(entry.info.compress_size, self.size)
+            buffer[: len(data)] = data
+            return len(data)
+
+    with opened(path) as archive:
+        entry = next((one for one in entries(archive) if one.name == name), None)
+        why = trouble(entry) if entry else _("The archive holds no such file.")
+        if why is not None:
+            raise Refusal(_("{name} cannot be read.", name=name[:200]), why, _("Choose another file of the archive."))
+        with archive.open(entry.info) as file:
+            yield io.BufferedReader(Stream(), PIECE)
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """As it was meant: archives made under Windows in China name files in GBK and do not say so."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    try:
+        raw = info.orig_filename.encode("cp437")
+    except UnicodeEncodeError:
+        return info.filename
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return info.filename

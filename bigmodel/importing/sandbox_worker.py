@@ -1,0 +1,226 @@
+"""The process in which strangers' files are read: `python -m bigmodel.importing.sandbox_worker`, a request as JSON on stdin.
+
+Requests  {"do": "look", "path", "name", "corrected"} | {"do": "import", "path", "plan", "folder"}
+          | {"do": "hash", "path"} | {"do": "count", "path", "plan"} | {"do": "hub", ...} (bigmodel/importing/hub_datasets.py)
+          | {"do": "mended", "path", "name", "home", "dataset"} (bigmodel/importing/store/repair_rows.py)
+          | {"do": "derive", "home", "name", "steps", "folder"} | {"do": "index", "path", "kinds", "folder"}
+          | {"do": "search", "path", "columns", "search", "most"}
+Replies, a JSON line each, on stdout: {"progress": {...}} ... {"result": ...} | {"error": refusal}
+Its memory is bounded by itself; its time by whoever started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bigmodel.core import limits
+from bigmodel.core.errors import Refusal
+from bigmodel.core.words import _
+
+TELL_SECONDS = 0.3
+TOO_MUCH = _("Reading this file takes more memory than is allowed: {maximum} MB.", maximum=limits.CHILD_BYTES // 2**20)
+
+
+def main() -> int:
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no reply
+    lock = threading.Lock()
+
+    def reply(**what: object) -> None:
+        with lock:
+            replies.write(json.dumps(what, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            replies.flush()
+
+    request = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_leave_with_the_server, daemon=True).start()
+    _bound(reply)
+    try:
+        reply(result=DO[request["do"]](request, lambda **what: reply(progress=what)))
+        return 0
+    except Refusal as refusal:
+        reply(error=refusal.to_json())
+    except MemoryError:
+        reply(error=_too_large().to_json())
+    except OSError as error:
+        if error.errno is None:
+            raise
+        what = _("The system says: {reason}.", reason=error.strerror or str(error))
+        reply(error=Refusal(_("The file cannot be read or written."), what).to_json())
+    return 1
+
+
+def _leave_with_the_server() -> None:
+    """Nobody waits for what comes any more."""
+    while sys.stdin.buffer.read(1):
+        continue
+    os._exit(0)
+
+
+def _bound(reply: Callable) -> None:
+    """Addresses are bounded by the system; what is really used by a look at it twenty times a second."""
+    import psutil
+
+    if sys.platform == "linux":  # elsewhere the system does not keep to it, or has no such bound
+        import resource
+
+        most = limits.CHILD_ADDRESSES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    me = psutil.Process()
+
+    def watch() -> None:
+        while True:
+            time.sleep(0.05)
+            if me.memory_info().rss > limits.CHILD_BYTES:
+                reply(error=_too_large().to_json())
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _too_large() -> Refusal:
+    return Refusal(TOO_MUCH, do=_("Give it in smaller parts, or as JSON lines or CSV, which are read piece by piece."))
+
+
+# -- what is done ------------------------------------------------------------------------------------------
+def look(request: dict, tell: Callable) -> dict:
+    from bigmodel.importing.preview import look
+
+    return look(Path(request["path"]), request["name"], request.get("corrected")).to_json()
+
+
+def import_rows(request: dict, tell: Callable) -> dict:
+    """The rows and what is set aside, in the folder that was named; what was written, with the source's hash."""
+    from bigmodel.importing.formats.readers import records
+    from bigmodel.importing.import_plan import Plan, columns
+    from bigmodel.importing.store import parquet_writer
+    from bigmodel.importing.to_rows import rows
+
+    plan, path, folder = Plan.check(request["plan"]), Path(request["path"]), Path(request["folder"])
+    done, counts = [0], parquet_writer.Counts()
+    stop = _telling(lambda: tell(done=done[0], rows=counts.rows, aside=counts.aside))
+    kinds = columns(plan.roles)
+    written = parquet_writer.write(
+        rows(records(path, plan, done), plan), folder, kinds, (plan.validation, plan.test), counts
+    )
+    stop()
+    return written | {"languages": languages(folder / "rows.parquet", kinds)}
+
+
+def count(request: dict, tell: Callable) -> dict:
+    """How many rows a file has, whatever they are worth."""
+    from bigmodel.importing.formats.bad_record import Broken
+    from bigmodel.importing.formats.readers import records
+    from bigmodel.importing.import_plan import Plan
+
+    found = records(Path(request["path"]), Plan.check(request["plan"]), [0])
+    return {"count": sum(one.count if type(one) is Broken else 1 for one in found)}
+
+
+def hashed(request: dict, tell: Callable) -> dict:
+    """SHA-256 and size of a file or of all files of a folder."""
+    from bigmodel.importing.store.originals import files_in
+    from bigmodel.importing.store.parquet_writer import sha256
+
+    path, done = Path(request["path"]), [0]
+    stop = _telling(lambda: tell(done=done[0]))
+    if path.is_dir():
+        import hashlib
+
+        digest = hashlib.sha256()
+        for one in files_in(path):
+            digest.update(f"{one.relative_to(path).as_posix()}\0{sha256(one, done)}\n".encode())
+        found = digest.hexdigest()
+    else:
+        found = sha256(path, done)
+    stop()
+    return {"sha256": found, "bytes": done[0]}
+
+
+def languages(path: Path, kinds: dict) -> list[str]:
+    """By the script of the first texts: Chinese where it is Chinese; Latin letters say too little."""
+    import pyarrow.parquet as parquet
+
+    found: dict[str, None] = {}
+    names = [name for name, kind in kinds.items() if kind == "text"]
+    if not names:
+        return []
+    batch = next(parquet.ParquetFile(path).iter_batches(300, columns=names, use_threads=False))
+    for name in names:
+        joined = "".join(text[:300] for text in batch[name].to_pylist())
+        letters = sum(sign.isalpha() for sign in joined) or 1
+        kana = sum("\u3040" <= sign <= "\u30ff" for sign in joined)
+        han = sum("\u4e00" <= sign <= "\u9fff" for sign in joined)
+        if han > 0.3 * letters and kana < 0.05 * letters:
+            found["zh"] = None
+    return list(found)
+
+
+def _telling(tell: Callable[[], None]) -> Callable[[], None]:
+    """Call `tell` now and then from beside, until the function that comes back is called."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(TELL_SECONDS):
+            tell()
+
+    threading.Thread(target=run, daemon=True).start()
+
+    def stop() -> None:
+        over.set()
+        tell()
+
+    return stop
+
+
+def hub(request: dict, tell: Callable) -> dict:
+    from bigmodel.importing import hub_datasets
+
+    return hub_datasets.DO[request["what"]](request, tell)
+
+
+def derive(request: dict, tell: Callable) -> dict:
+    from bigmodel.importing.store import versions
+
+    done = [0]
+    stop = _telling(lambda: tell(done=done[0]))
+    name = versions.derive(Path(request["home"]), request["name"], request["steps"], Path(request["folder"]), done)
+    stop()
+    return {"name": name}
+
+
+def mended(request: dict, tell: Callable) -> dict:
+    from bigmodel.importing.store import repair_rows
+    from bigmodel.importing.store.registry import Shelf
+
+    version = Shelf(Path(request["home"])).version(request["dataset"])
+    return repair_rows.given_back(Path(request["path"]), request["name"], version)
+
+
+def index(request: dict, tell: Callable) -> dict:
+    from bigmodel.data import row_index
+
+    row_index.make(Path(request["path"]), request["kinds"], Path(request["folder"]))
+    return {}
+
+
+def search(request: dict, tell: Callable) -> dict:
+    from bigmodel.data.browse import search_file
+
+    return search_file(Path(request["path"]), request["columns"], request["search"], request["most"], tell)
+
+
+DO = {"look": look, "import": import_rows, "hash": hashed, "count": count, "hub": hub, "derive": derive, "mended": mended,
+      "index": index, "search": search}  # fmt: skip
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

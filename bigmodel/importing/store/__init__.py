@@ -1,0 +1,1 @@
+"""Own data sets on disk: immutable versions, originals, rejected rows."""

@@ -1,0 +1,133 @@
+"""The file that a data set was made of, kept beside its versions: moved there, linked or copied, and told from a changed
+one by its hash."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigmodel.core import limits
+from bigmodel.core.words import Words, _
+from bigmodel.importing.sandbox import Cancelled
+
+FOLDER, ABOUT = "original", "source.json"
+MOVED, LINKED, COPIED, LEFT = "moved", "linked", "copied", "left"
+PIECE = 2**22  # bytes
+TO_SPARE = 2**30  # bytes of the disk that a copy leaves free
+
+
+@dataclass(frozen=True)
+class Original:
+    """how: MOVED ... LEFT.  place: where it lies, here or where it came from; None where it lay nowhere.  why: it was not
+    kept.  sha256: of its content, as it was read."""
+
+    how: str
+    place: Path | None
+    sha256: str
+    why: Words | None = None
+
+
+def find(folder: Path) -> Original | None:
+    """That of a data set's folder; None where there never was one: of what ships."""
+    try:
+        about = json.loads((folder / FOLDER / ABOUT).read_bytes())
+    except (OSError, ValueError):
+        return None
+    kept = folder / FOLDER / about["file"] if about.get("file") else None
+    how = about.get("how") or (MOVED if kept else LEFT)  # what was brought by versions of old does not say it
+    why = Words.from_json(about["why"]) if about.get("why") else None
+    place = kept or (Path(about["path"]) if about.get("path") else None)
+    return Original(how, place, about.get("content") or about["sha256"], why)
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Every file of a folder, in the order of their names; what lies elsewhere by a link is left out."""
+    here = folder.resolve()
+    for one in sorted((one for one in folder.rglob("*") if one.is_file()), key=lambda one: one.as_posix()):
+        if one.resolve().is_relative_to(here):
+            yield one
+
+
+def signature(path: Path) -> tuple | None:
+    """Changes when a file or a file of a folder is written to; None where it is gone."""
+    try:
+        found = [(".", path.stat())] if path.is_file() else [(one.as_posix(), one.stat()) for one in files_in(path)]
+    except OSError:
+        return None
+    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in found)
+
+
+def keep(path: Path, folder: Path, name: str, tell: Callable[[int], None], stop: threading.Event) -> dict:
+    """A file or folder of this machine into `folder`, under `name`: by a second name for the same bytes where the file
+    system has that, else as a copy, else not at all. {"how", "path"} and "file" or "why"."""
+    target, about = folder / name, {"path": str(path)}
+    if _linked(path, target):
+        return about | {"how": LINKED, "file": name}
+    why = _no_copy(path, folder)
+    if why is None:
+        try:
+            _copied(path, target, tell, stop)
+            return about | {"how": COPIED, "file": name}
+        except OSError as error:
+            why = _("It could not be copied: {reason}.", reason=error.strerror or str(error))
+            _away(target)
+    return about | {"how": LEFT, "why": why.to_json()}
+
+
+def _pairs(path: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+    """Each file and its place in what is kept."""
+    if path.is_file():
+        yield path, target
+        return
+    for one in files_in(path):
+        yield one.resolve(), target / one.relative_to(path)
+
+
+def _linked(path: Path, target: Path) -> bool:
+    """Nothing is left of what could be linked in part."""
+    try:
+        for one, place in _pairs(path, target):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.link(one, place)
+    except OSError:
+        _away(target)
+        return False
+    return True
+
+
+def _no_copy(path: Path, folder: Path) -> Words | None:
+    """Why a copy would be too much."""
+    size = sum(one.stat().st_size for one, _place in _pairs(path, folder))
+    if size > limits.ORIGINAL_BYTES:
+        return _("It cannot be linked there, and more than {maximum} GB are not copied.",
+                 maximum=limits.ORIGINAL_BYTES // 2**30)  # fmt: skip
+    if size > shutil.disk_usage(folder).free - TO_SPARE:
+        return _("It cannot be linked there, and there is no room for a copy.")
+    return None
+
+
+def _copied(path: Path, target: Path, tell: Callable[[int], None], stop: threading.Event) -> None:
+    done = 0
+    for one, place in _pairs(path, target):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with one.open("rb") as source, place.open("wb") as copy:
+            while piece := source.read(PIECE):
+                if stop.is_set():
+                    raise Cancelled
+                copy.write(piece)
+                done += len(piece)
+                tell(done)
+        if os.name != "nt":  # Windows could not delete it any more
+            place.chmod(0o444)
+
+
+def _away(target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        target.unlink(missing_ok=True)

@@ -1,0 +1,260 @@
+"""The data sets that people have brought to a home folder, each in versions that never change.
+
+    datasets/SLUG/about.json                 when it came, which version is the newest
+    datasets/SLUG/original/                  the file as it came
+    datasets/SLUG/versions/HASH/             manifest.json, with title and licence, rows.parquet, aside.jsonl and, where
+                                             pictures were set aside that can be mended, aside.parquet
+
+`SLUG@HASH` names a version for good, `SLUG` means the newest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from bigmodel.core import catalog, fingerprints, limits
+from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.errors import Refusal
+from bigmodel.core.files import write_whole
+from bigmodel.core.words import Words, _
+from bigmodel.importing.import_plan import KINDS, ROLES
+from bigmodel.importing.store.parquet_writer import sha256
+
+FORMAT = 1
+HASH = 8  # hexadecimal digits that name a version
+SLUG = 40  # characters
+DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(10))}
+NO_LICENCE = _("not stated")
+STATED = ("title", "licence", "citation", "languages")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One state of a data set. manifest: source, about, plan, steps, columns, rows, files with their hashes."""
+
+    folder: Path
+    manifest: Mapping
+
+    @property
+    def hash(self) -> str:
+        return self.manifest["hash"][:HASH]
+
+    @property
+    def slug(self) -> str:
+        return self.folder.parents[1].name
+
+    @property
+    def name(self) -> str:
+        return f"{self.slug}@{self.hash}"
+
+
+def stated(version: Version, about: Mapping) -> dict:
+    """What a version says of itself: title, licence, citation, languages. Those of old leave that to `about`."""
+    return version.manifest.get("about") or {name: about[name] for name in STATED if name in about}
+
+
+class OwnDataset(Dataset):
+    """A version as the catalogue knows it."""
+
+    def __init__(self, version: Version, about: Mapping):
+        manifest, about = version.manifest, stated(version, about)
+        self.stated = about
+        source = manifest["source"]
+        self.version = version
+        self.name = version.name
+        self.title = Words.from_json(about["title"]) if isinstance(about["title"], Mapping) else about["title"]
+        rows = sum(manifest["rows"].values())
+        self.about = _(
+            "{rows} rows from {source}, taken in on {date}. Version {number}.",
+            rows=f"{rows:,}",
+            source=source["name"],
+            date=time.strftime("%Y-%m-%d", time.localtime(manifest["created"])),
+            number=manifest["number"],
+        )
+        self.facts = Facts(
+            licence=about.get("licence") or NO_LICENCE,
+            source=source.get("url") or source["name"],
+            citation=about.get("citation", ""),
+            languages=tuple(about.get("languages", ())),
+        )
+        self.columns = {
+            role: Column(KINDS[role], ROLES[role], names=tuple(column.get("names", ())))
+            for role, column in manifest["columns"].items()
+        }
+        self.recipe = manifest.get("recipe", {})
+
+    def path(self) -> Path:
+        return self.version.folder / "rows.parquet"
+
+    def fingerprint(self) -> str:
+        return self.version.manifest["files"]["rows.parquet"]["sha256"]
+
+    def rows(self):
+        """All rows, by split. What has been changed on the disk since is refused: a run names what it learns from."""
+        if sha256(self.path()) != self.fingerprint():
+            what = _("The rows of {name} are not those that were taken in: the file has changed.", name=self.name)
+            raise Refusal(what, do=_("Bring the data again."), field="dataset")
+        return super().rows()
+
+
+class Shelf(Mapping):
+    """Name -> data set. Iterating gives the newest version of each; older ones are found by their full names."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        self.folder = home / "datasets"
+
+    def slugs(self) -> list[str]:
+        """The data set that was brought last comes first."""
+        found = [(about.get("created", 0), slug) for slug in self._folders() if (about := self.about(slug))]
+        return [slug for _created, slug in sorted(found, reverse=True)]
+
+    def about(self, slug: str) -> dict:
+        """Empty where there is no such data set, or it is being brought."""
+        path = self.folder / slug / "about.json"
+        try:
+            return json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+
+    def versions(self, slug: str) -> list[Version]:
+        """Newest first, as they were made."""
+        folder = self.folder / slug / "versions"
+        try:
+            found = [_version(entry / "manifest.json") for entry in folder.iterdir() if not entry.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        return sorted((one for one in found if one), key=lambda one: one.manifest["number"], reverse=True)
+
+    def version(self, name: str) -> Version:
+        """The one that a name means; Refusal where there is none."""
+        if name in self:
+            return self[name].version
+        what = _("There is no {kind} named {name}.", kind=_("data set"), name=str(name)[:60])
+        raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(self) or "-"), field="dataset")
+
+    def __iter__(self) -> Iterator[str]:
+        for slug in self.slugs():
+            name = f"{slug}@{self.about(slug).get('newest')}"
+            if name in self:
+                yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _name in self)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._find(name) is not None
+
+    def __getitem__(self, name: str) -> OwnDataset:
+        found = self._find(name)
+        if found is None:
+            raise KeyError(name)
+        return OwnDataset(found, self.about(found.slug))
+
+    def _find(self, name: str) -> Version | None:
+        slug, _at, hash = name.partition("@")
+        if not re.fullmatch(r"[a-z0-9_-]{1,60}", slug) or not re.fullmatch(r"[0-9a-f]{8}|", hash):
+            return None  # also what would lead out of the folder
+        about = self.about(slug)
+        hash = hash or str(about.get("newest", ""))
+        return _version(self.folder / slug / "versions" / hash / "manifest.json") if about and hash else None
+
+    def _folders(self) -> list[str]:
+        try:
+            return [entry.name for entry in os.scandir(self.folder) if entry.is_dir() and entry.name[0] != "."]
+        except FileNotFoundError:
+            return []
+
+    # -- changed ---------------------------------------------------------------------------------------
+    def new_slug(self, title: str) -> str:
+        """A folder's name that every system allows, made from a title; nobody else has it."""
+        base = slug_of(title)
+        slug, number = base, 1
+        taken = {*self._folders(), *catalog.datasets()}
+        while slug in taken:
+            number += 1
+            slug = f"{base}-{number}"
+        return slug
+
+    def write_about(self, slug: str, **changes: object) -> None:
+        write_json(self.folder / slug / "about.json", self.about(slug) | changes)
+
+    def delete(self, slug: str) -> None:
+        """With all versions. Renamed away first, so that half of one is never seen."""
+        if slug not in self._folders():
+            self.version(slug)
+        trash = self.home / "trash"
+        trash.mkdir(parents=True, exist_ok=True)
+        gone = trash / f"{slug}-{secrets.token_hex(4)}"
+        os.rename(self.folder / slug, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def bring(home: Path) -> None:
+    """Let this process know the data sets of a home folder, and keep there what it finds out about files."""
+    fingerprints.keep_in(home)
+    shelf = Shelf(home)
+    catalog.bring("dataset", lambda: shelf)
+
+
+def slug_of(title: str) -> str:
+    """'My Reviews (2024).csv' -> 'my-reviews-2024'. Names that a system keeps for its devices are not taken."""
+    plain = unicodedata.normalize("NFKD", title.rsplit("/", 1)[-1]).encode("ascii", "ignore").decode().lower()
+    plain = re.sub(r"\.(csv|tsv|jsonl?|ndjson|txt|md|markdown|parquet|zip|po|xliff|xlf|tmx|gz)\b", "", plain)
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:SLUG].strip("-")
+    return f"data-{slug}" if slug in DEVICES else slug or "data"
+
+
+def title_of(name: str) -> str:
+    """What a person is shown for a file's name: without its ending, and without signs that turn the reading round."""
+    stem = re.sub(r"\.(csv|tsv|jsonl?|ndjson|txt|md|markdown|parquet|zip|po|xliff|xlf|tmx|gz)$", "", name, flags=re.I)
+    shown = "".join(sign for sign in stem if unicodedata.category(sign)[0] != "C")
+    return " ".join(shown.split())[: limits.TITLE_CHARACTERS] or "data"
+
+
+def write_json(path: Path, data: object) -> None:
+    """Whole or not at all, and to last."""
+    write_whole(path, json.dumps(data, ensure_ascii=False, indent=1), lasting=True)
+
+
+def _version(path: Path) -> Version | None:
+    """None where the manifest is missing or no manifest."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return _read(path, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1000)
+def _read(path: Path, moment: int) -> Version | None:
+    try:
+        manifest = json.loads(path.read_bytes())
+        right = manifest["format"] == FORMAT and manifest["hash"][:HASH] == path.parent.name and manifest["rows"]
+        return Version(path.parent, manifest) if right and set(manifest["columns"]) <= set(ROLES) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def no_title(title: object) -> Words | None:
+    """What is wrong with a title; None for nothing."""
+    if not isinstance(title, str) or not title.strip() or len(title) > limits.TITLE_CHARACTERS:
+        return _("Give text of at most {maximum} characters.", maximum=limits.TITLE_CHARACTERS)
+    return None if title.isprintable() else _("Give text.")
+
+
+def no_licence(licence: object) -> Words | None:
+    """What is wrong with the words for a licence, which may be none; None for nothing."""
+    if not isinstance(licence, str) or len(licence) > limits.LICENCE_CHARACTERS:
+        return _("Give text of at most {maximum} characters.", maximum=limits.LICENCE_CHARACTERS)
+    return None if licence.isprintable() else _("Give text.")

@@ -1,0 +1,227 @@
+"""The desk in front of the model worker: starts it when needed, passes requests in and answers out. No torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from bigmodel.core import blocks, catalog
+from bigmodel.core.blocks import Block
+from bigmodel.core.cpu import threads
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
+from bigmodel.core.words import _
+from bigmodel.data.model_view import Seen
+from bigmodel.data.prepare import head
+from bigmodel.training.forecast import Forecast
+
+if TYPE_CHECKING:
+    from bigmodel.studio import Model
+
+EXAMPLE_ROWS = 40
+LEAVING_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class Reply(Generic[T]):
+    """What a worker says to a request, as it comes. `close` ends it at once, from whatever thread and whether or not
+    somebody is waiting for the next part, and tells the worker that nobody wants the rest."""
+
+    def __init__(self, line: Line, request: dict, read: Callable[[dict], T]):
+        self.line, self.request, self.read = line, request, read
+        self.name = uuid.uuid4().hex
+        self.parts: queue.SimpleQueue[dict] = queue.SimpleQueue()
+        self.begun = self.over = False
+
+    def __iter__(self) -> Reply[T]:
+        return self
+
+    def __next__(self) -> T:
+        if not self.begun:
+            self.begun = True
+            self.line.send(self)
+        if self.over:
+            raise StopIteration
+        part = self.parts.get()
+        if "error" in part or "done" in part:
+            self.over = True
+            self.line.forget(self)
+        if "error" in part:
+            raise Refusal.from_json(part["error"])
+        if "done" in part:
+            raise StopIteration
+        return self.read(part)
+
+    def close(self) -> None:
+        if not self.over:
+            self.over = True
+            self.line.cancel(self)
+            self.parts.put({"done": True})
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Line:
+    """The line to one worker process, started when it is needed. Thread-safe."""
+
+    def __init__(self, log: Path | None = None, home: Path | None = None):
+        self.log, self.home = log, home
+        self.lock = threading.RLock()  # what is closed when it is dropped may be dropped by whoever holds it
+        self.process: subprocess.Popen | None = None
+        self.waiting: dict[
+            str, tuple[subprocess.Popen, queue.SimpleQueue]
+        ] = {}  # request -> who works on it, what came
+
+    def start(self) -> None:
+        with self.lock:
+            self._ensure()
+
+    def close(self) -> None:
+        leave(self.hang_up())
+
+    def hang_up(self) -> subprocess.Popen | None:
+        """Tell the worker to leave; the one that was told."""
+        with self.lock:
+            process, self.process = self.process, None
+        if process is not None:
+            with suppress(OSError):  # it is dead already
+                process.stdin.close()
+        return process
+
+    def talk(self, request: dict, read: Callable[[dict], T]) -> Reply[T]:
+        """`read` makes of each part what the asker wants to have."""
+        return Reply(self, request, read)
+
+    def send(self, reply: Reply) -> None:
+        """Have a worker begin with it, unless it has been closed before."""
+        with self.lock:
+            if reply.over:
+                return
+            process = self._ensure()
+            self.waiting[reply.name] = process, reply.parts
+            self._send(process, {"id": reply.name} | reply.request)
+
+    def forget(self, reply: Reply) -> subprocess.Popen | None:
+        """Who was working on it."""
+        process, _parts = self.waiting.pop(reply.name, (None, None))
+        return process
+
+    def cancel(self, reply: Reply) -> None:
+        with self.lock:
+            process = self.forget(reply)
+            if process is not None and self.process is process and process.poll() is None:
+                self._send(process, {"id": reply.name, "do": "cancel"})
+
+    def _ensure(self) -> subprocess.Popen:
+        """The worker, started anew where there is none or it has died."""
+        if self.process is None or self.process.poll() is not None:
+            errors = self.log.open("ab") if self.log else subprocess.DEVNULL
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bigmodel.inference.worker", *([str(self.home)] if self.home else [])],
+                cwd=Path(__file__).parents[2],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=os.environ | {"OMP_NUM_THREADS": threads()},
+            )
+            if self.log:
+                errors.close()
+            threading.Thread(target=self._listen, args=(self.process,), name="desk", daemon=True).start()
+        return self.process
+
+    def _send(self, process: subprocess.Popen, request: dict) -> None:
+        with suppress(OSError):  # it has just died: the listener will tell everyone who waits
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+
+    def _listen(self, process: subprocess.Popen) -> None:
+        for line in process.stdout:
+            part = json.loads(line)
+            _worker, parts = self.waiting.get(part["id"], (None, None))
+            if parts is not None:
+                parts.put(part)
+        what = _("The model's process ended unexpectedly.")
+        gone = Refusal(what, _("Most often the memory was not enough."), _("Try again, or a smaller model."))
+        with self.lock:  # whoever asks from now on gets a new process; whoever asked before is told
+            if self.process is process:
+                self.process = None
+            for worker, parts in list(self.waiting.values()):
+                if worker is process:
+                    parts.put({"error": gone.to_json()})
+
+
+def leave(*processes: subprocess.Popen | None) -> None:
+    """Wait for those that were told to leave, a second for all of them together."""
+    until = time.monotonic() + LEAVING_SECONDS
+    for process in filter(None, processes):
+        try:
+            process.wait(max(until - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:  # in the middle of an answer that nobody waits for any more
+            process.kill()
+            process.wait()
+
+
+class Desk(Line):
+    """The line to the process that answers, and one to a process that forecasts. Shared by all sessions of a server.
+
+    A forecast that has to encode its data first computes for seconds on end; nobody who asks a model waits for that.
+    """
+
+    def __init__(self, log: Path | None = None, cache: Path | None = None, home: Path | None = None):
+        super().__init__(log, home)
+        self.cache = cache  # where models in a quicker form are kept; without one they answer by transformers
+        self.forecasting = Line(log, home)
+
+    def start(self) -> None:
+        """Have the workers import their libraries before the first question comes."""
+        super().start()
+        self.forecasting.start()
+
+    def close(self) -> None:
+        leave(self.hang_up(), self.forecasting.hang_up())
+
+    def ask(self, model: Model, inputs: Mapping) -> Reply[Block]:
+        """Blocks as they come. Closing the reply stops the work."""
+        request = {"do": "ask", "folder": str(model.folder), "task": model.task, "inputs": blocks.pack(inputs)}
+        request["cache"] = str(self.cache) if self.cache else ""
+        return self.talk(request, lambda part: blocks.from_json(part["block"]))
+
+    def forecast(self, spec: RunSpec, cache: Path) -> Forecast:
+        """The figures of a probe; Refusal where the network cannot be built."""
+        request = {"do": "forecast", "spec": spec.to_json(), "cache": str(cache)}
+        *_before, last = self.forecasting.talk(request, itemgetter("figures"))
+        return Forecast(**last)
+
+    def seen(self, spec: RunSpec, cache: Path, row: int = 0) -> Seen:
+        """What a model sees of a row, or of the first batch; Refusal where the rows cannot be encoded."""
+        request = {"do": "seen", "spec": spec.to_json(), "cache": str(cache), "row": row}
+        *_before, last = self.forecasting.talk(request, itemgetter("seen"))
+        return Seen(**last)
+
+    def count_tokens(self, spec: RunSpec, cache: Path) -> Reply[float | str]:
+        """How far the counting is, from 0 to 1, and at last the name that the lengths are kept under."""
+        request = {"do": "count", "spec": spec.to_json(), "cache": str(cache)}
+        return self.forecasting.talk(request, itemgetter("counted"))
+
+    def examples(self, model: Model) -> list[dict]:
+        """Inputs to begin with: those a starter brings along, else from rows the model has not been trained on."""
+        about = json.loads((model.folder / "bigmodel.json").read_text("utf-8"))
+        if about.get("examples"):
+            return [blocks.unpack(example) for example in about["examples"]]
+        dataset = catalog.find_dataset(model.dataset)
+        if dataset is None or not dataset.path().exists():
+            return []
+        return catalog.task(model.task).examples(head(dataset, "test", EXAMPLE_ROWS), model.settings)

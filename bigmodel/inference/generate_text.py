@@ -1,0 +1,121 @@
+"""Writing text token by token with a causal language model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from bigmodel.core.blocks import Prose
+from bigmodel.inference.ctranslate2_runner import Writer
+from bigmodel.inference.kv_cache import reader
+
+SHOWN_EVERY = 0.05  # seconds between two looks at a growing text; an eye sees no more
+
+
+def write(model: Any, processor: Any, inputs: Mapping) -> Iterator[Prose]:
+    """The text that goes on from a prompt, as it grows."""
+    ids = given(processor, inputs["prompt"])
+    return grow(model, processor, ids, inputs, inputs["prompt"])
+
+
+def given(processor: Any, prompt: str) -> list[int]:
+    """What a model reads before it goes on: the end of another text, and the prompt."""
+    return [processor.eos_token_id, *processor(prompt, add_special_tokens=False)["input_ids"]]
+
+
+def grow(
+    model: Any, processor: Any, ids: list[int], inputs: Mapping, prompt: str = "", ends: Set[int] = frozenset()
+) -> Iterator[Prose]:
+    """What comes after tokens, at most 20 times a second; the last Prose has `done`. ends: tokens beside the end token
+    that end it.
+
+    Sampling uses a generator of its own, so that neither training nor another request is disturbed.
+    """
+    stop = inputs.get("stop", "")
+    write = model.tokens if isinstance(model, Writer) else partial(tokens, model, processor)
+    source = write(ids, inputs, ends)
+    new: list[int] = []
+    started = shown = time.monotonic()
+    with closing(source):
+        for some in source:
+            new += some
+            now = time.monotonic()
+            due = now - shown >= SHOWN_EVERY or 0 < len(new) == len(some)  # the first token is shown at once
+            if not due and not (stop and some):
+                continue
+            text = processor.decode(new)
+            if stop and stop in text:
+                count = _tokens_to(stop, new, len(some), processor)
+                yield Prose(text[: text.index(stop) + len(stop)], prompt, True, count, now - started)
+                return
+            if due:
+                shown = now
+                yield Prose(text.rstrip("\ufffd"), prompt, False, len(new), now - started)
+    yield Prose(processor.decode(new).rstrip("\ufffd"), prompt, True, len(new), time.monotonic() - started)
+
+
+def _tokens_to(stop: str, new: Sequence[int], latest: int, processor: Any) -> int:
+    """How many tokens it took to write `stop`, one of the latest being the last of them."""
+    counts = range(len(new) - latest + 1, len(new))
+    return next((count for count in counts if stop in processor.decode(new[:count])), len(new))
+
+
+def tokens(
+    model: Any, processor: Any, ids: list[int], inputs: Mapping, ends: Set[int] = frozenset()
+) -> Iterator[list[int]]:
+    """New tokens, one at a time, until the end token or the asked length. Where the model's context is full, goes on
+    from its second half."""
+    import torch
+
+    context = context_of(model.config)
+    device = next(model.parameters()).device
+    random = torch.Generator(device=device).manual_seed(inputs["seed"])
+    entries = len(processor)  # a network may have more outputs than the tokenizer has tokens
+    never = [token for token in (processor.pad_token_id, processor.unk_token_id) if token is not None]
+    never = [token for token in never if token != processor.eos_token_id]  # a pretrained one may pad with its end
+    seen, unread = list(ids), list(ids)
+    length = 0  # tokens that have been read
+    reading = reader(model, min(context, len(ids) + inputs["max_new_tokens"]), inputs["max_new_tokens"])
+    training = model.training
+    model.eval()
+    try:
+        for _step in range(inputs["max_new_tokens"]):
+            if length + len(unread) > context:
+                unread, length = seen[-max(context // 2, 1) :], 0
+                reading.forget()
+            logits, length = reading.read(unread), length + len(unread)
+            logits[never] = -torch.inf
+            logits[entries:] = -torch.inf
+            token = draw(logits, inputs, random)
+            if token == processor.eos_token_id or token in ends:
+                return
+            seen.append(token)
+            unread = [token]
+            yield [token]
+    finally:
+        model.train(training)
+
+
+def context_of(config: Any) -> int:
+    """Tokens that a network reads at most."""
+    return getattr(config, "max_position_embeddings", None) or 10**9
+
+
+def draw(logits: Any, inputs: Mapping, random: Any) -> int:
+    """One token: the most likely one at temperature 0, else drawn after top-k and top-p (Holtzman et al. 2019)."""
+    import torch
+
+    if inputs["temperature"] == 0:
+        return int(logits.argmax())
+    logits = logits / max(inputs["temperature"], 1e-3)
+    if inputs["top_k"]:
+        bound = logits.topk(min(inputs["top_k"], len(logits))).values[-1]
+        logits = logits.masked_fill(logits < bound, -torch.inf)
+    if inputs["top_p"] < 1:
+        ordered, places = logits.softmax(-1).sort(descending=True)
+        outside = ordered.cumsum(-1) - ordered >= inputs["top_p"]
+        logits = logits.index_fill(0, places[outside], -torch.inf)
+    return int(torch.multinomial(logits.softmax(-1), 1, generator=random))

@@ -1,0 +1,93 @@
+"""Translating lines with an encoder-decoder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from bigmodel.data.tokenizers import is_chinese, marks
+from bigmodel.inference.background import aside, seam
+from bigmodel.inference.ctranslate2_runner import Translator
+
+LONGEST = 512  # tokens, where the network has no bound of its own
+
+
+def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int] | None]:
+    """(translation, new tokens) of each line, None while there is nothing new; sentence by sentence where a line is
+    longer than what the model was trained on. CTranslate2 gets lines together, as a batch costs little more than one of
+    them."""
+    together = model.together if isinstance(model, Translator) else 1
+    for start in range(0, len(lines), together):
+        yield from _together(model, processor, lines[start : start + together], inputs)
+
+
+def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int] | None]:
+    longest = (
+        model.longest if isinstance(model, Translator) else getattr(model.config, "max_position_embeddings", LONGEST)
+    )
+    written = marks(processor, written=True)
+    found = [pieces(processor, line.strip(), longest) for line in lines]
+    answered = iter((yield from _written(model, [sentence for line in found for sentence in line], longest, inputs)))
+    for line in found:
+        answers = [written.without(next(answered)) for _sentence in line]
+        done = [processor.decode(one, skip_special_tokens=True).replace("\ufffd", "") for one in answers]  # no halves
+        text = "".join(done)
+        yield text if is_chinese([text]) else " ".join(done), sum(map(len, answers))
+
+
+def _written(
+    model: Any, sentences: Sequence[list[int]], longest: int, inputs: Mapping
+) -> Generator[None, None, list[list[int]]]:
+    """What is written for each sentence. Closed, it ends at the next token; beams of CTranslate2, which cannot be left,
+    are followed to their end in the background."""
+    if isinstance(model, Translator):
+        return (yield from aside(lambda: model.translate(sentences, inputs["beams"], inputs["max_new_tokens"])))
+    found = []
+    for sentence in sentences:
+        found.append((yield from aside(partial(_generate, model, sentence, longest, inputs))))
+    return found
+
+
+def pieces(processor: Any, line: str, longest: int) -> list[list[int]]:
+    """The tokens of a line's sentences, each between its marks; none for an empty line. What a single sentence has
+    beyond the model's positions is not read."""
+    if not line:
+        return []
+    prefix = processor.init_kwargs.get("source_prefix", "")
+    ids = [processor(prefix + line, add_special_tokens=False)["input_ids"]]
+    if len(ids[0]) > longest // 2:
+        ids = [processor(prefix + one, add_special_tokens=False)["input_ids"] for one in _sentences(line)]
+    around = marks(processor)
+    return [around.around(one, longest) for one in ids]
+
+
+def _sentences(line: str) -> list[str]:
+    return [piece for piece in re.split(r"(?<=[.!?;:])\s+|(?<=[。！？；])", line) if piece]
+
+
+def _generate(model: Any, ids: Sequence[int], longest: int, inputs: Mapping) -> list[int]:
+    import torch
+
+    def heard(ids: Any, _scores: Any) -> Any:
+        """Asked after each token: never the end, unless nobody waits for it any more."""
+        seam()
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=torch.tensor([ids], device=device),
+                attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=device),
+                num_beams=inputs["beams"],
+                do_sample=False,
+                max_length=min(inputs["max_new_tokens"] + 1, longest),
+                stopping_criteria=[heard],
+            )
+    finally:
+        model.train(training)
+    return out[0, 1:].tolist()

@@ -1,0 +1,22 @@
+"""A conversation of a data set as a person reads it: who says what, a line each."""
+
+from __future__ import annotations
+
+import json
+
+from bigmodel.studio import chat_formats
+from bigmodel.ui.language import say
+
+
+def spoken(row: str) -> str:
+    try:
+        return chat_formats.transcript(json.loads(row), say)
+    except (ValueError, KeyError, TypeError):  # not one that we have written; shown as it is
+        return row
+
+
+def cell(value: object, column: str) -> str:
+    """What a table shows of a row's column: a conversation as it is spoken."""
+    if value is None:
+        return ""
+    return spoken(value) if column == "messages" and isinstance(value, str) else say(value)

@@ -1,0 +1,1 @@
+"""The Models page's sections, and the starters of the Home page."""

@@ -1,0 +1,1 @@
+"""The Runs page's sections: live curves, details, resume and branch."""

@@ -1,0 +1,121 @@
+"""What a run will take, measured in another process while the form stays usable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from bigmodel.core.errors import Refusal
+from bigmodel.core.spec import RunSpec
+from bigmodel.studio import Forecast
+from bigmodel.ui import number_format
+from bigmodel.ui.ask import Form
+from bigmodel.ui.error_view import show_refusal, show_trouble
+from bigmodel.ui.language import _, current, plain, say
+from bigmodel.ui.state import studio, token
+from bigmodel.ui.train.forecast_queue import forecasts
+
+LOOK_SECONDS = 0.7
+SHORT_SECONDS = 120  # what 'make it short' aims at
+
+
+def forecast_card(spec: RunSpec, form: Form) -> None:
+    """Parameters, memory and time; while they are measured, where they will stand."""
+    spec = replace(spec, name="")
+    future = forecasts(studio().forecast).of(spec, token("session"))
+    if not future.done():
+        st.fragment(_waiting, run_every=LOOK_SECONDS)(spec)
+        return
+    if future.cancelled():
+        st.rerun()
+    problem = future.exception()
+    if problem is None:
+        _measured(future.result(), form)
+    elif isinstance(problem, Refusal):
+        if not form.complain(problem.field, problem.say(current())):
+            show_refusal(problem)
+    else:
+        show_trouble(problem)
+
+
+def forecast_line(spec: RunSpec) -> str:
+    """The forecast in a line, as far as it is there; of what went wrong only the headline."""
+    future = forecasts(studio().forecast).of(replace(spec, name=""), token("session"))
+    if not future.done() or future.cancelled():
+        return _(":shimmer[Measuring a few steps on the real data]")
+    problem = future.exception()
+    if isinstance(problem, Refusal):
+        return f":red[{plain(say(problem.what))}]"
+    if problem is not None:
+        return _("There is no forecast this time.")
+    forecast = future.result()
+    parts = [number_format.size(forecast.memory), _counted(forecast)]
+    if forecast.seconds is None:
+        return " · ".join([_("Too large for this machine"), *parts])
+    return " · ".join([f"**{number_format.duration(forecast.seconds)}**", *parts])
+
+
+def _counted(forecast: Forecast) -> str:
+    """All parameters, and how many of them are trained where not all are."""
+    count = number_format.rough(forecast.parameters)
+    if not 0 < forecast.trainable < forecast.parameters:
+        return _("{count} parameters", count=count)
+    return _("{trained} of {count} parameters", trained=number_format.rough(forecast.trainable), count=count)
+
+
+def _waiting(spec: RunSpec) -> None:
+    if forecasts(studio().forecast).of(spec, token("session")).done():
+        st.rerun()
+    _numbers("…", "…", "…", "…")
+    st.caption(_(":shimmer[Measuring a few steps on the real data]"))
+
+
+def _too_large(forecast: Forecast) -> None:
+    _numbers(number_format.rough(forecast.parameters), number_format.size(forecast.memory), "–", number_format.count(forecast.steps),
+             number_format.trained(forecast.trainable, forecast.parameters))  # fmt: skip
+    st.warning(
+        _("This needs more memory than this machine has free. Make the network or the batch smaller."),
+        icon=":material/memory:",
+    )
+
+
+def _measured(forecast: Forecast, form: Form) -> None:
+    if forecast.seconds is None:
+        _too_large(forecast)
+        return
+    _numbers(
+        number_format.rough(forecast.parameters),
+        number_format.size(forecast.memory),
+        number_format.duration(forecast.seconds),
+        number_format.count(forecast.steps),
+        number_format.trained(forecast.trainable, forecast.parameters),
+    )
+    st.caption(
+        _(
+            "Measured on {device}: {milliseconds} ms a step. Training goes on when the browser is closed.",
+            device=forecast.device.upper(),
+            milliseconds=number_format.three(forecast.step_seconds * 1000),
+        )
+    )
+    steps = int(SHORT_SECONDS / forecast.step_seconds) if forecast.step_seconds > 0 else 0
+    if "max_steps" in form.values and 0 < steps < forecast.steps / 2:
+        st.button(
+            _("Only try it out: {time}", time=number_format.duration(SHORT_SECONDS + forecast.once)),
+            icon=":material/timer:",
+            on_click=_shorten,
+            args=(f"{form.key}.max_steps", steps),
+            help=_("Stops after {steps} steps; the model is kept.", steps=number_format.count(steps)),
+        )
+
+
+def _shorten(key: str, steps: int) -> None:
+    st.session_state[key] = steps
+
+
+def _numbers(parameters: str, memory: str, time: str, steps: str, trained: str = "") -> None:
+    with st.grid(2, min_column_width=90, gap=("small", "small")):
+        st.metric(_("Time"), time)
+        st.metric(_("Parameters"), parameters, delta=trained or None, delta_color="off", delta_arrow="off")
+        st.metric(_("Memory"), memory)
+        st.metric(_("Steps"), steps)

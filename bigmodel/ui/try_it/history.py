@@ -1,0 +1,62 @@
+"""Questions that were put, each to one model or to two at once, and what was answered, as long as a session lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from bigmodel.studio import Model
+from bigmodel.ui.state import studio
+from bigmodel.ui.try_it.answers import RUNNING, Answer
+
+KEPT = 8  # rounds of a model that a session remembers
+
+
+@dataclass
+class Round:
+    """One question: the inputs, and each model's answer, by the model's id."""
+
+    inputs: dict
+    answers: dict[str, Answer] = field(default_factory=dict)
+
+    def put(self, model: Model) -> None:
+        """Ask a model, in the same words and with the same seed as the others."""
+
+        def ask(id: str, inputs: Mapping):
+            return studio().ask(id, inputs, model.task)
+
+        self.answers[model.id] = Answer(model.id, self.inputs, ask)
+
+    def stop(self) -> None:
+        for answer in self.answers.values():
+            if answer.state == RUNNING:
+                answer.stop()
+
+
+def rounds_of(model: Model) -> list[Round]:
+    """Newest first."""
+    return st.session_state.setdefault("rounds", {}).setdefault(model.id, [])
+
+
+def put(model: Model, other: Model | None, inputs: Mapping, instead: bool = False) -> None:
+    """Put a question; answers that are still being written are stopped and kept, or given up for these."""
+    past = rounds_of(model)
+    if past:
+        past[0].stop()
+    if instead and past:
+        past.pop(0)
+    one = Round(dict(inputs))
+    for asked in filter(None, (model, other)):
+        one.put(asked)
+    past.insert(0, one)
+    del past[KEPT:]
+    st.session_state["try.asked"] = True
+
+
+def join(model: Model, other: Model) -> None:
+    """Whoever is chosen to stand beside a model answers its newest question, too."""
+    past = rounds_of(model)
+    if past and other.id not in past[0].answers:
+        past[0].put(other)

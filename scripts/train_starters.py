@@ -1,0 +1,169 @@
+"""The starter models that ship with bigmodel: trained by the recipes of the checks, kept small in fp16."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.quality.checks import CHECKS
+from benchmarks.quality.measure import Failed, measure
+from bigmodel.core import blocks
+from bigmodel.core.events import Event
+from bigmodel.core.words import Words, _
+from bigmodel.studio import STARTERS, home
+from bigmodel.training import checkpoint
+
+MEGABYTES = 15  # all starters together: they are part of every clone
+
+
+@dataclass(frozen=True)
+class Starter:
+    """A model that answers before anybody has trained anything. `check` names its recipe."""
+
+    name: str
+    check: str
+    title: Words
+    about: Words
+    examples: Callable[[], list[dict]]
+
+
+def _pictures() -> list[dict]:
+    return [{"image": row["image"]["bytes"]} for row in _of_each_class("fashion_mnist")]
+
+
+def _verse() -> list[dict]:
+    return [{"text": row["text"]} for row in _of_each_class("verse_zh")]
+
+
+def _of_each_class(dataset: str) -> list[dict]:
+    """A row of each from the test split, so that the first click shows something else than the second."""
+    from bigmodel.core import catalog
+    from bigmodel.data.prepare import head
+
+    seen: dict[int, dict] = {}
+    for row in head(catalog.dataset(dataset), "test", 600):
+        seen.setdefault(row["label"], row)
+    return [seen[label] for label in sorted(seen)]
+
+
+POEMS = ("春眠不觉晓，", "明月几时有，", "独坐空山里，", "长江万里秋，", "故人从此去，", "夜雨敲窗竹，")
+PHRASES = (
+    "Failed to load the page. Please try again later.",
+    "Do you want to save the changes before closing?",
+    "Are you sure you want to delete this file?",
+    "This feature is not supported on your device.",
+    "Choose a color for the background.",
+    "The server is not responding.",
+)
+
+ALL: Mapping[str, Starter] = {
+    starter.name: starter
+    for starter in (
+        Starter(
+            "poet", "poetry-gpt", _("Poet"),
+            _("Writes verse in the manner of the Tang and Song. A small GPT, raised on 13,600 poems."),
+            lambda: [{"prompt": text, "max_new_tokens": 60, "temperature": 0.8, "stop": ""} for text in POEMS],
+        ),
+        Starter(
+            "translator", "en-zh", _("Translator"),
+            _("Translates the English of programs - messages, menus, settings - into Chinese. A small Transformer."),
+            lambda: [{"text": text} for text in PHRASES],
+        ),
+        Starter(
+            "connoisseur", "verse-bert", _("Connoisseur of verse"),
+            _("Says what kind of Chinese verse a text is: shi of the Tang or the Song, ci or qu. A small BERT."),
+            _verse,
+        ),
+        Starter(
+            "classifier", "fashion-cnn", _("Clothes expert"),
+            _("Says what a picture of clothing shows, of ten kinds. A small convolutional network."),
+            _pictures,
+        ),
+    )
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python scripts/train_starters.py",
+        description="Train the starter models and put them into the package. A model that `python -m benchmarks quality` "
+        "has trained with the very same recipe is taken as it is.",
+    )
+    parser.add_argument("verb", choices=["build", "list"])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(ALL)}")
+    parser.add_argument(
+        "--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the training (%(default)s)"
+    )
+    asked = parser.parse_args(argv)
+    for name in asked.names:
+        if name not in ALL:
+            parser.error(f"There is no starter named {name}. Choose from: {', '.join(ALL)}.")
+    chosen = [ALL[name] for name in asked.names or ALL]
+    if asked.verb == "list":
+        print("\n".join(f"{starter.name}: {starter.about} Recipe: {starter.check}." for starter in chosen))
+        return 0
+    try:
+        for starter in chosen:
+            print(f"{starter.name}: {build(starter, asked.threads, _tell)}", flush=True)
+    except Failed as failure:
+        print(f"bigmodel: {failure}", file=sys.stderr)
+        return 1
+    return _weigh()
+
+
+def build(starter: Starter, threads: int, tell: Callable[[Event], None]) -> Path:
+    """Train unless a model of the very same spec lies there, then write the starter's folder."""
+    check = CHECKS[starter.check]
+    trained = home() / "quality" / check.name / "model"
+    if not _made_by(trained, check.spec().to_json()):
+        measure(check, home(), threads, tell)
+    folder = STARTERS / starter.name
+    checkpoint.save(folder, lambda staging: _write(starter, trained, staging))
+    return folder
+
+
+def _made_by(model: Path, spec: Mapping) -> bool:
+    about = model / "bigmodel.json"
+    return about.exists() and json.loads(about.read_text("utf-8"))["spec"] == spec and checkpoint.complete(model)
+
+
+def _write(starter: Starter, trained: Path, staging: Path) -> None:
+    """The weights in fp16, half the size for no visible loss, and a page about them."""
+    import torch
+
+    from bigmodel.core import catalog
+    from bigmodel.data.prepare import load_processor
+    from bigmodel.inference.engine import load_model
+
+    about = json.loads((trained / "bigmodel.json").read_text("utf-8"))
+    spec = about["spec"]
+    model = load_model(trained, catalog.architecture(spec["architecture"]), catalog.task(spec["task"]).head)
+    model.to(torch.float16).save_pretrained(staging)
+    load_processor(trained).save_pretrained(staging)
+    page = about | {
+        "title": starter.title.to_json(),
+        "about": starter.about.to_json(),
+        "examples": [blocks.pack(example) for example in starter.examples()],
+    }
+    (staging / "bigmodel.json").write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def _weigh() -> int:
+    size = sum(path.stat().st_size for path in STARTERS.rglob("*") if path.is_file())
+    print(f"all starters: {size / 2**20:.1f} MB of {MEGABYTES}")
+    return 0 if size <= MEGABYTES * 2**20 else 1
+
+
+def _tell(event: Event) -> None:
+    if event.kind == "validation":
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in event["metrics"].items())
+        print(f"  step {event['step']}: {figures}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
