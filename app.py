@@ -27,16 +27,16 @@ from starlette.responses import FileResponse, JSONResponse  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 import bigmodel  # noqa: E402
-from bigmodel.ui.data.upload import ADDRESS, receive  # noqa: E402
-from bigmodel.ui.error_view import show_trouble  # noqa: E402
-from bigmodel.ui.models.welcome import warm  # noqa: E402
+from bigmodel.ui.data.upload import UPLOAD_URL, handle_upload  # noqa: E402
+from bigmodel.ui.error_view import show_unexpected_error  # noqa: E402
+from bigmodel.ui.models.welcome import prefetch_examples  # noqa: E402
 from bigmodel.ui.runs.live_plot import PLOTLY_PATH, PLOTLY_URL  # noqa: E402
-from bigmodel.ui.stale_fragments import leave_out  # noqa: E402
+from bigmodel.ui.stale_fragments import drop_stale_reruns  # noqa: E402
 from bigmodel.ui.state import studio  # noqa: E402
 
 Message = MutableMapping[str, object]
 
-CONTENT = "; ".join(
+CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
         "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # Streamlit's components are modules of text
@@ -51,8 +51,8 @@ CONTENT = "; ".join(
         "frame-ancestors 'self'",
     )
 )
-HEADERS = (
-    (b"content-security-policy", CONTENT.encode()),
+SECURITY_HEADERS = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"referrer-policy", b"no-referrer"),
@@ -70,7 +70,7 @@ class SecurityHeaders:
     async def __call__(self, scope: Message, receive: Callable, send: Callable) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
+                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
@@ -81,7 +81,7 @@ async def lifespan(app: st.App) -> AsyncIterator[dict]:
     """The supervisor lives as long as the server; runs go on without either."""
     await anyio.to_thread.run_sync(studio().serve)
     if os.environ.get("BIGMODEL_SPARE", "1") != "0":
-        threading.Thread(target=warm, name="bigmodel-warm", daemon=True).start()
+        threading.Thread(target=prefetch_examples, name="bigmodel-warm", daemon=True).start()
     try:
         yield {}
     finally:
@@ -100,13 +100,13 @@ async def plotly(request: Request) -> FileResponse:
     )
 
 
-leave_out()
+drop_stale_reruns()
 app = st.App(
     HERE / "bigmodel" / "ui" / "main.py",
     lifespan=lifespan,
-    routes=[Route("/healthz", health), Route(PLOTLY_URL, plotly), Route(ADDRESS, receive, methods=["POST"])],
+    routes=[Route("/healthz", health), Route(PLOTLY_URL, plotly), Route(UPLOAD_URL, handle_upload, methods=["POST"])],
     middleware=[Middleware(SecurityHeaders)],
-    on_script_error=show_trouble,
+    on_script_error=show_unexpected_error,
 )
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from bigmodel.base_models import store as bases
 from bigmodel.base_models import suggestions
-from bigmodel.base_models.fetch_process import Fetching
+from bigmodel.base_models.fetch_process import FetchProcess
 from bigmodel.base_models.store import Base
 from bigmodel.base_models.suggestions import Suggestion
-from bigmodel.base_models.supported_models import family
+from bigmodel.base_models.supported_models import find_family
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
 from bigmodel.core.contracts import Task
@@ -25,36 +25,36 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.events import LIVE, QUEUED, Event
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, check_inputs, fields_for
-from bigmodel.core.words import Words, _, listed, say
+from bigmodel.core.words import Words, _, join_words, say
 from bigmodel.data import browse
-from bigmodel.data.browse import CHARACTERS, Page, Wanted
-from bigmodel.data.model_view import Seen
-from bigmodel.data_checks.check_jobs import LintDesk, Looking
-from bigmodel.data_checks.finding import Finding, together
-from bigmodel.data_checks.run_checks import Lint
+from bigmodel.data.browse import CHARACTERS, Page, RowQuery
+from bigmodel.data.model_view import BatchView
+from bigmodel.data_checks.check_jobs import CheckJobs, CheckProgress
+from bigmodel.data_checks.finding import Finding, merge_steps
+from bigmodel.data_checks.run_checks import CheckReport
 from bigmodel.data_checks.run_checks import checks as lint_checks
 from bigmodel.importing import import_jobs
 from bigmodel.importing import import_plan as plans
 from bigmodel.importing.formats import chat_formats
-from bigmodel.importing.import_jobs import Imports, Incoming, Job, Parcel
-from bigmodel.importing.import_plan import Found, Plan
+from bigmodel.importing.import_jobs import ImportJob, ImportJobs, UploadedFile, UploadWriter
+from bigmodel.importing.import_plan import FilePreview, ImportPlan
 from bigmodel.importing.store import originals, registry, rejected_rows, repair_rows, versions
 from bigmodel.importing.store.originals import Original
-from bigmodel.importing.store.registry import OwnDataset, Version, title_of
-from bigmodel.importing.store.version_jobs import Change, Changes
+from bigmodel.importing.store.registry import ImportedDataset, Version, default_title
+from bigmodel.importing.store.version_jobs import VersionJob, VersionJobs
 from bigmodel.runs import device
 from bigmodel.runs.device import Device
 from bigmodel.runs.lock import Lock
 from bigmodel.runs.run import Run, fold
 from bigmodel.runs.store import Store
-from bigmodel.runs.supervisor import Supervisor, changed, goes_on_after
+from bigmodel.runs.supervisor import Supervisor, changes_since_checkpoint, retry_delay
 from bigmodel.training import checkpoint, pretraining, resume_state
 from bigmodel.training.forecast import Forecast
 
 if TYPE_CHECKING:
-    from bigmodel.inference.client import Desk
+    from bigmodel.inference.client import ModelClient
 
-STARTER, BASE = "starter:", "base:"
+STARTER_PREFIX, BASE_PREFIX = "starter:", "base:"
 STARTERS = Path(__file__).parent / "starters"
 NO_CHECKPOINT_YET = _("Wait for its first one: it is written with the first validation, or after half a minute.")
 
@@ -86,7 +86,7 @@ class Model:
 
     @property
     def is_base(self) -> bool:
-        return self.id.startswith(BASE)
+        return self.id.startswith(BASE_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -110,16 +110,16 @@ class Studio:
     def __init__(self, home_folder: Path | None = None):
         self.home = (home_folder or home()).absolute()
         self.store = Store(self.home)
-        self.imports = Imports(self.home, self._ready)
-        self._changes = Changes(self.home, self._ready)
-        self._lints = LintDesk(self.store.cache, self.home, self.home / "lint.log")
-        self._fetchings: dict[str, Fetching] = {}
-        registry.bring(self.home)
-        bases.bring(self.home)
+        self.imports = ImportJobs(self.home, self._ready)
+        self._changes = VersionJobs(self.home, self._ready)
+        self._lints = CheckJobs(self.store.cache, self.home, self.home / "lint.log")
+        self._fetchings: dict[str, FetchProcess] = {}
+        registry.register_home(self.home)
+        bases.register_bases(self.home)
         self._server = Lock(self.store.server_lock)
         self._serving = False
         self._supervisor: Supervisor | None = None
-        self._desk: Desk | None = None
+        self._desk: ModelClient | None = None
         self._mutex = threading.RLock()
 
     # -- as a server -----------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class Studio:
         with self._mutex:
             if self._server.held:
                 return True
-            if not self._server.take(wait):
+            if not self._server.acquire(wait):
                 return False
             self._supervisor = Supervisor(self.store, spare=os.environ.get("BIGMODEL_SPARE", "1") != "0")
             self._supervisor.start()
@@ -187,16 +187,16 @@ class Studio:
         Where versions, device, settings or data have changed since, that is refused with what has changed, unless
         `anyway`."""
         self._refuse_read_only()
-        changes = [] if anyway else changed(self.store.folder(run))
+        changes = [] if anyway else changes_since_checkpoint(self.store.folder(run))
         if changes:
-            what = _("What comes would not be the same run any more: {changes}.", changes=listed(changes))
+            what = _("What comes would not be the same run any more: {changes}.", changes=join_words(changes))
             raise Refusal(what, do=_("Resume it anyway, or branch off a new run."), field="anyway")
         self.store.resume(run)
         self._wake()
 
     def goes_on(self, run: str) -> bool:
         """Whether a run that died will be resumed by itself, within seconds or a minute."""
-        return goes_on_after(self.store.folder(run)) is not None
+        return retry_delay(self.store.folder(run)) is not None
 
     def resumes_at(self, run: str) -> tuple[str, int]:
         """Where a run would go on: ('step', N); ('pretraining', N), a step of what comes before; ('pretrained', 0), after
@@ -204,19 +204,19 @@ class Studio:
         folder, kept = self.store.folder(run).path, self.checkpoints(run)
         if kept:
             return "step", kept[0].step
-        before = pretraining.kept(folder)
+        before = pretraining.latest_step(folder)
         if before:
             return "pretraining", before
-        return ("pretrained" if pretraining.done(folder) else "start"), 0
+        return ("pretrained" if pretraining.is_finished(folder) else "start"), 0
 
     def checkpoints(self, run: str) -> list[Checkpoint]:
         """What a run can go on or branch off from, newest first."""
         known, folder = self.store.run(run), self.store.folder(run).path
         found = []
-        for place in resume_state.places(folder):
+        for place in resume_state.checkpoint_folders(folder):
             step = int(place.name.removeprefix("step-"))
             with suppress(FileNotFoundError):  # a run that goes on has just put newer ones in its place
-                if (place / resume_state.REST).exists():
+                if (place / resume_state.STATE_FILE).exists():
                     size = sum(file.stat().st_size for file in place.iterdir())
                     found.append(Checkpoint(step, known.best_step == step, size, place))
         return found
@@ -234,10 +234,10 @@ class Studio:
             options = ", ".join(str(one.step) for one in found) or "-"
             do = _("Choose one of: {options}.", options=options)
             raise Refusal(what, do=NO_CHECKPOINT_YET if parent.live and not found else do, field="step")
-        chosen = next((one for one in wanted if checkpoint.complete(one.folder)), None)
+        chosen = next((one for one in wanted if checkpoint.verify(one.folder)), None)
         if chosen is None:
             if parent.live and not wanted[0].folder.exists():
-                raise _replaced(wanted[0])
+                raise _checkpoint_replaced(wanted[0])
             what = _("The checkpoint of step {step} is damaged.", step=wanted[0].step)
             raise Refusal(what, do=_("Choose another one."), field="step")
         spec = RunSpec.check(
@@ -247,21 +247,21 @@ class Studio:
         )
         _refuse_another_network(parent.spec, spec)
         try:
-            _refuse_no_more(resume_state.read(chosen.folder)["epoch"], spec)
+            _refuse_no_epochs_left(resume_state.read(chosen.folder)["epoch"], spec)
             return self._launch(spec, token, chosen.folder)
         except OSError as error:
             if chosen.folder.exists():
                 raise
-            raise _replaced(chosen) from error
+            raise _checkpoint_replaced(chosen) from error
 
     def rollback(self, run: str, token: str = "") -> str:
         """A new run with half the learning rate, from the best checkpoint; from the newest other one where that is
         damaged or of the run's end; from the beginning where none will do."""
         known, found = self.store.run(run), self.checkpoints(run)
-        spec, rate = known.spec, halved(known)
+        spec, rate = known.spec, rate_setting(known)
         half = {rate: spec.settings[rate] / 2}
         best_first = sorted(found, key=lambda one: not one.best)
-        good = next((one for one in best_first if _leaves_more(one, spec)), None)
+        good = next((one for one in best_first if _has_epochs_left(one, spec)), None)
         if good is not None:
             return self.branch(run, good.step, half, token=token)
         return self.launch(spec.to_json() | {"settings": {**spec.settings, **half}}, token)
@@ -301,7 +301,7 @@ class Studio:
     # -- models: tried --------------------------------------------------------------------------
     def models(self, task: str = "") -> list[Model]:
         """The starters, then what has been trained, newest first."""
-        folders = [(f"{STARTER}{path.name}", path) for path in sorted(STARTERS.glob("*")) if path.is_dir()]
+        folders = [(f"{STARTER_PREFIX}{path.name}", path) for path in sorted(STARTERS.glob("*")) if path.is_dir()]
         folders += [(run.id, self.home / "runs" / run.id / "model") for run in self.runs(limit=10_000) if run.has_model]
         models = (_model(id, folder) for id, folder in folders)
         return [one for one in models if one and one.task in catalog.tasks() and task in ("", one.task)]
@@ -310,39 +310,39 @@ class Studio:
         """Bases that people brought, as they are: those that can answer without being trained first."""
         found = []
         for base in self.bases():
-            if not base.included and (base.folder / bases.PAGE).exists():
+            if not base.included and (base.folder / bases.METADATA_FILE).exists():
                 with suppress(Refusal):
-                    found.append(self._base_model(f"{BASE}{base.name}", task))
+                    found.append(self._base_model(f"{BASE_PREFIX}{base.name}", task))
         return [one for one in found if one.task in catalog.tasks() and task in ("", one.task)]
 
     def base_behind(self, model: str) -> Model:
         """The base that a model was fine-tuned from, as it is; Refusal where it has gone, or cannot answer by itself."""
         tuned = self.model(model)
-        return self.model(f"{BASE}{tuned.base}", tuned.task)
+        return self.model(f"{BASE_PREFIX}{tuned.base}", tuned.task)
 
     def tunable(self, model: Model) -> bool:
         """Whether a network of this kind can be fine-tuned for the task that it has learnt."""
         try:
-            kind = family(json.loads((model.folder / "config.json").read_text("utf-8"))["model_type"])
+            kind = find_family(json.loads((model.folder / "config.json").read_text("utf-8"))["model_type"])
         except (OSError, ValueError, KeyError, TypeError):  # not a model that could be read
             return False
         return kind is not None and catalog.task(model.task).head in kind.heads
 
     def as_base(self, model: str) -> str:
         """Under which name a model can be fine-tuned; '' for one that has to be brought first, as 'run:ID'."""
-        for start in (STARTER, BASE):
+        for start in (STARTER_PREFIX, BASE_PREFIX):
             if model.startswith(start):
-                return bases.one(self.home, model.removeprefix(start)).name
+                return bases.get_base(self.home, model.removeprefix(start)).name
         made = self.model(model).created
         own = [base for base in self.bases() if base.source == f"run:{model}" and base.created >= made]
         return own[0].name if own else ""
 
     def model(self, model: str, task: str = "") -> Model:
         """`task`: what a base is asked for, where its head can be asked for several things."""
-        if model.startswith(BASE):
+        if model.startswith(BASE_PREFIX):
             return self._base_model(model, task)
-        starter = STARTERS / model.removeprefix(STARTER)
-        is_starter = model.startswith(STARTER) and starter in set(STARTERS.glob("*"))
+        starter = STARTERS / model.removeprefix(STARTER_PREFIX)
+        is_starter = model.startswith(STARTER_PREFIX) and starter in set(STARTERS.glob("*"))
         folder = starter if is_starter else self.home / "runs" / model / "model" if model in self.store.ids() else None
         found = _model(model, folder) if folder else None
         if found is None:
@@ -352,7 +352,7 @@ class Studio:
 
     def _base_model(self, model: str, task: str) -> Model:
         """A base as it is, to be held against what was made of it."""
-        base = bases.one(self.home, model.removeprefix(BASE))
+        base = bases.get_base(self.home, model.removeprefix(BASE_PREFIX))
         found = _model(model, base.folder)
         if found is not None and task not in ("", found.task):
             same = found.task in catalog.tasks() and catalog.task(found.task).head == catalog.task(task).head
@@ -375,7 +375,7 @@ class Studio:
     def _suiting(self, model: Model) -> str:
         """The first data set for a base's task in a language of the base."""
         base, fitting = (
-            bases.one(self.home, model.id.removeprefix(BASE)),
+            bases.get_base(self.home, model.id.removeprefix(BASE_PREFIX)),
             catalog.datasets_for(catalog.task(model.task)),
         )
         own = [name for name, one in fitting.items() if set(one.facts.languages) & set(base.languages)]
@@ -392,34 +392,34 @@ class Studio:
         device.check(str(checked.settings["device"]))
         return self.desk().forecast(checked, self.store.cache)
 
-    def desk(self) -> Desk:
+    def desk(self) -> ModelClient:
         """In front of the process that has the models loaded."""
-        from bigmodel.inference.client import Desk
+        from bigmodel.inference.client import ModelClient
 
         with self._mutex:
-            self._desk = self._desk or Desk(self.home / "models.log", self.store.cache, self.home)
+            self._desk = self._desk or ModelClient(self.home / "models.log", self.store.cache, self.home)
             return self._desk
 
     # -- data: looked at --------------------------------------------------------------------------
-    def find_rows(self, dataset: str, wanted: Wanted | None = None, start: int = 0, count: int = 50) -> Page:
+    def find_rows(self, dataset: str, wanted: RowQuery | None = None, start: int = 0, count: int = 50) -> Page:
         """Rows as a person reads them: text, the name of a class, pictures as PNG bytes, each with its number (`row`)
         and its part (`split`); and how many were found."""
-        return browse.find(dataset, wanted or Wanted(), start, count, self.store.cache)
+        return browse.find(dataset, wanted or RowQuery(), start, count, self.store.cache)
 
     def peek(self, dataset: str, split: str = "train", start: int = 0, count: int = 50, search: str = "") -> list[dict]:
         """The columns alone of the rows of one part. `search` looks for a part of a text or of a class's name."""
-        found = self.find_rows(dataset, Wanted(split, search), start, count)
+        found = self.find_rows(dataset, RowQuery(split, search), start, count)
         return [{name: value for name, value in row.items() if name not in ("row", "split")} for row in found.rows]
 
     def data_facts(self, dataset: str) -> dict:
         """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive},
         classes {name: rows}, bytes (of the file)."""
-        return browse.facts(dataset, self.store.cache)
+        return browse.dataset_stats(dataset, self.store.cache)
 
-    def seen(self, spec: Mapping | RunSpec, row: int = 0) -> Seen:
+    def seen(self, spec: Mapping | RunSpec, row: int = 0) -> BatchView:
         """The first batch as a model sees it, or the row of a number: tokens, what counts, labels, pictures. Encodes the
         data first where nobody has, which takes seconds or more."""
-        return self.desk().seen(_checked(spec), self.store.cache, row)
+        return self.desk().batch_view(_checked(spec), self.store.cache, row)
 
     def count_tokens(self, spec: Mapping | RunSpec) -> Iterator[float | str]:
         """Count the tokens of every text by the tokenizer of a spec; how far it is, and at last the `unit` of `Wanted`
@@ -428,9 +428,9 @@ class Studio:
 
     def rows_named(self, dataset: str, rows: Sequence[int]) -> list[dict]:
         """The rows of these numbers, each with its number (`row`) and its part (`split`)."""
-        return browse.named(dataset, rows, self.store.cache)
+        return browse.rows_by_number(dataset, rows, self.store.cache)
 
-    def lint(self, dataset: str) -> Looking | Lint | Refusal | None:
+    def lint(self, dataset: str) -> CheckProgress | CheckReport | Refusal | None:
         """How far the looking for faults is, what was found, or why that could not be; None before it was asked for."""
         return self._lints.state(dataset)
 
@@ -442,19 +442,19 @@ class Studio:
         self._lints.cancel(dataset)
 
     # -- data: brought ----------------------------------------------------------------------------
-    def incoming(self, name: str) -> Incoming:
+    def incoming(self, name: str) -> UploadWriter:
         """To write a file into that a browser sends: `with` it, `write` pieces, `done` gives the parcel."""
         self._refuse_read_only()
-        return self.imports.incoming(name)
+        return self.imports.open_upload(name)
 
-    def paste(self, text: str) -> Parcel:
+    def paste(self, text: str) -> UploadedFile:
         self._refuse_read_only()
         return self.imports.paste(text)
 
-    def place(self, path: str, trusted: bool = False) -> Parcel:
+    def place(self, path: str, trusted: bool = False) -> UploadedFile:
         """A file or folder of this machine; `trusted`: not only inside `data_roots`."""
         self._refuse_read_only()
-        return self.imports.place(path, trusted)
+        return self.imports.add_path(path, trusted)
 
     def data_roots(self) -> list[Path]:
         return self.imports.roots()
@@ -462,38 +462,40 @@ class Studio:
     def hub_about(self, name: str, revision: str = "") -> dict:
         """What the Hub says of a data set: id, revision, licence, card, configs {name: {split: rows}}, of which only the
         first is filled."""
-        return self.imports.hub_about(name, revision)
+        return self.imports.hub_info(name, revision)
 
     def hub_splits(self, about: Mapping, config: str) -> dict[str, int]:
         """The splits of a configuration, with their rows; 0 where nobody has counted them."""
         return self.imports.hub_splits(about, config)
 
-    def hub_parcel(self, about: Mapping, config: str, splits: Sequence[str], most: int) -> Parcel:
+    def hub_parcel(self, about: Mapping, config: str, splits: Sequence[str], most: int) -> UploadedFile:
         """At most `most` rows of each of some splits, to be fetched when they are taken in."""
         self._refuse_read_only()
         configs = {config: self.hub_splits(about, config)}
-        return self.imports.hub({**about, "configs": configs, "config": config, "splits": list(splits), "most": most})
+        return self.imports.add_hub_dataset(
+            {**about, "configs": configs, "config": config, "splits": list(splits), "most": most}
+        )
 
-    def parcel(self, id: str) -> Parcel:
+    def parcel(self, id: str) -> UploadedFile:
         """What has come and was not taken in yet."""
-        return self.imports.parcel(id)
+        return self.imports.uploaded_file(id)
 
-    def look_into(self, parcel: str, corrected: Mapping | None = None) -> Found:
+    def look_into(self, parcel: str, corrected: Mapping | None = None) -> FilePreview:
         """What a file is, how it could be read, and why; `corrected`: the parts of a plan that are decided."""
-        return self.imports.look(parcel, corrected)
+        return self.imports.preview(parcel, corrected)
 
     def begin_import(
-        self, parcel: str, plan: Plan | Mapping, title: str = "", licence: str = "", wait: bool = False
-    ) -> Job:
+        self, parcel: str, plan: ImportPlan | Mapping, title: str = "", licence: str = "", wait: bool = False
+    ) -> ImportJob:
         """Read a file into a data set, beside everything else."""
         self._refuse_read_only()
         return self.imports.begin(parcel, plan, title, licence, wait)
 
-    def import_of(self, parcel: str) -> Job | None:
+    def import_of(self, parcel: str) -> ImportJob | None:
         """The newest reading of a file."""
-        return next((job for job in reversed(self.imports.jobs.values()) if job.parcel.id == parcel), None)
+        return next((job for job in reversed(self.imports.jobs.values()) if job.upload.id == parcel), None)
 
-    def running_imports(self) -> list[Job]:
+    def running_imports(self) -> list[ImportJob]:
         return [job for job in list(self.imports.jobs.values()) if job.state == import_jobs.RUNNING]
 
     def cancel_import(self, parcel: str) -> None:
@@ -501,44 +503,44 @@ class Studio:
         if job is not None:
             job.stop.set()
 
-    def own_datasets(self) -> list[OwnDataset]:
+    def own_datasets(self) -> list[ImportedDataset]:
         """The newest version of each, the last that was brought first."""
-        own = self.imports.shelf
+        own = self.imports.registry
         return [own[name] for name in own]
 
     def data_versions(self, slug: str) -> list[Version]:
         """Newest first."""
-        return self.imports.shelf.versions(slug)
+        return self.imports.registry.versions(slug)
 
     def newest_version(self, slug: str) -> str:
         """The hash of the version that a data set's name means."""
-        return self.imports.shelf.about(slug).get("newest", "")
+        return self.imports.registry.about(slug).get("newest", "")
 
     def original(self, dataset: str) -> Original | None:
         """Where the file lies that a data set was made of, and how it was kept; None for what ships."""
-        own = self.imports.shelf
+        own = self.imports.registry
         return originals.find(own.folder / own.version(dataset).slug)
 
     def check_original(self, dataset: str) -> bool:
         """Whether it is what it was when it was read."""
-        return self.imports.check_original(self.imports.shelf.version(dataset).slug)
+        return self.imports.check_original(self.imports.registry.version(dataset).slug)
 
     def set_aside(self, dataset: str, start: int = 0, count: int = 50) -> list[dict]:
         """{"row", "count", "raw", "reason", "cells"} of what could not be taken in; "picture": true where it has one that
         only lacks its class."""
-        return list(islice(rejected_rows.entries(self.imports.shelf.version(dataset), start), count))
+        return list(islice(rejected_rows.entries(self.imports.registry.version(dataset), start), count))
 
     def pictures_aside(self, dataset: str, rows: Sequence[int]) -> dict[int, bytes]:
         """The pictures of such rows, small."""
-        return dict(rejected_rows.pictures(self.imports.shelf.version(dataset), rows))
+        return dict(rejected_rows.pictures(self.imports.registry.version(dataset), rows))
 
     def set_aside_table(self, dataset: str, language: str) -> bytes:
         """All of it as CSV, to be mended elsewhere and given back."""
-        return repair_rows.csv_of(self.imports.shelf.version(dataset), lambda words: say(words, language))
+        return repair_rows.to_csv(self.imports.registry.version(dataset), lambda words: say(words, language))
 
     def mended(self, dataset: str, parcel: str) -> dict:
         """What such a table says that has come back: {"mends", "left", "reasons"} (bigmodel/importing/store/repair_rows.py)."""
-        return self.imports.mended(self.imports.shelf.version(dataset).name, parcel)
+        return self.imports.parse_repairs(self.imports.registry.version(dataset).name, parcel)
 
     def derive(self, dataset: str, steps: Sequence[Mapping]) -> str:
         """A new version with these steps applied (bigmodel/importing/store/versions.py); its name, when it is done."""
@@ -547,12 +549,12 @@ class Studio:
             raise change.refusal
         return change.name
 
-    def begin_change(self, dataset: str, steps: Sequence[Mapping], wait: bool = False) -> Change:
+    def begin_change(self, dataset: str, steps: Sequence[Mapping], wait: bool = False) -> VersionJob:
         """The same beside everything else."""
         self._refuse_read_only()
         return self._changes.begin(dataset, steps, wait)
 
-    def change_of(self, dataset: str) -> Change | None:
+    def change_of(self, dataset: str) -> VersionJob | None:
         """The newest change that was asked for of a version."""
         return self._changes.jobs.get(dataset)
 
@@ -566,7 +568,7 @@ class Studio:
     def use_version(self, name: str) -> str:
         """From now on the data set's name means this version."""
         self._refuse_read_only()
-        return versions.use(self.imports.shelf, name)
+        return versions.set_newest(self.imports.registry, name)
 
     def delete_dataset(self, slug: str) -> None:
         """With all versions; refused while a run waits for it or learns from it."""
@@ -575,31 +577,33 @@ class Studio:
             if run.spec.dataset.partition("@")[0] == slug:
                 what = _("The run {run} needs this data set.", run=run.id)
                 raise Refusal(what, do=_("Stop it first."), field="dataset")
-        self.imports.shelf.delete(slug)
+        self.imports.registry.delete(slug)
 
     # -- base models: brought ------------------------------------------------------------------------
     def bases(self, head: str = "") -> list[Base]:
         """What can be fine-tuned: what people brought, newest first, and what is included."""
-        return [base for base in bases.known(self.home).values() if head in ("", *base.heads)]
+        return [base for base in bases.list_bases(self.home).values() if head in ("", *base.heads)]
 
     def base_suggestions(self, task: Task) -> list[tuple[Suggestion, str]]:
         """(model of the Hub, how it can be trained with the memory that is free: 'full', 'lora' or '')."""
         import psutil
 
-        return suggestions.suited(task, psutil.virtual_memory().available)
+        return suggestions.suggestions_for(task, psutil.virtual_memory().available)
 
     def way_for(self, parameters: int) -> str:
         """How a model of this size can be trained with the memory that is free: 'full', 'lora' or ''."""
         import psutil
 
-        return suggestions.way_for(parameters, psutil.virtual_memory().available)
+        return suggestions.training_method(parameters, psutil.virtual_memory().available)
 
-    def look_base(self, id: str, revision: str = "") -> Fetching:
+    def look_base(self, id: str, revision: str = "") -> FetchProcess:
         """Ask the Hub about a model; `outcome()['offer']` has its size, licence, languages and revision. Without one that
         of the suggestion, else the newest."""
-        return Fetching(self.home, {"kind": "look", "source": id, "revision": revision or suggestions.revision_of(id)})
+        return FetchProcess(
+            self.home, {"kind": "look", "source": id, "revision": revision or suggestions.revision_of(id)}
+        )
 
-    def bring_base(self, source: str, revision: str = "", trusted: bool = False) -> Fetching:
+    def bring_base(self, source: str, revision: str = "", trusted: bool = False) -> FetchProcess:
         """Fetch a model of the Hub by its id, or take one in from a folder, a GGUF file or a run ('run:ID') of this
         machine. Works in a process of its own; `outcome()['base']` has its name. `trusted`: from any folder. What is
         being brought already is not begun a second time."""
@@ -607,14 +611,14 @@ class Studio:
         with self._mutex:
             known = self._fetchings.get(source)
             if known is None or not known.running:
-                known = self._fetchings[source] = Fetching(self.home, self._request(source, revision, trusted))
+                known = self._fetchings[source] = FetchProcess(self.home, self._request(source, revision, trusted))
             return known
 
-    def fetching(self, source: str) -> Fetching | None:
+    def fetching(self, source: str) -> FetchProcess | None:
         """How it stands with a base that is being brought, or was, until it is forgotten."""
         return self._fetchings.get(source)
 
-    def fetchings(self) -> list[Fetching]:
+    def fetchings(self) -> list[FetchProcess]:
         """Those under way."""
         return [one for one in list(self._fetchings.values()) if one.running]
 
@@ -649,39 +653,42 @@ class Studio:
 
     def device(self) -> Device:
         """What the next run is trained on, and how busy it is."""
-        return device.now()
+        return device.current_device()
 
 
 def _checked(spec: Mapping | RunSpec) -> RunSpec:
     return RunSpec.check(spec.to_json() if isinstance(spec, RunSpec) else spec)
 
 
-def _replaced(one: Checkpoint) -> Refusal:
+def _checkpoint_replaced(one: Checkpoint) -> Refusal:
     """A run that goes on keeps its best and its newest checkpoints only."""
     what = _("The checkpoint of step {step} has just given way to a newer one.", step=one.step)
     return Refusal(what, do=_("Choose another one."), field="step")
 
 
-def _leaves_more(one: Checkpoint, spec: RunSpec) -> bool:
+def _has_epochs_left(one: Checkpoint, spec: RunSpec) -> bool:
     """Whether a checkpoint is whole, and not that of the run's end."""
-    return resume_state.whole(one.folder) and resume_state.read(one.folder)["epoch"] < spec.settings["epochs"]
+    return resume_state.is_valid(one.folder) and resume_state.read(one.folder)["epoch"] < spec.settings["epochs"]
 
 
-def halved(run: Run) -> str:
+def rate_setting(run: Run) -> str:
     """The setting that is halved when a run has diverged: the learning rate of what it had come to."""
     return "pretraining_rate" if run.pretraining and not run.plan else "learning_rate"
 
 
-def changeable(spec: RunSpec) -> list[Field]:
+def branchable_fields(spec: RunSpec) -> list[Field]:
     """The settings that a branch of the run may change: not what its weights are the weights of."""
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
-    fixed = {field.name for field in architecture.knobs_for(task)} - {"dropout"} | {"block_size", *task.encoding}
+    fixed = {field.name for field in architecture.hyperparameters_for(task)} - {"dropout"} | {
+        "block_size",
+        *task.encoding_settings,
+    }
     return [field for field in fields_for(task, architecture) if field.name not in fixed]
 
 
 def _refuse_another_network(parent: RunSpec, spec: RunSpec) -> None:
     """A branch keeps the weights, so it keeps what they are weights of."""
-    free = {field.name for field in changeable(spec)}
+    free = {field.name for field in branchable_fields(spec)}
     for name in sorted(spec.settings.keys() & parent.settings.keys() - free):
         if spec.settings[name] != parent.settings[name]:
             what = _("A branch cannot change '{setting}': the weights are made for {value}.", setting=name,
@@ -689,7 +696,7 @@ def _refuse_another_network(parent: RunSpec, spec: RunSpec) -> None:
             raise Refusal(what, do=_("Start a new run instead."), field=name)
 
 
-def _refuse_no_more(epoch: float, spec: RunSpec) -> None:
+def _refuse_no_epochs_left(epoch: float, spec: RunSpec) -> None:
     """Said now, not by a worker that has to be started for it."""
     if epoch >= spec.settings["epochs"]:
         what = _("The weights have been trained for {epochs} epochs already.", epochs=round(epoch, 2))
@@ -716,7 +723,7 @@ def _model(id: str, folder: Path) -> Model | None:
             bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
             created=about["created"],
             folder=folder,
-            starter=id.startswith(STARTER),
+            starter=id.startswith(STARTER_PREFIX),
             about=_words(about.get("about", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -741,38 +748,38 @@ __all__ = [
     "CHARACTERS",
     "NO_CHECKPOINT_YET",
     "Base",
-    "Change",
+    "BatchView",
+    "CheckProgress",
+    "CheckReport",
     "Checkpoint",
     "Device",
-    "Fetching",
+    "FetchProcess",
+    "FilePreview",
     "Finding",
     "Forecast",
-    "Found",
-    "Job",
-    "Lint",
-    "Looking",
+    "ImportJob",
+    "ImportPlan",
+    "ImportedDataset",
     "Model",
-    "OwnDataset",
     "Page",
-    "Parcel",
-    "Plan",
+    "RowQuery",
     "Run",
-    "Seen",
     "Studio",
     "Suggestion",
+    "UploadedFile",
     "Version",
-    "Wanted",
+    "VersionJob",
+    "branchable_fields",
     "catalog",
-    "changeable",
     "chat_formats",
+    "default_title",
     "fold",
-    "halved",
     "home",
     "import_jobs",
     "lint_checks",
+    "merge_steps",
     "originals",
     "plans",
+    "rate_setting",
     "repair_rows",
-    "title_of",
-    "together",
 ]

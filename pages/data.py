@@ -6,36 +6,36 @@ import streamlit as st
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset
 from bigmodel.ui import navigation
-from bigmodel.ui.data.batch_view import seen_of_dataset
-from bigmodel.ui.data.bring import bring
+from bigmodel.ui.data.batch_view import dataset_batch_view
+from bigmodel.ui.data.bring import add_dataset_form
 from bigmodel.ui.data.import_form import import_page
 from bigmodel.ui.data.lint_findings import lint_section
-from bigmodel.ui.data.new_version import change_bar, made_from
-from bigmodel.ui.data.overview import about, card, distributions, tasks_of, train_link
-from bigmodel.ui.data.own_dataset import own_cards, own_parts, set_aside
-from bigmodel.ui.data.row_browser import rows
+from bigmodel.ui.data.new_version import derived_from, version_progress
+from bigmodel.ui.data.overview import dataset_card, dataset_summary, distributions, tasks_of, train_query
+from bigmodel.ui.data.own_dataset import own_cards, own_sections, rejected_rows
+from bigmodel.ui.data.row_browser import row_browser
 from bigmodel.ui.error_view import refusals
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.language import _, escape_markdown, say
 
 
-def one(dataset: Dataset) -> None:
+def dataset_page(dataset: Dataset) -> None:
     navigation.link("data", _("All data sets"), icon=":material/arrow_back:")
-    st.title(plain(say(dataset.title)))
-    st.markdown(plain(say(dataset.about)))
+    st.title(escape_markdown(say(dataset.title)))
+    st.markdown(escape_markdown(say(dataset.about)))
     if not tasks_of(dataset):
         st.info(_("No task can learn from these columns yet: it can be looked at."), icon=":material/info:")
     elif st.button(_("Train with this data"), type="primary", icon=":material/model_training:"):
-        navigation.go("train", **train_link(dataset))
+        navigation.go("train", **train_query(dataset))
     with refusals():
-        change_bar(dataset)
-        made_from(dataset)
-        about(dataset)
+        version_progress(dataset)
+        derived_from(dataset)
+        dataset_summary(dataset)
         lint_section(dataset)
-        set_aside(dataset)
+        rejected_rows(dataset)
         distributions(dataset)
-        chosen = rows(dataset)
-        seen_of_dataset(dataset, chosen)
-        own_parts(dataset)
+        chosen = row_browser(dataset)
+        dataset_batch_view(dataset, chosen)
+        own_sections(dataset)
 
 
 def cards(title: str, about: str, datasets: list[Dataset]) -> None:
@@ -43,7 +43,7 @@ def cards(title: str, about: str, datasets: list[Dataset]) -> None:
     st.caption(about)
     with st.grid(3, min_column_width=260, gap="medium"):
         for dataset in datasets:
-            card(dataset)
+            dataset_card(dataset)
 
 
 name, parcel = st.query_params.get("dataset", ""), st.query_params.get("parcel", "")
@@ -52,12 +52,12 @@ if name:
     with refusals():
         chosen = catalog.dataset(name)
 if chosen:
-    one(chosen)
+    dataset_page(chosen)
 elif parcel:
     import_page(parcel)
 else:
     st.title(_("Data"))
-    bring()
+    add_dataset_form()
     own = own_cards()
     if own:
         cards(_("Your own"), _("Each is kept in versions that never change; the newest is shown."), own)

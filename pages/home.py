@@ -9,8 +9,8 @@ from bigmodel.ui.models.welcome import starter_cards, steps, task_card
 from bigmodel.ui.runs.list_row import run_row
 from bigmodel.ui.state import studio
 
-LAST = 3  # runs shown
-LOOK_SECONDS = 2.0
+MAX_RECENT_RUNS = 3  # runs shown
+REFRESH_SECONDS = 2.0
 
 st.title(_("Train a model of your own, and see how it learns"))
 st.markdown(
@@ -20,14 +20,14 @@ st.markdown(
 )
 
 
-def live() -> None:
+def live_run() -> None:
     """The run that is going on, with its progress."""
     for run in studio().runs(states=tuple(events.LIVE), limit=1):
         run_row(run)
 
 
 if studio().runs(states=tuple(events.LIVE), limit=1):
-    st.fragment(live, run_every=LOOK_SECONDS)()
+    st.fragment(live_run, run_every=REFRESH_SECONDS)()
 
 starter_cards()
 
@@ -37,7 +37,7 @@ with st.grid(4, min_column_width=190, gap="medium"):
     for task in catalog.tasks().values():
         task_card(task)
 
-last = [run for run in studio().runs(limit=LAST + 1) if run.state not in events.LIVE][:LAST]
+last = [run for run in studio().runs(limit=MAX_RECENT_RUNS + 1) if run.state not in events.LIVE][:MAX_RECENT_RUNS]
 if last:
     st.header(_("Last runs"))
     for run in last:

@@ -3,19 +3,19 @@
 import streamlit as st
 
 from bigmodel.ui import navigation
-from bigmodel.ui.language import _, plain
+from bigmodel.ui.language import _, escape_markdown
 from bigmodel.ui.models import facts
 from bigmodel.ui.models.card import model_card
 from bigmodel.ui.state import studio
 from bigmodel.ui.train.base_card import base_list
 
 st.title(_("Models"))
-models = facts.choices()
+models = facts.selectable_models()
 own, starters = [model for model in models if not model.starter], [model for model in models if model.starter]
 
 st.header(_("Trained here"))
 if own:
-    st.caption(plain(_("They lie in {folder}.", folder=str(studio().home / "runs"))))
+    st.caption(escape_markdown(_("They lie in {folder}.", folder=str(studio().home / "runs"))))
     with st.grid(2, min_column_width=340, gap="medium"):
         for model in own:
             model_card(model)

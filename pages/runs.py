@@ -6,15 +6,15 @@ from bigmodel.core import events
 from bigmodel.studio import Run
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import refusals
-from bigmodel.ui.language import _, plain
+from bigmodel.ui.language import _, escape_markdown
 from bigmodel.ui.models.facts import network_of
 from bigmodel.ui.runs.list_row import confirm_delete, confirm_stop, run_row, run_title
-from bigmodel.ui.runs.monitor import watch
-from bigmodel.ui.runs.resume_branch import go_further, go_on, kin, may, notes
+from bigmodel.ui.runs.monitor import run_monitor
+from bigmodel.ui.runs.resume_branch import branch_buttons, disabled_if_read_only, lineage, notes, resume_buttons
 from bigmodel.ui.state import studio
 from bigmodel.ui.train.selection import title_of
 
-SHOWN = 20  # runs on one screen
+PAGE_SIZE = 20  # runs on one screen
 
 
 def actions(run: Run) -> None:
@@ -23,22 +23,22 @@ def actions(run: Run) -> None:
         if run.state in (*events.LIVE, events.QUEUED) and run.state != events.STOPPING:
             waiting = run.state == events.QUEUED
             label = _("Take out of the queue") if waiting else _("Stop")
-            if st.button(label, icon=":material/stop_circle:", key="run.stop", **may()):
+            if st.button(label, icon=":material/stop_circle:", key="run.stop", **disabled_if_read_only()):
                 confirm_stop(run)
-        go_on(run)
+        resume_buttons(run)
         first = "secondary" if run.state in (*events.RESUMABLE, events.DIVERGED) else "primary"
         if run.has_model and st.button(_("Try it"), icon=":material/play_circle:", type=first, key="run.try"):
             navigation.go("try", model=run.id)
-        go_further(run)
+        branch_buttons(run)
         if st.button(_("Train again with these settings"), icon=":material/replay:", key="run.again"):
             navigation.go("train", **{"from": run.id})
         over = run.state in events.ENDED
-        if over and st.button(_("Delete"), icon=":material/delete:", key="run.delete", **may()):
+        if over and st.button(_("Delete"), icon=":material/delete:", key="run.delete", **disabled_if_read_only()):
             confirm_delete(run)
     notes(run)
 
 
-def one(id: str) -> None:
+def run_page(id: str) -> None:
     navigation.link("runs", _("All runs"), icon=":material/arrow_back:")
     run = None
     with refusals():
@@ -51,13 +51,13 @@ def one(id: str) -> None:
         network_of(run.spec.architecture, run.spec.settings),
         title_of("dataset", run.spec.dataset),
     ]
-    st.caption(" · ".join(plain(part) for part in (*parts, number_format.ago(run.created))))
-    kin(run)
+    st.caption(" · ".join(escape_markdown(part) for part in (*parts, number_format.ago(run.created))))
+    lineage(run)
     actions(run)
-    watch(run)
+    run_monitor(run)
 
 
-def all_of_them() -> None:
+def run_list() -> None:
     st.title(_("Runs"))
     runs = studio().runs()
     if not runs:
@@ -65,10 +65,10 @@ def all_of_them() -> None:
         if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
             navigation.go("train")
         return
-    pages = -(-len(runs) // SHOWN)
+    pages = -(-len(runs) // PAGE_SIZE)
     page = st.session_state.get("runs.page", 1)
-    begin = (min(page, pages) - 1) * SHOWN
-    for run in runs[begin : begin + SHOWN]:
+    begin = (min(page, pages) - 1) * PAGE_SIZE
+    for run in runs[begin : begin + PAGE_SIZE]:
         run_row(run)
     if pages > 1:
         st.pagination(pages, key="runs.page")
@@ -76,7 +76,7 @@ def all_of_them() -> None:
 
 id = st.query_params.get("run", "")
 if id:
-    one(id)
+    run_page(id)
 else:
     busy = bool(studio().runs(states=(*events.LIVE, events.QUEUED), limit=1))
-    st.fragment(all_of_them, run_every=2.0 if busy else None)()
+    st.fragment(run_list, run_every=2.0 if busy else None)()

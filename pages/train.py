@@ -10,64 +10,64 @@ from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, defaults, fields_for
 from bigmodel.ui import navigation
 from bigmodel.ui.ask import Form
-from bigmodel.ui.data.batch_view import seen_section
+from bigmodel.ui.data.batch_view import batch_view
 from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _, current, say
-from bigmodel.ui.state import spend, studio, token
-from bigmodel.ui.train.base_card import base_facts, bring_base, keep_base, note_base
+from bigmodel.ui.state import discard_token, session_token, studio
+from bigmodel.ui.train.base_card import add_base_form, base_facts, remember_base, restore_base
 from bigmodel.ui.train.diagram import diagram
 from bigmodel.ui.train.forecast_card import forecast_card, forecast_line
-from bigmodel.ui.train.selection import Combination, combination
+from bigmodel.ui.train.selection import Combination, select_combination
 
 
 def settings_form(chosen: Combination) -> Form:
     """The settings of this combination, the basic ones open, the others folded away."""
     fields = fields_for(chosen.task, chosen.architecture)
     form = Form(chosen.key, defaults(chosen.task, chosen.architecture, chosen.dataset))
-    network = {field.name for field in chosen.architecture.knobs_for(chosen.task)}
+    network = {field.name for field in chosen.architecture.hyperparameters_for(chosen.task)}
     training = [field for field in fields if field.name not in network]
     knobs = [field for field in fields if field.name in network]
-    if tuned(chosen):  # what it begins with decides more than anything else
-        fine_tuning(chosen, form, knobs)
-        group(form, _("Training"), _("Advanced training settings"), training)
+    if is_pretrained(chosen):  # what it begins with decides more than anything else
+        fine_tuning_settings(chosen, form, knobs)
+        settings_group(form, _("Training"), _("Advanced training settings"), training)
         return form
-    group(form, _("Training"), _("Advanced training settings"), training)
-    group(form, _("Network"), _("Advanced network settings"), knobs)
+    settings_group(form, _("Training"), _("Advanced training settings"), training)
+    settings_group(form, _("Network"), _("Advanced network settings"), knobs)
     return form
 
 
-def group(form: Form, title: str, more: str, fields: list[Field]) -> None:
+def settings_group(form: Form, title: str, more: str, fields: list[Field]) -> None:
     st.header(title)
-    form.ask([field for field in fields if not field.advanced])
-    form.ask_advanced([field for field in fields if field.advanced], more)
+    form.render([field for field in fields if not field.advanced])
+    form.render_advanced([field for field in fields if field.advanced], more)
 
 
-def tuned(chosen: Combination) -> bool:
+def is_pretrained(chosen: Combination) -> bool:
     """Whether the network is one that somebody has trained already."""
-    return any(field.name == "base" for field in chosen.architecture.knobs)
+    return any(field.name == "base" for field in chosen.architecture.hyperparameters)
 
 
-def fine_tuning(chosen: Combination, form: Form, knobs: list[Field]) -> None:
+def fine_tuning_settings(chosen: Combination, form: Form, knobs: list[Field]) -> None:
     """The base with its facts and the way to others, then how it is fine-tuned."""
-    keep_base(chosen.task, chosen.key)
+    restore_base(chosen.task, chosen.key)
     st.header(_("Fine-tuning"))
     for field in knobs:
         if field.name == "base":
-            form.one(field)  # as wide as the page: names are long
-    note_base(chosen.task, form.values["base"])
+            form.render_field(field)  # as wide as the page: names are long
+    remember_base(chosen.task, form.values["base"])
     base_facts(form.values["base"])
-    bring_base(chosen.task)
+    add_base_form(chosen.task)
     rest = [field for field in knobs if field.name != "base"]
-    form.ask([field for field in rest if not field.advanced])
-    form.ask_advanced([field for field in rest if field.advanced], _("Advanced settings of fine-tuning"))
+    form.render([field for field in rest if not field.advanced])
+    form.render_advanced([field for field in rest if field.advanced], _("Advanced settings of fine-tuning"))
 
 
-def checked(chosen: Combination, form: Form, name: str) -> RunSpec | None:
+def build_spec(chosen: Combination, form: Form, name: str) -> RunSpec | None:
     """The spec, or None when a field has said what is wrong with it."""
     try:
         return RunSpec.check({**chosen.names(), "name": name, "settings": form.values})
     except Refusal as refusal:
-        if refusal.field not in form.places:
+        if refusal.field not in form.error_slots:
             show_refusal(refusal)
         return None
 
@@ -92,12 +92,12 @@ def reset(key: str) -> None:
 
 
 if st.session_state.pop("train.launched", False):
-    spend("train")  # the person has come back: the next start is another run
+    discard_token("train")  # the person has come back: the next start is another run
 
 st.title(_("Train"))
 left, right = st.columns([3, 2], gap="large")
 with left:
-    chosen = combination()
+    chosen = select_combination()
     form = settings_form(chosen)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
@@ -108,7 +108,7 @@ with left:
             persist_state="session",
         )
         st.button(_("Reset settings"), icon=":material/restart_alt:", on_click=reset, args=(chosen.key,))
-    spec = checked(chosen, form, name)
+    spec = build_spec(chosen, form, name)
 
 with right:
     with st.container(border=True):
@@ -136,15 +136,15 @@ with right:
                 st.caption(chosen.architecture.paper)
             diagram(chosen.architecture.diagram(spec.settings), "train.diagram")
         with st.expander(_("What the model sees"), icon=":material/visibility:"):
-            seen_section(spec, f"{chosen.key}:seen")
+            batch_view(spec, f"{chosen.key}:seen")
         with st.expander(_("The same on the command line"), icon=":material/terminal:"):
             st.code(command_line(spec, chosen), language=None, wrap_lines=True)  # the colours of bash are too faint
 
 if start and spec is not None:
     try:
-        run = studio().launch(spec, token=token("train"))
+        run = studio().launch(spec, token=session_token("train"))
     except Refusal as refusal:
-        if not form.complain(refusal.field, refusal.say(current())):
+        if not form.show_error(refusal.field, refusal.say(current())):
             show_refusal(refusal)
         st.stop()
     st.session_state["train.launched"] = True

@@ -10,24 +10,24 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field, Image, Text
 from bigmodel.studio import Model
 from bigmodel.ui import navigation
-from bigmodel.ui.ask import Form, checked
-from bigmodel.ui.css import bring
+from bigmodel.ui.ask import Form, validated
+from bigmodel.ui.css import scroll_into_view
 from bigmodel.ui.error_view import refusals, show_refusal
 from bigmodel.ui.image_widgets import gallery
-from bigmodel.ui.language import _, current, plain
+from bigmodel.ui.language import _, current, escape_markdown
 from bigmodel.ui.models import facts
-from bigmodel.ui.stable_selectbox import apart, hold
+from bigmodel.ui.stable_selectbox import disambiguate, pin_choice
 from bigmodel.ui.state import studio
 from bigmodel.ui.train.base_card import base_facts
 from bigmodel.ui.try_it.answer_card import answer_card
-from bigmodel.ui.try_it.compare import beside, differences, heading
-from bigmodel.ui.try_it.conversation import converse, is_chat
-from bigmodel.ui.try_it.history import Round, join, put, rounds_of
+from bigmodel.ui.try_it.compare import differences, heading, select_comparison
+from bigmodel.ui.try_it.conversation import chat_view, is_chat
+from bigmodel.ui.try_it.history import Exchange, ask_models, ask_other_model, exchanges_of
 
-LABEL = 24  # letters of an example on its button
+LABEL_CHARACTERS = 24  # letters of an example on its button
 
 
-def chosen(models: list[Model]) -> Model:
+def select_model(models: list[Model]) -> Model:
     """The model of the URL, else the one looked at last, else the first."""
     ids = {model.id: model for model in models}
     asked = st.query_params.get("model", "")
@@ -37,8 +37,8 @@ def chosen(models: list[Model]) -> Model:
         else:
             with refusals():
                 studio().model(asked)
-    lines = apart({id: facts.line(model) for id, model in ids.items()})
-    hold("try.model", lines, models[0].id)
+    lines = disambiguate({id: facts.summary_line(model) for id, model in ids.items()})
+    pin_choice("try.model", lines, models[0].id)
     id = st.selectbox(
         _("Model"),
         list(ids),
@@ -52,7 +52,7 @@ def chosen(models: list[Model]) -> Model:
     return ids[id]
 
 
-def take_example(model: Model, other: Model | None, form: str, fields: tuple[Field, ...], example: Mapping) -> None:
+def ask_example(model: Model, other: Model | None, form: str, fields: tuple[Field, ...], example: Mapping) -> None:
     """Fill in an example and ask it, in one click."""
     inputs = {field.name: field.default for field in fields} | dict(example)
     for field in fields:
@@ -60,7 +60,7 @@ def take_example(model: Model, other: Model | None, form: str, fields: tuple[Fie
             st.session_state[f"{form}.{field.name}"] = example[field.name]
         elif f"{form}.{field.name}" in st.session_state and not isinstance(field, Image):
             inputs[field.name] = st.session_state[f"{form}.{field.name}"]
-    put(model, other, inputs)
+    ask_models(model, other, inputs)
 
 
 def examples(model: Model, other: Model | None, form: str, fields: tuple[Field, ...]) -> None:
@@ -74,30 +74,30 @@ def examples(model: Model, other: Model | None, form: str, fields: tuple[Field, 
         names = [_("Example {number}", number=number + 1) for number in range(len(known))]
         picked = gallery([one[picture] for one in known], names, key=f"{form}.gallery", label=_("Examples"))
         if picked is not None and 0 <= picked < len(known):
-            take_example(model, other, form, fields, known[picked])
+            ask_example(model, other, form, fields, known[picked])
         return
     text = next((field.name for field in fields if isinstance(field, Text)), None)
     with st.container(horizontal=True, gap="small"):
         for number, one in enumerate(known):
             words = " ".join(str(one.get(text, "")).split()) if text else ""
-            label = words if len(words) <= LABEL else words[: LABEL - 1] + "…"
+            label = words if len(words) <= LABEL_CHARACTERS else words[: LABEL_CHARACTERS - 1] + "…"
             st.button(
-                plain(label) or _("Example {number}", number=number + 1),
+                escape_markdown(label) or _("Example {number}", number=number + 1),
                 key=f"{form}.example.{number}",
-                on_click=take_example,
+                on_click=ask_example,
                 args=(model, other, form, fields, one),
                 wrap=True,
             )
 
 
-def again(form: str, model: Model, other: Model | None) -> None:
+def ask_again(form: str, model: Model, other: Model | None) -> None:
     """The same question with another seed."""
     key = f"{form}.seed"
     st.session_state[key] = int(st.session_state.get(key) or 0) + 1
-    put(model, other, {**rounds_of(model)[0].inputs, "seed": st.session_state[key]})
+    ask_models(model, other, {**exchanges_of(model)[0].inputs, "seed": st.session_state[key]})
 
 
-def new_picture(form: Form, fields: tuple[Field, ...]) -> bool:
+def image_changed(form: Form, fields: tuple[Field, ...]) -> bool:
     """Whether a picture has just been drawn or uploaded: it is asked about without another click."""
     seen = hash(tuple(form.values[field.name] for field in fields if isinstance(field, Image)))
     empty = not any(form.values[field.name] for field in fields if isinstance(field, Image))
@@ -118,55 +118,59 @@ def ask_form(model: Model, other: Model | None, task: Task, left, right) -> None
     with right if other is not None and not aside and not further else left:
         examples(model, other, key, task.inputs)
     with left:
-        form.ask([field for field in first if field not in aside])
+        form.render([field for field in first if field not in aside])
     with right if other is not None else left:
-        form.ask(aside)
-        form.ask_advanced(further, _("More settings"))
+        form.render(aside)
+        form.render_advanced(further, _("More settings"))
     with left, st.container(horizontal=True):
         label = _("Ask both") if other is not None else _("Ask the model")
         wanted = st.button(label, type="primary", icon=":material/play_arrow:", key="try.ask")
-        past = rounds_of(model)
+        past = exchanges_of(model)
         if past and "seed" in past[0].inputs:
             st.button(
-                _("Another one"), icon=":material/casino:", on_click=again, args=(key, model, other), key="try.again"
+                _("Another one"),
+                icon=":material/casino:",
+                on_click=ask_again,
+                args=(key, model, other),
+                key="try.again",
             )
-    drawn = new_picture(form, task.inputs)
+    drawn = image_changed(form, task.inputs)
     if not wanted and not drawn:
         return
     try:
-        put(model, other, checked(task.inputs, form.values), instead=drawn and bool(past))
+        ask_models(model, other, validated(task.inputs, form.values), instead=drawn and bool(past))
     except Refusal as refusal:
-        if not form.complain(refusal.field, refusal.say(current())):
+        if not form.show_error(refusal.field, refusal.say(current())):
             with left:
                 show_refusal(refusal)
 
 
-def shown(one: Round, model: Model, task: Task, key: str, newest: bool) -> None:
+def show_answer(one: Exchange, model: Model, task: Task, key: str, newest: bool) -> None:
     """One model's answer to a question."""
     with st.container(border=True, height="stretch"):
         answer_card(one.answers[model.id], task, key, stoppable=newest)
 
 
-def alone(model: Model, task: Task) -> None:
-    past = rounds_of(model)
+def single_answer(model: Model, task: Task) -> None:
+    past = exchanges_of(model)
     if not past:
         st.caption(_("The answer appears here. Take an example, or fill in your own."))
         return
-    shown(past[0], model, task, "answer.0", newest=True)
+    show_answer(past[0], model, task, "answer.0", newest=True)
     if len(past) > 1:
         with st.expander(_("Earlier answers"), icon=":material/history:"):
             for number, one in enumerate(past[1:], start=1):
-                shown(one, model, task, f"answer.{number}", newest=False)
+                show_answer(one, model, task, f"answer.{number}", newest=False)
 
 
-def both(model: Model, other: Model, task: Task) -> None:
+def compare_answers(model: Model, other: Model, task: Task) -> None:
     """Each under its name; beside each other where there is room, else one under the other."""
-    past = rounds_of(model)
+    past = exchanges_of(model)
     for asked, column in zip((model, other), st.columns(2, gap="large"), strict=True):
         with column:
             heading(asked, other if asked is model else model)
             if past:
-                shown(past[0], asked, task, f"answer.0.{asked is model}", newest=True)
+                show_answer(past[0], asked, task, f"answer.0.{asked is model}", newest=True)
             else:
                 st.caption(_("The answer appears here. Take an example, or fill in your own."))
     differences(model, other, task)
@@ -177,11 +181,11 @@ def both(model: Model, other: Model, task: Task) -> None:
         for number, one in enumerate(earlier, start=1):
             for asked, column in zip((model, other), st.columns(2, gap="large"), strict=True):
                 with column:
-                    shown(one, asked, task, f"answer.{number}.{asked is model}", newest=False)
+                    show_answer(one, asked, task, f"answer.{number}.{asked is model}", newest=False)
 
 
 st.title(_("Try it"))
-models = facts.tryable()
+models = facts.inference_models()
 if not models:
     st.markdown(_("There is no model to try yet. Train one: it takes about a minute."))
     if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
@@ -190,30 +194,30 @@ if not models:
 
 which, whom = st.columns(2, gap="large")
 with which:
-    model = chosen(models)
+    model = select_model(models)
 with whom:
-    other = beside(model, models)
+    other = select_comparison(model, models)
 task = facts.task_of(model)
 if other is not None:
-    join(model, other)
+    ask_other_model(model, other)
 elif model.is_base:
     base_facts(model.id.removeprefix("base:"))
     navigation.link(
         "train", _("Fine-tune this"), ":material/tune:", base=model.id.removeprefix("base:"), task=model.task
     )
 else:
-    st.caption(" · ".join(part for part in (facts.makings(model), facts.merit(model)) if part))
+    st.caption(" · ".join(part for part in (facts.description(model), facts.test_score(model)) if part))
 
 if is_chat(task):
-    converse(model, other, task)
+    chat_view(model, other, task)
     st.stop()
 
 left, right = st.columns(2, gap="large")
 ask_form(model, other, task, left, right)
 with right if other is None else st.container(), st.container(key="try.answer"):
     if other is None:
-        alone(model, task)
+        single_answer(model, task)
     else:
-        both(model, other, task)
+        compare_answers(model, other, task)
 if st.session_state.pop("try.asked", False):
-    bring("try.answer")
+    scroll_into_view("try.answer")

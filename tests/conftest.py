@@ -48,7 +48,7 @@ def retold(place, **changed):
 
     def write(staging):
         shutil.copytree(place, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns(checkpoint.MANIFEST))
-        (staging / resume_state.REST).write_text(json.dumps(resume_state.read(place) | changed))
+        (staging / resume_state.STATE_FILE).write_text(json.dumps(resume_state.read(place) | changed))
 
     checkpoint.save(place, write)
 
@@ -84,7 +84,7 @@ def home(tmp_path, monkeypatch):
     """A home folder of the test's own, for this process and all that it starts."""
     monkeypatch.setenv("BIGMODEL_HOME", str(tmp_path))
     monkeypatch.delenv("BIGMODEL_SPARE", raising=False)
-    bases.bring(tmp_path)
+    bases.register_bases(tmp_path)
     yield tmp_path
     sys.modules["__main__"] = MAIN  # Streamlit's test bench puts a page there, which spawned processes would then run
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 from bigmodel.data.prepare import head
 
@@ -351,7 +351,7 @@ class Few(Dataset):
     """Two dozen rows that fine-tuning takes a moment with."""
 
     about = _("A few rows.")
-    facts = Facts(licence="CC0", source="made here")
+    facts = DatasetInfo(licence="CC0", source="made here")
 
     def __init__(self, place: Path, rows: list[dict]):
         import pyarrow

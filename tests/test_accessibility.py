@@ -7,7 +7,7 @@ from test_browser import MANY, Visit, address, browser, folder, screenshots, wri
 from test_own_data import bring, reviews
 
 from bigmodel.core import events
-from bigmodel.studio import Lint, Studio
+from bigmodel.studio import CheckReport, Studio
 
 PLACES = {
     "home": "/",
@@ -40,7 +40,7 @@ def places(folder, writer):  # noqa: F811
     pictures = next(model.id for model in studio.models("image-classification") if model.starter)
     bring(studio, "r.csv", reviews(40, bad=2) + reviews(5)[13:])  # with rows that are there twice, and some set aside
     studio.begin_lint("r")
-    wait_for(lambda: isinstance(studio.lint("r"), Lint))
+    wait_for(lambda: isinstance(studio.lint("r"), CheckReport))
     parcel = studio.imports.receive("other.csv", [reviews(20, bad=1)]).id
     studio.close()
     return {name: place.format(writer=writer, parcel=parcel) for name, place in PLACES.items()} | {

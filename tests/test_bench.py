@@ -107,9 +107,9 @@ def test_units_of_pairs_are_tokens_without_padding():
     spec = encoder_decoder.spec(**TINY_PAIRS)
     arrays = training.prepared(spec).arrays["train"]
     task = catalog.task("translation")
-    batch = task.plan(arrays, spec.settings, 0)[0]
+    batch = task.batch_indices(arrays, spec.settings, 0)[0]
     units = encoder_decoder.Pairs(spec, arrays, same_batches=False).units(list(batch))
-    assert units == task.size(task.batch(arrays, batch, spec.settings, 0))
+    assert units == task.count_units(task.batch(arrays, batch, spec.settings, 0))
 
 
 def test_everybody_begins_with_the_same_weights(writer):

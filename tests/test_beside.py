@@ -15,7 +15,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.studio import Studio
 from bigmodel.ui import state
-from bigmodel.ui.try_it.compare import held_out
+from bigmodel.ui.try_it.compare import held_out_metrics
 
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 SETTINGS = {"base": "tiny", "method": "lora"}
@@ -43,7 +43,9 @@ def base(home, tmp_path, poet):
     folder.mkdir()
     for name, data in poet.items():
         (folder / name).write_bytes(data)
-    return store.take_in(home, folder, [folder], title="Tiny", source="folder: elsewhere", name="tiny", licence="MIT")
+    return store.import_folder(
+        home, folder, [folder], title="Tiny", source="folder: elsewhere", name="tiny", licence="MIT"
+    )
 
 
 @pytest.fixture
@@ -100,9 +102,9 @@ def test_the_command_line_asks_two_and_refuses_who_has_learnt_something_else(tun
 
 def test_held_out_figures_are_those_of_the_same_rows(tuned, desk):
     model, base, poet = desk.model(tuned), desk.base_behind(tuned), desk.model("starter:poet")
-    assert held_out(model, base) == ({"loss": 3.1}, {"loss": 9.0})
-    assert held_out(base, model) == ({"loss": 9.0}, {"loss": 3.1})
-    assert held_out(model, poet) == ({}, {}), "they were measured on other data"
+    assert held_out_metrics(model, base) == ({"loss": 3.1}, {"loss": 9.0})
+    assert held_out_metrics(base, model) == ({"loss": 9.0}, {"loss": 3.1})
+    assert held_out_metrics(model, poet) == ({}, {}), "they were measured on other data"
 
 
 def test_a_base_without_the_head_says_why_it_cannot_stand_beside(base, desk, home):
@@ -151,7 +153,7 @@ def test_only_networks_that_can_be_begun_with_offer_it(tuned, desk):
 def test_what_a_run_has_made_becomes_a_base_once(tuned, desk):
     assert desk.as_base("starter:poet") == "poet" and desk.as_base(tuned) == ""
     name = desk.bring_base(f"run:{tuned}").wait()["base"]
-    assert desk.as_base(tuned) == name and store.whole(store.one(desk.home, name))
+    assert desk.as_base(tuned) == name and store.is_intact(store.get_base(desk.home, name))
     assert desk.model(f"base:{name}").metrics == {"loss": 3.0}, "what is known of it goes along"
 
 

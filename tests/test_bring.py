@@ -14,7 +14,7 @@ from test_pages import leave, said, visit
 
 from benchmarks.reliability import bad_files
 from bigmodel.core import catalog
-from bigmodel.studio import Lint, Studio
+from bigmodel.studio import CheckReport, Studio
 from bigmodel.ui import state
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -97,7 +97,7 @@ def test_a_remedy_leads_to_a_version_that_says_what_it_was_made_of(desk):
     parcel = desk.imports.receive("r.csv", [reviews(40) + reviews(40)[13:73]])  # a row or two once more
     job = desk.begin_import(parcel.id, desk.look_into(parcel.id).plan, wait=True)
     desk.begin_lint(job.name)
-    wait_for(lambda: isinstance(desk.lint(job.name), Lint))
+    wait_for(lambda: isinstance(desk.lint(job.name), CheckReport))
     app = visit("data", dataset=job.name)
     next(one for one in app.button if "Keep one of each" in one.label).click().run()
     wait_for(lambda: desk.change_of(job.name).name)

@@ -9,16 +9,17 @@ import pytest
 from conftest import small
 
 from bigmodel.core import blocks, catalog
-from bigmodel.core.contracts import HEADS, fits
+from bigmodel.core.contracts import HEADS, is_compatible
 from bigmodel.core.events import FINISHED
-from bigmodel.core.spec import TRAINING
+from bigmodel.core.spec import TRAINING_FIELDS
 
 FITTING = [
     (task.name, architecture.name, dataset.name)
     for task, architecture, dataset in itertools.product(
         catalog.tasks().values(), catalog.architectures().values(), catalog.datasets().values()
     )
-    if fits(task, architecture, dataset) and architecture.name != "pretrained"  # its bases are in test_pretrained.py
+    if is_compatible(task, architecture, dataset)
+    and architecture.name != "pretrained"  # its bases are in test_pretrained.py
 ]
 LIBRARY = {"gpt", "bert", "transformer", "vit", "resnet"}  # networks whose class is transformers' own
 
@@ -77,16 +78,16 @@ def test_each_head_of_the_catalogue_stands_in_the_table():
 
 def test_no_two_settings_of_a_run_share_a_name():
     for task, architecture in itertools.product(catalog.tasks().values(), catalog.architectures().values()):
-        names = [field.name for field in (*TRAINING, *task.fields, *architecture.knobs)]
-        assert not fits(task, architecture) or len(names) == len(set(names))
+        names = [field.name for field in (*TRAINING_FIELDS, *task.fields, *architecture.hyperparameters)]
+        assert not is_compatible(task, architecture) or len(names) == len(set(names))
 
 
 def test_every_setting_and_thing_explains_itself():
     things = [*catalog.tasks().values(), *catalog.architectures().values(), *catalog.datasets().values()]
     assert all(thing.title.text and thing.about.text for thing in things)
     fields = [field for task in catalog.tasks().values() for field in (*task.fields, *task.inputs)]
-    fields += [field for architecture in catalog.architectures().values() for field in architecture.knobs]
-    assert all(field.label.text and field.help.text.endswith(".") for field in [*fields, *TRAINING])
+    fields += [field for architecture in catalog.architectures().values() for field in architecture.hyperparameters]
+    assert all(field.label.text and field.help.text.endswith(".") for field in [*fields, *TRAINING_FIELDS])
 
 
 def test_the_article_s_network_has_its_sizes_by_default():

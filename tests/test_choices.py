@@ -8,7 +8,7 @@ from conftest import wait_for
 from test_own_data import reviews
 
 from bigmodel.studio import Studio
-from bigmodel.ui.stable_selectbox import apart
+from bigmodel.ui.stable_selectbox import disambiguate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
@@ -18,7 +18,7 @@ HOLDING = 2500  # milliseconds for which nothing comes through; the sidebar look
 
 
 def test_only_what_is_called_alike_gets_more():
-    assert apart({"a": "mine", "b": "yours", "c": "mine"}) == {"a": "mine · a", "b": "yours", "c": "mine · c"}
+    assert disambiguate({"a": "mine", "b": "yours", "c": "mine"}) == {"a": "mine · a", "b": "yours", "c": "mine · c"}
 
 
 def bring(desk, name, rows):

@@ -44,8 +44,8 @@ def store(home):
     store = Store(home)
     yield store
     for run in store.runs():
-        if not run.over:
-            store.folder(run.id).ask_to_stop()
+        if not run.has_ended:
+            store.folder(run.id).request_stop()
     wait_for(lambda: not is_held(store.supervisor_lock))
 
 
@@ -146,7 +146,7 @@ def test_a_stopped_run_is_resumed_and_goes_on_where_it_was(store):
 
 def test_a_resume_under_other_versions_says_what_differs_and_goes_on_anyway(store):
     id = stopped(store)
-    place = resume_state.places(store.folder(id).path)[0]
+    place = resume_state.checkpoint_folders(store.folder(id).path)[0]
     retold(place, versions=resume_state.read(place)["versions"] | {"torch": "1.0"})
     code, out, err = bigmodel("resume", id)
     assert (code, out) == (1, "") and "torch was 1.0 and is" in err

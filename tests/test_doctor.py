@@ -20,11 +20,11 @@ from bigmodel.core.events import Event
 from bigmodel.core.spec import RunSpec, defaults, fields_for
 from bigmodel.core.words import Words, say
 from bigmodel.doctor import signs
-from bigmodel.doctor.diagnosis import TITLES, WAYS, diagnosis
+from bigmodel.doctor.diagnosis import EXPLAINERS, TITLES, build_diagnosis
 from bigmodel.doctor.doctor import HIDDEN_BY, Doctor, diagnose
 from bigmodel.studio import Studio
 from bigmodel.training.checkpoint import save
-from bigmodel.training.resume_state import REST
+from bigmodel.training.resume_state import STATE_FILE
 
 ROOT = Path(__file__).parents[1]
 SPEC = RunSpec.check({"task": "text-generation", "architecture": "gpt", "dataset": "poetry_zh"})
@@ -197,20 +197,20 @@ def test_lines_that_make_no_sense_are_passed_over():
 def test_a_first_loss_of_nothing_is_no_division():
     nothing = [plan(100), *(step(number, 0.0) for number in range(1, 20)), validation(20, 0.0)]
     doctor = Doctor(SPEC).read(nothing)
-    assert signs.hardly_moves(doctor.curve) is None and doctor.diagnoses() == []
+    assert signs.updates_too_small(doctor.curve) is None and doctor.diagnoses() == []
 
 
 def test_a_validation_before_the_first_step_that_is_told_of_is_taken():
     """A branch that is told of every so many steps may be measured before."""
     doctor = Doctor(SPEC).read([plan(400), validation(100, 9.0)])
-    assert signs.validation_leaps(doctor.curve) is None and list(doctor.curve.val_loss) == [9.0]
+    assert signs.validation_spike(doctor.curve) is None and list(doctor.curve.val_loss) == [9.0]
 
 
 def test_labels_that_look_shuffled_go_on_looking_so_when_a_run_goes_back_before_its_first_validation():
     guessed = [plan(400), *(step(number, np.log(10)) for number in range(1, 60)), validation(59, 2.31, 0.1), step(60, 2.31)]  # fmt: skip
     doctor = Doctor(PICTURES).read([*guessed, step(50, 2.31)])
     assert not doctor.curve.val_metrics and [one.kind for one in doctor.diagnoses()] == [signs.SHUFFLED]
-    assert not signs.HEALED[signs.SHUFFLED](doctor.curve, doctor.found[signs.SHUFFLED])
+    assert not signs.RECOVERED[signs.SHUFFLED](doctor.curve, doctor.active_signs[signs.SHUFFLED])
 
 
 def test_nothing_that_a_run_tells_or_is_made_of_breaks_the_doctor():
@@ -248,11 +248,11 @@ NUMBERS = dict.fromkeys(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("kind", EXPLAINERS)
 def test_every_diagnosis_is_said_in_both_languages(kind):
-    assert set(WAYS) == set(TITLES) == set(HIDDEN_BY) == set(signs.HEALED)
+    assert set(EXPLAINERS) == set(TITLES) == set(HIDDEN_BY) == set(signs.RECOVERED)
     for way in ("", "start", "later", "validations", "training", "validation", "gradient"):
-        one = diagnosis(signs.Sign(kind, 7, NUMBERS, way), SPEC.settings, SPEC.settings)
+        one = build_diagnosis(signs.Sign(kind, 7, NUMBERS, way), SPEC.settings, SPEC.settings)
         for words in (one.title, one.evidence, one.advice):
             assert "{" not in say(words, "en") + say(words, "zh")
             assert say(words, "zh") != say(words, "en")
@@ -265,25 +265,25 @@ def combinations():
             yield task, architecture, next(iter(catalog.datasets_for(task).values()))
 
 
-@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("kind", EXPLAINERS)
 def test_every_remedy_is_a_setting_that_will_do(kind):
     for task, architecture, dataset in combinations():
         fields = {field.name: field for field in fields_for(task, architecture)}
         usual = defaults(task, architecture, dataset)
         for rate in (1e-7, usual["learning_rate"], 10.0):
             settings = {**usual, "learning_rate": rate, "clip": 0.0}
-            remedy = diagnosis(signs.Sign(kind, 7, NUMBERS, "start"), settings, usual).remedy
+            remedy = build_diagnosis(signs.Sign(kind, 7, NUMBERS, "start"), settings, usual).remedy
             assert {name: fields[name].check(value) for name, value in remedy.items()} == remedy
 
 
-@pytest.mark.parametrize("kind", sorted(set(WAYS) - {signs.SHUFFLED}))
+@pytest.mark.parametrize("kind", sorted(set(EXPLAINERS) - {signs.SHUFFLED}))
 def test_every_diagnosis_has_something_to_change(kind):
     """The recommended settings and, of what hinders learning by heart, also those where all of it is in use."""
     for task, architecture, dataset in combinations():
         usual = defaults(task, architecture, dataset)
         all_of_it = {"patience": 3, "dropout": 0.5, "augment": "flip", "optimizer": "sgd", "weight_decay": 0.5}
         for settings in (usual, usual | {name: value for name, value in all_of_it.items() if name in usual}):
-            one = diagnosis(signs.Sign(kind, 7, NUMBERS, "later"), settings, usual)
+            one = build_diagnosis(signs.Sign(kind, 7, NUMBERS, "later"), settings, usual)
             assert one.remedy, architecture.name
             weaker = [name for name in ("dropout", "weight_decay") if one.remedy.get(name, 1) < settings.get(name, 0)]
             assert not weaker, "never less of what hinders"
@@ -376,7 +376,7 @@ def live(home, told, *steps):
     for event in told:
         folder.append(event)
     for one in steps:
-        save(folder.path / "checkpoints" / f"step-{one}", lambda to: (to / REST).write_text('{"epoch": 0.5}'))
+        save(folder.path / "checkpoints" / f"step-{one}", lambda to: (to / STATE_FILE).write_text('{"epoch": 0.5}'))
     return studio, run
 
 
@@ -392,7 +392,7 @@ def test_one_click_stops_a_sick_run_and_goes_on_from_before_it_fell_sick(home):
     assert not page.exception
     (branch,) = studio.branches(run)
     assert branch.spec.parent["step"] == 150, "not the newest, whose gradient is lost"
-    assert studio.store.folder(run).asked_to_stop()
+    assert studio.store.folder(run).stop_requested()
 
 
 def test_a_run_that_goes_on_says_that_the_new_one_waits(home):
@@ -401,17 +401,17 @@ def test_a_run_that_goes_on_says_that_the_new_one_waits(home):
     assert "The new one waits in the queue" in " ".join(said(page))
     page.button(key="doctor.plateau.on").click().run()
     leave()
-    assert len(studio.branches(run)) == 1 and not studio.store.folder(run).asked_to_stop()
+    assert len(studio.branches(run)) == 1 and not studio.store.folder(run).stop_requested()
 
 
 def test_a_branch_that_is_refused_stops_nothing(home):
     studio, run = live(home, STANDING, 150)
-    (studio.store.folder(run).path / "checkpoints" / "step-150" / REST).write_text("{}")
+    (studio.store.folder(run).path / "checkpoints" / "step-150" / STATE_FILE).write_text("{}")
     page = visit("runs", run=run)
     page.button(key="doctor.plateau.stop").click().run()
     leave()
     assert "damaged" in " ".join(said(page))
-    assert not studio.branches(run) and not studio.store.folder(run).asked_to_stop()
+    assert not studio.branches(run) and not studio.store.folder(run).stop_requested()
 
 
 def test_without_a_checkpoint_a_sick_run_is_stopped_and_trained_again(home):
@@ -419,7 +419,7 @@ def test_without_a_checkpoint_a_sick_run_is_stopped_and_trained_again(home):
     page = visit("runs", run=run)
     page.button(key="doctor.plateau.stop").click().run()
     leave()
-    assert not page.exception and studio.store.folder(run).asked_to_stop()
+    assert not page.exception and studio.store.folder(run).stop_requested()
 
 
 def test_a_run_whose_settings_nobody_understands_has_a_page_all_the_same(home):

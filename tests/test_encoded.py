@@ -15,7 +15,7 @@ from bigmodel.core.events import FINISHED, INTERRUPTED, QUEUED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 from bigmodel.data import cache_eviction, prepare
-from bigmodel.data.prepare import PINNED, head, key_of
+from bigmodel.data.prepare import PINNED, head, run_cache_key
 from bigmodel.runs.supervisor import Supervisor
 from bigmodel.studio import Studio
 
@@ -58,12 +58,12 @@ def test_the_first_rows_of_a_split_are_those_of_the_file():
 # -- fingerprints -----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def file(home):
-    fingerprints.keep_in(home)
+    fingerprints.set_cache_home(home)
     one = home / "rows.parquet"
     one.write_bytes(b"one")
     os.utime(one, (1, 1))
     yield one
-    fingerprints._homes.clear()
+    fingerprints._cache_homes.clear()
 
 
 def settled(monkeypatch):
@@ -118,7 +118,7 @@ def names(cache):
 def test_what_was_long_not_used_leaves_the_cache(tmp_path):
     for name, days in (("old", 91), ("older", 200), ("new", 89)):
         entry(tmp_path, name, days)
-    assert cache_eviction.clear(tmp_path, lambda: {"older"}) == ["old"]
+    assert cache_eviction.evict(tmp_path, lambda: {"older"}) == ["old"]
     assert names(tmp_path) == ["new", "older"]
 
 
@@ -126,14 +126,14 @@ def test_beyond_its_room_the_longest_unused_leaves_but_nothing_of_the_last_day(t
     monkeypatch.setattr(limits, "ENCODED_BYTES", 2500)
     for name, days in (("a", 40), ("b", 30), ("c", 20), ("d", 0.5), ("e", 0.1)):
         entry(tmp_path, name, days)
-    assert cache_eviction.clear(tmp_path, lambda: {"a"}) == ["b", "c"]
+    assert cache_eviction.evict(tmp_path, lambda: {"a"}) == ["b", "c"]
     assert names(tmp_path) == ["a", "d", "e"]
 
 
 def test_nothing_is_asked_where_nothing_could_leave(tmp_path):
     entry(tmp_path, "new", 3)
-    assert cache_eviction.clear(tmp_path, lambda: pytest.fail("asked")) == []
-    assert cache_eviction.clear(tmp_path / "no-cache", lambda: pytest.fail("asked")) == []
+    assert cache_eviction.evict(tmp_path, lambda: pytest.fail("asked")) == []
+    assert cache_eviction.evict(tmp_path / "no-cache", lambda: pytest.fail("asked")) == []
 
 
 def test_remainders_of_the_killed_leave_and_an_encoding_under_way_stays(tmp_path):
@@ -142,7 +142,7 @@ def test_remainders_of_the_killed_leave_and_an_encoding_under_way_stays(tmp_path
         (tmp_path / "encoded" / name / "train.npy").touch()
     for path in (tmp_path / "encoded" / ".staging-dead", tmp_path / "encoded" / ".staging-dead" / "train.npy"):
         os.utime(path, (1, 1))
-    cache_eviction.clear(tmp_path, set)
+    cache_eviction.evict(tmp_path, set)
     assert names(tmp_path) == [".staging-busy"]
 
 
@@ -151,7 +151,7 @@ def test_using_encoded_data_keeps_them(tmp_path):
     (folder,) = (tmp_path / "encoded").iterdir()
     os.utime(folder / "facts.json", (1, 1))
     prepared(SPEC, tmp_path)
-    assert cache_eviction.clear(tmp_path, set) == []
+    assert cache_eviction.evict(tmp_path, set) == []
 
 
 def test_a_run_that_waits_or_can_be_resumed_keeps_its_data_and_one_that_is_done_does_not(home):
@@ -162,12 +162,12 @@ def test_a_run_that_waits_or_can_be_resumed_keeps_its_data_and_one_that_is_done_
         for state in ("starting", "running", last):
             studio.store.folder(run).append(Event("state", {"state": state}))
     for spec in specs:
-        entry(studio.store.cache, key_of(RunSpec.check(spec)), 100)
+        entry(studio.store.cache, run_cache_key(RunSpec.check(spec)), 100)
     supervisor = Supervisor(studio.store, spare=False)
     supervisor.executor.start = lambda path: None
-    marks = supervisor._take_in()
-    cache_eviction.clear(studio.store.cache, lambda: supervisor._needed(marks))
-    assert names(studio.store.cache) == sorted(key_of(RunSpec.check(spec)) for spec in specs[:2])
+    marks = supervisor._sync_index()
+    cache_eviction.evict(studio.store.cache, lambda: supervisor._needed_cache_keys(marks))
+    assert names(studio.store.cache) == sorted(run_cache_key(RunSpec.check(spec)) for spec in specs[:2])
     assert studio.run(waits).state == QUEUED
     supervisor.close()
 

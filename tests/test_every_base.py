@@ -13,7 +13,7 @@ from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED
 from bigmodel.core.spec import RunSpec
-from bigmodel.training.precision import Pace
+from bigmodel.training.precision import ComputePlan
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +25,22 @@ def place(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def known(place, monkeypatch):
     few = {one.name: one for one in (FewPairs(place), FewPictures(place))}
-    catalog.bring("dataset", lambda: few)
-    store.bring(place)
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: Pace("fp32", 1, {"fp32, 1": 0.1}))
+    catalog.register("dataset", lambda: few)
+    store.register_bases(place)
+    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
     yield
-    catalog.bring("dataset", dict)
+    catalog.register("dataset", dict)
 
 
 def base(place, kind):
-    if kind not in store.known(place):
+    if kind not in store.list_bases(place):
         folder = place / "made" / kind
         folder.mkdir(parents=True)
         torch.manual_seed(1)
         made = {**PAIRS, **PICTURES}[kind](folder)
         made.save_pretrained(folder)
-        store.take_in(place, folder, [place], title=kind, source="made here", name=kind)
-    return store.known(place)[kind]
+        store.import_folder(place, folder, [place], title=kind, source="made here", name=kind)
+    return store.list_bases(place)[kind]
 
 
 def spec(place, kind, **settings):
@@ -90,8 +90,8 @@ def test_the_loss_of_a_batch_is_that_of_the_library_for_the_same_pairs(place, ki
     labels, model = batch.pop("labels"), catalog.architecture("pretrained").model(data.facts, one.settings).eval()
 
     folder = base(place, kind).folder
-    codes = languages.codes(folder)
-    named = {f"{side}_lang": languages.named(code, codes) for side, code in (("src", "en"), ("tgt", "de")) if codes}
+    codes = languages.language_codes(folder)
+    named = {f"{side}_lang": languages.find_code(code, codes) for side, code in (("src", "en"), ("tgt", "de")) if codes}
     words, plain = AutoTokenizer.from_pretrained(folder, **named), AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
     rows = dataset.rows()["train"][:3]
     before = "translate English to German: " if kind == "t5" else ""
@@ -121,7 +121,7 @@ def test_a_tokenizer_that_has_lost_its_languages_is_refused(place):
         (folder / name).write_bytes((kept / name).read_bytes())
     words = pieces([*texts()[0], *texts()[1]], model_type="bpe")
     written(folder, sentencepiece__bpe__model=words, tokenizer_config__json={"tokenizer_class": NLLB})
-    store.take_in(place, folder, [place], title="lost", source="made here", name="lost")
+    store.import_folder(place, folder, [place], title="lost", source="made here", name="lost")
     settings = {**spec(place, "nllb").settings, "base": "lost"}
     rows = catalog.dataset("few-pairs").rows()
     with pytest.raises(Refusal, match="no tokens for languages"):
@@ -159,7 +159,7 @@ def test_a_gguf_file_becomes_the_network_that_it_was(place, tmp_path, kind):
     torch.manual_seed(1)
     made = GGUF[kind](tmp_path).eval()
     as_gguf(made, tmp_path / f"{kind}.gguf")
-    base = gguf.take_in(place, tmp_path / f"{kind}.gguf", [tmp_path])
+    base = gguf.import_gguf(place, tmp_path / f"{kind}.gguf", [tmp_path])
     pairs = base.heads == {"seq2seq-lm"}
     opened = (AutoModelForSeq2SeqLM if pairs else AutoModelForCausalLM).from_pretrained(base.folder)
     asked = {"input_ids": torch.tensor([[5, 9, 2]])} | ({"decoder_input_ids": torch.tensor([[0, 7]])} if pairs else {})
@@ -171,7 +171,7 @@ def test_a_gguf_file_that_lacks_weights_is_refused(place, tmp_path):
     """As T5 of 2020 does, whose layers have no gate, where transformers reads each T5 as one that has."""
     as_gguf(GGUF["flan_t5"](tmp_path), tmp_path / "old.gguf", lacking="ffn_gate")
     with pytest.raises(Refusal, match="called otherwise"):
-        gguf.take_in(place, tmp_path / "old.gguf", [tmp_path])
+        gguf.import_gguf(place, tmp_path / "old.gguf", [tmp_path])
 
 
 @pytest.mark.parametrize("kind", PICTURES)
@@ -199,7 +199,7 @@ def test_a_text_longer_than_a_base_has_positions_for_is_refused(place):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     config = RobertaConfig(**sizes, vocab_size=400, max_position_embeddings=66, pad_token_id=1)
     RobertaForSequenceClassification(config).save_pretrained(folder)
-    store.take_in(place, folder, [place], title="roberta", source="made here", name="roberta")
+    store.import_folder(place, folder, [place], title="roberta", source="made here", name="roberta")
     asked = {"task": "text-classification", "architecture": "pretrained", "dataset": "trivia_en"}
     with pytest.raises(Refusal, match="reads at most 64 tokens"):
         RunSpec.check(asked | {"settings": {"base": "roberta", "text_length": 65}})

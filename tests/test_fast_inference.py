@@ -18,11 +18,11 @@ from bigmodel.core.blocks import Note
 from bigmodel.core.errors import Refusal
 from bigmodel.data.prepare import head
 from bigmodel.inference import traced_classifier, worker
-from bigmodel.inference.background import Left
-from bigmodel.inference.client import Desk
-from bigmodel.inference.ctranslate2_runner import Translator, Writer
-from bigmodel.inference.engine import ALONE, KEPT, Engine, Engines, refusing
-from bigmodel.inference.engine import kept as kept_once
+from bigmodel.inference.background import Cancelled
+from bigmodel.inference.client import ModelClient
+from bigmodel.inference.ctranslate2_runner import TextGenerator, Translator
+from bigmodel.inference.engine import MAX_LOADED_ENGINES, MODEL_LOAD_LOCK, Engine, EngineCache, load_errors_as_refusal
+from bigmodel.inference.engine import lazy_property as kept_once
 from bigmodel.studio import STARTERS, Model
 
 GPT = ("text-generation", "gpt", "prose_zh")
@@ -64,7 +64,7 @@ def text(engine, **inputs):
 @pytest.mark.parametrize("prompt", PROMPTS, ids=len)
 def test_a_converted_gpt_writes_what_transformers_writes(trained, writer, prompt):
     plain = Engine(trained(*GPT)[1] / "model")
-    assert isinstance(writer.load("float32"), Writer) and not isinstance(plain.load("float32"), Writer)
+    assert isinstance(writer.load("float32"), TextGenerator) and not isinstance(plain.load("float32"), TextGenerator)
     assert text(writer, prompt=prompt, temperature=0.0) == text(plain, prompt=prompt, temperature=0.0)
 
 
@@ -132,7 +132,7 @@ def test_a_pretrained_writer_answers_in_the_quicker_form_as_in_transformers(tmp_
     words.save_pretrained(folder)
     page(folder, task)
     fast, plain = Engine(folder, tmp_path / "cache"), Engine(folder)
-    assert isinstance(fast.load("float32"), Writer), next((tmp_path / "cache").rglob("record.json")).read_text()
+    assert isinstance(fast.load("float32"), TextGenerator), next((tmp_path / "cache").rglob("record.json")).read_text()
     asked = {"message" if task == "dialogue" else "prompt": "春风又绿江南岸", "temperature": 0.0, "max_new_tokens": 60}
     assert text(fast, **asked) == text(plain, **asked)
     made = sorted(path.name for path in (tmp_path / "cache" / "converted").glob("*/*") if path.is_dir())
@@ -171,7 +171,7 @@ def test_memory_that_is_short_while_converting_is_short_this_once(copy, tmp_path
 
 
 def test_a_model_for_which_memory_is_short_is_not_called_damaged(tmp_path):
-    with pytest.raises(Refusal, match="memory is not enough"), refusing(tmp_path):
+    with pytest.raises(Refusal, match="memory is not enough"), load_errors_as_refusal(tmp_path):
         torch.empty(2**60)
 
 
@@ -210,7 +210,7 @@ def test_a_network_that_reads_gives_the_chances_that_transformers_gives_for_text
 
 def test_texts_that_are_longer_than_what_was_compared_and_several_together_are_read_by_the_network_itself():
     engine = Engine(STARTERS / "connoisseur")
-    ready, plain = traced_classifier.traced_reader(engine.model, 4), engine.model
+    ready, plain = traced_classifier.trace_text_classifier(engine.model, 4), engine.model
     asked = torch.randint(5, 200, (2, 9))
     masked = torch.ones_like(asked)
     masked[0, 4:] = 0
@@ -257,14 +257,14 @@ def test_a_text_ends_where_it_was_told_to(writer):
 
 def test_more_texts_than_memory_allows_for_take_turns(writer):
     one = writer.load("float32")
-    tight = Writer(one.place, {"context": 32, "end": one.end, "never": one.never, "bytes": 2**40})
+    tight = TextGenerator(one.folder, {"context": 32, "end": one.eos_id, "never": one.suppressed_ids, "bytes": 2**40})
     asked = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_new_tokens": 60}
-    open_texts = {seed: tight.tokens([one.end], asked | {"seed": seed}) for seed in range(5)}
-    assert tight.most == 2
+    open_texts = {seed: tight.generate_tokens([one.eos_id], asked | {"seed": seed}) for seed in range(5)}
+    assert tight.max_generators == 2
     while open_texts:
         open_texts = {seed: it for seed, it in open_texts.items() if next(it, None) is not None}
-        assert tight.out <= tight.most
-    assert tight.out == 0
+        assert tight.in_use <= tight.max_generators
+    assert tight.in_use == 0
 
 
 def test_leaving_a_text_ends_its_thread(writer):
@@ -272,7 +272,7 @@ def test_leaving_a_text_ends_its_thread(writer):
     with closing(answer):
         next(answer)
     assert not [thread for thread in threading.enumerate() if thread.name == "writing"]
-    assert writer.load("float32").out == 0
+    assert writer.load("float32").in_use == 0
 
 
 def test_what_a_generator_calls_does_not_keep_the_generator(writer):
@@ -287,9 +287,9 @@ def test_what_a_generator_calls_does_not_keep_the_generator(writer):
             return generator.generate_batch(prompts, callback=callback, **options)
 
     generator = one._generator()
-    list(one._write(Heard(), [one.end], 5, {"temperature": 0.0, "seed": 0}, frozenset({one.end})))
+    list(one._generate_in_thread(Heard(), [one.eos_id], 5, {"temperature": 0.0, "seed": 0}, frozenset({one.eos_id})))
     kept = [cell.cell_contents for cell in calls[0].__closure__]
-    assert not any(isinstance(thing, Writer | Heard | type(generator)) for thing in kept)
+    assert not any(isinstance(thing, TextGenerator | Heard | type(generator)) for thing in kept)
 
 
 # -- 8 bits ----------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_a_network_without_8_bits_says_that_it_has_answered_as_trained(trained, 
 # -- many at a time ------------------------------------------------------------------------------------------
 @pytest.fixture
 def desk(kept):
-    desk = Desk(cache=kept)
+    desk = ModelClient(cache=kept)
     yield desk
     desk.close()
 
@@ -337,7 +337,7 @@ def test_a_short_question_waits_for_a_few_blocks_of_a_long_text(desk, trained):
 def test_answers_do_not_wait_for_a_forecast_that_encodes_its_data(desk, trained, tmp_path):
     model = as_model(trained, *GPT)
     list(desk.ask(model, {"max_new_tokens": 1}))
-    desk.forecasting.start()
+    desk.forecast_connection.start()
     found = []
     spec = small("text-generation", "gpt", "poetry_zh", vocabulary=1100)
     asking = threading.Thread(target=lambda: found.append(desk.forecast(spec, tmp_path / "cache")), daemon=True)
@@ -351,13 +351,13 @@ def test_answers_do_not_wait_for_a_forecast_that_encodes_its_data(desk, trained,
 
 
 def test_the_least_recently_used_model_leaves(trained, copy, kept):
-    engines = Engines()
-    folders = [copy(*GPT, to=f"model-{number}") for number in range(KEPT + 1)]
+    engines = EngineCache()
+    folders = [copy(*GPT, to=f"model-{number}") for number in range(MAX_LOADED_ENGINES + 1)]
     first = engines.get(folders[0], kept)
-    for folder in (*folders[1:KEPT], folders[0], folders[KEPT]):
+    for folder in (*folders[1:MAX_LOADED_ENGINES], folders[0], folders[MAX_LOADED_ENGINES]):
         engines.get(folder, kept)
     gc.collect()
-    assert len(engines.loaded) == KEPT and engines.get(folders[0], kept) is first
+    assert len(engines.loaded) == MAX_LOADED_ENGINES and engines.get(folders[0], kept) is first
     assert folders[1] not in {folder for folder, *_rest in engines.loaded}
 
 
@@ -365,13 +365,13 @@ def test_the_least_recently_used_model_leaves(trained, copy, kept):
 def asking(engines, folder, cache, **inputs):
     """The answers of a model worker to one question, a turn each."""
     request = {"do": "ask", "folder": str(folder), "inputs": inputs, "cache": str(cache)}
-    return worker._answer(request, engines)
+    return worker._handle_request(request, engines)
 
 
 def test_a_model_that_is_being_loaded_keeps_no_other_answer_waiting(copy, kept):
-    engines, one, other = Engines(), copy(*LSTM, to="one"), copy(*LSTM, to="other")
+    engines, one, other = EngineCache(), copy(*LSTM, to="one"), copy(*LSTM, to="other")
     engines.get(one, kept)
-    with ALONE:  # as if another were being loaded for minutes
+    with MODEL_LOAD_LOCK:  # as if another were being loaded for minutes
         loading = asking(engines, other, kept, max_new_tokens=3)
         assert next(loading) is None
         assert [part for part in asking(engines, one, kept, max_new_tokens=3) if part][-1]["block"]["done"]
@@ -380,17 +380,17 @@ def test_a_model_that_is_being_loaded_keeps_no_other_answer_waiting(copy, kept):
 
 
 def test_a_model_is_loaded_once_for_all_who_wait_and_not_at_all_for_nobody(copy, kept):
-    engines, folder = Engines(), copy(*LSTM)
-    with ALONE:
-        first, second = (engines.bring(folder, kept) for _time in range(2))
+    engines, folder = EngineCache(), copy(*LSTM)
+    with MODEL_LOAD_LOCK:
+        first, second = (engines.load(folder, kept) for _time in range(2))
         next(first), next(second)
-        (work,) = engines.coming.values()
+        (work,) = engines.loading.values()
         first.close()
-        assert work.waiting == 1 and next(second) is None
+        assert work.waiters == 1 and next(second) is None
         second.close()
-        assert not engines.coming
-    wait_for(work.over.is_set)
-    assert isinstance(work.error, Left) and not engines.loaded
+        assert not engines.loading
+    wait_for(work.finished.is_set)
+    assert isinstance(work.error, Cancelled) and not engines.loaded
 
 
 def test_a_translation_that_nobody_waits_for_ends_at_its_next_token(trained):

@@ -34,40 +34,40 @@ def model(tmp_path):
 def test_a_hostile_folder_is_refused_with_a_reason_in_both_languages(kind, model, tmp_path):
     HOSTILE[kind](model, tmp_path / "canary")
     with pytest.raises(Refusal) as refused:
-        store.take_in(tmp_path, model, [model], title="Hostile", source="somewhere")
+        store.import_folder(tmp_path, model, [model], title="Hostile", source="somewhere")
     assert refused.value.say("en") and refused.value.say("zh") != refused.value.say("en")
-    assert not (tmp_path / "canary").exists() and set(store.known(tmp_path)) == set(store.included())
+    assert not (tmp_path / "canary").exists() and set(store.list_bases(tmp_path)) == set(store.starter_bases())
 
 
 def test_a_sound_folder_is_copied_and_known_by_its_name(model, tmp_path):
-    base = store.take_in(tmp_path, model, [tmp_path], title="org/My Model", source="here", licence="MIT")
+    base = store.import_folder(tmp_path, model, [tmp_path], title="org/My Model", source="here", licence="MIT")
     shutil.rmtree(model)
     assert base.name == "my-model" and base.heads >= {"causal-lm"} and base.parameters == 64 * 16 + 16 + 32 * 16
-    assert store.known(tmp_path)["my-model"] == base and store.whole(base)
+    assert store.list_bases(tmp_path)["my-model"] == base and store.is_intact(base)
 
 
 def test_the_same_name_twice_is_two_bases(model, tmp_path):
-    names = [store.take_in(tmp_path, model, [tmp_path], title="Poet", source="here").name for _time in range(2)]
+    names = [store.import_folder(tmp_path, model, [tmp_path], title="Poet", source="here").name for _time in range(2)]
     assert names == ["poet-2", "poet-3"]  # 'poet' is included
 
 
 def test_a_base_whose_file_was_changed_is_not_whole(model, tmp_path):
-    base = store.take_in(tmp_path, model, [tmp_path], title="Changed", source="here")
+    base = store.import_folder(tmp_path, model, [tmp_path], title="Changed", source="here")
     with (base.folder / "tokenizer.json").open("a") as file:
         file.write(" ")
-    assert not store.whole(base)
+    assert not store.is_intact(base)
 
 
 def test_a_folder_outside_the_roots_is_refused(model, tmp_path):
     with pytest.raises(Refusal, match="not in a folder that models may come from"):
-        validate_folder.examine(model, [tmp_path / "elsewhere"])
+        validate_folder.validate(model, [tmp_path / "elsewhere"])
 
 
 def test_folders_and_pictures_beside_a_model_are_left_out(model, tmp_path):
     (model / "onnx").mkdir()
     (model / "onnx" / "pickle.bin").write_bytes(b"\x80\x04.")
     (model / "logo.png").write_bytes(b"\x89PNG")
-    base = store.take_in(tmp_path, model, [tmp_path], title="Left", source="here")
+    base = store.import_folder(tmp_path, model, [tmp_path], title="Left", source="here")
     assert not {"onnx", "logo.png"} & {path.name for path in base.folder.iterdir()}
 
 
@@ -77,9 +77,9 @@ def test_taking_in_that_is_broken_off_leaves_what_has_arrived_and_nothing_else(m
 
     before = {path.name: path.read_bytes() for path in model.iterdir()}
     with pytest.raises(SystemExit):
-        store.take_in(tmp_path, model, [tmp_path], title="Half", source="here", move=True, tell=broken_off)
+        store.import_folder(tmp_path, model, [tmp_path], title="Half", source="here", move=True, tell=broken_off)
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before
-    assert not list(store.place(tmp_path).iterdir())
+    assert not list(store.bases_folder(tmp_path).iterdir())
 
 
 def test_every_family_is_known_to_transformers_with_its_heads():
@@ -88,16 +88,19 @@ def test_every_family_is_known_to_transformers_with_its_heads():
     for name, family in FAMILIES.items():
         config = transformers.CONFIG_MAPPING[name]
         for head in family.heads:
-            assert config in getattr(transformers, HEADS[head].auto)._model_mapping, (name, head)
+            assert config in getattr(transformers, HEADS[head].auto_class)._model_mapping, (name, head)
 
 
 def test_real_chat_templates_pass():
     from bigmodel.base_models import chat_template_check
 
     plain = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
-    assert chat_template_check.trouble(plain + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}") == ""
+    assert (
+        chat_template_check.find_problem(plain + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+        == ""
+    )
     only = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ messages | tojson }}"
-    assert chat_template_check.trouble(only) == ""
+    assert chat_template_check.find_problem(only) == ""
 
 
 # -- the Hub ---------------------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ def test_looking_tells_size_licence_languages_and_revision_and_fetches_nothing(h
 
 def test_a_model_of_the_hub_is_fetched_pinned_and_known(hub, studio):
     name = studio.bring_base("org/tiny").wait()["base"]
-    base = store.one(studio.home, name)
+    base = store.get_base(studio.home, name)
     assert (base.source, base.revision, base.licence) == ("Hub: org/tiny", hub.revision, "apache-2.0")
     assert all(hub.revision in path for path in hub.asked if "/resolve/" in path)
     assert not [path for path in hub.asked if path.endswith(".bin")]
@@ -174,8 +177,8 @@ def test_a_download_that_is_gone_on_with_needs_room_for_the_rest_alone(hub, stud
     hub.cut.clear()
     looked = studio.look_base("org/tiny").wait()
     rest = looked["offer"]["bytes"] - looked["arrived"]
-    assert "error" in with_so_much_room(studio, store.HELD + rest - 1)
-    assert with_so_much_room(studio, store.HELD + rest) == {"base": "tiny"}
+    assert "error" in with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest - 1)
+    assert with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest) == {"base": "tiny"}
 
 
 def test_a_disk_that_fills_up_at_the_end_costs_nothing_of_what_has_arrived(hub, studio):
@@ -188,14 +191,14 @@ def test_a_disk_that_fills_up_at_the_end_costs_nothing_of_what_has_arrived(hub, 
 def test_what_the_dead_have_left_behind_is_taken_away(hub, studio):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    place, days = store.place(studio.home), 24 * 3600
+    place, days = store.bases_folder(studio.home), 24 * 3600
     ages = {
-        f".staging-{store._machine()}-{dead.pid}-a": 0,
+        f".staging-{store._hostname()}-{dead.pid}-a": 0,
         ".staging-elsewhere-1-b": 2 * days,
         ".converting-c": 2 * days,
         ".removed-d": 0,
         ".incoming/e": 40 * days,
-        f"{store.own_mark(store.CONVERTING)}-f": 2 * days,
+        f"{store.process_prefix(store.CONVERTING)}-f": 2 * days,
         ".staging-elsewhere-1-g": 0,
         ".incoming/h": 20 * days,
     }
@@ -211,7 +214,7 @@ def test_a_conversion_that_is_cancelled_leaves_nothing(studio, tmp_path):
     entry = struct.pack("<Q", len(name)) + name + struct.pack("<IQ", 8, len(kind)) + kind
     (tmp_path / "half.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + entry)
     work = studio.bring_base(str(tmp_path / "half.gguf"), trusted=True)
-    place = store.place(studio.home)
+    place = store.bases_folder(studio.home)
     wait_for(lambda: list(place.glob(".converting-*")))
     work.cancel()
     wait_for(lambda: not work.running)
@@ -226,15 +229,17 @@ def test_a_revision_is_looked_at_and_that_of_a_suggestion_without_one(hub, studi
 
 
 def test_dialogue_is_offered_those_that_answer_first():
-    offered = [one for one, _way in suggestions.suited(catalog.task("dialogue"), 2**40)]
+    offered = [one for one, _way in suggestions.suggestions_for(catalog.task("dialogue"), 2**40)]
     answering = [one.chat for one in offered]
     assert answering == sorted(answering, reverse=True) and any(answering) and not all(answering)
-    written = [one for one, _way in suggestions.suited(catalog.task("text-generation"), 2**40)]
+    written = [one for one, _way in suggestions.suggestions_for(catalog.task("text-generation"), 2**40)]
     assert written == [one for one in suggestions.SUGGESTIONS if one.head == "causal-lm"]
 
 
 def test_translation_is_offered_models_of_many_languages():
-    many = [one for one, _way in suggestions.suited(catalog.task("translation"), 2**40) if "ja" in one.languages]
+    many = [
+        one for one, _way in suggestions.suggestions_for(catalog.task("translation"), 2**40) if "ja" in one.languages
+    ]
     assert {"nllb", "m2m100", "mbart", "mt5"} <= {
         one.id.rpartition("/")[2].replace("_", "-").split("-")[0] for one in many
     }

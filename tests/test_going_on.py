@@ -16,12 +16,12 @@ from bigmodel.training import resume_state
 @pytest.fixture
 def studio(home, monkeypatch):
     monkeypatch.setenv("BIGMODEL_SPARE", "0")
-    monkeypatch.setattr(supervisor, "AGAIN_SECONDS", (0.2, 0.4, 0.6))
+    monkeypatch.setattr(supervisor, "RETRY_DELAYS", (0.2, 0.4, 0.6))
     one = Studio(home)
     one.serve()
     yield one
     for run in one.runs():
-        one.store.folder(run.id).ask_to_stop()  # also for a worker that is only about to begin
+        one.store.folder(run.id).request_stop()  # also for a worker that is only about to begin
         worker = holder(one.store.folder(run.id).lock_file)
         if worker is not None:
             worker.kill()
@@ -83,7 +83,7 @@ def test_the_fourth_death_is_left_to_a_person_who_may_resume(studio):
         reach(studio, run, INTERRUPTED, seconds=10)
     told = [event.data for event in studio.events(run, kinds=("state",))[1]]
     assert [event["again"] for event in told if "again" in event] == [1, 2, 3]
-    wait_for(lambda: run in studio._supervisor._left)
+    wait_for(lambda: run in studio._supervisor._not_retried)
     studio.resume(run)
     reach(studio, run, RUNNING)
 
@@ -105,7 +105,7 @@ def test_a_resume_under_other_versions_says_what_differs_and_asks(studio):
     validated(studio, run)
     studio.stop(run)
     reach(studio, run, STOPPED)
-    newest = resume_state.places(studio.store.folder(run).path)[0]
+    newest = resume_state.checkpoint_folders(studio.store.folder(run).path)[0]
     retold(newest, versions=resume_state.read(newest)["versions"] | {"torch": "1.0"}, data="other")
     with pytest.raises(Refusal, match=r"torch was 1\.0 and is .*; the data, or how it is encoded, has changed"):
         studio.resume(run)
@@ -156,7 +156,7 @@ def test_rolling_back_passes_over_what_is_damaged(studio):
     studio.stop(run)
     reach(studio, run, STOPPED)
     best, *others = sorted(studio.checkpoints(run), key=lambda one: not one.best)
-    damage(best.folder / resume_state.REST)
+    damage(best.folder / resume_state.STATE_FILE)
     assert studio.run(studio.rollback(run)).spec.parent["step"] == others[0].step
     with pytest.raises(Refusal, match="is damaged"):
         studio.branch(run, best.step)

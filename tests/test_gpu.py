@@ -18,7 +18,7 @@ from bigmodel.core.contracts import HEADS
 from bigmodel.core.events import DIVERGED, FINISHED
 from bigmodel.core.spec import RunSpec
 from bigmodel.training import evaluator, forecast, loop
-from bigmodel.training.precision import Pace
+from bigmodel.training.precision import ComputePlan
 
 if not torch.cuda.is_available():
     pytest.skip("there is no CUDA device", allow_module_level=True)
@@ -64,7 +64,7 @@ def assert_same(one, other):
 @pytest.fixture
 def steady(monkeypatch):
     """Nothing that a stopwatch decides, and a point for every step."""
-    monkeypatch.setattr(loop, "probe", lambda *_: Pace("bf16", 1, {"bf16, 1": 1.0}))
+    monkeypatch.setattr(loop, "probe", lambda *_: ComputePlan("bf16", 1, {"bf16, 1": 1.0}))
 
 
 @of_each
@@ -99,14 +99,14 @@ def test_a_step_of_many_tokens_repeats_itself(tmp_path, cache, steady):
 def test_a_loss_that_is_no_number_is_found_though_nobody_waits_for_it(tmp_path, cache, steady, monkeypatch):
     """In the sixth step, told of with the tenth: the weights are those after the fifth."""
     monkeypatch.setattr(loop, "_log_every", lambda *_: 10)
-    real, steps = loop._Work._passes, itertools.count(1)
+    real, steps = loop._TrainStep._passes, itertools.count(1)
 
     def wrong(work, group, epoch):
         return real(work, group, epoch) * (math.nan if next(steps) == 6 else 1)
 
     spec = on_gpu(GPT, eval_every=1_000, max_steps=40)
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Work, "_passes", wrong)
+        patch.setattr(loop._TrainStep, "_passes", wrong)
         events = run(tmp_path / "ill", cache, spec)
     assert events[-1]["state"] == DIVERGED
     last = of(events, "step")[-1]
@@ -137,7 +137,7 @@ def test_a_batch_that_does_not_fit_is_cut_and_the_curve_stays(tmp_path, cache, s
 
 
 def test_a_compiled_network_learns_the_same(tmp_path, cache, steady, monkeypatch):
-    monkeypatch.setattr("bigmodel.training.precision.WORTH", 0.0)
+    monkeypatch.setattr("bigmodel.training.precision.MIN_SPEEDUP", 0.0)
     spec = {"max_steps": 6, "eval_every": 1_000}
     events = run(tmp_path / "on", cache, on_gpu(GPT, compile="on", **spec))
     assert of(events, "plan")[0]["compiled"]
@@ -177,7 +177,7 @@ def fine_tuned(folder, cache, names, **settings):
     chosen = {"base": base, "device": "cuda", "precision": "bf16", "max_steps": 12, "eval_every": 12, "batch_size": 8}
     given = {"task": task, "architecture": "pretrained", "dataset": dataset, "settings": chosen | settings}
     events = run(folder, cache, RunSpec.check(given))
-    opened = getattr(transformers, HEADS[catalog.task(task).head].auto).from_pretrained(folder / "model")
+    opened = getattr(transformers, HEADS[catalog.task(task).head].auto_class).from_pretrained(folder / "model")
     return opened, events
 
 
@@ -192,7 +192,7 @@ def test_a_base_of_few_bits_is_fine_tuned_and_kept_in_plain_fp32(tmp_path, cache
     )
     assert events[-1]["state"] == FINISHED
     plan, before = of(events, "plan")[0], of(events, "baseline")[0]["metrics"]["loss"]
-    base = catalog.brought("base")["poet"]
+    base = catalog.registered("base")["poet"]
     assert plan["parameters"] - plan["trainable"] == base.parameters == sum(map(torch.numel, opened.parameters()))
     assert all(weight.dtype == torch.float32 for weight in opened.parameters())
     assert not hasattr(opened.config, "quantization_config")
@@ -213,35 +213,35 @@ def test_what_is_kept_says_what_the_network_of_few_bits_said(quantizers, bits, a
         optimize.step()
         optimize.zero_grad()
     with torch.no_grad():
-        said, kept = (one.eval()(**asked).logits.float() for one in (model, adapters.merged(model)))
+        said, kept = (one.eval()(**asked).logits.float() for one in (model, adapters.merge_adapters(model)))
     assert (said - kept).abs().mean() < 0.05 * said.std(), "the network computes in 16 or 8 bits"
 
 
 @of_few_bits
 def test_a_head_is_trained_as_it_is_where_the_rest_has_few_bits(tmp_path, cache, quantizers, bits):
     """The pooler of BERT stands inside the body, and is part of its head all the same."""
-    store.bring(tmp_path / "home")
+    store.register_bases(tmp_path / "home")
     folder = tmp_path / "made"
     folder.mkdir()
     bert(folder).save_pretrained(folder)
-    store.take_in(tmp_path / "home", folder, [tmp_path], title="reader", source="made here", name="reader")
+    store.import_folder(tmp_path / "home", folder, [tmp_path], title="reader", source="made here", name="reader")
     names = ("text-classification", "reader", "trivia_en")
     opened, events = fine_tuned(tmp_path / "run", cache, names, quantize=bits, text_length=32)
     assert events[-1]["state"] == FINISHED and opened.bert.pooler.dense.weight.dtype == torch.float32
 
 
 def test_a_text_read_from_a_recording_is_the_text_read_as_it_comes(cache):
-    from bigmodel.inference.kv_cache import Plain, Recorded, reader
+    from bigmodel.inference.kv_cache import CudaGraphDecoder, DynamicCacheDecoder, make_decoder
 
     torch.manual_seed(0)
     settings = {"layers": 2, "width": 64, "attention_heads": 2, "block_size": 64, "dropout": 0.0}
     model = catalog.architecture("gpt").model({"vocabulary": 300, "end": 0, "pad": 0}, settings).cuda().eval()
-    one, other = Plain(model), reader(model, 40, 30)
-    assert isinstance(other, Recorded)
+    one, other = DynamicCacheDecoder(model), make_decoder(model, 40, 30)
+    assert isinstance(other, CudaGraphDecoder)
     for given in ([5, 6, 7], [8]):  # a second text begins anew
-        left, right = one.read(given), other.read(given)
+        left, right = one.next_logits(given), other.next_logits(given)
         for _token in range(30):
             torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-3)
             token = [int(left.argmax())]
-            left, right = one.read(token), other.read(token)
-        one.forget(), other.forget()
+            left, right = one.next_logits(token), other.next_logits(token)
+        one.reset(), other.reset()

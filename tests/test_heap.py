@@ -46,5 +46,5 @@ def test_pages_are_asked_for_once_and_given_back_at_the_end():
 
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(malloc, "_glibc", lambda: None)
-    with malloc.kept():
-        malloc.give_back()
+    with malloc.retain_freed_memory():
+        malloc.trim()

@@ -10,7 +10,7 @@ from benchmarks.reliability import bad_files
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.importing import hub_datasets as hub_data
-from bigmodel.importing.sandbox import read
+from bigmodel.importing.sandbox import run_in_sandbox
 from bigmodel.studio import Studio
 
 REPOSITORIES = {
@@ -111,7 +111,7 @@ def test_how_far_a_fetch_is_goes_by_the_rows_there_are(studio):
     parcel = studio.hub_parcel(studio.hub_about("me/secret"), "default", ["train", "test"], 100_000)
     told = []
     request = {"do": "hub", "what": "fetch", "about": dict(parcel.about), "folder": str(parcel.path.parent)}
-    read(request, told.append, log=studio.imports.log)
+    run_in_sandbox(request, told.append, log=studio.imports.log)
     assert (told[-1]["done"], told[-1]["total"]) == (70, 70)
 
 

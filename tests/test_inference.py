@@ -12,7 +12,7 @@ from PIL import Image
 
 from bigmodel.core.blocks import Note, Prose, Scores
 from bigmodel.core.errors import Refusal
-from bigmodel.inference.client import Desk
+from bigmodel.inference.client import ModelClient
 from bigmodel.inference.engine import Engine
 from bigmodel.studio import Model
 
@@ -22,7 +22,7 @@ CNN = ("image-classification", "cnn", "digits")
 
 @pytest.fixture(scope="module")
 def desk():
-    desk = Desk()
+    desk = ModelClient()
     yield desk
     desk.close()
 
@@ -57,7 +57,7 @@ def test_closing_a_stream_frees_the_worker(desk, model):
     stream.close()
     started = time.monotonic()
     list(desk.ask(model(*GPT), {"max_new_tokens": 1}))
-    assert not desk.waiting and time.monotonic() - started < 30
+    assert not desk.pending and time.monotonic() - started < 30
 
 
 def test_closing_a_reply_ends_it_for_whoever_waits_for_its_next_part(desk, model):
@@ -67,18 +67,18 @@ def test_closing_a_reply_ends_it_for_whoever_waits_for_its_next_part(desk, model
     found = []
     reading = threading.Thread(target=lambda: found.extend(reply), daemon=True)
     reading.start()
-    wait_for(lambda: desk.waiting)
+    wait_for(lambda: desk.pending)
     started = time.monotonic()
     reply.close()
     reading.join(5)
-    assert not found and not reading.is_alive() and not desk.waiting
+    assert not found and not reading.is_alive() and not desk.pending
     list(desk.ask(model(*GPT), {"max_new_tokens": 1}))
     assert time.monotonic() - started < 30
 
 
 def test_a_reply_that_is_dropped_is_given_up(desk, model):
     next(desk.ask(model(*GPT), {"max_new_tokens": 2000, "temperature": 3.0}))
-    assert not desk.waiting
+    assert not desk.pending
 
 
 def test_a_short_answer_does_not_wait_for_a_long_one(desk, model):
@@ -148,11 +148,11 @@ def test_a_picture_of_any_kind_is_classified(trained, mode, size):
 def test_a_16_bit_picture_is_not_cut_to_white(trained):
     from transformers import ViTImageProcessorPil
 
-    from bigmodel.tasks.image_classification import fit
+    from bigmodel.tasks.image_classification import preprocess
 
     processor = ViTImageProcessorPil(size={"height": 8, "width": 8})
     steps = np.linspace(0, 60_000, 64 * 64).astype(np.uint16).reshape(64, 64)
-    fitted, _done = fit(Image.fromarray(steps), processor, grey=True, dark_ground=False)
+    fitted, _done = preprocess(Image.fromarray(steps), processor, grey=True, dark_ground=False)
     assert 100 < np.asarray(fitted).mean() < 140
 
 

@@ -15,15 +15,15 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _, say
-from bigmodel.data_checks.checks.encoding import mend
-from bigmodel.data_checks.checks.label_typos import alike_names
-from bigmodel.data_checks.checks.personal_data import KINDS, personal
-from bigmodel.data_checks.checks.text_language import foreign
-from bigmodel.data_checks.finding import Remedy, together
-from bigmodel.data_checks.minhash import fold, twins
-from bigmodel.data_checks.resplit import moves
-from bigmodel.data_checks.run_checks import Lint, checks, keep, kept, lint
-from bigmodel.studio import Looking, Studio, import_jobs
+from bigmodel.data_checks.checks.encoding import fix_mojibake
+from bigmodel.data_checks.checks.label_typos import is_misspelling
+from bigmodel.data_checks.checks.personal_data import KINDS, find_personal_data
+from bigmodel.data_checks.checks.text_language import foreign_language
+from bigmodel.data_checks.finding import Remedy, merge_steps
+from bigmodel.data_checks.minhash import find_near_duplicates, normalize
+from bigmodel.data_checks.resplit import rebalanced_splits
+from bigmodel.data_checks.run_checks import CheckReport, checks, load_report, run_checks, save_report
+from bigmodel.studio import CheckProgress, Studio, import_jobs
 
 LONG = "It was a bright cold day in April, and the clocks were striking {}; nobody looked up from the street below."
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -44,7 +44,7 @@ class Own(Dataset):
 
 
 def found(data, *only):
-    return next(part for part in lint(data, only) if isinstance(part, Lint))
+    return next(part for part in run_checks(data, only) if isinstance(part, CheckReport))
 
 
 def rows_of(texts, split="train"):
@@ -91,15 +91,19 @@ def test_faults_planted_into_conversations_are_found(name):
 
 
 def test_texts_that_share_most_of_their_triples_are_twins():
-    near = twins(
-        [fold(LONG.format("thirteen")), fold(LONG.format("fourteen")), fold("nothing like it, and long enough")]
+    near = find_near_duplicates(
+        [
+            normalize(LONG.format("thirteen")),
+            normalize(LONG.format("fourteen")),
+            normalize("nothing like it, and long enough"),
+        ]
     )
     assert set(near) == {0, 1}
     assert near[0][1] > 0.75
 
 
 def test_a_text_that_differs_in_case_and_punctuation_only_is_a_twin():
-    near = twins([fold("Short, but the SAME!"), fold("short but the same")])
+    near = find_near_duplicates([normalize("Short, but the SAME!"), normalize("short but the same")])
     assert near == {0: {1: 1.0}, 1: {0: 1.0}}
 
 
@@ -118,8 +122,8 @@ def test_a_copy_in_the_test_part_is_a_leak_and_leaves_training(tmp_path):
 def test_text_read_in_the_wrong_encoding_is_read_anew(taken):
     text = "Ärger mit Größen für Übermut" if taken != "gb18030" else "今天天气很好呢"
     damaged = text.encode().decode(taken, "replace")
-    assert mend(damaged) in ((text,) if "\ufffd" not in damaged else (None,))
-    assert mend(text) is None
+    assert fix_mojibake(damaged) in ((text,) if "\ufffd" not in damaged else (None,))
+    assert fix_mojibake(text) is None
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_text_read_in_the_wrong_encoding_is_read_anew(taken):
     ],
 )
 def test_what_belongs_to_a_person_is_found_and_masked(text, kind):
-    ((number, hits, left),) = personal(text)
+    ((number, hits, left),) = find_personal_data(text)
     assert KINDS[number].name == kind
     assert KINDS[number].mask in left
     assert not any(hit in left for hit in hits)
@@ -145,7 +149,7 @@ def test_what_belongs_to_a_person_is_found_and_masked(text, kind):
     ["user@example.com", "11010519491231002X1", "110105194912310021", "4556 7375 8689 9856", "version 2024-01-02", "12345678901234567890"],
 )  # fmt: skip
 def test_what_only_looks_like_it_is_left_alone(text):
-    assert list(personal(text)) == []
+    assert list(find_personal_data(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +157,7 @@ def test_what_only_looks_like_it_is_left_alone(text):
     [("postive", "positive", True), ("Positive ", "positive", True), ("grade 1", "grade 2", False), ("cat", "car", False)],
 )  # fmt: skip
 def test_names_that_are_slips_of_the_pen(one, other, alike):
-    assert alike_names(one, other) is alike
+    assert is_misspelling(one, other) is alike
 
 
 def test_a_misspelt_class_is_mended_and_two_common_ones_are_not(tmp_path):
@@ -166,10 +170,10 @@ def test_a_misspelt_class_is_mended_and_two_common_ones_are_not(tmp_path):
 
 
 def test_a_text_in_another_language_is_named_by_it():
-    assert foreign("Das ist eindeutig ein deutscher Satz mit vielen Wörtern.", frozenset({"en"})) == "de"
-    assert foreign("天下大势，分久必合，合久必分。", frozenset({"en"})) == "zh"
-    assert foreign("This one belongs here, as everyone can see.", frozenset({"en"})) == ""
-    assert foreign("GitHub", frozenset({"zh"})) == ""
+    assert foreign_language("Das ist eindeutig ein deutscher Satz mit vielen Wörtern.", frozenset({"en"})) == "de"
+    assert foreign_language("天下大势，分久必合，合久必分。", frozenset({"en"})) == "zh"
+    assert foreign_language("This one belongs here, as everyone can see.", frozenset({"en"})) == ""
+    assert foreign_language("GitHub", frozenset({"zh"})) == ""
 
 
 def test_two_languages_by_turns_both_belong_to_a_column(tmp_path):
@@ -180,12 +184,12 @@ def test_two_languages_by_turns_both_belong_to_a_column(tmp_path):
 
 def test_what_was_found_is_kept_under_the_rows_and_the_checks(tmp_path):
     data = Own(tmp_path, rows_of([LONG.format(one) for one in NUMBERS] + ["", LONG.format("one")]))
-    assert kept(data, tmp_path) is None
+    assert load_report(data, tmp_path) is None
     first = found(data)
-    keep(data, tmp_path, first)
-    assert kept(data, tmp_path) == first
+    save_report(data, tmp_path, first)
+    assert load_report(data, tmp_path) == first
     assert {"empty", "duplicates"} <= {finding.check for finding in first.findings}
-    assert kept(Own(tmp_path, rows_of(["other"])), tmp_path) is None
+    assert load_report(Own(tmp_path, rows_of(["other"])), tmp_path) is None
 
 
 def test_no_row_at_all_is_no_trouble(tmp_path):
@@ -204,12 +208,12 @@ def test_every_check_says_what_it_is_for_in_both_languages():
 def test_a_remedy_makes_a_new_version_and_the_old_one_stays(home):
     studio = Studio(home)
     studio.begin_lint("prose_zh")
-    wait_for(lambda: isinstance(studio.lint("prose_zh"), Lint))
+    wait_for(lambda: isinstance(studio.lint("prose_zh"), CheckReport))
     name = studio.derive("prose_zh", [{"drop": [1, 2]}])
     assert sum(studio.data_facts(name)["rows"].values()) == 2830
     assert sum(studio.data_facts("prose_zh")["rows"].values()) == 2832
     studio.begin_lint(name)
-    wait_for(lambda: isinstance(studio.lint(name), Lint))
+    wait_for(lambda: isinstance(studio.lint(name), CheckReport))
     assert studio.lint(name).rows == 2830
     studio.close()
 
@@ -217,7 +221,7 @@ def test_a_remedy_makes_a_new_version_and_the_old_one_stays(home):
 def test_a_looking_that_is_cancelled_leaves_nothing(home):
     studio = Studio(home)
     studio.begin_lint("fashion_mnist")
-    wait_for(lambda: isinstance(studio.lint("fashion_mnist"), Looking) and studio.lint("fashion_mnist").share > 0)
+    wait_for(lambda: isinstance(studio.lint("fashion_mnist"), CheckProgress) and studio.lint("fashion_mnist").share > 0)
     studio.cancel_lint("fashion_mnist")
     assert studio.lint("fashion_mnist") is None
     studio.close()
@@ -330,7 +334,7 @@ def test_a_class_that_is_missing_in_a_part_gets_its_share_there(home):
     findings = found(dataset, "imbalance").findings
     assert [len(one.rows) for one in findings if one.severity == "warning"] == [10, 20]
     new = catalog.dataset(
-        studio.derive(dataset.name, together(one.remedy for one in findings if one.severity == "warning"))
+        studio.derive(dataset.name, merge_steps(one.remedy for one in findings if one.severity == "warning"))
     )
     assert not [one for one in found(new, "imbalance").findings if one.severity == "warning"]
     now = Counter((row["label"], row["split"]) for row in parquet.read_table(new.path()).to_pylist())
@@ -346,7 +350,7 @@ def test_rows_that_are_nearly_the_same_move_together_and_what_stands_in_two_part
     for seed in range(5):
         order = [(one + seed) % 10 for one in range(10)] + [10, 11, 12]
         turned = {order.index(one): {order.index(other): 1.0 for other in others} for one, others in twins.items()}
-        found = moves(splits, labels, ["a"], turned)
+        found = rebalanced_splits(splits, labels, ["a"], turned)
         assert found.get(order.index(0)) == found.get(order.index(1))
         assert order.index(2) not in found and "test" in found.values()
 
@@ -368,7 +372,7 @@ def test_where_leaving_rows_out_would_not_help_it_is_not_offered(tmp_path):
 
 def test_remedies_together_move_no_row_that_is_left_out():
     some = (Remedy(_("Text"), ({"split": {"1": "test", "2": "test"}},)), Remedy(_("Text"), ({"drop": [2]},)))
-    assert together(some) == ({"split": {"1": "test"}}, {"drop": [2]})
+    assert merge_steps(some) == ({"split": {"1": "test"}}, {"drop": [2]})
 
 
 def test_remedies_together_are_one_step_of_each_kind():
@@ -377,7 +381,7 @@ def test_remedies_together_are_one_step_of_each_kind():
         Remedy(_("Text"), ({"edit": {"1": {"text": "z", "label": "c"}}},)),
         Remedy(_("Text"), ({"drop": [2, 9]},)),
     )
-    assert together((first, *others)) == ({"edit": {"1": {"text": "a", "label": "c"}}}, {"drop": [2, 9]})
+    assert merge_steps((first, *others)) == ({"edit": {"1": {"text": "a", "label": "c"}}}, {"drop": [2, 9]})
 
 
 def test_a_server_keeps_what_has_come_and_checks_by_itself_what_is_taken_in(home):
@@ -386,7 +390,7 @@ def test_a_server_keeps_what_has_come_and_checks_by_itself_what_is_taken_in(home
     studio.serve()
     dataset = bring(studio, "r.csv", reviews(40))
     assert studio.parcel(waiting.id).path.exists()  # what came before the server was started again is still there
-    wait_for(lambda: isinstance(studio.lint(dataset.name), Lint))
+    wait_for(lambda: isinstance(studio.lint(dataset.name), CheckReport))
     new = studio.derive(dataset.name, [{"drop": [2]}])
     assert studio.lint(new) is not None
     studio.close()

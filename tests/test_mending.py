@@ -71,23 +71,27 @@ def test_a_question_without_an_answer_is_mended_by_its_answer_alone(studio):
     rows = [{"question": f"What is {n} + 1?", "answer": f"It is {n + 1}."} for n in range(30)]
     old = bring(studio, "a.jsonl", json_lines([*rows, {"question": "And 30 + 1?", "answer": ""}]))
     (row,) = studio.set_aside(old.name)
-    assert repair_rows.roles_of(old.version) == ["question", "answer"] and row["cells"] == {"question": "And 30 + 1?"}
+    assert repair_rows.editable_roles(old.version) == ["question", "answer"] and row["cells"] == {
+        "question": "And 30 + 1?"
+    }
     new = catalog.dataset(studio.derive(old.name, [{"mend": {row["row"]: row["cells"] | {"answer": "It is 31."}}}]))
     assert total(new) == (31, 0)
     assert any("It is 31." in one["messages"] for one in studio.peek(new.name))
 
 
 def test_a_long_row_is_kept_whole_and_a_longer_one_says_that_it_was_cut(studio):
-    lengths = 30_000, 2 * bad_record.RAW
+    lengths = 30_000, 2 * bad_record.MAX_RAW_CHARACTERS
     rows = [f'{{"text": "{"long " * (length // 5)}"' for length in lengths]  # not closed
     data = json_lines(LINES) + "\n".join(rows).encode()
     kept, cut = studio.set_aside(bring(studio, "a.jsonl", data).name)
-    assert kept["raw"] == rows[0] and "Only its first" not in str(repair_rows.reason_of(kept))
-    assert cut["raw"] == rows[1][: bad_record.RAW] and "Only its first 65,536" in str(repair_rows.reason_of(cut))
+    assert kept["raw"] == rows[0] and "Only its first" not in str(repair_rows.reject_reason(kept))
+    assert cut["raw"] == rows[1][: bad_record.MAX_RAW_CHARACTERS] and "Only its first 65,536" in str(
+        repair_rows.reject_reason(cut)
+    )
 
 
 def test_a_text_that_is_too_long_to_be_kept_does_not_begin_with_half_of_it(studio):
-    long = {"text": "x " * bad_record.RAW}
+    long = {"text": "x " * bad_record.MAX_RAW_CHARACTERS}
     (row,) = studio.set_aside(bring(studio, "a.jsonl", json_lines([*LINES, long])).name)
     assert not row["cells"]
 
@@ -240,7 +244,7 @@ def test_pictures_are_taken_in_one_after_the_other_with_an_old_class_and_a_new_o
     assert total(last) == (22, 1) and last.columns["label"].names == ("a bird", "cats", "dogs")
     assert pictures_of(last)[22] == (studio.pictures_aside(old.name, [22])[22], "a bird")
     assert pictures_of(last)[1][1] == "dogs" and "aside.parquet" not in last.version.manifest["files"]
-    assert total(old) == (20, 3) and not repair_rows.roles_of(last.version)
+    assert total(old) == (20, 3) and not repair_rows.editable_roles(last.version)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +317,7 @@ def test_a_version_that_has_kept_no_pictures_goes_on_working(studio):
     manifest.write_text(json.dumps(about))
     lines.write_text(lines.read_text().replace(', "picture": true', ""))
     (folder / "aside.parquet").unlink()
-    assert not repair_rows.roles_of(catalog.dataset(old.name).version)
+    assert not repair_rows.editable_roles(catalog.dataset(old.name).version)
     with pytest.raises(Refusal, match="21 cannot be taken in"):
         studio.derive(old.name, [{"mend": {21: {"label": "cats"}}}])
     assert total(catalog.dataset(studio.derive(old.name, [{"drop": [2]}]))) == (19, 3)
@@ -352,10 +356,10 @@ POEM = "Sure:\n\nroses are red\n  violets: blue"
     ],
 )
 def test_a_conversation_is_written_a_line_a_turn_and_read_as_the_same(turns, language):
-    written = chat_formats.to_write(json.dumps(turns), lambda words: say(words, language))
+    written = chat_formats.to_transcript(json.dumps(turns), lambda words: say(words, language))
     assert written.startswith({"en": ("User: ", "System: "), "zh": ("用户: ", "系统: ")}[language])
-    assert chat_formats.turns_of(written) == turns
-    assert chat_formats.turns_of(written.replace("\n", "\r\n")) == turns
+    assert chat_formats.parse_turns(written) == turns
+    assert chat_formats.parse_turns(written.replace("\n", "\r\n")) == turns
 
 
 @pytest.mark.parametrize(
@@ -371,7 +375,7 @@ def test_a_conversation_is_written_a_line_a_turn_and_read_as_the_same(turns, lan
 )
 def test_a_conversation_whose_lines_would_be_read_as_another_stays_json(turns):
     text = json.dumps(turns, ensure_ascii=False)
-    assert chat_formats.to_write(text, str) == text
+    assert chat_formats.to_transcript(text, str) == text
 
 
 @pytest.mark.parametrize(
@@ -387,14 +391,14 @@ def test_a_conversation_whose_lines_would_be_read_as_another_stays_json(turns):
     ],
 )
 def test_turns_are_read_in_both_languages_with_either_colon(text, turns):
-    assert chat_formats.turns_of(text) == turns
+    assert chat_formats.parse_turns(text) == turns
 
 
 @pytest.mark.parametrize("text", ["", "hello", "hello\nUser: hi", "{}", "[1]", "[", "\u017fystem: hi"])
 def test_what_is_no_conversation_is_not_guessed_at(text):
     with pytest.raises(ValueError):
-        chat_formats.turns_of(text)
-    assert chat_formats.to_write(text, str) == text
+        chat_formats.parse_turns(text)
+    assert chat_formats.to_transcript(text, str) == text
 
 
 @pytest.mark.parametrize(("language", "line"), [("en", "Assistant:"), ("zh", "助手:")])

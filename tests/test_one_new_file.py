@@ -17,14 +17,14 @@ SMALL = ["max_steps=5", "eval_every=5", "batch_size=8", "block_size=16", "vocabu
 DATASET = '''
 """The days of the week."""
 from pathlib import Path
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 class Days(Dataset):
     name = "days"
     title = _("Days")
     about = _("Sentences about the days of the week.")
-    facts = Facts(licence="CC0", source="made here")
+    facts = DatasetInfo(licence="CC0", source="made here")
     columns = {"text": Column("text", _("Text"))}
 
     def path(self):
@@ -42,7 +42,7 @@ class Llama(Architecture):
     title = _("Llama")
     about = _("A decoder with rotary positions.")
     heads = frozenset({"causal-lm"})
-    knobs = (Number(name="width", label=_("Width"), help=_("Width."), integer=True, default=64, minimum=8, maximum=512),)
+    hyperparameters = (Number(name="width", label=_("Width"), help=_("Width."), integer=True, default=64, minimum=8, maximum=512),)
 
     def model(self, facts, settings):
         from transformers import LlamaConfig, LlamaForCausalLM
@@ -62,7 +62,7 @@ class Titles(TextGeneration):
     name = "titles"
     title = _("Titles")
     about = _("The model learns to write titles.")
-    needs = frozenset({"title"})
+    required_columns = frozenset({"title"})
 
     def processor(self, rows, settings):
         return super().processor(_titles(rows), settings)

@@ -19,11 +19,11 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, say
 from bigmodel.importing import column_roles, sandbox_worker
-from bigmodel.importing.detect_format import encoding_of, has_header
-from bigmodel.importing.import_plan import part_in
-from bigmodel.importing.sandbox import read
-from bigmodel.importing.store.parquet_writer import lines_of
-from bigmodel.importing.store.registry import slug_of, title_of
+from bigmodel.importing.detect_format import detect_encoding, has_header
+from bigmodel.importing.import_plan import split_in_name
+from bigmodel.importing.sandbox import run_in_sandbox
+from bigmodel.importing.store.parquet_writer import read_jsonl
+from bigmodel.importing.store.registry import default_title, slugify
 from bigmodel.studio import Studio, import_jobs, originals
 
 EXPECTED = Path(__file__).with_name("bad_files.json")
@@ -123,14 +123,15 @@ def test_a_stranger_s_memory_of_translations_becomes_a_model(studio):
 # -- recognised --------------------------------------------------------------------------------------------
 def test_text_is_no_part_of_context():
     made = [
-        column_roles.column(name, values) for name, values in (("context", ["a b c"] * 3), ("Review_Text", ["d"] * 3))
+        column_roles.column_stats(name, values)
+        for name, values in (("context", ["a b c"] * 3), ("Review_Text", ["d"] * 3))
     ]
-    assert [column_roles.called(one, "text") for one in made] == [False, True]
+    assert [column_roles.name_matches(one, "text") for one in made] == [False, True]
 
 
 def test_the_longest_texts_are_the_text_and_the_few_values_the_class():
     rows = [{"id": str(n), "body of it": f"a longer sentence number {n}", "mood": "ab"[n % 2]} for n in range(40)]
-    columns = [column_roles.column(name, [row[name] for row in rows]) for name in rows[0]]
+    columns = [column_roles.column_stats(name, [row[name] for row in rows]) for name in rows[0]]
     chosen, split, _why = column_roles.choose(columns)
     assert chosen == {"text": "body of it", "label": "mood"} and not split
 
@@ -145,7 +146,7 @@ def test_chinese_is_read_in_every_encoding_it_comes_in(encoding, studio):
 
 
 def test_latin_letters_of_an_old_encoding_are_told_from_utf_8():
-    assert encoding_of("été à la plage, très agréable\n".encode("latin-1") * 20)[0] in (
+    assert detect_encoding("été à la plage, très agréable\n".encode("latin-1") * 20)[0] in (
         "cp1252",
         "iso8859-1",
         "iso8859_1",
@@ -205,7 +206,7 @@ def test_whoever_insists_on_a_column_without_training_rows_is_told_where_to_choo
     [("train-00000-of-00002.parquet", "train"), ("test_sft", "test"), ("data/dev/1", "validation"), ("trainer", "")],
 )
 def test_a_part_is_known_by_a_word_of_a_name(name, part):
-    assert part_in(name) == part
+    assert split_in_name(name) == part
 
 
 def test_a_column_of_parts_that_is_not_there_is_refused(studio):
@@ -364,7 +365,11 @@ def test_an_original_that_is_too_large_to_be_copied_is_said_to_stay_where_it_is(
     monkeypatch.setattr(limits, "ORIGINAL_BYTES", 100)
     (tmp_path / "r.csv").write_bytes(reviews())
     original = studio.original(by_path(studio, tmp_path / "r.csv").name)
-    assert original.how == originals.LEFT and original.place == tmp_path / "r.csv" and "not copied" in str(original.why)
+    assert (
+        original.how == originals.LEFT_IN_PLACE
+        and original.place == tmp_path / "r.csv"
+        and "not copied" in str(original.why)
+    )
 
 
 def test_the_original_of_a_folder_is_every_file_of_it(studio, tmp_path):
@@ -490,7 +495,7 @@ def test_what_was_brought_before_versions_said_their_licence_still_says_it(studi
     manifest.write_text(
         json.dumps({name: value for name, value in dataset.version.manifest.items() if name != "about"})
     )
-    studio.imports.shelf.write_about(dataset.version.slug, title="Of old", licence="MIT")
+    studio.imports.registry.write_about(dataset.version.slug, title="Of old", licence="MIT")
     assert (catalog.dataset(dataset.name).title, catalog.dataset(dataset.name).facts.licence) == ("Of old", "MIT")
     assert catalog.dataset(studio.derive(dataset.name, [{"drop": [3]}])).facts.licence == "MIT"
 
@@ -508,7 +513,9 @@ def test_what_takes_too_much_memory_is_refused_and_the_process_gone(tmp_path, mo
     (tmp_path / "a.csv").write_bytes(reviews(200_000))
     plan = {"format": "csv", "roles": {"text": "review", "label": "stars"}}
     with pytest.raises(Refusal, match="more memory"):
-        read({"do": "import", "path": str(tmp_path / "a.csv"), "plan": plan, "folder": str(tmp_path)}, seconds=30)
+        run_in_sandbox(
+            {"do": "import", "path": str(tmp_path / "a.csv"), "plan": plan, "folder": str(tmp_path)}, seconds=30
+        )
 
 
 def test_a_reading_that_is_cancelled_leaves_nothing(studio):
@@ -541,12 +548,12 @@ def outcome(name, data, folder):
     (folder / "file").write_bytes(data)
     (folder / "out").mkdir()
     try:
-        found = sandbox_worker.look({"path": str(folder / "file"), "name": name}, None)
+        found = sandbox_worker.preview({"path": str(folder / "file"), "name": name}, None)
         request = {"path": str(folder / "file"), "plan": found["plan"], "folder": str(folder / "out")}
         written = sandbox_worker.import_rows(request, lambda **_: None)
     except Refusal as refusal:
         return {language: refusal.say(language) for language in ("en", "zh")}
-    aside = list(lines_of(folder / "out" / "aside.jsonl"))
+    aside = list(read_jsonl(folder / "out" / "aside.jsonl"))
     assert sum(row["count"] for row in aside) == written["aside"]
     return {"rows": sum(written["rows"].values()), "aside": written["aside"]} | {
         language: [say(Words.from_json(row["reason"]), language) for row in aside] for language in ("en", "zh")
@@ -586,5 +593,5 @@ def test_hostile_names_touch_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", ["con", "NUL.csv", "../../x", "数据", "a" * 300, "\u202egnp.exe", ""])
 def test_every_name_becomes_one_that_every_system_allows(name):
-    assert slug_of(name) and slug_of(name).isascii() and len(slug_of(name)) <= 50
-    assert slug_of(name) not in ("con", "nul") and title_of(name).isprintable()
+    assert slugify(name) and slugify(name).isascii() and len(slugify(name)) <= 50
+    assert slugify(name) not in ("con", "nul") and default_title(name).isprintable()

@@ -19,14 +19,14 @@ from streamlit.testing.v1 import AppTest
 from bigmodel.core import catalog, events, words
 from bigmodel.core.blocks import Prose
 from bigmodel.core.errors import Refusal
-from bigmodel.core.spec import TRAINING
+from bigmodel.core.spec import TRAINING_FIELDS
 from bigmodel.studio import Studio
 from bigmodel.training import resume_state
 from bigmodel.ui import navigation, state
 from bigmodel.ui.runs import charts, curve_view
 from bigmodel.ui.runs.curves import Curves, Line
 from bigmodel.ui.try_it.answers import DONE, RUNNING, STOPPED, Answer
-from bigmodel.ui.try_it.history import Round
+from bigmodel.ui.try_it.history import Exchange
 
 ROOT = Path(__file__).parents[1]
 MAIN = ROOT / "bigmodel" / "ui" / "main.py"
@@ -142,7 +142,7 @@ def test_every_page_renders_in_both_languages(home_of_runs, page, parameters, la
     assert not app.exception and not app.error
     assert app.title[0].value
     if page != "home" and not parameters:
-        assert app.title[0].value == words.say(navigation.PLACES[page].title, language)
+        assert app.title[0].value == words.say(navigation.PAGE_SPECS[page].title, language)
     if language == "zh":
         assert [text for text in said(app) if SENTENCE.search(_without_terms(text))] == []
 
@@ -228,7 +228,7 @@ def test_a_wrong_setting_is_refused_at_its_field_and_cannot_be_started(empty_hom
 def test_a_settings_explanation_is_on_the_page(empty_home):
     app = visit("train", task="text-generation")
     captions = {caption.value for caption in app.caption}
-    assert str(next(field for field in TRAINING if field.name == "seed").help) in captions
+    assert str(next(field for field in TRAINING_FIELDS if field.name == "seed").help) in captions
 
 
 def test_the_command_line_says_what_differs(empty_home):
@@ -389,7 +389,7 @@ def test_a_resume_under_other_versions_is_asked_about(ended, home):
 @pytest.mark.parametrize("rest", ["{", "{}"], ids=["torn", "empty"])
 def test_a_run_whose_newest_checkpoint_is_damaged_can_be_looked_at_and_resumed(ended, home, rest):
     run = ended(events.INTERRUPTED, died=True)
-    (Studio(home).checkpoints(run)[0].folder / resume_state.REST).write_text(rest)
+    (Studio(home).checkpoints(run)[0].folder / resume_state.STATE_FILE).write_text(rest)
     app = visit("runs", run=run)
     assert not app.exception and any("goes on by itself" in one.value for one in app.info)
     app.button("run.resume").click().run()
@@ -510,7 +510,7 @@ def test_a_server_that_may_only_look_lets_nothing_go_on_and_says_why(ended, home
 def test_where_a_run_diverged_stands_on_its_curve(ended, home):
     run = ended(events.DIVERGED)
     past = Curves(run).read(Studio(home))
-    assert curve_view._marks(Studio(home).run(run), past) == {"Diverged": float(Studio(home).run(run).step)}
+    assert curve_view._markers(Studio(home).run(run), past) == {"Diverged": float(Studio(home).run(run).step)}
 
 
 def test_the_one_number_before_there_was_none_is_drawn_as_a_point(monkeypatch):
@@ -519,7 +519,7 @@ def test_the_one_number_before_there_was_none_is_drawn_as_a_point(monkeypatch):
     line = Line()
     line.add(1, 0.1, 7.0)
     line.add(8, 0.2, float("nan"))
-    charts.curve_chart({"Training": line}, charts.View(), key="any", alt="any")
+    charts.curve_chart({"Training": line}, charts.PlotOptions(), key="any", alt="any")
     assert [(one["mode"], one["x"], one["y"]) for one in drawn] == [("lines+markers", [1.0], [7.0])]
 
 
@@ -527,9 +527,9 @@ def test_the_curve_of_a_branch_is_preceded_by_its_parents_up_to_where_it_begins(
     run = ended(events.FINISHED)
     kept = state.studio().checkpoints(run)
     child = state.studio().run(state.studio().branch(run, kept[-1].step))
-    before = curve_view._before(child)
+    before = curve_view._ancestor_loss(child)
     assert before.step[0] >= 1 and before.step[-1] <= kept[-1].step
-    assert len(curve_view._before(state.studio().run(run))) == 0
+    assert len(curve_view._ancestor_loss(state.studio().run(run))) == 0
 
 
 def _way_to(state):
@@ -551,7 +551,7 @@ def test_an_example_is_answered_by_the_real_model(home_of_runs):
     wait_for(lambda: answer.state != RUNNING)
     assert answer.state == DONE, answer.error
     app = visit("try", model=run)
-    app.session_state["rounds"] = {run: [Round(answer.inputs, {run: answer})]}
+    app.session_state["rounds"] = {run: [Exchange(answer.inputs, {run: answer})]}
     assert not app.run().exception
 
 
@@ -644,25 +644,40 @@ def _distance(one, other):
 
 # -- how often pages look ---------------------------------------------------------------------------------------
 def test_the_more_sessions_look_the_more_rarely_each_does():
-    from bigmodel.ui.runs.poll_interval import stretched
+    from bigmodel.ui.runs.poll_interval import scaled_interval
 
-    assert [stretched(1.0, sessions) for sessions in (1, 3, 4, 6, 7, 10, 12, 13, 500)] == [1, 1, 2, 2, 4, 4, 4, 8, 8]
+    assert [scaled_interval(1.0, sessions) for sessions in (1, 3, 4, 6, 7, 10, 12, 13, 500)] == [
+        1,
+        1,
+        2,
+        2,
+        4,
+        4,
+        4,
+        8,
+        8,
+    ]
 
 
 def test_drawn_values_keep_the_digits_that_can_be_seen():
     import numpy as np
 
-    from bigmodel.ui.runs.charts import shortened
+    from bigmodel.ui.runs.charts import round_significant
 
-    assert shortened(np.array([2.302585093, 0.0, -1.2345678e-9, 98765432.1])) == [2.30259, 0.0, -1.23457e-9, 98765400.0]
+    assert round_significant(np.array([2.302585093, 0.0, -1.2345678e-9, 98765432.1])) == [
+        2.30259,
+        0.0,
+        -1.23457e-9,
+        98765400.0,
+    ]
 
 
 def test_a_long_story_is_read_in_several_looks(home):
     from benchmarks.speed import growth
     from bigmodel.ui.runs import curves
 
-    folder = growth.ended(home, 1, points=2 * curves.AT_ONCE)
+    folder = growth.ended(home, 1, points=2 * curves.EVENTS_PER_READ)
     growth._indexed(home, [folder])
     past, desk = curves.Curves(folder.id), Studio(home)
-    assert not past.read(desk, patience=0.0).whole and 0 < past.share < 0.6
-    assert past.read(desk).whole and len(past.lines["loss"]) == 2 * curves.AT_ONCE
+    assert not past.read(desk, patience=0.0).complete and 0 < past.read_fraction < 0.6
+    assert past.read(desk).complete and len(past.lines["loss"]) == 2 * curves.EVENTS_PER_READ

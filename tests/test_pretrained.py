@@ -14,7 +14,7 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.studio import Studio
 from bigmodel.training import evaluator, resume_state
 from bigmodel.training.optimizers import optimizer
-from bigmodel.training.precision import Pace
+from bigmodel.training.precision import ComputePlan
 
 METHODS = ["lora", "full", "last", "head"]
 RANK = 4  # of adapters that are counted
@@ -28,8 +28,8 @@ KINDS = {
 @pytest.fixture(autouse=True)
 def known(home, monkeypatch):
     """The bases of a home; nothing that a stopwatch decides."""
-    store.bring(home)
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: Pace("fp32", 1, {"fp32, 1": 0.1}))
+    store.register_bases(home)
+    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
 
 
 def spec(task="text-generation", **settings):
@@ -64,7 +64,7 @@ def test_each_method_trains_a_part_of_every_kind_of_base(task, method):
     assert (trained == sum(map(torch.numel, weights))) == (method == "full") and trained > 0
 
 
-WAYS = [*({"method": method} for method in METHODS), *({"adapter": kind} for kind in adapters.KINDS)]
+WAYS = [*({"method": method} for method in METHODS), *({"adapter": kind} for kind in adapters.ADAPTER_TYPES)]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(*way.items()))
@@ -87,7 +87,7 @@ def said(model, task):
         return model.eval()(**ASKED[task]).logits
 
 
-@pytest.mark.parametrize("kind", adapters.KINDS)
+@pytest.mark.parametrize("kind", adapters.ADAPTER_TYPES)
 @pytest.mark.parametrize("task", KINDS)
 def test_what_adapters_of_each_kind_have_learnt_is_merged_into_what_is_kept(tmp_path, task, kind):
     one = spec(task, adapter=kind)
@@ -124,10 +124,10 @@ def test_a_run_counts_what_each_kind_of_adapter_trains():
         weights = list(model_of(spec(adapter=kind, lora_rank=RANK)).parameters())
         assert sum(weight.numel() for weight in weights if weight.requires_grad) == trained, kind
         whole = sum(weight.numel() for weight in weights)
-        assert whole == trained + catalog.brought("base")["poet"].parameters, kind
+        assert whole == trained + catalog.registered("base")["poet"].parameters, kind
 
 
-@pytest.mark.parametrize("kind", adapters.KINDS)
+@pytest.mark.parametrize("kind", adapters.ADAPTER_TYPES)
 def test_a_run_with_each_kind_of_adapter_gets_better_and_leaves_a_plain_model(tmp_path, cache, kind):
     from transformers import AutoModelForCausalLM
 
@@ -135,7 +135,7 @@ def test_a_run_with_each_kind_of_adapter_gets_better_and_leaves_a_plain_model(tm
     assert happened[-1]["state"] == FINISHED
     page = json.loads((tmp_path / "model" / "bigmodel.json").read_text())
     assert page["validation"]["loss"] < page["before"]["loss"]
-    plain, base = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), catalog.brought("base")["poet"]
+    plain, base = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), catalog.registered("base")["poet"]
     assert page["parameters"] == sum(map(torch.numel, plain.parameters())) == base.parameters
 
 
@@ -175,10 +175,10 @@ def test_a_checkpoint_of_lora_holds_the_adapters_alone_and_the_base_was_measured
     assert kinds.index("plan") < kinds.index("baseline") < kinds.index("step")
     page = json.loads((tmp_path / "model" / "bigmodel.json").read_text())
     assert page["before"].keys() == page["validation"].keys() and page["before"]["loss"] != page["validation"]["loss"]
-    newest = resume_state.places(tmp_path)[0]
-    base = catalog.brought("base")["poet"]
+    newest = resume_state.checkpoint_folders(tmp_path)[0]
+    base = catalog.registered("base")["poet"]
     assert not (newest / "model.safetensors").exists()
-    assert (newest / resume_state.TRAINED).stat().st_size < base.parameters * 4 / 5
+    assert (newest / resume_state.TRAINED_WEIGHTS_FILE).stat().st_size < base.parameters * 4 / 5
 
 
 def test_what_was_fine_tuned_becomes_a_base_of_its_own(tmp_path, cache):
@@ -187,7 +187,7 @@ def test_what_was_fine_tuned_becomes_a_base_of_its_own(tmp_path, cache):
     folder.mkdir(parents=True)
     learn(folder, cache, spec(method="lora"))
     assert json.loads((folder / "model" / "config.json").read_text())["model_type"] == "gpt2"
-    base = store.take_in(studio.home, folder / "model", [folder], title="Tuned", source="run:x", own=True)
+    base = store.import_folder(studio.home, folder / "model", [folder], title="Tuned", source="run:x", own=True)
     assert "causal-lm" in base.heads and [one.name for one in studio.bases("causal-lm")].count(base.name) == 1
 
 
@@ -203,10 +203,10 @@ def test_a_base_with_its_chosen_settings_that_do_not_go_together_is_refused():
 
 
 def test_another_base_is_encoded_anew():
-    from bigmodel.data.prepare import key
+    from bigmodel.data.prepare import cache_key
 
     one = spec()
     parts = catalog.task(one.task), catalog.architecture("pretrained"), catalog.dataset(one.dataset)
     own = {**one.settings}
-    assert key(*parts, own) == key(*parts, {**own, "method": "full"})
-    assert key(*parts, own) != key(*parts, {**own, "base": "translator"})
+    assert cache_key(*parts, own) == cache_key(*parts, {**own, "method": "full"})
+    assert cache_key(*parts, own) != cache_key(*parts, {**own, "base": "translator"})

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import report_page
 from benchmarks.quality import baselines, command, fetched, figures, measure
 from benchmarks.quality.checks import CHECKS
-from bigmodel.core.contracts import fits
+from bigmodel.core.contracts import is_compatible
 from bigmodel.core.errors import Refusal
 from bigmodel.studio import catalog
 
@@ -19,12 +19,14 @@ QUICK = replace(CHECKS["digits-cnn"], settings={"epochs": 2, "channels": 8})
 def test_every_check_can_be_trained_and_compared(name):
     fetched.register()
     check = CHECKS[name]
-    if check.settings.get("base") and check.settings["base"] not in catalog.brought("base"):
+    if check.settings.get("base") and check.settings["base"] not in catalog.registered("base"):
         with pytest.raises(Refusal, match="base cannot be"):  # which has to be fetched first, as is said
             check.spec()
         return
     spec = check.spec()
-    assert fits(catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset))
+    assert is_compatible(
+        catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
+    )
     assert spec.settings["seed"] == 0
     assert check.measured() in catalog.task(check.task).metrics
     assert check.task in baselines.MEASURES

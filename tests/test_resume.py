@@ -12,7 +12,7 @@ from bigmodel.core import cpu, disk_space
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, STOPPED
 from bigmodel.core.words import Words
 from bigmodel.training import checkpoint, evaluator, resume_state
-from bigmodel.training.precision import Pace
+from bigmodel.training.precision import ComputePlan
 
 STEPS = 7
 KINDS = [
@@ -35,7 +35,7 @@ def spec_of(kind, **more):
 @pytest.fixture(autouse=True)
 def pace(monkeypatch):
     """Nothing that a stopwatch decides: two runs that are compared write down the same steps."""
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: Pace("fp32", 1, {"fp32, 1": 0.1}))
+    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
 
 
 def weights(folder):
@@ -114,14 +114,16 @@ def test_stopping_at_any_moment_and_going_on_changes_nothing(tmp_path, cache, ki
         assert_same(one, other, before, events)
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", resume_state.TENSORS, resume_state.REST, "manifest.json"])
+@pytest.mark.parametrize(
+    "file", ["model.safetensors", resume_state.TENSORS_FILE, resume_state.STATE_FILE, "manifest.json"]
+)
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, cache, every_step, file):
     spec = spec_of(KINDS[3])
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir(), other.mkdir()
     before = learn(one, cache, spec)
     events = learn(other, cache, spec, stopped=stop_after(12))
-    damage(resume_state.places(other)[0] / file)
+    damage(resume_state.checkpoint_folders(other)[0] / file)
     after = learn(other, cache, spec)
     assert any("damaged" in str(event.data) for event in after)
     assert_same(one, other, before, events + after)
@@ -139,18 +141,18 @@ def test_damaged_checkpoints_of_later_steps_do_not_push_out_a_new_one(tmp_path, 
     assert next(event for event in events if event.kind == "resume")["step"] == best
     new = next(event for event in events if event.kind == "checkpoint")["step"]
     next(events)  # those that are not needed any more have left
-    assert new == 5 and [place.name for place in resume_state.places(tmp_path)] == ["step-5", "step-4"]
-    assert all(resume_state.whole(place) for place in resume_state.places(tmp_path))
+    assert new == 5 and [place.name for place in resume_state.checkpoint_folders(tmp_path)] == ["step-5", "step-4"]
+    assert all(resume_state.is_valid(place) for place in resume_state.checkpoint_folders(tmp_path))
 
 
 def test_a_checkpoint_that_is_not_what_was_written_takes_no_others_place(tmp_path, cache, every_step, monkeypatch):
     real, before = checkpoint.save, set()
 
     def save(folder, write):
-        before.update(place.name for place in resume_state.places(tmp_path))
+        before.update(place.name for place in resume_state.checkpoint_folders(tmp_path))
         real(folder, write)
         if folder.name == "step-6":  # a disk that does not keep what it is given
-            damage(folder / resume_state.TENSORS)
+            damage(folder / resume_state.TENSORS_FILE)
         return folder
 
     monkeypatch.setattr(checkpoint, "save", save)
@@ -158,16 +160,18 @@ def test_a_checkpoint_that_is_not_what_was_written_takes_no_others_place(tmp_pat
         assert event.kind != "checkpoint" or event["step"] != 6
         if event.kind == "note" and "cannot be read back" in str(event["words"]):
             break
-    assert {"step-4", "step-5"} <= {place.name for place in resume_state.places(tmp_path) if resume_state.whole(place)}
+    assert {"step-4", "step-5"} <= {
+        place.name for place in resume_state.checkpoint_folders(tmp_path) if resume_state.is_valid(place)
+    }
 
 
 def test_a_run_that_goes_on_under_other_circumstances_says_so_in_its_story(tmp_path, cache):
     spec = spec_of(KINDS[3])
     learn(tmp_path, cache, spec, stopped=stop_after(6))
-    newest = resume_state.places(tmp_path)[0]
-    assert resume_state.changes(resume_state.read(newest), spec, "cpu", cpu.processor()) == []
+    newest = resume_state.checkpoint_folders(tmp_path)[0]
+    assert resume_state.changes(resume_state.read(newest), spec, "cpu", cpu.cpu_name()) == []
     (moved,) = resume_state.changes(resume_state.read(newest), spec, "cpu", "Zilog Z80")
-    assert str(moved) == f"the processor was {cpu.processor()} and is Zilog Z80"
+    assert str(moved) == f"the processor was {cpu.cpu_name()} and is Zilog Z80"
     part = resume_state.read(newest) | {"processor": "NVIDIA H100 MIG 1g.10gb", "device": "cuda"}
     assert resume_state.changes(part, spec, "cuda", "NVIDIA H100") == []
     then = spec.to_json() | {"settings": {**spec.settings, "learning_rate": 0.02}}
@@ -194,7 +198,7 @@ def test_a_branch_begins_with_the_weights_it_branches_from(tmp_path, cache):
     parent, child = tmp_path / "parent", tmp_path / "child"
     parent.mkdir(), child.mkdir()
     learn(parent, cache, spec_of(KINDS[3], epochs=1, max_steps=0, eval_every=0))
-    shutil.copytree(resume_state.places(parent)[0], child / "origin")
+    shutil.copytree(resume_state.checkpoint_folders(parent)[0], child / "origin")
     events = learn(child, cache, spec_of(KINDS[3], epochs=2, max_steps=0, eval_every=0))
     first, plan = (next(event for event in events if event.kind == kind) for kind in ("step", "plan"))
     assert first["step"] == plan["steps_per_epoch"] + 1 and events[-1]["state"] == FINISHED
@@ -206,7 +210,7 @@ def test_a_run_that_is_continued_learns_what_a_longer_one_would_have(tmp_path, c
     for folder in (parent, child, long):
         folder.mkdir()
     learn(parent, cache, spec_of(KINDS[3], epochs=1, **settings))
-    shutil.copytree(resume_state.places(parent)[0], child / "origin")
+    shutil.copytree(resume_state.checkpoint_folders(parent)[0], child / "origin")
     after = learn(child, cache, spec_of(KINDS[3], epochs=2, **settings))
     whole = learn(long, cache, spec_of(KINDS[3], epochs=2, **settings))
     last = [[e["loss"] for e in events if e.kind == "step"][-1] for events in (after, whole)]
@@ -259,7 +263,7 @@ def test_norms_over_a_batch_see_no_batch_of_one_and_none_that_was_given_up(tmp_p
         return found
 
     monkeypatch.setattr(ResNetForImageClassification, "forward", short_of_memory)
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: Pace("fp32", 1, {"fp32, 1": 0.1}))
+    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
     learn(tmp_path, cache, spec)
     assert computed == 3 * [3, 2, 2]
     assert {int(value) for name, value in weights(tmp_path).items() if name.endswith("num_batches_tracked")} == {9}
@@ -277,8 +281,8 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(tmp_path, cach
     spec = spec_of(KINDS[0], optimizer="sgd", learning_rate=10.0, clip=0.0, max_steps=40, eval_every=50)
     events = learn(tmp_path, cache, spec)
     assert events[-1]["state"] == DIVERGED
-    newest = resume_state.places(tmp_path)[0]
-    assert resume_state.whole(newest) and resume_state.read(newest)["step"] == events_steps(events)[-1] - 1
+    newest = resume_state.checkpoint_folders(tmp_path)[0]
+    assert resume_state.is_valid(newest) and resume_state.read(newest)["step"] == events_steps(events)[-1] - 1
 
 
 def events_steps(events):

@@ -9,9 +9,9 @@ from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import STOPPED
 from bigmodel.data import browse, row_index
-from bigmodel.data.interruptible import NotWanted
+from bigmodel.data.interruptible import Cancelled
 from bigmodel.data.prepare import prepare
-from bigmodel.studio import Studio, Wanted
+from bigmodel.studio import RowQuery, Studio
 from bigmodel.training.loop import train
 
 
@@ -25,7 +25,7 @@ def studio(tmp_path_factory):
 @pytest.fixture
 def large(monkeypatch):
     """Every file is too large to be held: it is counted and searched in another process, and read in parts."""
-    for room, name in ((row_index, "SMALL"), (browse, "HELD")):
+    for room, name in ((row_index, "INLINE_BYTES"), (browse, "IN_MEMORY_BYTES")):
         monkeypatch.setattr(room, name, 0)
     browse._hits.cache_clear()
 
@@ -36,48 +36,48 @@ def table(name):
 
 @pytest.mark.parametrize("split", ["", "test"])
 def test_rows_of_a_class_are_found_with_their_numbers(studio, split):
-    found = studio.find_rows("digits", Wanted(split, classes=(3, 5)))
+    found = studio.find_rows("digits", RowQuery(split, classes=(3, 5)))
     right = [n for n, row in enumerate(table("digits"), 1) if row["label"] in (3, 5) and split in ("", row["split"])]
     assert found.total == len(right) and [row["row"] for row in found.rows] == right[:50]
     assert {row["label"] for row in found.rows} == {"3", "5"}
 
 
 def test_rows_of_a_length_are_found(studio):
-    found = studio.find_rows("prose_zh", Wanted("train", column="text", shortest=20, longest=30))
+    found = studio.find_rows("prose_zh", RowQuery("train", column="text", shortest=20, longest=30))
     right = [row for row in table("prose_zh") if row["split"] == "train" and 20 <= len(row["text"]) <= 30]
     assert found.total == len(right) > 0
     assert [row["text"] for row in found.rows] == [row["text"] for row in right[:50]]
 
 
 def test_words_class_and_part_narrow_each_other(studio):
-    found = studio.find_rows("trivia_en", Wanted("train", "MUSIC", (1,)))
+    found = studio.find_rows("trivia_en", RowQuery("train", "MUSIC", (1,)))
     for row in found.rows:
         assert row["split"] == "train" and "music" in row["text"].lower()
-    assert 0 < found.total < studio.find_rows("trivia_en", Wanted("train", "music")).total
+    assert 0 < found.total < studio.find_rows("trivia_en", RowQuery("train", "music")).total
 
 
 def test_a_large_file_gives_the_same_rows_without_being_held(large, tmp_path):
-    one, other = Studio(tmp_path / "large"), Wanted("train", "LOVE", column="text", shortest=100)
+    one, other = Studio(tmp_path / "large"), RowQuery("train", "LOVE", column="text", shortest=100)
     found = one.find_rows("classics_en", other, 10, 5)
     rows = [n for n, row in enumerate(table("classics_en"), 1)
             if row["split"] == "train" and "love" in row["text"].lower() and len(row["text"]) >= 100]  # fmt: skip
-    assert (found.total, found.whole) == (len(rows), True)
+    assert (found.total, found.complete) == (len(rows), True)
     assert [row["row"] for row in found.rows] == rows[10:15]
-    assert browse._table.cache_info().currsize <= 3 and browse._group.cache_info().currsize
+    assert browse._table.cache_info().currsize <= 3 and browse._row_group.cache_info().currsize
 
 
 def test_own_rows_keep_their_numbers_in_a_new_version(home):
     studio = Studio(home)
     old = bring(studio, "r.csv", reviews(60))
     new = studio.derive(old.name, [{"drop": [2, 3]}])
-    assert studio.find_rows(new, Wanted()).rows[0]["row"] == 4
+    assert studio.find_rows(new, RowQuery()).rows[0]["row"] == 4
     assert [row["row"] for row in studio.rows_named(new, [2, 5, 7])] == [5, 7]
     assert catalog.dataset(new).version.manifest["parent"] == old.name
 
 
 def test_a_part_that_is_none_is_refused(studio):
     with pytest.raises(Refusal, match="train, validation, test"):
-        studio.find_rows("digits", Wanted("nothing"))
+        studio.find_rows("digits", RowQuery("nothing"))
 
 
 # -- what a model sees of one ------------------------------------------------------------------------------
@@ -96,8 +96,8 @@ def test_rows_are_found_by_their_tokens_once_these_are_counted(studio):
     spec = small("text-classification", "lstm", "trivia_en")
     *shares, unit = studio.count_tokens(spec)
     assert shares[-1] == 1.0 and list(studio.count_tokens(spec)) == [unit]
-    few = studio.find_rows("trivia_en", Wanted(column="text", unit=unit, longest=9))
-    many = studio.find_rows("trivia_en", Wanted(column="text", unit=unit, shortest=10))
+    few = studio.find_rows("trivia_en", RowQuery(column="text", unit=unit, longest=9))
+    many = studio.find_rows("trivia_en", RowQuery(column="text", unit=unit, shortest=10))
     assert few.total and many.total and few.total + many.total == 5993
     assert max(len(row["text"]) for row in few.rows) < max(len(row["text"]) for row in many.rows)
 
@@ -106,11 +106,11 @@ def test_conversations_are_found_by_the_tokens_that_they_are_learnt_as(studio):
     spec = small("dialogue", "gpt", "dialogue_zh", block_size=256)
     *_shares, unit = studio.count_tokens(spec)
     total = sum(studio.data_facts("dialogue_zh")["rows"].values())
-    few = studio.find_rows("dialogue_zh", Wanted(column="messages", unit=unit, longest=40))
+    few = studio.find_rows("dialogue_zh", RowQuery(column="messages", unit=unit, longest=40))
     assert 0 < few.total < total
     (one,) = studio.seen(spec, row=few.rows[0]["row"]).examples
     written = [token for token in one["parts"]["text"] if token[2] != "padding"]
-    exact = Wanted(column="messages", unit=unit, shortest=len(written), longest=len(written))
+    exact = RowQuery(column="messages", unit=unit, shortest=len(written), longest=len(written))
     assert few.rows[0]["row"] in [row["row"] for row in studio.find_rows("dialogue_zh", exact, 0, 1000).rows]
 
 
@@ -126,7 +126,7 @@ def test_encoding_hears_a_stop_and_keeps_nothing(task, network, dataset, after, 
         (catalog.task(task), catalog.architecture(network), catalog.dataset(dataset)),
         small(task, network, dataset),
     )
-    with pytest.raises(NotWanted):
+    with pytest.raises(Cancelled):
         prepare(*parts, spec.settings, tmp_path, stopped=lambda: next(asked) >= after)
     assert not list((tmp_path / "encoded").iterdir())
 

@@ -6,14 +6,14 @@ from itertools import product
 import pytest
 
 from bigmodel.core import catalog, limits
-from bigmodel.core.contracts import fits
+from bigmodel.core.contracts import is_compatible
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Image, Number, Switch, Text, Turns
 from bigmodel.core.spec import RunSpec, fields_for
 from bigmodel.studio import Studio
 
 EVERY = product(catalog.tasks().values(), catalog.architectures().values(), catalog.datasets().values())
-FITTING = [(task, one, data) for task, one, data in EVERY if fits(task, one, data)]
+FITTING = [(task, one, data) for task, one, data in EVERY if is_compatible(task, one, data)]
 NETWORKS = {(task.name, one.name): (task, one, data) for task, one, data in reversed(FITTING)}.values()
 FIELDS = [(task, one, data, field) for task, one, data in NETWORKS for field in fields_for(task, one)]
 INPUTS = [(task, field) for task in catalog.tasks().values() for field in task.inputs]
@@ -162,7 +162,7 @@ def test_what_is_no_spec_at_all_is_refused_by_the_studio(tmp_path, spec):
 def test_a_device_this_machine_has_not_is_refused_before_the_run(tmp_path):
     from bigmodel.runs import device
 
-    absent = [name for name, there in (("cuda", device.gpus() > 0), ("mps", device.apple())) if not there]
+    absent = [name for name, there in (("cuda", device.gpu_count() > 0), ("mps", device.has_apple_gpu())) if not there]
     for name in absent:
         spec = names(*FITTING[0]) | {"settings": {"device": name}}
         refused(lambda spec=spec: Studio(tmp_path).launch(spec), "device")

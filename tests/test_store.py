@@ -24,9 +24,9 @@ from bigmodel.core.events import (
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.runs.folder import Folder
-from bigmodel.runs.index import Index
+from bigmodel.runs.index import IndexWriter
 from bigmodel.runs.lock import Lock, is_held
-from bigmodel.runs.run import fold, grow, nothing, run_of
+from bigmodel.runs.run import apply_event, build_run, empty_facts, fold
 from bigmodel.runs.store import Store
 
 SPEC = RunSpec("text-generation", "gpt", "classics-en", {"epochs": 2, "device": "auto"})
@@ -50,9 +50,9 @@ def story(*events):
 
 
 def index_of(store):
-    index = Index(store.index_file)
+    index = IndexWriter(store.index_file)
     for id in store.ids():
-        index.take_in(store.folder(id))
+        index.sync_run(store.folder(id))
     return index
 
 
@@ -149,38 +149,38 @@ def test_the_first_slow_measurement_is_not_in_the_eta_once_there_is_another():
 
 
 def test_a_few_slow_seconds_hardly_change_the_eta():
-    plan, facts = Event("plan", {"steps": 10_000}), nothing()
+    plan, facts = Event("plan", {"steps": 10_000}), empty_facts()
     for event in (state(QUEUED, 1), state(STARTING, 2), state(RUNNING, 3), plan):
-        grow(facts, event)
+        apply_event(facts, event)
     for number in range(1, 1001):
-        grow(facts, step(number, 0.1 * number + 0.9 * max(number - 980, 0)))
-    assert run_of("a-run", SPEC, facts).eta == pytest.approx(900, rel=0.4), "at ten times the pace it were 9,000"
+        apply_event(facts, step(number, 0.1 * number + 0.9 * max(number - 980, 0)))
+    assert build_run("a-run", SPEC, facts).eta == pytest.approx(900, rel=0.4), "at ten times the pace it were 9,000"
     assert len(facts["recent"]) <= 60 and facts["recent"][0][0] == 1
 
 
 def test_a_run_that_has_just_gone_on_has_the_speed_that_it_had_before():
     """1,000 steps of 0.1 s; killed after 400, it goes on from step 300, whose stopwatch reads what it had read then, and
     after a slow second; soon it takes 0.2 s a step."""
-    plan, facts = Event("plan", {"steps": 1000, "device": "cpu", "precision": "bf16", "threads": 2}), nothing()
+    plan, facts = Event("plan", {"steps": 1000, "device": "cpu", "precision": "bf16", "threads": 2}), empty_facts()
 
     def left():
-        return run_of("a-run", SPEC, facts).eta
+        return build_run("a-run", SPEC, facts).eta
 
     for event in (state(QUEUED, 1), state(STARTING, 2), state(RUNNING, 3), plan):
-        grow(facts, event)
+        apply_event(facts, event)
     for number in range(1, 401):
-        grow(facts, step(number, 0.1 * number))
+        apply_event(facts, step(number, 0.1 * number))
     for event in (state(INTERRUPTED, 50), state(QUEUED, 51), state(STARTING, 52), state(RUNNING, 53), plan):
-        grow(facts, event)
+        apply_event(facts, event)
     for number in range(301, 311):
-        grow(facts, step(number, 31.0 + 0.2 * (number - 300)))
+        apply_event(facts, step(number, 31.0 + 0.2 * (number - 300)))
     assert left() == pytest.approx(690 * 0.1, rel=0.1), "the few new steps hardly count yet"
     for number in range(311, 361):
-        grow(facts, step(number, 31.0 + 0.2 * (number - 300)))
+        apply_event(facts, step(number, 31.0 + 0.2 * (number - 300)))
     assert left() == pytest.approx(640 * 0.2, rel=0.01), "by now they say how fast it is"
     for event in (state(INTERRUPTED, 80), state(QUEUED, 81), state(STARTING, 82), state(RUNNING, 83)):
-        grow(facts, event)
-    grow(facts, Event("plan", plan.data | {"device": "cuda"}))
+        apply_event(facts, event)
+    apply_event(facts, Event("plan", plan.data | {"device": "cuda"}))
     assert left() is None, "another device has another speed"
 
 
@@ -195,7 +195,7 @@ def test_a_clock_that_jumps_changes_neither_eta_nor_order():
 
 # -- the kernel's lock ----------------------------------------------------------------------------
 def _hold(path, ready):
-    Lock(path).take()
+    Lock(path).acquire()
     ready.set()
     time.sleep(60)
 
@@ -207,11 +207,11 @@ def test_a_lock_is_free_the_moment_its_holder_is_killed(tmp_path):
     holder.start()
     assert ready.wait(30)
     assert is_held(tmp_path / "lock")
-    assert not Lock(tmp_path / "lock").take()
+    assert not Lock(tmp_path / "lock").acquire()
     holder.kill()
     holder.join()
     assert not is_held(tmp_path / "lock")
-    assert Lock(tmp_path / "lock").take()
+    assert Lock(tmp_path / "lock").acquire()
 
 
 def test_looking_at_a_lock_makes_no_file(tmp_path):
@@ -351,7 +351,7 @@ def test_an_index_deleted_and_built_again_is_the_same(store):
 
 def test_an_index_taken_in_bit_by_bit_equals_one_built_at_once(store):
     folder = store.folder(store.launch(SPEC))
-    index = Index(store.index_file)
+    index = IndexWriter(store.index_file)
     for event in (
         state(STARTING),
         state(RUNNING),
@@ -361,11 +361,11 @@ def test_an_index_taken_in_bit_by_bit_equals_one_built_at_once(store):
         state(FINISHED),
     ):
         folder.append(event)
-        assert index.take_in(folder)
-        assert not index.take_in(folder)
+        assert index.sync_run(folder)
+        assert not index.sync_run(folder)
     bit_by_bit = contents(store)
     index.rebuild()
-    index.take_in(folder)
+    index.sync_run(folder)
     assert contents(store) == bit_by_bit
     index.close()
 
@@ -375,7 +375,7 @@ def test_the_index_is_mended_when_it_is_deleted_or_broken_under_way(store):
     index = index_of(store)
     store.index_file.unlink()
     for id in store.ids():
-        assert index.take_in(store.folder(id))
+        assert index.sync_run(store.folder(id))
     index.close()
     store.index_file.write_bytes(b"this is no database" * 1000)
     assert len(store.runs()) == 2  # readers do not need it
@@ -385,12 +385,12 @@ def test_the_index_is_mended_when_it_is_deleted_or_broken_under_way(store):
 
 def test_events_come_once_and_in_order_however_far_the_index_is(store):
     folder = store.folder(store.launch(SPEC))
-    index = Index(store.index_file)
+    index = IndexWriter(store.index_file)
     seen, cursor = [], 0
     for n in range(1, 30):
         folder.append(step(n, n))
         if n % 7 == 0:
-            index.take_in(folder)
+            index.sync_run(folder)
         cursor, fresh = store.events(folder.id, cursor, kinds=("step",))
         seen += [event["step"] for event in fresh]
     assert seen == list(range(1, 30))
@@ -438,7 +438,7 @@ def test_an_old_state_of_a_folder_put_back_is_read_anew(store):
     index = index_of(store)
     folder.events_file.write_bytes(old)
     assert store.run(folder.id).state == QUEUED
-    index.take_in(folder)
+    index.sync_run(folder)
     assert contents(store)[0][0][2] == QUEUED
     index.close()
 
@@ -469,9 +469,9 @@ def test_a_thousand_runs_are_listed_without_reading_one_of_them(store, monkeypat
 
 def test_branches_are_found_however_far_the_index_is(store):
     parent, other = store.launch(SPEC), store.launch(SPEC)
-    index = Index(store.index_file)
+    index = IndexWriter(store.index_file)
     for id in (parent, other, store.launch(replace(SPEC, parent={"run": parent, "step": 1}))):
-        index.take_in(store.folder(id))
+        index.sync_run(store.folder(id))
     newest = store.launch(replace(SPEC, parent={"run": parent, "step": 2}))
     assert [run.spec.parent["step"] for run in store.branches(parent)] == [2, 1]
     assert store.branches(parent)[0].id == newest and store.branches(other) == []

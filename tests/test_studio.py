@@ -148,4 +148,8 @@ def test_the_gpus_that_torch_may_not_see_do_not_count(monkeypatch, visible, firs
 
 
 def test_runs_on_the_same_device_have_the_same_key():
-    assert device.key("auto") == device.best() and device.key("cuda") == "cuda:0" and device.key("cpu") == "cpu"
+    assert (
+        device.resolve("auto") == device.best()
+        and device.resolve("cuda") == "cuda:0"
+        and device.resolve("cpu") == "cpu"
+    )

@@ -31,11 +31,11 @@ from bigmodel.core.events import (
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.runs import supervisor as module
-from bigmodel.runs.executors.local import Process, cause, spawn
+from bigmodel.runs.executors.local import WorkerProcess, cause, spawn
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.lock import is_held
 from bigmodel.runs.store import Store
-from bigmodel.runs.supervisor import Supervisor, summon
+from bigmodel.runs.supervisor import Supervisor, ensure_supervisor
 from bigmodel.studio import Studio
 from bigmodel.training import checkpoint
 
@@ -136,7 +136,7 @@ def test_the_queue_outlives_the_supervisor(store, supervise):
     one.stop()
     assert (store.run(first).state, store.run(second).position) == (RUNNING, 1)
     supervise()
-    store.folder(first).ask_to_stop()
+    store.folder(first).request_stop()
     reach(store, first, STOPPED)
     reach(store, second, FINISHED)
     assert states(store, first).count(RUNNING) == 1
@@ -174,9 +174,9 @@ def test_a_run_that_died_with_a_damaged_checkpoint_holds_nobody_up(store, superv
 
 def test_a_headless_supervisor_works_the_queue_off_and_leaves(store):
     id = launch(store, digits())
-    summon(store)
+    ensure_supervisor(store)
     wait_for(lambda: is_held(store.supervisor_lock))
-    summon(store)  # the second has nothing to do
+    ensure_supervisor(store)  # the second has nothing to do
     reach(store, id, FINISHED)
     wait_for(lambda: not is_held(store.supervisor_lock))
 
@@ -199,7 +199,9 @@ if folder.facts()["state"] == "starting":
 """
 
     def start(self, folder):
-        return Process(subprocess.Popen([sys.executable, "-c", self.WORK, str(folder)], cwd=Path(__file__).parents[1]))
+        return WorkerProcess(
+            subprocess.Popen([sys.executable, "-c", self.WORK, str(folder)], cwd=Path(__file__).parents[1])
+        )
 
     def prepare(self):
         pass

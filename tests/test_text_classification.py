@@ -13,7 +13,7 @@ from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, RUNNING, START
 from bigmodel.data.prepare import prepare
 from bigmodel.studio import Studio
 from bigmodel.training import evaluator, pretraining, resume_state
-from bigmodel.training.precision import Pace
+from bigmodel.training.precision import ComputePlan
 from bigmodel.ui.runs import curve_view
 
 BERT, LSTM = ("text-classification", "bert", "trivia_en"), ("text-classification", "lstm", "verse_zh")
@@ -32,7 +32,7 @@ def rows(cache):
 @pytest.fixture
 def pace(monkeypatch):
     """Nothing that a stopwatch decides."""
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: Pace("fp32", 1, {"fp32, 1": 0.1}))
+    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
 
 
 def told(events, kind):
@@ -81,9 +81,9 @@ def test_capitals_and_wide_letters_make_no_difference_and_marks_stand_around(row
 
 # -- how good -------------------------------------------------------------------------------------
 def test_figures_by_class_are_what_they_say():
-    from bigmodel.tasks.text_classification import class_by_class
+    from bigmodel.tasks.text_classification import macro_metrics
 
-    found = class_by_class(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
+    found = macro_metrics(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
     assert found["precision"] == pytest.approx((1 + 1 / 2) / 2)
     assert found["recall"] == pytest.approx((2 / 3 + 1) / 2)
     assert found["f1"] == pytest.approx((0.8 + 2 / 3) / 2)
@@ -103,7 +103,7 @@ def test_a_text_that_is_too_long_is_read_in_part_and_that_is_said(trained):
 # -- masked words -----------------------------------------------------------------------------------
 def test_a_seventh_of_the_words_is_asked_for_and_no_mark(rows):
     data, task, settings = rows
-    first = pretraining.Guessing(task, data.facts)
+    first = pretraining.MaskedLmTask(task, data.facts)
     indices = np.arange(200)
     plain = task.batch(data.arrays["train"], indices, settings, None)
     asked = first.batch(data.arrays["train"], indices, settings, 0)
@@ -113,14 +113,14 @@ def test_a_seventh_of_the_words_is_asked_for_and_no_mark(rows):
     others = torch.ones(len(whole), dtype=bool).index_fill(0, places, False)
     assert torch.equal(asked["input_ids"].flatten()[others], whole[others])
     words = int((~np.isin(whole.numpy(), data.facts["special"])).sum())
-    assert len(places) / words == pytest.approx(pretraining.MASKED, abs=0.02)
+    assert len(places) / words == pytest.approx(pretraining.MASK_PROBABILITY, abs=0.02)
     hidden = (asked["input_ids"].flatten()[places] == data.facts["mask"]).float().mean()
-    assert float(hidden) == pytest.approx(pretraining.HIDDEN, abs=0.05)
+    assert float(hidden) == pytest.approx(pretraining.MASK_TOKEN_SHARE, abs=0.05)
 
 
 def test_the_same_words_are_hidden_again_in_an_epoch_and_others_in_the_next(rows):
     data, task, settings = rows
-    first = pretraining.Guessing(task, data.facts)
+    first = pretraining.MaskedLmTask(task, data.facts)
     one, again, other = (first.batch(data.arrays["train"], np.arange(20), settings, epoch) for epoch in (0, 0, 1))
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert one["places"].tolist() != other["places"].tolist()
@@ -128,13 +128,13 @@ def test_the_same_words_are_hidden_again_in_an_epoch_and_others_in_the_next(rows
 
 # -- pretraining --------------------------------------------------------------------------------------
 def test_pretraining_is_told_and_the_run_begins_with_what_it_has_learnt(tmp_path, cache, monkeypatch):
-    from bigmodel.architectures.bert import Bert, guesser
+    from bigmodel.architectures.bert import Bert, masked_lm_class
 
     taken, begin = [], Bert.begin_with
 
     def begin_with(self, model, folder):
         begin(self, model, folder)
-        kept = guesser().from_pretrained(folder).get_input_embeddings().weight
+        kept = masked_lm_class().from_pretrained(folder).get_input_embeddings().weight
         taken.append(torch.equal(model.get_input_embeddings().weight, kept))
 
     monkeypatch.setattr(Bert, "begin_with", begin_with)
@@ -146,7 +146,7 @@ def test_pretraining_is_told_and_the_run_begins_with_what_it_has_learnt(tmp_path
     assert losses[-1] < 0.9 * losses[0] and looks[-1] < looks[0]
     assert taken == [True] and events[-1]["state"] == FINISHED
     assert events.index(before[-1]) < next(place for place, event in enumerate(events) if event.kind == "step")
-    assert not pretraining.place(tmp_path).exists()  # what it has learnt is in the run's checkpoints
+    assert not pretraining.pretraining_folder(tmp_path).exists()  # what it has learnt is in the run's checkpoints
 
 
 def test_a_run_that_dies_in_its_pretraining_is_the_run_that_never_died(tmp_path, cache, pace, monkeypatch):
@@ -185,7 +185,7 @@ def test_a_run_that_dies_in_its_pretraining_goes_on_by_itself_if_nothing_has_cha
         if event.kind == "pretraining" and event["step"] == 3:
             break
     folder.append(Event("state", {"state": INTERRUPTED, "died": True}))
-    newest = resume_state.places(pretraining.place(folder.path))[0]
+    newest = resume_state.checkpoint_folders(pretraining.pretraining_folder(folder.path))[0]
     assert studio.goes_on(run) and studio.resumes_at(run) == ("pretraining", resume_state.read(newest)["step"])
     retold(newest, versions=resume_state.versions() | {"torch": "1.0"})
     assert not studio.goes_on(run)
@@ -198,13 +198,13 @@ def test_rolling_back_a_pretraining_halves_its_own_learning_rate(home):
     run = studio.launch(small(*BERT, **FIRST))
     ended = Event("state", {"state": DIVERGED, "reason": {"text": "No number."}})
     states = [Event("state", {"state": state}) for state in (STARTING, RUNNING)]
-    for event in (*states, guessed(7), *pretraining.told(iter([ended]), home / "any")):
+    for event in (*states, guessed(7), *pretraining.relay_events(iter([ended]), home / "any")):
         studio.store.folder(run).append(event)
     before, after = studio.run(run), studio.run(studio.rollback(run)).spec
     assert str(before.reason) == "In the pretraining: No number."
     assert after.settings["pretraining_rate"] == before.spec.settings["pretraining_rate"] / 2
     assert after.settings["learning_rate"] == before.spec.settings["learning_rate"] and after.parent is None
-    assert curve_view._marks_before(before) == {"Diverged": 7.0}
+    assert curve_view._pretraining_markers(before) == {"Diverged": 7.0}
 
 
 @pytest.mark.parametrize("moment", [1, 6, 18])

@@ -82,7 +82,7 @@ def test_a_death_between_the_two_renames_of_a_save_loses_nothing(saved, monkeypa
     checkpoint.save(folder, lambda staging: (staging / "a").write_text("new"))
     monkeypatch.undo()
     folder.rename(parent / ".model.staging")  # as it was a moment before
-    checkpoint.mend(parent)
+    checkpoint.recover(parent)
     assert (folder / "a").read_text() == "new" and [path.name for path in parent.iterdir()] == ["model"]
 
 
@@ -90,15 +90,15 @@ def test_a_save_that_was_not_finished_gives_way_to_the_one_before(saved):
     folder, parent = saved
     folder.rename(parent / ".model.removed")
     (parent / ".model.staging").mkdir()
-    checkpoint.mend(parent)
+    checkpoint.recover(parent)
     assert (folder / "a").read_text() == "old" and [path.name for path in parent.iterdir()] == ["model"]
 
 
 def test_the_best_of_an_older_checkpoint_is_kept_as_long_as_that_one_is(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(evaluator, "CHECKPOINT_SECONDS", -1.0)
     learn(tmp_path, cache, small("image-classification", "cnn", "digits", max_steps=9, eval_every=2))
-    steps = {int(place.name[5:]) for place in resume_state.places(tmp_path)}
-    assert {resume_state.best_of(place) for place in resume_state.places(tmp_path)} - {None} <= steps
+    steps = {int(place.name[5:]) for place in resume_state.checkpoint_folders(tmp_path)}
+    assert {resume_state.best_step(place) for place in resume_state.checkpoint_folders(tmp_path)} - {None} <= steps
 
 
 def test_a_launch_that_died_half_way_does_not_stand_in_the_way_of_the_next(home, monkeypatch):
@@ -114,14 +114,14 @@ def test_a_state_is_written_into_the_room_kept_for_it(home, monkeypatch):
     write = worker.os.write
 
     def full(file, data):
-        if folder.reserve.exists() and data.startswith((b'{"kind"', b"\n")):
+        if folder.reserve_file.exists() and data.startswith((b'{"kind"', b"\n")):
             raise OSError(28, "No space left on device")
         return write(file, data)
 
-    with worker._ledger(folder) as ledger:
-        assert folder.reserve.stat().st_size == worker.RESERVE
+    with worker._event_writer(folder) as ledger:
+        assert folder.reserve_file.stat().st_size == worker.RESERVE
         monkeypatch.setattr(worker.os, "write", full)
         with pytest.raises(OSError, match="No space"):
             ledger(Event("note", {"words": {"text": "lost"}}))
         ledger(Event("state", {"state": "starting", "device": "cpu"}))
-    assert folder.facts()["state"] == "starting" and not folder.reserve.exists()
+    assert folder.facts()["state"] == "starting" and not folder.reserve_file.exists()

@@ -16,10 +16,10 @@ from bigmodel.core import catalog
 from bigmodel.core.events import DIVERGED, FINISHED, STOPPED
 from bigmodel.data.prepare import prepare
 from bigmodel.training import checkpoint
-from bigmodel.training.batch_sizes import sizes
+from bigmodel.training.batch_sizes import sample_batch_sizes
 from bigmodel.training.losses import cross_entropy, mean_squared_error
-from bigmodel.training.optimizers import optimizer, rate_factor
-from bigmodel.training.precision import Pace, pace_file, probe
+from bigmodel.training.optimizers import lr_factor, optimizer
+from bigmodel.training.precision import ComputePlan, compute_plan_file, probe
 
 DIGITS = ("image-classification", "vit", "digits")
 PROSE = ("text-generation", "gpt", "prose_zh")
@@ -43,7 +43,7 @@ def test_every_epoch_has_as_many_batches(block, batch, seed):
     arrays = {"tokens": np.zeros(20_000, dtype=np.uint16)}
     settings = {"block_size": block, "batch_size": batch, "seed": seed}
     task = catalog.task("text-generation")
-    assert len({len(task.plan(arrays, settings, epoch)) for epoch in range(20)}) == 1
+    assert len({len(task.batch_indices(arrays, settings, epoch)) for epoch in range(20)}) == 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(tmp_path, cache):
@@ -56,34 +56,36 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(tmp_path, cach
 
 
 def test_an_update_is_told_by_how_far_it_moves_the_weights():
-    from bigmodel.training.update_ratio import Moves
+    from bigmodel.training.update_ratio import UpdateRatio
 
     small, large, bias = torch.randn(3, 5), torch.randn(2, 9000), torch.zeros(7)
-    moves = Moves([torch.nn.Parameter(weight) for weight in (small, large, bias)])
-    weights = [piece for piece in moves.pieces if piece.numel()]
+    moves = UpdateRatio([torch.nn.Parameter(weight) for weight in (small, large, bias)])
+    weights = [piece for piece in moves.samples if piece.numel()]
     assert sum(piece.numel() for piece in weights) == 15 + 4096, (
         "matrices only, and no more of a large one than a piece"
     )
-    moves.before()
+    moves.save()
     for weight in weights:
         weight.mul_(1.25)
-    told = moves.after()
+    told = moves.compute()
     assert told["update"] == pytest.approx(0.25 / 1.25)
     assert told["weights"] == pytest.approx(torch.cat([weight.flatten() for weight in weights]).square().mean().sqrt())
 
 
 @pytest.mark.parametrize("names", [DIGITS, PROSE, ("translation", "transformer", "en_zh")])
 def test_trying_how_long_a_measurement_takes_leaves_no_trace(cache, names):
-    from bigmodel.training.eval_cost import look_at
+    from bigmodel.training.eval_cost import measure_eval_cost
 
     task, architecture, dataset = catalog.task(names[0]), catalog.architecture(names[1]), catalog.dataset(names[2])
     spec = small(*names)
     data = prepare(task, architecture, dataset, spec.settings, cache)
     model = architecture.model(data.facts, spec.settings).train()
     before, random = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    look = look_at(task, model, data, spec.settings, 0.05)
+    look = measure_eval_cost(task, model, data, spec.settings, 0.05)
     assert 0 < look.each < 60 and (look.token > 0) == (names[0] == "translation")
-    assert look.passes(task, data, spec.settings, "test") > 0.99 * task.passes(data.arrays["test"], spec.settings, True)
+    assert look.passes(task, data, spec.settings, "test") > 0.99 * task.eval_passes(
+        data.arrays["test"], spec.settings, True
+    )
     assert model.training and torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
 
@@ -144,12 +146,12 @@ def test_weights_decay_beside_the_gradient_and_with_adam_not_at_all(name, left):
 
 def test_the_schedule_rises_and_then_falls():
     settings = {"warmup": 0.1, "schedule": "cosine"}
-    factors = [rate_factor(settings, step, 100) for step in range(100)]
+    factors = [lr_factor(settings, step, 100) for step in range(100)]
     assert (
         factors[:10] == sorted(factors[:10]) and factors[9] == 1 and factors[10:] == sorted(factors[10:], reverse=True)
     )
     root = {"warmup": 0.1, "schedule": "inverse-sqrt"}
-    assert rate_factor(root, 39, 100) == pytest.approx(0.5)
+    assert lr_factor(root, 39, 100) == pytest.approx(0.5)
 
 
 def test_losses_are_what_their_equations_say():
@@ -163,7 +165,7 @@ def test_losses_are_what_their_equations_say():
 @pytest.mark.parametrize("damage", ["flip", "cut", "missing", "manifest"])
 def test_a_damaged_checkpoint_is_not_taken_for_a_good_one(tmp_path, damage):
     folder = checkpoint.save(tmp_path / "step-1", lambda staging: (staging / "weights").write_bytes(bytes(range(256))))
-    assert checkpoint.complete(folder)
+    assert checkpoint.verify(folder)
     file = folder / "weights"
     {
         "flip": lambda: file.write_bytes(bytes([1, *range(1, 256)])),
@@ -171,7 +173,7 @@ def test_a_damaged_checkpoint_is_not_taken_for_a_good_one(tmp_path, damage):
         "missing": file.unlink,
         "manifest": (folder / checkpoint.MANIFEST).unlink,
     }[damage]()
-    assert not checkpoint.complete(folder)
+    assert not checkpoint.verify(folder)
 
 
 def test_a_checkpoint_that_failed_leaves_the_old_one(tmp_path):
@@ -183,7 +185,7 @@ def test_a_checkpoint_that_failed_leaves_the_old_one(tmp_path):
 
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(folder, fail)
-    assert checkpoint.complete(folder) and (folder / "weights").read_bytes() == b"old"
+    assert checkpoint.verify(folder) and (folder / "weights").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -204,17 +206,17 @@ def test_the_loss_computed_in_chunks_is_torchs_own(kind, smoothing):
 
 
 def test_lean_dropout_drops_as_often_as_it_says_and_keeps_the_mean():
-    from bigmodel.training.kernels.dropout import lean_dropout
+    from bigmodel.training.kernels.dropout import fast_dropout
 
     torch.manual_seed(0)
     x = torch.ones(1000, 1001, requires_grad=True)
-    y = lean_dropout()(0.3)(x)
+    y = fast_dropout()(0.3)(x)
     y.sum().backward()
     assert (y == 0).float().mean().item() == pytest.approx(0.3, abs=0.002) and y.mean().item() == pytest.approx(
         1, abs=0.005
     )
     assert torch.equal(x.grad, y.detach())
-    assert torch.equal(lean_dropout()(0.3).eval()(x), x)
+    assert torch.equal(fast_dropout()(0.3).eval()(x), x)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,7 @@ def test_a_lean_convolution_is_torchs_own_over_less(size, kernel, stride, paddin
     torch.manual_seed(0)
     plain = torch.nn.Conv2d(4, 6, kernel, stride, padding, groups=groups).double()
     lean = copy.deepcopy(plain)
-    convolution.lean(lean)
+    convolution.apply_cpu_kernels(lean)
     x = torch.randn(3, 4, *size, dtype=torch.float64)
     found = []
     for network in (plain, lean):
@@ -263,12 +265,14 @@ def test_a_lean_convolution_is_torchs_own_over_less(size, kernel, stride, paddin
 def test_attention_by_products_is_torchs_own(cache, kind):
     from bigmodel.data.prepare import prepare
     from bigmodel.training.forward import autocast
-    from bigmodel.training.kernels.attention import NAME, by_products
+    from bigmodel.training.kernels.attention import IMPLEMENTATION, use_matmul_attention
 
     spec = small(*kind)
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
     data = prepare(task, architecture, catalog.dataset(spec.dataset), spec.settings, cache)
-    batch = task.batch(data.arrays["train"], task.plan(data.arrays["train"], spec.settings, 0)[0], spec.settings, 0)
+    batch = task.batch(
+        data.arrays["train"], task.batch_indices(data.arrays["train"], spec.settings, 0)[0], spec.settings, 0
+    )
     model = architecture.model(data.facts, spec.settings).train()
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     answers = []
@@ -276,20 +280,20 @@ def test_attention_by_products_is_torchs_own(cache, kind):
         torch.manual_seed(0)
         with autocast("cpu", "bf16"):
             answers.append(model(**inputs).logits.float())
-        by_products(model, "cpu")
-    assert model.config._attn_implementation == NAME and NAME not in model.config.to_json_string()
+        use_matmul_attention(model, "cpu")
+    assert model.config._attn_implementation == IMPLEMENTATION and IMPLEMENTATION not in model.config.to_json_string()
     assert not torch.equal(*answers) and torch.allclose(*answers, atol=0.05)
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
 def test_where_nobody_waits_for_the_device_the_update_itself_leaves_out_what_is_no_number(kind):
-    from bigmodel.training.nonfinite_guard import Guard
+    from bigmodel.training.nonfinite_guard import NonfiniteGuard
 
     weight = torch.nn.Parameter(torch.ones(3))
     holder = torch.nn.Module()
     holder.weight = weight
     optimize = optimizer(holder, {"optimizer": kind, "learning_rate": 0.1, "weight_decay": 0.01})
-    guard = Guard(optimize, holder, "cuda")  # the fused updates of the CPU listen to the same flag
+    guard = NonfiniteGuard(optimize, holder, "cuda")  # the fused updates of the CPU listen to the same flag
     seen = []
     for step, loss in enumerate((1.0, 1.0, math.nan, 1.0), start=1):
         weight.grad = torch.full((3,), loss)
@@ -297,25 +301,25 @@ def test_where_nobody_waits_for_the_device_the_update_itself_leaves_out_what_is_
         optimize.step()
         seen.append(weight.detach().clone())
     assert not seen[0].equal(seen[1]) and seen[1].equal(seen[2]) and seen[2].equal(seen[3])
-    assert guard.bad() == 3 and guard.norm.isnan()
+    assert guard.first_bad_step() == 3 and guard.norm.isnan()
 
 
 def test_statistics_of_a_batch_that_is_no_number_are_put_back():
-    from bigmodel.training.nonfinite_guard import Guard
+    from bigmodel.training.nonfinite_guard import NonfiniteGuard
 
     norm = torch.nn.BatchNorm1d(2)
-    guard = Guard(torch.optim.SGD(norm.parameters()), norm, "cuda")
+    guard = NonfiniteGuard(torch.optim.SGD(norm.parameters()), norm, "cuda")
     for step, value in ((1, 1.0), (2, math.nan)):
         kept = {name: buffer.clone() for name, buffer in norm.named_buffers()}
-        guard.begin()
+        guard.save_statistics()
         guard.look(step, norm(torch.randn(4, 2) * value).sum(), torch.tensor(1.0))
-    assert guard.waits and guard.bad() == 2
+    assert guard.synchronous and guard.first_bad_step() == 2
     assert all(buffer.equal(kept[name]) and buffer.isfinite().all() for name, buffer in norm.named_buffers())
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler here")
 def test_a_compiled_network_learns_as_the_network_does(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr("bigmodel.training.precision.WORTH", 0.0)  # taken even where it brings nothing
+    monkeypatch.setattr("bigmodel.training.precision.MIN_SPEEDUP", 0.0)  # taken even where it brings nothing
     runs = []
     for name in ("on", "off"):
         (tmp_path / name).mkdir()
@@ -346,7 +350,7 @@ class _Probed:
     """Two ways of computing that are alike: a stopwatch says now this, now that."""
 
     def __init__(self, monkeypatch, others):
-        self.paces = iter([Pace("bf16", 2, {"bf16, 2": 0.1}), Pace("fp32", 1, {"fp32, 1": 0.1})])
+        self.paces = iter([ComputePlan("bf16", 2, {"bf16, 2": 0.1}), ComputePlan("fp32", 1, {"fp32, 1": 0.1})])
         used = iter([0.0, others])
         monkeypatch.setattr("bigmodel.training.precision._probed", lambda *_: next(self.paces))
         monkeypatch.setattr("bigmodel.training.precision._use", lambda: next(used, 0.0))
@@ -377,7 +381,7 @@ def test_what_was_decided_holds_for_a_day_and_for_the_same_settings(tmp_path, mo
     probed(kept)
     os.utime(kept, (0, 0))
     assert probed(kept) == "fp32"
-    names = {pace_file(cache, small(*DIGITS, batch_size=size), "data", "cpu") for size in (4, 8, 4)}
+    names = {compute_plan_file(cache, small(*DIGITS, batch_size=size), "data", "cpu") for size in (4, 8, 4)}
     assert len(names) == 2
 
 
@@ -387,7 +391,7 @@ def test_how_large_batches_are_is_seen_from_some_of_them(cache):
     rows = prepare(
         task, catalog.architecture(spec.architecture), catalog.dataset(spec.dataset), settings, cache
     ).arrays["train"]
-    plan = task.plan(rows, settings, 0)[:150]
+    plan = task.batch_indices(rows, settings, 0)[:150]
     every = [sum(value.numel() for value in task.batch(rows, indices, settings, 0).values()) for indices in plan]
-    found = sizes(task, rows, settings, plan)
+    found = sample_batch_sizes(task, rows, settings, plan)
     assert set(found) <= set(every) and found.mean() == pytest.approx(np.mean(every), rel=0.3) and len(set(every)) > 5

@@ -8,12 +8,12 @@ import time
 import pytest
 from conftest import digits, endless, wait_for
 
-from bigmodel.core.cpu import threads
+from bigmodel.core.cpu import thread_count
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FAILED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.runs import supervisor
-from bigmodel.runs.executors.local import Local, spawn
+from bigmodel.runs.executors.local import LocalExecutor, spawn
 from bigmodel.runs.store import Store
 
 
@@ -26,7 +26,7 @@ def work(home):
         folder = store.folder(store.launch(RunSpec.check(spec)))
         folder.append(Event("state", {"state": STARTING, "device": "cpu"}))
         change(folder)
-        processes.append(Local(home).start(folder.path)._process)
+        processes.append(LocalExecutor(home).start(folder.path)._process)
         return folder, processes[-1]
 
     yield start
@@ -69,7 +69,7 @@ def test_stopping_keeps_the_weights(work, ask):
     folder, process = work(endless())
     wait_for(lambda: kinds(folder).count("step") > 2)
     if "message" in ask:
-        folder.ask_to_stop()
+        folder.request_stop()
     if "SIG" in ask:
         process.send_signal(getattr(signal, ask.split()[-1]))
     begun = time.monotonic()
@@ -85,12 +85,12 @@ def test_a_run_that_the_system_ends_before_it_has_begun_was_not_stopped_by_a_per
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     assert states(folder)[-1] == INTERRUPTED and "step" not in kinds(folder)
-    assert supervisor.goes_on_after(folder) == supervisor.AGAIN_SECONDS[0]
+    assert supervisor.retry_delay(folder) == supervisor.RETRY_DELAYS[0]
 
 
 def test_a_run_that_is_stopped_before_it_begins_loads_nothing(work):
     begun = time.monotonic()
-    folder, process = work(endless(), change=lambda folder: folder.ask_to_stop())
+    folder, process = work(endless(), change=lambda folder: folder.request_stop())
     assert process.wait(60) == 0
     assert states(folder)[-2:] == [STARTING, STOPPED]
     assert time.monotonic() - begun < 5
@@ -99,7 +99,7 @@ def test_a_run_that_is_stopped_before_it_begins_loads_nothing(work):
 def test_a_run_that_is_stopped_while_its_data_is_read_does_not_train(work):
     folder, process = work(endless())
     wait_for(lambda: kinds(folder)[-1] == "phase")
-    folder.ask_to_stop()
+    folder.request_stop()
     assert process.wait(60) == 0
     assert states(folder)[-1] == STOPPED and "step" not in kinds(folder)
 
@@ -155,6 +155,6 @@ def test_threads_leave_a_core_for_the_browser(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for cores, wanted in ((1, "1"), (2, "2"), (8, "7")):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, cores=cores: set(range(cores)))
-        assert threads() == wanted
+        assert thread_count() == wanted
     monkeypatch.setenv("BIGMODEL_THREADS", "3")
-    assert threads() == "3"
+    assert thread_count() == "3"

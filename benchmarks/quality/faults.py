@@ -262,8 +262,8 @@ def _task(trial: Trial, clock: _Clock) -> Any:
     """The task without its slow extras, and with bad batches where these are the harm."""
     task = copy.copy(catalog.task(CASES[trial.case].task))
     task.pinned = lambda rows, settings: []
-    if hasattr(task, "_translated"):
-        task._translated = lambda *rest: {}
+    if hasattr(task, "_translation_metrics"):
+        task._translation_metrics = lambda *rest: {}
     if trial.fault != "bad-batches":
         return task
     honest: Callable = task.batch
@@ -325,7 +325,7 @@ class _Part(Dataset):
         case = CASES[trial.case]
         train, *others = case.rows
         self.counts = (case.few if trial.fault == "few-rows" else train, *others)
-        for name in ("name", "title", "about", "facts", "columns", "recipe"):
+        for name in ("name", "title", "about", "facts", "columns", "default_settings"):
             setattr(self, name, getattr(whole, name))
 
     def path(self) -> Path:

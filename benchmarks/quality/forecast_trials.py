@@ -96,9 +96,9 @@ def trial(number: int, cache: Path) -> dict:
 
 def foretell(number: int, cache: Path) -> dict:
     from bigmodel.training.forecast import forecast
-    from bigmodel.training.loop import warm
+    from bigmodel.training.loop import warm_up
 
-    warm()
+    warm_up()
     asked = forecast(spec_of(number), cache)
     next(asked)  # until here the data were encoded
     begun = time.perf_counter()
@@ -109,9 +109,9 @@ def foretell(number: int, cache: Path) -> dict:
 def train(number: int, cache: Path) -> dict:
     import resource
 
-    from bigmodel.training.loop import train, warm
+    from bigmodel.training.loop import train, warm_up
 
-    warm()
+    warm_up()
     spec, events = spec_of(number), [Event("state", {"state": state}) for state in ("queued", "starting", RUNNING)]
     with tempfile.TemporaryDirectory() as folder:
         for event in train(spec, Path(folder), lambda: False, cache):
@@ -130,9 +130,9 @@ def train(number: int, cache: Path) -> dict:
 
 def resume(number: int, cache: Path) -> dict:
     """The time left that is told of a run that goes on from its middle, and what was left."""
-    from bigmodel.training.loop import train, warm
+    from bigmodel.training.loop import train, warm_up
 
-    warm()
+    warm_up()
     spec, events = spec_of(number), []
     with tempfile.TemporaryDirectory() as folder:
         for half in (True, False):

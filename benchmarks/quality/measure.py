@@ -57,7 +57,7 @@ def measure(check: Check, home: Path, threads: int, tell: Callable[[Event], None
         "parameters": plan["parameters"],
         "precision": plan["precision"],
         "threads": threads,
-        "processor": cpu.processor(),
+        "processor": cpu.cpu_name(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "settings": dict(check.settings),

@@ -23,9 +23,9 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.data.prepare import SPLITS
 from bigmodel.data_checks.checks.imbalance import RATIO
-from bigmodel.data_checks.checks.personal_data import ENDINGS, WEIGHTS
-from bigmodel.data_checks.minhash import fold
-from bigmodel.data_checks.run_checks import Lint, lint
+from bigmodel.data_checks.checks.personal_data import CHECK_DIGITS, WEIGHTS
+from bigmodel.data_checks.minhash import normalize
+from bigmodel.data_checks.run_checks import CheckReport, run_checks
 
 FILE = Path(__file__).with_name("planted_figures.json")
 MARKS = report_page.marks("python -m benchmarks.quality.planted_faults", "planted faults")
@@ -134,7 +134,7 @@ def duplicates(bed: Bed) -> None:
 
 def near_duplicates(bed: Bed) -> None:
     """A copy with a letter mistaken, a word more or less, another case, or other punctuation: up to a twentieth changed."""
-    for place in bed.places(lambda row: len(fold(row[bed.longest(row)])) >= 40):
+    for place in bed.places(lambda row: len(normalize(row[bed.longest(row)])) >= 40):
         name = bed.longest(bed.rows[place])
         text = altered = bed.rows[place][name]
         while altered.strip() == text.strip():  # a letter that is exchanged for the same one makes a duplicate
@@ -146,7 +146,7 @@ def leaks(bed: Bed) -> None:
     """A row of the test or validation part, half of them a little changed, among those for training."""
 
     def measured(row: dict) -> bool:
-        return row["split"] != "train" and len(fold(row[bed.longest(row)])) >= 40
+        return row["split"] != "train" and len(normalize(row[bed.longest(row)])) >= 40
 
     for number, place in enumerate(bed.places(measured)):
         name = bed.longest(bed.rows[place])
@@ -357,7 +357,7 @@ class Fault:
 
 def alike(one: Mapping, other: Mapping) -> bool:
     """Whether the texts of two rows have most characters in common, in the same order (Ratcliff, Obershelp 1988)."""
-    texts = [fold("\n".join(row[name] for name in TEXTS if name in row)) for row in (one, other)]
+    texts = [normalize("\n".join(row[name] for name in TEXTS if name in row)) for row in (one, other)]
     return SequenceMatcher(None, *texts, autojunk=False).ratio() >= REALLY
 
 
@@ -435,7 +435,7 @@ def _named(
     """(the places that are named, of some of them the place that they are like)."""
     with tempfile.TemporaryDirectory() as folder:
         planted = Planted(dataset, rows, Path(folder), columns)
-        found = [part for part in lint(planted, only=(fault.check,)) if isinstance(part, Lint)][-1]
+        found = [part for part in run_checks(planted, only=(fault.check,)) if isinstance(part, CheckReport)][-1]
     named = {row - 1 for finding in found.findings for row in finding.rows}  # rows are counted from 1
     return named, {row - 1: other - 1 for finding in found.findings for row, other in finding.like.items()}
 
@@ -515,7 +515,7 @@ def _misspelt(bed: Bed, name: str) -> str:
 
 def _is_sentence(text: str) -> bool:
     """Long enough that a person can tell which language it is in, and words rather than names and places."""
-    letters = fold(text)
+    letters = normalize(text)
     chinese = sum("\u4e00" <= sign <= "\u9fff" for sign in letters)
     return len(letters) >= 6 and chinese >= 4 if chinese else len(text.split()) >= 4
 
@@ -563,7 +563,9 @@ def _secret(bed: Bed) -> str:
 def _identity(bed: Bed, number: str) -> str:
     day = f"{bed.random.integers(1950, 2006)}{bed.random.integers(1, 13):02}{bed.random.integers(1, 29):02}"
     seventeen = f"{bed.one_of(('110105', '310104', '440305', '510107'))}{day}{number}"
-    return seventeen + ENDINGS[sum(int(sign) * weight for sign, weight in zip(seventeen, WEIGHTS, strict=True)) % 11]
+    return (
+        seventeen + CHECK_DIGITS[sum(int(sign) * weight for sign, weight in zip(seventeen, WEIGHTS, strict=True)) % 11]
+    )
 
 
 def _card(digits: str) -> str:

@@ -27,12 +27,12 @@ TRAINED: Mapping[str, str] = {
 
 
 def register() -> None:
-    store.bring(home())
+    store.register_bases(home())
 
 
 def fetch(base: str) -> None:
     """Have the base in the home folder; Refusal where it cannot be had."""
-    if base in store.known(home()):
+    if base in store.list_bases(home()):
         return
     if base in TRAINED:
         _take_over(base, home() / "quality" / TRAINED[base] / "model")
@@ -46,21 +46,21 @@ def fetch(base: str) -> None:
             raise Refusal(_("The weights of {name} cannot be fetched.", name=title), field="base")
         found = Path(done.stdout.strip().rpartition("\n")[2])
         if found.suffix == ".gguf":
-            gguf.take_in(home(), found, [Path(place)], base)
+            gguf.import_gguf(home(), found, [Path(place)], base)
         else:
             about = {"title": title, "source": source, "licence": licence, "languages": languages}
-            store.take_in(home(), found, [Path(place)], name=base, **about)
+            store.import_folder(home(), found, [Path(place)], name=base, **about)
 
 
 def _take_over(base: str, model: Path) -> None:
     if not model.exists():
         what = _("The weights of {name} cannot be fetched.", name=base)
         raise Refusal(what, do=f"python -m benchmarks quality {TRAINED[base]}", field="base")
-    store.take_in(home(), model, [home()], name=base, title=base, source=TRAINED[base], own=True)
+    store.import_folder(home(), model, [home()], name=base, title=base, source=TRAINED[base], own=True)
 
 
 def forget(check: str) -> None:
     """Drop the base that a check has made, before it makes another."""
     for base, maker in TRAINED.items():
-        if maker == check and base in store.known(home()):
+        if maker == check and base in store.list_bases(home()):
             store.remove(home(), base)

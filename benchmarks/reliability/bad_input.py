@@ -22,9 +22,9 @@ from benchmarks.reliability.trial import patched
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import LANGUAGES
-from bigmodel.importing.import_jobs import DONE, FAILED, Imports
-from bigmodel.importing.sandbox import read
-from bigmodel.importing.store.registry import Shelf, slug_of, title_of
+from bigmodel.importing.import_jobs import DONE, FAILED, ImportJobs
+from bigmodel.importing.sandbox import run_in_sandbox
+from bigmodel.importing.store.registry import DatasetRegistry, default_title, slugify
 
 HANGS = 10.0  # seconds
 READER = "bigmodel.importing.sandbox_worker"
@@ -78,11 +78,11 @@ def mutated(chance: random.Random) -> tuple[str, bytes]:
 
 def _bring(place: Path, name: str, data: bytes, found: Found) -> tuple[float, int]:
     """One file from the upload to the shelf. What is wrong with it must be said, and nothing may be lost."""
-    desk, begun = Imports(place), time.monotonic()
+    desk, begun = ImportJobs(place), time.monotonic()
     with _Watch() as watch:
         try:
             parcel = desk.receive(name, [data])
-            plan = desk.look(parcel.id).plan
+            plan = desk.preview(parcel.id).plan
             job = desk.begin(parcel.id, plan, wait=True)
             if job.state == FAILED:
                 raise job.refusal
@@ -102,12 +102,12 @@ def _say(refusal: Refusal, name: str, found: Found) -> None:
     found.expect("bigmodel" not in refusal.say("en"), f"{name}: {refusal.say('en')[:200]}")
 
 
-def _count(desk: Imports, version: str, place: Path, name: str, found: Found) -> None:
+def _count(desk: ImportJobs, version: str, place: Path, name: str, found: Found) -> None:
     """Accepted and set aside together are what a second, separate reading counts."""
-    shelf = Shelf(place)
+    shelf = DatasetRegistry(place)
     manifest = shelf.version(version).manifest
     original = next((shelf.folder / shelf.version(version).slug / "original").glob("file*"))
-    counted = read({"do": "count", "path": str(original), "plan": manifest["plan"]}, seconds=60)["count"]
+    counted = run_in_sandbox({"do": "count", "path": str(original), "plan": manifest["plan"]}, seconds=60)["count"]
     taken = sum(manifest["rows"].values()) + manifest["aside"]
     told = sum(
         one["count"] for one in map(json.loads, (shelf.version(version).folder / "aside.jsonl").open(encoding="utf-8"))
@@ -149,7 +149,7 @@ def _forgetful():
     """The reading process drops what it cannot use instead of setting it aside."""
     code = (
         "import bigmodel.importing.to_rows as r\nwhole = r.rows\n"
-        "r.rows = lambda records, plan: (one for one in whole(records, plan) if not isinstance(one, r.Broken))\n"
+        "r.rows = lambda records, plan: (one for one in whole(records, plan) if not isinstance(one, r.BadRecord))\n"
     )
     with tempfile.TemporaryDirectory() as place:
         Path(place, "sitecustomize.py").write_text(code)
@@ -190,7 +190,7 @@ def hostile_names(trials: int, place: Path) -> Found:
     home, outside = place / "home", place / "outside"
     outside.mkdir()
     (outside / "secret.csv").write_bytes(bad_files.csv())
-    desk = Imports(home)
+    desk = ImportJobs(home)
     (home / "inbox").mkdir(parents=True)
     (home / "inbox" / "link").symlink_to(outside)
     before = _seen(place)
@@ -205,20 +205,20 @@ def hostile_names(trials: int, place: Path) -> Found:
     return found
 
 
-def _names(desk: Imports, name: str, number: int, found: Found) -> None:
+def _names(desk: ImportJobs, name: str, number: int, found: Found) -> None:
     _harmless(lambda: desk.receive(name, [bad_files.csv()]), name, found)
-    slug, title = slug_of(name), title_of(name)
+    slug, title = slugify(name), default_title(name)
     found.expect(
         bool(slug) and slug.isascii() and slug not in ("con", "nul", "aux", "com1", "lpt9"), f"{name!r}: {slug!r}"
     )
     found.expect(title.isprintable() and len(title) <= limits.TITLE_CHARACTERS, f"{name!r}: {title!r}")
     for path in (name, f"inbox/{name}", "link/secret.csv", str(desk.home / "inbox" / "link" / "secret.csv")):
-        _harmless(lambda path=path: found.fail(f"{path!r} was let in") if desk.place(path) else None, path, found)
-    found.expect(name not in desk.shelf, f"{name!r} is a data set")
-    _harmless(lambda: desk.parcel(name), name, found)
+        _harmless(lambda path=path: found.fail(f"{path!r} was let in") if desk.add_path(path) else None, path, found)
+    found.expect(name not in desk.registry, f"{name!r} is a data set")
+    _harmless(lambda: desk.uploaded_file(name), name, found)
     if number % 20 == 0:
         parcel = desk.receive(name, [bad_files.csv()])
-        plan = desk.look(parcel.id).plan
+        plan = desk.preview(parcel.id).plan
         job = desk.begin(parcel.id, plan, title="", wait=True)
         found.expect(job.state == DONE, f"{name!r}: {job.refusal}")
 
@@ -242,6 +242,6 @@ NAMES = Row(
     "nothing outside the home folder is touched, nothing outside the allowed folders is read",
     300,
     hostile_names,
-    {"only the allowed folders are read": lambda: patched((Imports, "roots", lambda self: [Path("/")]))},
+    {"only the allowed folders are read": lambda: patched((ImportJobs, "roots", lambda self: [Path("/")]))},
     fewer=40,
 )

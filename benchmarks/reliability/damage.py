@@ -49,8 +49,8 @@ def _mutations(trials: int, folder: Path, place: Path) -> dict:
     data = prepare(*parts, SPEC.settings, place / "cache")
     model = parts[1].model(data.facts, SPEC.settings)
     chance, failures, kinds = random.Random(0), [], {}
-    newest, before, *_older = resume_state.places(folder)
-    best = folder / "checkpoints" / f"step-{resume_state.best_of(newest)}"
+    newest, before, *_older = resume_state.checkpoint_folders(folder)
+    best = folder / "checkpoints" / f"step-{resume_state.best_step(newest)}"
     safe = place / "safe"
     shutil.copytree(folder / "checkpoints", safe)
     number = 0
@@ -62,7 +62,9 @@ def _mutations(trials: int, folder: Path, place: Path) -> dict:
         where = f"{kind} of {hit.name}/{file.name}"
         if damage(file, before, chance):
             kinds[kind] = kinds.get(kind, 0) + 1
-            look = evaluator.Watch(parts[0], model, optimizer(model, SPEC.settings), data, SPEC, folder, lambda: False)
+            look = evaluator.Evaluator(
+                parts[0], model, optimizer(model, SPEC.settings), data, SPEC, folder, lambda: False
+            )
             try:
                 wrong = _passed_over(look, newest, before) if hit is newest else _best_is_missed(look, best, newest)
             except Exception as error:
@@ -72,7 +74,7 @@ def _mutations(trials: int, folder: Path, place: Path) -> dict:
     return {"failures": failures, "kinds": kinds}
 
 
-def _passed_over(look: evaluator.Watch, newest: Path, before: Path) -> str:
+def _passed_over(look: evaluator.Evaluator, newest: Path, before: Path) -> str:
     """The resume takes the one before and says so."""
     said = _resumed(look)
     if look.step != step_of(before):
@@ -82,7 +84,7 @@ def _passed_over(look: evaluator.Watch, newest: Path, before: Path) -> str:
     return "" if _weights_of(look.model, before) else "other weights than those of the one before"
 
 
-def _best_is_missed(look: evaluator.Watch, best: Path, newest: Path) -> str:
+def _best_is_missed(look: evaluator.Evaluator, best: Path, newest: Path) -> str:
     """The resume says that the best is lost, and so does a run that wants it at its end."""
     if not any("best so far" in text for text in _resumed(look)):
         return "the resume does not say that the best is lost"
@@ -93,7 +95,7 @@ def _best_is_missed(look: evaluator.Watch, best: Path, newest: Path) -> str:
     return "" if look.best_step == step_of(newest) and _weights_of(look.model, newest) else "damaged weights were taken"
 
 
-def _resumed(look: evaluator.Watch) -> list[str]:
+def _resumed(look: evaluator.Evaluator) -> list[str]:
     from bigmodel.training.loop import _before
 
     events = list(_before(look, 90, ALL_OF_THEM))
@@ -180,8 +182,8 @@ ROW = Row(
     trials=1000,
     run=run,
     without={
-        "the hash of each file": lambda: patched((checkpoint, "complete", _complete_without_hash)),
-        "the manifest": lambda: patched((checkpoint, "complete", Path.exists)),
+        "the hash of each file": lambda: patched((checkpoint, "verify", _complete_without_hash)),
+        "the manifest": lambda: patched((checkpoint, "verify", Path.exists)),
     },
     fewer=40,
 )

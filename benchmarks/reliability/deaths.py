@@ -100,7 +100,7 @@ class Forked:
         self.child = Child(lambda _tell: sys.exit(_worker(folder, dies)), folder / "log.txt")
         return self
 
-    def ended(self) -> Words | None:
+    def exit_reason(self) -> Words | None:
         code = self.child.ended()
         return None if code is None else local.cause(code)
 
@@ -117,14 +117,14 @@ def _worker(folder: Path, dies: tuple[str, int] | None) -> int:
     if dies is None:
         return worker.main([str(folder)])
     way, step = dies
-    real = evaluator.Watch.due
+    real = evaluator.Evaluator.due
 
-    def due(self: evaluator.Watch) -> bool:
+    def due(self: evaluator.Evaluator) -> bool:
         if self.step == step:
             WAYS[way][0]()
         return real(self)
 
-    with patched((evaluator.Watch, "due", due)):
+    with patched((evaluator.Evaluator, "due", due)):
         return worker.main([str(folder)])
 
 
@@ -132,7 +132,7 @@ def _worker(folder: Path, dies: tuple[str, int] | None) -> int:
 def run(trials: int, place: Path) -> Found:
     """`trials`: of each way to die."""
     found, slowest = Found(), 0.0
-    quick = patched((supervisors, "AGAIN_SECONDS", (0.05, 0.05, 0.05)), (evaluator, "CHECKPOINT_SECONDS", -1.0))
+    quick = patched((supervisors, "RETRY_DELAYS", (0.05, 0.05, 0.05)), (evaluator, "CHECKPOINT_SECONDS", -1.0))
     with steady(), quick:
         store = home(place / "home", place / "cache")
         executor = Forked()
@@ -214,7 +214,7 @@ ROW = Row(
     without={
         "the words for an exit": lambda: patched((local, "cause", lambda _code: Words("Something happened."))),
         "the words for memory": lambda: patched(
-            (out_of_memory, "was_short", lambda _error: False), (worker, "_in_words", _no_words)
+            (out_of_memory, "is_out_of_memory", lambda _error: False), (worker, "_as_refusal", _no_words)
         ),
         "the way back to a checkpoint": lambda: patched((loop, "_before", _begins_anew)),
     },

@@ -21,7 +21,7 @@ from bigmodel.runs import store as stores
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.store import Store
 from bigmodel.training import checkpoint, resume_state
-from bigmodel.training.evaluator import Watch
+from bigmodel.training.evaluator import Evaluator
 
 SPEC = spec("cnn", max_steps=60)
 STEPS = (10, 20, 30)  # of the checkpoints that are there; 10 is the best
@@ -64,16 +64,16 @@ class Scene:
     holds: Callable[[Store, bool], list[str]]
 
 
-def _save(store: Store, folder: Folder, watch: Watch, mark: Callable[[str], None]) -> None:
+def _save(store: Store, folder: Folder, watch: Evaluator, mark: Callable[[str], None]) -> None:
     watch.step, watch.folder = NEXT, folder.path
-    for event in watch.keep():
+    for event in watch.save_checkpoint():
         folder.append(event)
         mark("done")
 
 
 def _save_holds(store: Store, done: bool) -> list[str]:
     (id,) = store.ids()
-    path, there = store.folders / id, good(store.folders / id)
+    path, there = store.runs_folder / id, good(store.runs_folder / id)
     wrong = []
     if not there or there[0] < (NEXT if done else max(STEPS)):
         wrong.append(f"the newest whole checkpoint is {there[:1]}")
@@ -85,7 +85,7 @@ def _save_holds(store: Store, done: bool) -> list[str]:
     return wrong
 
 
-def _replace(store: Store, folder: Folder, watch: Watch, mark: Callable[[str], None]) -> None:
+def _replace(store: Store, folder: Folder, watch: Evaluator, mark: Callable[[str], None]) -> None:
     watch.step, watch.folder = NEXT, folder.path
     watch._write_model(NEXT, {})
     mark("done")
@@ -94,15 +94,15 @@ def _replace(store: Store, folder: Folder, watch: Watch, mark: Callable[[str], N
 def _replace_holds(store: Store, done: bool) -> list[str]:
     """The old model or the new one; what the supervisor does with a run that has died comes first."""
     (id,) = store.ids()
-    resume_state.mend(store.folders / id)
-    model = store.folders / id / "model"
-    if not checkpoint.complete(model):
+    resume_state.recover(store.runs_folder / id)
+    model = store.runs_folder / id / "model"
+    if not checkpoint.verify(model):
         return ["there is no whole model"]
     step = json.loads((model / "bigmodel.json").read_text())["step"]
     return [] if step in ((NEXT,) if done else (NEXT, max(STEPS))) else [f"the model is of step {step}"]
 
 
-def _delete(store: Store, folder: Folder, watch: Watch, mark: Callable[[str], None]) -> None:
+def _delete(store: Store, folder: Folder, watch: Evaluator, mark: Callable[[str], None]) -> None:
     if folder.id in store.ids():
         store.delete(folder.id)
     mark("done")
@@ -113,13 +113,13 @@ def _delete_holds(store: Store, done: bool) -> list[str]:
     for id in store.ids():
         if done:
             wrong.append("the run is still there")
-        path = store.folders / id
+        path = store.runs_folder / id
         if store.run(id).state != STOPPED or good(path) != sorted(STEPS, reverse=True):
             wrong.append("half a run is left")
     return wrong
 
 
-def _launch(store: Store, folder: Folder, watch: Watch, mark: Callable[[str], None]) -> None:
+def _launch(store: Store, folder: Folder, watch: Evaluator, mark: Callable[[str], None]) -> None:
     store.launch(SPEC, token="again")
     mark("done")
 
@@ -133,8 +133,8 @@ def _launch_holds(store: Store, done: bool) -> list[str]:
     return wrong
 
 
-def _change(store: Store, folder: Folder, watch: Watch, mark: Callable[[str], None]) -> None:
-    folder.ask_to_stop()
+def _change(store: Store, folder: Folder, watch: Evaluator, mark: Callable[[str], None]) -> None:
+    folder.request_stop()
     if folder.facts()["state"] == STOPPED:
         folder.resume()
     for state in (STARTING, RUNNING):
@@ -164,7 +164,7 @@ SCENES = (
 
 
 # -- a home to break ---------------------------------------------------------------------------------
-def _prepared(place: Path) -> Watch:
+def _prepared(place: Path) -> Evaluator:
     """A model with an optimizer's memory, made without computing a gradient: the process must stay without threads."""
     import torch
 
@@ -183,13 +183,13 @@ def _prepared(place: Path) -> Watch:
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
     optimize.step()
-    watch = Watch(task, model, optimize, data, SPEC, place, lambda: False)
-    watch.rest = lambda: {"spec": SPEC.to_json(), "step": watch.step, "data": "", "watch": watch.state()}
+    watch = Evaluator(task, model, optimize, data, SPEC, place, lambda: False)
+    watch.extra_state = lambda: {"spec": SPEC.to_json(), "step": watch.step, "data": "", "watch": watch.state()}
     watch.best_step = min(STEPS)
     return watch
 
 
-def _template(watch: Watch, path: Path) -> None:
+def _template(watch: Evaluator, path: Path) -> None:
     """A run that was stopped, with three checkpoints and a model."""
     store = home(path, path.parent / "cache")
     folder = launch(store, SPEC)
@@ -200,17 +200,17 @@ def _template(watch: Watch, path: Path) -> None:
         watch.step = step
         rest = dict.fromkeys(("epoch", "loss", "learning_rate", "gradient_norm", "rate", "seconds"), 1.0)
         folder.append(Event("step", {"step": step} | rest))
-        for event in watch.keep():
+        for event in watch.save_checkpoint():
             folder.append(event)
     watch._write_model(max(STEPS), {})
     folder.append(Event("state", {"state": STOPPED, "reason": None}))
 
 
-def _acted(scene: Scene, watch: Watch, path: Path, disk: Disk) -> str:
+def _acted(scene: Scene, watch: Evaluator, path: Path, disk: Disk) -> str:
     """What came of it: 'done', or what it said."""
     store = Store(path)
     (id, *_more) = sorted(store.ids()) or ("",)
-    folder = Folder(store.folders / id)
+    folder = Folder(store.runs_folder / id)
     try:
         with disk.watching():
             scene.act(store, folder, watch, disk.mark)
@@ -219,7 +219,7 @@ def _acted(scene: Scene, watch: Watch, path: Path, disk: Disk) -> str:
     return "done"
 
 
-def _calls(scene: Scene, watch: Watch, template: Path, place: Path) -> dict:
+def _calls(scene: Scene, watch: Evaluator, template: Path, place: Path) -> dict:
     """All calls of a scene in which nothing goes wrong."""
     path = place / "calls"
 
@@ -254,7 +254,7 @@ def _moved(one: str, path: Path, template: Path) -> Any:
     return template / Path(one).relative_to(path) if one.startswith(str(path)) else one
 
 
-def _broken(scene: Scene, watch: Watch, template: Path, path: Path, at: int, how: str, found: Found) -> None:
+def _broken(scene: Scene, watch: Evaluator, template: Path, path: Path, at: int, how: str, found: Found) -> None:
     """Once with the fault, then again without it: the second time it must be done, with nothing left lying about."""
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(template, path, symlinks=True)
@@ -292,7 +292,7 @@ def _swept(path: Path) -> list[str]:
     """What is left lying about after the next start has cleared away."""
     store = Store(path)
     for id in store.ids():
-        resume_state.mend(store.folders / id)
+        resume_state.recover(store.runs_folder / id)
     return [str(one.relative_to(path)) for one in (path / "runs").rglob(".*")]
 
 
@@ -328,8 +328,8 @@ def _save_in_place(folder: Path, write: Callable[[Path], None]) -> Path:
 def _fsync_nothing() -> Any:
     return patched(
         (checkpoint, "flush", lambda _path: None),
-        (folders, "sync", lambda _path: None),
-        (stores, "sync", lambda _path: None),
+        (folders, "fsync_folder", lambda _path: None),
+        (stores, "fsync_folder", lambda _path: None),
     )
 
 
@@ -344,7 +344,7 @@ ROW = Row(
     without={
         "the flush to the disk": _fsync_nothing,
         "the staging folder and the rename": lambda: patched((checkpoint, "save", _save_in_place)),
-        "the putting in order after a death": lambda: patched((checkpoint, "mend", lambda _parent: None)),
+        "the putting in order after a death": lambda: patched((checkpoint, "recover", lambda _parent: None)),
     },
     fewer=12,
 )

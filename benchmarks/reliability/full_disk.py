@@ -108,7 +108,7 @@ def _filled(folder: Folder, way: str, step: int, chance: random.Random, referenc
 
 def _work(folder: Folder, way: str, step: int, filler: Path, bytes_left: int) -> None:
     """Train; somebody else fills the disk in the chosen way."""
-    real = evaluator.Watch._make_room
+    real = evaluator.Evaluator._make_room
 
     def make_room(self):
         if self.step == step and way == "before a save":
@@ -118,7 +118,7 @@ def _work(folder: Folder, way: str, step: int, filler: Path, bytes_left: int) ->
             _fill(filler, bytes_left)
 
     with ExitStack() as stack:
-        stack.enter_context(patched((evaluator.Watch, "_make_room", make_room)))
+        stack.enter_context(patched((evaluator.Evaluator, "_make_room", make_room)))
         if way in ("during an event", "to the last byte"):
             stack.enter_context(_full_at_an_event(folder, step, filler, way))
         work(folder)

@@ -272,7 +272,10 @@ def run(trials: int, place: Path) -> Found:
     """Every kind once, or a chosen few of them; and a sound folder, which must be let in."""
     found, slowest = Found(), 0.0
     _watch()
-    if store.take_in(place / "home", sound(place / "sound"), [place], title="Sound", source="here").parameters <= 0:
+    if (
+        store.import_folder(place / "home", sound(place / "sound"), [place], title="Sound", source="here").parameters
+        <= 0
+    ):
         found.fail("a sound folder is not let in")
     kinds = list(HOSTILE)
     chosen = kinds if trials >= len(kinds) else random.Random(15).sample(kinds, trials)
@@ -287,7 +290,7 @@ def run(trials: int, place: Path) -> Found:
         found.expect(not wrong, f"{kind}: {wrong}")
         found.expect(spent <= SECONDS, f"{kind}: took {spent:.1f} s")
         found.expect(not canary.exists(), f"{kind}: its program has run")
-        found.expect(not any(store.place(home).glob("*")), f"{kind}: something of it has been kept")
+        found.expect(not any(store.bases_folder(home).glob("*")), f"{kind}: something of it has been kept")
         shutil.rmtree(folder, ignore_errors=True)
     found.worst = f"refused after at most {slowest:.2f} s"
     found.note = (
@@ -300,7 +303,7 @@ def _tried(home: Path, folder: Path) -> str:
     """What went wrong, '' where the folder was refused with a reason."""
     _seen.clear()
     try:
-        store.take_in(home, folder, [folder], title="Hostile", source="somewhere")
+        store.import_folder(home, folder, [folder], title="Hostile", source="somewhere")
     except Refusal as refusal:
         if _seen:
             return f"it was refused, after {_seen[0]}"
@@ -342,7 +345,7 @@ ROW = Row(
     run=run,
     without={
         "the look at what configs name": _let_pass("_refuse_code"),
-        "the look at chat templates": lambda: patched((chat_template_check, "trouble", lambda text: "")),
+        "the look at chat templates": lambda: patched((chat_template_check, "find_problem", lambda text: "")),
         "the look at first bytes": lambda: patched((validate_folder, "_is_program", lambda file: False)),
     },
     fewer=118,

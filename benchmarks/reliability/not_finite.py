@@ -14,7 +14,7 @@ from benchmarks.reliability.trial import apart, good, home, launch, newest, patc
 from bigmodel.core.events import DIVERGED, FINISHED
 from bigmodel.runs.folder import Folder
 from bigmodel.training import evaluator, loop, throughput
-from bigmodel.training.nonfinite_guard import Guard
+from bigmodel.training.nonfinite_guard import NonfiniteGuard
 
 SPECS = [
     spec(name, max_steps=12, eval_every=5, accumulation=1 + number % 2)
@@ -52,7 +52,7 @@ def _poisoned(folder: Folder, where: str, step: int, value: float) -> None:
 
 def _loss(step: int, value: float) -> AbstractContextManager:
     """The loss of the update after `step - 1` others."""
-    passes, real = [0], loop._Work._passes
+    passes, real = [0], loop._TrainStep._passes
 
     def wrong(self, group, epoch):
         passes[0] += 1
@@ -61,7 +61,7 @@ def _loss(step: int, value: float) -> AbstractContextManager:
         with patched((self.forward, "of", _times(self.forward.of, value))):
             return real(self, group, epoch)
 
-    return patched((loop._Work, "_passes", wrong))
+    return patched((loop._TrainStep, "_passes", wrong))
 
 
 def _times(loss: Callable, value: float) -> Callable:
@@ -70,7 +70,7 @@ def _times(loss: Callable, value: float) -> Callable:
 
 def _gradient(step: int, value: float) -> AbstractContextManager:
     """One number of one gradient, while the loss stays what it is."""
-    passes, real = [0], loop._Work._passes
+    passes, real = [0], loop._TrainStep._passes
 
     def wrong(self, group, epoch):
         passes[0] += 1
@@ -80,7 +80,7 @@ def _gradient(step: int, value: float) -> AbstractContextManager:
             last.grad.view(-1)[0] = value
         return loss
 
-    return patched((loop._Work, "_passes", wrong))
+    return patched((loop._TrainStep, "_passes", wrong))
 
 
 def _measurement(step: int, value: float) -> AbstractContextManager:
@@ -88,7 +88,7 @@ def _measurement(step: int, value: float) -> AbstractContextManager:
     from torch.nn.modules.module import register_module_forward_hook
     from transformers import PreTrainedModel
 
-    steps, real = [0], loop._Work._passes
+    steps, real = [0], loop._TrainStep._passes
 
     def counted(self, group, epoch):
         steps[0] += 1
@@ -105,7 +105,7 @@ def _measurement(step: int, value: float) -> AbstractContextManager:
 
     stack = ExitStack()
     stack.callback(register_module_forward_hook(wrong).remove)
-    stack.enter_context(patched((loop._Work, "_passes", counted)))
+    stack.enter_context(patched((loop._TrainStep, "_passes", counted)))
     return stack
 
 
@@ -161,13 +161,13 @@ def _losses(folder: Folder) -> list[float]:
 
 def _shown_as_zero() -> AbstractContextManager:
     """As Trainers show it."""
-    real = throughput.Meter.loss
+    real = throughput.Throughput.loss
 
-    def loss(self: throughput.Meter) -> float:
+    def loss(self: throughput.Throughput) -> float:
         mean = real(self)
         return mean if math.isfinite(mean) else 0.0
 
-    return patched((throughput.Meter, "loss", loss))
+    return patched((throughput.Throughput, "loss", loss))
 
 
 ROW = Row(
@@ -178,7 +178,7 @@ ROW = Row(
     trials=90,
     run=run,
     without={
-        "the look before the update": lambda: patched((Guard, "look", lambda *_: None)),
+        "the look before the update": lambda: patched((NonfiniteGuard, "look", lambda *_: None)),
         "the true loss on the curve": _shown_as_zero,
     },
     fewer=9,

@@ -45,7 +45,7 @@ def _taken(self: Lock, wait: float = 0.0) -> bool:
 SWITCHES: Mapping[str, Callable[[], AbstractContextManager]] = {
     "": nullcontext,
     "the lock of the run": _blind,
-    "the lock itself": lambda: _replaced(Lock, "take", _taken),
+    "the lock itself": lambda: _replaced(Lock, "acquire", _taken),
 }
 
 

@@ -97,8 +97,8 @@ def killed(trials: int, place: Path) -> Found:
             for wrong in _doubled(folder):
                 found.fail(f"{where}: {wrong}")
     finally:
-        folder.ask_to_stop()
-        ended = _until(lambda: studio.run(run).over)
+        folder.request_stop()
+        ended = _until(lambda: studio.run(run).has_ended)
         server.terminate(), server.wait()
         _end(folder)
     found.expect(ended is not None and studio.run(run).state == STOPPED, f"stopped, the run is {studio.run(run).state}")
@@ -120,7 +120,7 @@ def _answers(port: int) -> bool:
 
 def _indexed(store: Store, run: str) -> int:
     row = store.index.row(run)
-    return row.grown()["step"] if row else 0
+    return row.load_facts()["step"] if row else 0
 
 
 def _doubled(folder: Folder) -> list[str]:
@@ -201,8 +201,8 @@ def _judge(servers: list[subprocess.Popen], store: Store, where: str, found: Fou
         again = _ask(heir, "launch", wanted, "one")["result"]
         found.expect(again == run and len(store.ids()) == 1, f"{where}: the run is doubled")
         _ask(heir, "stop", run)
-        _until(lambda: store.run(run).over, 30.0)
-    _end(Folder(store.folders / run))
+        _until(lambda: store.run(run).has_ended, 30.0)
+    _end(Folder(store.runs_folder / run))
     return time.monotonic() - begun if took is None else took
 
 

@@ -106,7 +106,7 @@ def _in_load(short: Callable[[], None], step: int) -> AbstractContextManager:
 
 def _in_step(short: Callable[[], None], step: int) -> AbstractContextManager:
     """In every forward pass of this update, however small the batch."""
-    count, real = [0], loop._Work.gradients
+    count, real = [0], loop._TrainStep.gradients
 
     def gradients(self, group, epoch):
         count[0] += 1
@@ -116,11 +116,11 @@ def _in_step(short: Callable[[], None], step: int) -> AbstractContextManager:
         if _is_model(module) and module.training and count[0] == step:
             short()
 
-    return _both(patched((loop._Work, "gradients", gradients)), look)
+    return _both(patched((loop._TrainStep, "gradients", gradients)), look)
 
 
 def _in_measurement(short: Callable[[], None], step: int) -> AbstractContextManager:
-    inside, real = [False], evaluator.Watch._measure
+    inside, real = [False], evaluator.Evaluator._measure
 
     def measure(self, split):
         inside[0] = True
@@ -130,18 +130,18 @@ def _in_measurement(short: Callable[[], None], step: int) -> AbstractContextMana
         if _is_model(module) and not module.training and inside[0]:
             short()
 
-    return _both(patched((evaluator.Watch, "_measure", measure)), look)
+    return _both(patched((evaluator.Evaluator, "_measure", measure)), look)
 
 
 def _in_save(short: Callable[[], None], step: int) -> AbstractContextManager:
-    real = evaluator.Watch._write
+    real = evaluator.Evaluator._write
 
     def write(self, staging):
         if self.step >= step:
             short()
         real(self, staging)
 
-    return patched((evaluator.Watch, "_write", write))
+    return patched((evaluator.Evaluator, "_write", write))
 
 
 def _in_batch(short: Callable[[], None], step: int) -> AbstractContextManager:
@@ -221,9 +221,9 @@ def _answer(writer: Folder, phase: str, short: Callable[[], None], name: str, fo
 
 def _asked_twice(writer: Folder, phase: str, short: Callable[[], None]) -> list[list[dict]]:
     from bigmodel.inference import engine
-    from bigmodel.inference.worker import _answer, _turn
+    from bigmodel.inference.worker import _advance, _handle_request
 
-    engines = engine.Engines()
+    engines = engine.EngineCache()
 
     def ask(number: int) -> list[dict]:
         request = {
@@ -233,9 +233,9 @@ def _asked_twice(writer: Folder, phase: str, short: Callable[[], None]) -> list[
             "cache": "",
         }
         replies: list[dict] = []
-        open_answers = {"1": _answer(request, engines)}
+        open_answers = {"1": _handle_request(request, engines)}
         while open_answers:
-            _turn("1", open_answers["1"], open_answers, lambda _name, **what: replies.append(what))
+            _advance("1", open_answers["1"], open_answers, lambda _name, **what: replies.append(what))
         return [{key: value for key, value in reply.items() if key in ("error", "done")} for reply in replies]
 
     if phase == "answer":
@@ -266,8 +266,8 @@ ROW = Row(
     trials=56,
     run=run,
     without={
-        "the plain word for memory": lambda: patched((out_of_memory, "was_short", lambda _error: False)),
-        "the mean over the whole batch": lambda: patched((loop._Work, "_passes", _mean_of_the_pieces)),
+        "the plain word for memory": lambda: patched((out_of_memory, "is_out_of_memory", lambda _error: False)),
+        "the mean over the whole batch": lambda: patched((loop._TrainStep, "_passes", _mean_of_the_pieces)),
     },
     fewer=4,
 )
@@ -282,4 +282,4 @@ def _mean_of_the_pieces(self, group, epoch):
     return loss * self.parts
 
 
-_passes = loop._Work._passes
+_passes = loop._TrainStep._passes

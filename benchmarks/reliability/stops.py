@@ -12,7 +12,7 @@ from benchmarks.reliability.row import Found, Row
 from benchmarks.reliability.trial import apart, differences, finish, home, launch, patched, spec, steady, told, work
 from bigmodel.core.events import STOPPED
 from bigmodel.core.spec import RunSpec
-from bigmodel.data.interruptible import Ask
+from bigmodel.data.interruptible import CancelCheck
 from bigmodel.runs.folder import Folder
 from bigmodel.training import resume_state, throughput
 
@@ -76,9 +76,9 @@ def _asking(folder: Folder, moment: int) -> list[str]:
 
     def stopped() -> bool:
         asks = sys._getframe(1).f_code
-        if asks is Ask.__call__.__code__:
+        if asks is CancelCheck.__call__.__code__:
             return False
-        moments.append("step" if asks is loop._learn.__code__ else "measurement")
+        moments.append("step" if asks is loop._run_steps.__code__ else "measurement")
         return len(moments) > moment >= 0
 
     def counting(spec, path, _stopped, cache, device):
@@ -100,7 +100,7 @@ ROW = Row(
         "the random numbers put back": lambda: patched((resume_state, "load_random", lambda _folder: None)),
         "the optimizer's memory put back": lambda: patched((resume_state, "load_optimizer", lambda *_: None)),
         "what was counted since the last point of the curve": lambda: patched(
-            (throughput.Meter, "state", lambda _self: None)
+            (throughput.Throughput, "state", lambda _self: None)
         ),
     },
     fewer=1,

@@ -149,9 +149,9 @@ def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 def steady() -> Any:
     """Nothing that a stopwatch decides: two runs that are compared tell of the same steps in the same precision."""
     from bigmodel.training import loop
-    from bigmodel.training.precision import Pace
+    from bigmodel.training.precision import ComputePlan
 
-    pace = Pace("fp32", 1, {"fp32, 1": 0.05})
+    pace = ComputePlan("fp32", 1, {"fp32, 1": 0.05})
     return patched(
         (loop, "probe", lambda *_: pace), (loop, "_log_every", lambda *_: 2)
     )  # what is not told yet can be lost
@@ -220,12 +220,12 @@ def differences(one: Mapping, other: Mapping) -> list[str]:
 
 def good(folder: Path) -> list[int]:
     """Steps of the whole checkpoints, newest first."""
-    return [step_of(place) for place in resume_state.places(folder) if resume_state.whole(place)]
+    return [step_of(place) for place in resume_state.checkpoint_folders(folder) if resume_state.is_valid(place)]
 
 
 def damaged(folder: Path) -> list[int]:
     """Steps of what bears a checkpoint's name and is none."""
-    return [step_of(place) for place in resume_state.places(folder) if not resume_state.whole(place)]
+    return [step_of(place) for place in resume_state.checkpoint_folders(folder) if not resume_state.is_valid(place)]
 
 
 def step_of(place: Path) -> int:

@@ -111,8 +111,8 @@ def our_batches(spec: Mapping) -> Callable[[], dict]:
     def measure() -> dict:
         units, epoch, begun = 0, 0, time.perf_counter()
         while True:
-            for indices in task.plan(arrays, asked.settings, epoch):
-                units += task.size(task.batch(arrays, indices, asked.settings, epoch))
+            for indices in task.batch_indices(arrays, asked.settings, epoch):
+                units += task.count_units(task.batch(arrays, indices, asked.settings, epoch))
                 if time.perf_counter() - begun > READ_SECONDS:
                     return {"rate": units / (time.perf_counter() - begun)}
             epoch += 1
@@ -150,17 +150,17 @@ def their_batches(spec: Mapping) -> Callable[[], dict]:
 
 def second_run(spec: Mapping) -> Callable[[], dict]:
     """A worker whose libraries are loaded, as the spare worker's are."""
-    from bigmodel.training.loop import warm
+    from bigmodel.training.loop import warm_up
 
     asked = spec_from(spec)
     prepared(asked)
-    warm()
+    warm_up()
 
     def measure() -> dict:
         begun = time.perf_counter()
         found = prepared(asked)
         task = catalog.task(asked.task)
-        first = task.plan(found.arrays["train"], asked.settings, 0)[0]
+        first = task.batch_indices(found.arrays["train"], asked.settings, 0)[0]
         task.batch(found.arrays["train"], first, asked.settings, 0)
         return {"seconds": time.perf_counter() - begun}
 

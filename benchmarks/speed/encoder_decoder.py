@@ -49,7 +49,7 @@ class Pairs:
 
         size = spec.settings["batch_size"]
         if same_batches:
-            batches = catalog.task(spec.task).plan(arrays, spec.settings, 0)
+            batches = catalog.task(spec.task).batch_indices(arrays, spec.settings, 0)
             self.order = np.concatenate([batch for batch in batches if len(batch) == size])
         else:
             self.order = np.arange(len(arrays["source_offsets"]) - 1)

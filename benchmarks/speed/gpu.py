@@ -136,15 +136,15 @@ def nanogpt_side(spec: Mapping, steps: int, warm: int, compiled: bool = False) -
 
 def writing_side() -> Callable[[], dict]:
     """The writing of the app with a model on the GPU, token by token as a page receives it."""
-    from bigmodel.inference.kv_cache import reader
+    from bigmodel.inference.kv_cache import make_decoder
 
     model = _gpt2()
 
     def measure() -> dict:
         begun, first, text, unread = time.perf_counter(), None, [], PROMPT
-        reading = reader(model, len(PROMPT) + TOKENS, TOKENS)
+        reading = make_decoder(model, len(PROMPT) + TOKENS, TOKENS)
         while len(text) < TOKENS:
-            text.append(int(reading.read(unread).argmax()))
+            text.append(int(reading.next_logits(unread).argmax()))
             first = first or time.perf_counter() - begun
             unread = text[-1:]
         return {"rate": TOKENS / (time.perf_counter() - begun), "first": first, "text": text, "precision": "fp32"}

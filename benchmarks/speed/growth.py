@@ -18,8 +18,8 @@ from benchmarks.speed.side import Side, alternate
 from benchmarks.speed.training import OURS, spec_of
 from bigmodel.core.events import FINISHED, QUEUED, RUNNING, STARTING, Event
 from bigmodel.core.spec import RunSpec
-from bigmodel.runs.folder import Folder, write
-from bigmodel.runs.index import Index
+from bigmodel.runs.folder import Folder, create_run_folder
+from bigmodel.runs.index import IndexWriter
 from bigmodel.studio import Studio
 
 LINEAR = 1.15  # what is measured may be so much dearer than in proportion
@@ -77,7 +77,7 @@ def ended(home: Path, number: int, points: int) -> Folder:
     """A run that has ended, with that many points on its curve: written event by event as a worker does."""
     folder = home / "runs" / f"20260101-{number:06}-cnn-digits-{number % 65536:04x}"
     spec = _spec()
-    write(folder, spec, Event("state", {"state": QUEUED, "number": number, "token": f"{number:064x}"}))
+    create_run_folder(folder, spec, Event("state", {"state": QUEUED, "number": number, "token": f"{number:064x}"}))
     lines = bytearray()
     for event in _life(points):
         lines += event.line()
@@ -110,9 +110,9 @@ def _life(points: int) -> Iterator[Event]:
 
 def _indexed(home: Path, folders: list[Folder]) -> None:
     """What the supervisor does beside everything else."""
-    index = Index(Studio(home).store.index_file)
+    index = IndexWriter(Studio(home).store.index_file)
     for folder in folders:
-        while index.take_in(folder):
+        while index.sync_run(folder):
             pass
     index.close()
 

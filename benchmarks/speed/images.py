@@ -49,7 +49,7 @@ def rows(spec: RunSpec, processor: Any) -> Any:
 
     arrays = prepared(spec).arrays["train"]
     train = catalog.dataset(spec.dataset).rows()["train"].select_columns(["image", "label"])
-    order = np.concatenate(catalog.task(spec.task).plan(arrays, spec.settings, 0))
+    order = np.concatenate(catalog.task(spec.task).batch_indices(arrays, spec.settings, 0))
     train = train.select(order).cast_column("image", datasets.Image())
 
     def transform(examples: Mapping) -> dict:

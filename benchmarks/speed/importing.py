@@ -13,8 +13,8 @@ from benchmarks.speed.report import alone
 from benchmarks.speed.side import Side, alternate
 from bigmodel.core import catalog
 from bigmodel.data.prepare import head
-from bigmodel.importing.import_plan import Plan
-from bigmodel.importing.sandbox import read
+from bigmodel.importing.import_plan import ImportPlan
+from bigmodel.importing.sandbox import run_in_sandbox
 from bigmodel.studio import home
 
 HERE = "benchmarks.speed.importing:"
@@ -23,9 +23,9 @@ MEGABYTES = {"jsonl": 1000, "csv": 250, "text": 250}
 KINDS = {"jsonl": "JSON lines with three columns", "csv": "CSV with three columns", "text": "plain text, a row a line"}
 CLASSES = ("story", "letter", "news", "a play")
 PLANS = {
-    "jsonl": Plan("jsonl", {"text": "body", "label": "kind"}),
-    "csv": Plan("csv", {"text": "body", "label": "kind"}),
-    "text": Plan("text", {"text": "text"}),
+    "jsonl": ImportPlan("jsonl", {"text": "body", "label": "kind"}),
+    "csv": ImportPlan("csv", {"text": "body", "label": "kind"}),
+    "text": ImportPlan("text", {"text": "text"}),
 }
 
 
@@ -57,7 +57,7 @@ def reading(kind: str, megabytes: float | None = None) -> Callable[[], dict]:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             request = {"do": "import", "path": str(path), "plan": PLANS[kind].to_json(), "folder": folder}
-            written = read(request)
+            written = run_in_sandbox(request)
             wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         rows = sum(written["rows"].values())

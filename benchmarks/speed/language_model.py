@@ -81,7 +81,7 @@ class Windows:
         import numpy as np
 
         task = catalog.task(spec.task)
-        self.starts = np.concatenate(task.plan({"tokens": tokens}, spec.settings, 0))
+        self.starts = np.concatenate(task.batch_indices({"tokens": tokens}, spec.settings, 0))
         self.tokens, self.block, self.aligned = tokens, spec.settings["block_size"], aligned
 
     def __len__(self) -> int:
@@ -136,7 +136,7 @@ def bare_loop(spec: RunSpec, data: Any, steps: int, warm: int, precision: str = 
     model = fresh_model(spec, data).to(device)
     optimize = optimizer(model, settings)  # fused AdamW, weights decayed and biases not, as nanoGPT has it
     called = torch.compile(model) if compiled else model
-    starts = np.concatenate(catalog.task(spec.task).plan({"tokens": tokens}, settings, 0))
+    starts = np.concatenate(catalog.task(spec.task).batch_indices({"tokens": tokens}, settings, 0))
     cast = torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
     losses, begun = [], 0.0
     for step in range(warm + steps):

@@ -50,7 +50,7 @@ def _backend(name: str, device: str) -> dict[str, str]:
 
 
 def epoch_steps(spec: RunSpec) -> int:
-    return len(catalog.task(spec.task).plan(prepared(spec).arrays["train"], spec.settings, 0))
+    return len(catalog.task(spec.task).batch_indices(prepared(spec).arrays["train"], spec.settings, 0))
 
 
 def keras_model(spec: RunSpec):
@@ -76,7 +76,7 @@ def keras_side(spec: Mapping, steps: int, warm: int, backend: str) -> Callable[[
     asked = spec_from(spec)
     _same_threads(backend)
     settings, tokens = asked.settings, prepared(asked).arrays["train"]["tokens"]
-    starts = np.concatenate(catalog.task(asked.task).plan({"tokens": tokens}, settings, 0))
+    starts = np.concatenate(catalog.task(asked.task).batch_indices({"tokens": tokens}, settings, 0))
     windows = tokens[starts[:, None] + np.arange(settings["block_size"] + 1)].astype(np.int32)
     model = keras_model(asked)
 

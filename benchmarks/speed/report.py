@@ -115,7 +115,7 @@ def place(rounds: int, device: str = "cpu") -> dict:
         except PackageNotFoundError:
             continue
     return {
-        "processor": cpu.processor() if device == "cpu" else f"{cpu.processor()}, {_gpu()}",
+        "processor": cpu.cpu_name() if device == "cpu" else f"{cpu.cpu_name()}, {_gpu()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS", "as each side takes them"),
         "rounds": rounds,

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bigmodel.architectures.gpt import divide
+from bigmodel.architectures.gpt import check_attention_heads
 from bigmodel.core.contracts import Architecture, Layer
 from bigmodel.core.fields import Number
 from bigmodel.core.words import _
@@ -23,7 +23,7 @@ class Bert(Architecture):
     )
     paper = "Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"
     heads = frozenset({"text-classification"})
-    knobs = (
+    hyperparameters = (
         Number(
             name="pretraining_epochs",
             label=_("Pretraining epochs"),
@@ -83,10 +83,10 @@ class Bert(Architecture):
             help=_("How far each update goes while masked words are guessed."),
         ),
     )
-    recipe = {"batch_size": 32, "learning_rate": 5e-4, "epochs": 6, "weight_decay": 0.05, "warmup": 0.1}
+    default_settings = {"batch_size": 32, "learning_rate": 5e-4, "epochs": 6, "weight_decay": 0.05, "warmup": 0.1}
 
     def check(self, settings: Mapping) -> None:
-        divide(settings["width"], settings["attention_heads"])
+        check_attention_heads(settings["width"], settings["attention_heads"])
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import BertForSequenceClassification
@@ -94,13 +94,13 @@ class Bert(Architecture):
         return BertForSequenceClassification(_config(facts, settings))
 
     def pretraining_model(self, facts: Mapping, settings: Mapping) -> Any:
-        return guesser()(_config(facts, settings))
+        return masked_lm_class()(_config(facts, settings))
 
     def begin_with(self, model: Any, pretrained: Path) -> None:
         """All but the pooler and the classifier, which the guessing has no use for."""
         import torch
 
-        guessed = guesser().from_pretrained(
+        guessed = masked_lm_class().from_pretrained(
             pretrained, dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
         model.bert.load_state_dict(guessed.bert.state_dict(), strict=False)
@@ -136,7 +136,7 @@ def _config(facts: Mapping, settings: Mapping) -> Any:
 
 
 @cache
-def guesser() -> type:
+def masked_lm_class() -> type:
     """transformers' BertForMaskedLM, which names the words of the asked places only: seven in eight would be for nothing."""
     from transformers import BertForMaskedLM
     from transformers.modeling_outputs import MaskedLMOutput

@@ -21,7 +21,7 @@ class Cnn(Architecture):
     )
     paper = "LeCun et al. 1998, Gradient-based Learning Applied to Document Recognition"
     heads = frozenset({"image-classification"})
-    knobs = (
+    hyperparameters = (
         Number(
             name="channels",
             label=_("Channels"),
@@ -51,7 +51,7 @@ class Cnn(Architecture):
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
-    recipe = {
+    default_settings = {
         "epochs": 12,
         "batch_size": 64,
         "learning_rate": 3e-3,
@@ -66,7 +66,7 @@ class Cnn(Architecture):
             raise Refusal(what, do=_("Take a batch size of 2 or more."), field="batch_size")
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
-        config_class, model_class = classes()
+        config_class, model_class = model_classes()
         return model_class(
             config_class(
                 channels=settings["channels"],
@@ -80,7 +80,7 @@ class Cnn(Architecture):
         )
 
     def register(self) -> None:
-        classes()
+        model_classes()
 
     def diagram(self, settings: Mapping) -> list[Layer]:
         stages = [
@@ -91,7 +91,7 @@ class Cnn(Architecture):
 
 
 @cache
-def classes() -> tuple[type, type]:
+def model_classes() -> tuple[type, type]:
     """The config and the model, registered with transformers' Auto classes in this process."""
     import torch
     from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel

@@ -20,7 +20,7 @@ class Gpt(Architecture):
     )
     paper = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners"
     heads = frozenset({"causal-lm"})
-    knobs = (
+    hyperparameters = (
         Number(
             name="layers",
             label=_("Layers"),
@@ -60,10 +60,15 @@ class Gpt(Architecture):
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
-    recipe = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 3, "weight_decay": 0.1}  # minutes on a laptop
+    default_settings = {
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "epochs": 3,
+        "weight_decay": 0.1,
+    }  # minutes on a laptop
 
     def check(self, settings: Mapping) -> None:
-        divide(settings["width"], settings["attention_heads"])
+        check_attention_heads(settings["width"], settings["attention_heads"])
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import GPT2Config, GPT2LMHeadModel
@@ -99,7 +104,7 @@ class Gpt(Architecture):
         ]
 
 
-def divide(width: int, heads: int) -> None:
+def check_attention_heads(width: int, heads: int) -> None:
     """Refuse a width that its heads cannot share evenly."""
     if width % heads:
         what = _("A width of {width} cannot be shared by {heads} attention heads.", width=width, heads=heads)

@@ -20,7 +20,7 @@ class Lstm(Architecture):
     )
     paper = "Hochreiter, Schmidhuber 1997, Long Short-Term Memory"
     heads = frozenset({"causal-lm", "text-classification"})
-    knobs = (
+    hyperparameters = (
         Number(
             name="embedding",
             label=_("Embedding size"),
@@ -59,7 +59,7 @@ class Lstm(Architecture):
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
-    recipe = {
+    default_settings = {
         "vocabulary": 10_000,
         "epochs": 10,
         "optimizer": "adam",
@@ -74,7 +74,7 @@ class Lstm(Architecture):
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         """Embedding (vocabulary x embedding), LSTM, Dense to the vocabulary. The vocabulary has the size that
         was asked for, as in Keras, even where the data fills less of it. Where there are classes, Dense to them."""
-        config_class, writer, reader = classes()
+        config_class, writer, reader = model_classes()
         sizes = {
             "vocab_size": max(settings["vocabulary"], facts["vocabulary"]),
             "embedding_size": settings["embedding"],
@@ -91,7 +91,7 @@ class Lstm(Architecture):
         return writer(config_class(**sizes, bos_token_id=facts["end"], eos_token_id=facts["end"]))
 
     def register(self) -> None:
-        classes()
+        model_classes()
 
     def diagram(self, settings: Mapping) -> list[Layer]:
         reads = "text_length" in settings  # texts as a whole, where it is not to write them
@@ -108,7 +108,7 @@ class Lstm(Architecture):
 
 
 @cache
-def classes() -> tuple[type, type, type]:
+def model_classes() -> tuple[type, type, type]:
     """The config, the model that writes texts and the one that classifies them, registered with transformers' Auto
     classes in this process."""
     import torch

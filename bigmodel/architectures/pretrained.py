@@ -13,7 +13,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Number, Switch, Text
 from bigmodel.core.words import Words, _
 
-PAIRS: tuple[Field, ...] = (
+TRANSLATION_FIELDS: tuple[Field, ...] = (
     Text(
         name="source_language",
         label=_("Language of the source"),
@@ -41,7 +41,7 @@ PAIRS: tuple[Field, ...] = (
         ),
     ),
 )  # of base models that read one text and write another
-LENGTHS = ("block_size", "sentence_length", "text_length")  # settings of tasks that a base may have a bound for
+LENGTH_SETTINGS = ("block_size", "sentence_length", "text_length")  # settings of tasks that a base may have a bound for
 
 
 class Pretrained(Architecture):
@@ -53,8 +53,8 @@ class Pretrained(Architecture):
     )
     paper = "Howard, Ruder 2018, Universal Language Model Fine-tuning; Hu et al. 2021, LoRA"
     heads = frozenset({"causal-lm", "seq2seq-lm", "image-classification", "text-classification"})
-    brings = frozenset({"tokenizer", "vocabulary"})
-    knobs = (
+    overrides = frozenset({"tokenizer", "vocabulary"})
+    hyperparameters = (
         Choice(name="base", label=_("Base model"), help=_("What the training begins with.")),
         Choice(
             name="method",
@@ -88,7 +88,7 @@ class Pretrained(Architecture):
             help=_(
                 "What is trained beside the frozen weights. LoRA: two thin matrices. rsLoRA: the same, stronger at high ranks. DoRA: lengths apart from directions, often a little better, slower. LoHa and LoKr: products of matrices that can change more with as few numbers. IA³: one factor for each output, by far the fewest. LoHa, LoKr and IA³ take ten times the learning rate of LoRA (about 1e-2)."
             ),
-            options=adapters.KINDS,
+            options=adapters.ADAPTER_TYPES,
         ),
         Number(
             name="lora_rank",
@@ -149,7 +149,7 @@ class Pretrained(Architecture):
             ),
         ),
     )
-    recipe = {
+    default_settings = {
         "epochs": 3,
         "batch_size": 8,
         "learning_rate": 5e-4,
@@ -160,57 +160,57 @@ class Pretrained(Architecture):
         "label_smoothing": 0.0,
     }
 
-    def knobs_for(self, task: Task) -> tuple[Field, ...]:
+    def hyperparameters_for(self, task: Task) -> tuple[Field, ...]:
         """The bases that can carry the task's head: those that people brought first. With a head that begins at random
         there is nothing to measure before the training."""
         bases = [base for base in _bases().values() if task.head in base.heads]
         bases.sort(key=lambda base: base.included)
-        options = {base.name: _named(base) for base in bases}
+        options = {base.name: _base_label(base) for base in bases}
         first = next(iter(options), "")
         own = tuple(
             Choice(**{**vars(field), "options": options, "default": first}) if field.name == "base" else field
-            for field in self.knobs
+            for field in self.hyperparameters
             if field.name != "baseline" or not task.head.endswith("classification")
         )
-        return own + (PAIRS if task.head == "seq2seq-lm" else ())
+        return own + (TRANSLATION_FIELDS if task.head == "seq2seq-lm" else ())
 
     def check(self, settings: Mapping) -> None:
         base = _base(settings)
         prefix = settings.get("prefix", languages.AUTO).strip()
-        for name in LENGTHS:
+        for name in LENGTH_SETTINGS:
             before = len(prefix) if name == "sentence_length" and prefix != languages.AUTO else 0
             if base.longest and settings.get(name, 0) + before > base.longest:
                 what = _("{base} reads at most {longest} tokens.", base=base.title, longest=base.longest)
                 raise Refusal(what, do=_("Give at most {maximum}.", maximum=base.longest - before), field=name)
         for name in ("source_language", "target_language"):
             if settings.get(name):
-                languages.refuse_unknown(settings[name], languages.codes(base.folder), base.title, name)
+                languages.refuse_unknown(settings[name], languages.language_codes(base.folder), base.title, name)
         if settings["quantize"] != "none" and settings["method"] != "lora":
             what = _("Weights of 8 or 4 bits cannot be trained themselves.")
             raise Refusal(what, do=_("Choose LoRA, or 'As they are' for the frozen weights."), field="quantize")
-        if settings["quantize"] != "none" and settings["adapter"] in adapters.PRODUCTS:
-            what = _("{kind} needs the frozen weights as they are.", kind=adapters.KINDS[settings["adapter"]])
+        if settings["quantize"] != "none" and settings["adapter"] in adapters.LYCORIS_TYPES:
+            what = _("{kind} needs the frozen weights as they are.", kind=adapters.ADAPTER_TYPES[settings["adapter"]])
             raise Refusal(what, do=_("Choose LoRA, rsLoRA, DoRA or IA³, or 'As they are'."), field="quantize")
 
     def fingerprint(self, settings: Mapping) -> str:
         """Another base has another tokenizer or another size of pictures, another language other marks."""
-        own = [str(settings[field.name]) for field in PAIRS if field.name in settings]
+        own = [str(settings[field.name]) for field in TRANSLATION_FIELDS if field.name in settings]
         return "\n".join([_base(settings).fingerprint, *own])
 
     def processor(self, task: Task, rows: Any, settings: Mapping) -> Any:
-        from bigmodel.base_models.load import processor
+        from bigmodel.base_models.load import load_processor
 
         self.register()
-        return task.adopt(processor(_base(settings), task.head, rows, settings))
+        return task.prepare_processor(load_processor(_base(settings), task.head, rows, settings))
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
-        from bigmodel.base_models.load import choose, network
+        from bigmodel.base_models.load import load_model, set_trainable
 
         self.register()
-        return choose(network(_base(settings), facts["head"], facts, settings), facts["head"], settings)
+        return set_trainable(load_model(_base(settings), facts["head"], facts, settings), facts["head"], settings)
 
     def export(self, model: Any) -> Any:
-        return adapters.merged(model)
+        return adapters.merge_adapters(model)
 
     def register(self) -> None:
         """A base may be a network of our own."""
@@ -220,9 +220,9 @@ class Pretrained(Architecture):
 
     def diagram(self, settings: Mapping) -> list[Layer]:
         base = _base(settings)
-        ways = next(field for field in self.knobs if field.name == "method").options
+        ways = next(field for field in self.hyperparameters if field.name == "method").options
         beside = settings["method"] == "lora"
-        what = adapters.KINDS[settings["adapter"]] if beside else ways[settings["method"]]
+        what = adapters.ADAPTER_TYPES[settings["adapter"]] if beside else ways[settings["method"]]
         detail = f"r = {settings['lora_rank']}" if beside and settings["adapter"] != "ia3" else ""
         return [
             Layer(_("Base model: {base}", base=base.title)),
@@ -232,7 +232,7 @@ class Pretrained(Architecture):
 
 
 def _bases() -> Mapping[str, Base]:
-    return catalog.brought("base")
+    return catalog.registered("base")
 
 
 def _base(settings: Mapping) -> Base:
@@ -245,5 +245,5 @@ def _base(settings: Mapping) -> Base:
     return found[settings["base"]]
 
 
-def _named(base: Base) -> Words:
+def _base_label(base: Base) -> Words:
     return _("{title}, {millions} M parameters", title=base.title, millions=f"{base.parameters / 1e6:.1f}")

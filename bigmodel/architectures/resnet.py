@@ -20,7 +20,7 @@ class Resnet(Architecture):
     )
     paper = "He et al. 2016, Deep Residual Learning for Image Recognition"
     heads = frozenset({"image-classification"})
-    knobs = (
+    hyperparameters = (
         Number(
             name="blocks",
             label=_("Blocks in a stage"),
@@ -49,7 +49,13 @@ class Resnet(Architecture):
             help=_("Feature maps in the first stage."),
         ),
     )
-    recipe = {"epochs": 10, "batch_size": 64, "learning_rate": 2e-3, "weight_decay": 0.05, "label_smoothing": 0.1}
+    default_settings = {
+        "epochs": 10,
+        "batch_size": 64,
+        "learning_rate": 2e-3,
+        "weight_decay": 0.05,
+        "label_smoothing": 0.1,
+    }
 
     def check(self, settings: Mapping) -> None:
         if settings["batch_size"] < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bigmodel.architectures.gpt import divide
+from bigmodel.architectures.gpt import check_attention_heads
 from bigmodel.core.contracts import Architecture, Layer
 from bigmodel.core.fields import Number
 from bigmodel.core.words import _
@@ -20,7 +20,7 @@ class Transformer(Architecture):
     )
     paper = "Vaswani et al. 2017, Attention Is All You Need"
     heads = frozenset({"seq2seq-lm"})
-    knobs = (
+    hyperparameters = (
         Number(
             name="layers",
             label=_("Layers"),
@@ -60,7 +60,7 @@ class Transformer(Architecture):
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
-    recipe = {
+    default_settings = {
         "batch_size": 64,
         "epochs": 6,
         "learning_rate": 1e-3,
@@ -72,7 +72,7 @@ class Transformer(Architecture):
     }
 
     def check(self, settings: Mapping) -> None:
-        divide(settings["width"], settings["attention_heads"])
+        check_attention_heads(settings["width"], settings["attention_heads"])
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import GenerationConfig, MarianConfig, MarianMTModel

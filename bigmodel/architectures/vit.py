@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bigmodel.architectures.gpt import divide
+from bigmodel.architectures.gpt import check_attention_heads
 from bigmodel.core.contracts import Architecture, Layer
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Number
@@ -21,7 +21,7 @@ class Vit(Architecture):
     )
     paper = "Dosovitskiy et al. 2021, An Image is Worth 16x16 Words"
     heads = frozenset({"image-classification"})
-    knobs = (
+    hyperparameters = (
         Number(
             name="patch",
             label=_("Patch size"),
@@ -70,7 +70,7 @@ class Vit(Architecture):
             help=_("Part of the signals switched off at random while training, against learning by heart."),
         ),
     )
-    recipe = {
+    default_settings = {
         "epochs": 20,
         "batch_size": 32,  # with few pictures many small updates learn more than few large ones
         "dropout": 0.0,  # a small one trained from scratch learns too little, not too much
@@ -81,7 +81,7 @@ class Vit(Architecture):
     }
 
     def check(self, settings: Mapping) -> None:
-        divide(settings["width"], settings["attention_heads"])
+        check_attention_heads(settings["width"], settings["attention_heads"])
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from transformers import ViTConfig, ViTForImageClassification

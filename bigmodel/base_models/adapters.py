@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bigmodel.base_models.supported_models import ATTENTION, EMBEDDINGS, HEADS, named
+from bigmodel.base_models.supported_models import ATTENTION_MODULES, EMBEDDING_MODULES, HEAD_MODULES, is_within
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 
-NAME = "default"
-KINDS: Mapping[str, Words] = {
+ADAPTER_NAME = "default"
+ADAPTER_TYPES: Mapping[str, Words] = {
     "lora": _("LoRA"),
     "rslora": _("rsLoRA"),
     "dora": _("DoRA"),
@@ -18,11 +18,11 @@ KINDS: Mapping[str, Words] = {
     "lokr": _("LoKr"),
     "ia3": _("IA³"),
 }
-PRODUCTS = ("loha", "lokr")  # of matrices as large as the layer's own: they know no weights but torch's
+LYCORIS_TYPES = ("loha", "lokr")  # of matrices as large as the layer's own: they know no weights but torch's
 
 
 # -- put in ------------------------------------------------------------------------------------------------
-def put_in(model: Any, settings: Mapping) -> None:
+def inject_adapters(model: Any, settings: Mapping) -> None:
     """Freeze the network and put adapters beside its layers. Until they are trained they change nothing.
 
     LoRA: Hu et al. 2021. rsLoRA: Kalajdzievski 2023. DoRA: Liu et al. 2024. LoHa: Hyeon-Woo et al. 2022 and LoKr,
@@ -31,25 +31,25 @@ def put_in(model: Any, settings: Mapping) -> None:
     import torch
     from peft import inject_adapter_in_model
 
-    targets = _targets(model, settings["lora_targets"])
+    targets = _target_modules(model, settings["lora_targets"])
     if not targets:
         what = _("This base model has no layers that adapters could be put beside.")
         raise Refusal(what, do=_("Choose another way of fine-tuning."), field="method")
-    if settings["adapter"] in PRODUCTS:
-        _turn(model, targets)
-    inject_adapter_in_model(_config(settings, targets, _input_first(model, targets)), model, NAME)
+    if settings["adapter"] in LYCORIS_TYPES:
+        _conv1d_to_linear(model, targets)
+    inject_adapter_in_model(_peft_config(settings, targets, _uses_conv1d(model, targets)), model, ADAPTER_NAME)
     for weight in model.parameters():
         if weight.requires_grad:  # beside 4 bits peft makes them of 16, in which small updates are lost
             weight.data = weight.data.to(torch.float32)
 
 
-def _config(settings: Mapping, targets: list[str], input_first: bool) -> Any:
+def _peft_config(settings: Mapping, targets: list[str], input_first: bool) -> Any:
     from peft import IA3Config, LoHaConfig, LoKrConfig, LoraConfig
 
     kind, rank, alpha = settings["adapter"], settings["lora_rank"], settings["lora_alpha"]
     if kind == "ia3":
         return IA3Config(target_modules=targets, feedforward_modules=[], fan_in_fan_out=input_first)
-    if kind in PRODUCTS:
+    if kind in LYCORIS_TYPES:
         return {"loha": LoHaConfig, "lokr": LoKrConfig}[kind](r=rank, alpha=alpha, target_modules=targets)
     return LoraConfig(
         r=rank,
@@ -62,7 +62,7 @@ def _config(settings: Mapping, targets: list[str], input_first: bool) -> Any:
     )
 
 
-def _targets(model: Any, which: str) -> list[str]:
+def _target_modules(model: Any, which: str) -> list[str]:
     """Full names of the layers that get an adapter: those of attention, or all of the body."""
     import torch
     from transformers.pytorch_utils import Conv1D
@@ -74,22 +74,22 @@ def _targets(model: Any, which: str) -> list[str]:
         for name, layer in model.named_modules()
         if isinstance(layer, kinds)
         and layer is not output
-        and not named(name, HEADS)
-        and not any(part in name for part in EMBEDDINGS)
+        and not is_within(name, HEAD_MODULES)
+        and not any(part in name for part in EMBEDDING_MODULES)
         and getattr(layer, "groups", 1) == 1
     ]
-    attention = [name for name, _layer in body if name.rpartition(".")[2] in ATTENTION or ".attn" in name]
+    attention = [name for name, _layer in body if name.rpartition(".")[2] in ATTENTION_MODULES or ".attn" in name]
     return attention if which == "attention" and attention else [name for name, _layer in body]
 
 
 # -- GPT-2 keeps weights input first -----------------------------------------------------------------------
-def _input_first(model: Any, names: list[str]) -> bool:
+def _uses_conv1d(model: Any, names: list[str]) -> bool:
     from transformers.pytorch_utils import Conv1D
 
     return isinstance(model.get_submodule(names[0]), Conv1D)
 
 
-def _turn(model: Any, names: list[str]) -> list[str]:
+def _conv1d_to_linear(model: Any, names: list[str]) -> list[str]:
     """Those of the layers that keep their weights input first, made into torch's own, which compute the same."""
     import torch
     from transformers.pytorch_utils import Conv1D
@@ -104,7 +104,7 @@ def _turn(model: Any, names: list[str]) -> list[str]:
     return turned
 
 
-def _turn_back(model: Any, names: list[str]) -> None:
+def _linear_to_conv1d(model: Any, names: list[str]) -> None:
     import torch
     from transformers.pytorch_utils import Conv1D
 
@@ -117,7 +117,7 @@ def _turn_back(model: Any, names: list[str]) -> None:
 
 
 # -- kept --------------------------------------------------------------------------------------------------
-def merged(model: Any) -> Any:
+def merge_adapters(model: Any) -> Any:
     """The same network without adapters: what they have learnt is added to the weights, so that plain transformers
     opens it. The model itself stays as it is; one without adapters is given back."""
     import copy
@@ -128,26 +128,26 @@ def merged(model: Any) -> Any:
         return model
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
-    config = copy.deepcopy(model.peft_config[NAME])
+    config = copy.deepcopy(model.peft_config[ADAPTER_NAME])
     with torch.device("meta"):
         plain = type(model)(_without_quantization(model.config))
-        turned = _turn(plain, _turned_in(model, plain))
-        tuner = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](plain, config, NAME)
+        turned = _conv1d_to_linear(plain, _converted_conv1d_names(model, plain))
+        tuner = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](plain, config, ADAPTER_NAME)
     with torch.no_grad():
-        state = _whole(model, plain)
+        state = _dequantized_state_dict(model, plain)
         plain.load_state_dict(state, assign=True)
         for name, buffer in model.named_buffers():  # those that are computed and never saved
             owner, _dot, what = name.rpartition(".")
             if name not in state and what in plain.get_submodule(owner)._buffers:
                 plain.get_submodule(owner)._buffers[what] = buffer.clone()
         tuner.merge_and_unload()
-    _turn_back(plain, turned)
+    _linear_to_conv1d(plain, turned)
     plain.tie_weights()
     plain.generation_config = getattr(model, "generation_config", None)
     return plain.eval()
 
 
-def _turned_in(model: Any, plain: Any) -> list[str]:
+def _converted_conv1d_names(model: Any, plain: Any) -> list[str]:
     """Layers that are input first in the network as it is kept, and torch's own in the one that was trained."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from transformers.pytorch_utils import Conv1D
@@ -161,7 +161,7 @@ def _turned_in(model: Any, plain: Any) -> list[str]:
     return found
 
 
-def _whole(model: Any, plain: Any) -> dict:
+def _dequantized_state_dict(model: Any, plain: Any) -> dict:
     """The weights of a network with adapters, in fp32 also where they are kept in 8 or 4 bits, or in 16 as the biases
     beside those. Those beside which an adapter stands are copies, as merging writes into them."""
     import torch

@@ -10,28 +10,28 @@ import subprocess
 import sys
 from pathlib import Path
 
-CHARACTERS = 64_000
-NODES = 6_000
-DEEPEST = 5  # loops within loops
-NUMBER = 10_000  # larger constants are good for nothing but bombs
-SECONDS = 1  # of CPU for one conversation
-MEMORY = 512 * 2**20
-WALL = 1.6
-SAMPLES = (
+MAX_CHARACTERS = 64_000
+MAX_NODES = 6_000
+MAX_LOOP_DEPTH = 5  # loops within loops
+MAX_NUMBER = 10_000  # larger constants are good for nothing but bombs
+CPU_SECONDS = 1  # of CPU for one conversation
+MEMORY_BYTES = 512 * 2**20
+WALL_SECONDS = 1.6
+SAMPLE_CONVERSATIONS = (
     [{"role": "user", "content": "Hello"}],
     [{"role": "system", "content": "Be kind."}]
     + [{"role": role, "content": f"{role} {i}"} for i in range(12) for role in ("user", "assistant")],
 )
 
 
-def trouble(template: str) -> str:
+def find_problem(template: str) -> str:
     """Why a template will not do, '' when it will."""
-    return _read(template) or _tried(template)
+    return _static_problem(template) or _runtime_problem(template)
 
 
-def _read(template: str) -> str:
+def _static_problem(template: str) -> str:
     """What its text says."""
-    if len(template) > CHARACTERS:
+    if len(template) > MAX_CHARACTERS:
         return f"it has {len(template)} characters"
     from jinja2 import TemplateError, nodes
 
@@ -39,10 +39,10 @@ def _read(template: str) -> str:
         tree = environment().parse(template)
     except (TemplateError, RecursionError, MemoryError) as error:
         return f"it cannot be read: {str(error)[:80]}"
-    if sum(1 for _node in tree.find_all(nodes.Node)) > NODES:
+    if sum(1 for _node in tree.find_all(nodes.Node)) > MAX_NODES:
         return "it is too large a program"
     for constant in tree.find_all(nodes.Const):
-        if isinstance(constant.value, int | float) and abs(constant.value) > NUMBER:
+        if isinstance(constant.value, int | float) and abs(constant.value) > MAX_NUMBER:
             return f"it names the number {constant.value}"
     for access in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Name)):
         name = getattr(access, "attr", None) or getattr(access, "name", None) or _text(getattr(access, "arg", None))
@@ -57,7 +57,7 @@ def _read(template: str) -> str:
         return "it writes text without end"
     if any(loop.recursive for loop in tree.find_all(nodes.For)) or _calls_itself(tree):
         return "it calls itself"
-    return "it has too many loops within loops" if _depth(tree) > DEEPEST else ""
+    return "it has too many loops within loops" if _depth(tree) > MAX_LOOP_DEPTH else ""
 
 
 def _text(node: object) -> str:
@@ -100,7 +100,7 @@ def environment():
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     found = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_generation(), loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[_generation_extension(), loopcontrols]
     )
 
     def refuse(words: str) -> None:
@@ -113,7 +113,7 @@ def environment():
     return found
 
 
-def _generation() -> type:
+def _generation_extension() -> type:
     """The block that marks what an assistant says: '{% generation %} ... {% endgeneration %}'."""
     from jinja2 import nodes
     from jinja2.ext import Extension
@@ -129,14 +129,14 @@ def _generation() -> type:
     return Generation
 
 
-def _tried(template: str) -> str:
+def _runtime_problem(template: str) -> str:
     """What it does, in a process of its own."""
     try:
         done = subprocess.run(
             [sys.executable, "-I", str(Path(__file__))],
             input=template.encode(),
             capture_output=True,
-            timeout=WALL,
+            timeout=WALL_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -151,8 +151,8 @@ def _render() -> int:
     try:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     except (ImportError, ValueError, OSError):  # a system without such limits; the clock still ends it
         pass
     from jinja2 import TemplateError
@@ -162,7 +162,7 @@ def _render() -> int:
     except Exception as error:
         print(f"it cannot be read: {error}"[:120], file=sys.stderr)
         return 1
-    for messages in SAMPLES:
+    for messages in SAMPLE_CONVERSATIONS:
         count = 0
         try:
             for part in program.generate(

@@ -23,24 +23,24 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
 ROOT = Path(__file__).parents[2]
-NEWS_SECONDS = 0.2
+PROGRESS_SECONDS = 0.2
 
 
 def main(arguments: list[str]) -> int:
     home, request = Path(arguments[0]), json.loads(arguments[1])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # who is cancelled clears away what it has half made
     try:
-        store.tidy(home)
-        hub.tidy(home)
-        print(json.dumps(_done(home, request)), flush=True)
+        store.remove_stale_folders(home)
+        hub.remove_stale_downloads(home)
+        print(json.dumps(_handle_request(home, request)), flush=True)
     except Refusal as refusal:
         print(json.dumps({"error": refusal.to_json()}), flush=True)
     except Exception as error:
-        print(json.dumps({"error": _in_words(error).to_json()}), flush=True)
+        print(json.dumps({"error": _as_refusal(error).to_json()}), flush=True)
     return 0
 
 
-def _in_words(error: Exception) -> Refusal:
+def _as_refusal(error: Exception) -> Refusal:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Refusal(_("The disk is full."), do=_("Free some space and try again."))
     traceback.print_exc()
@@ -48,41 +48,41 @@ def _in_words(error: Exception) -> Refusal:
     return Refusal(what, _("The system says: {reason}.", reason=str(error)[:200]))
 
 
-def _done(home: Path, request: Mapping) -> dict:
+def _handle_request(home: Path, request: Mapping) -> dict:
     kind, source = request["kind"], request["source"]
     roots = [Path(root) for root in request.get("roots", ())]
     if kind == "look":
-        offer = hub.look(source, request.get("revision", ""))
-        return {"offer": offer.to_json(), "arrived": hub.arrived(home, offer)}
+        offer = hub.model_info(source, request.get("revision", ""))
+        return {"offer": offer.to_json(), "arrived": hub.downloaded_bytes(home, offer)}
     if kind == "hub":
-        return {"base": hub.fetch(home, source, request.get("revision", ""), _tell).name}
+        return {"base": hub.fetch(home, source, request.get("revision", ""), _report_progress).name}
     if kind == "gguf":
-        return {"base": gguf.take_in(home, Path(source), roots, request.get("name", ""), _tell).name}
+        return {"base": gguf.import_gguf(home, Path(source), roots, request.get("name", ""), _report_progress).name}
     folder = Path(source)
-    base = store.take_in(
+    base = store.import_folder(
         home, folder, roots, title=request.get("title") or folder.name, source=request.get("from", f"folder: {folder.name}"),
         name=request.get("name", ""), licence=request.get("licence", ""), own=bool(request.get("own")),
-        tell=lambda done, total: _tell("copying", done, total),
+        tell=lambda done, total: _report_progress("copying", done, total),
     )  # fmt: skip
     return {"base": base.name}
 
 
-_last = [0.0]
+_last_report = [0.0]
 
 
-def _tell(phase: str, done: int, total: int) -> None:
+def _report_progress(phase: str, done: int, total: int) -> None:
     now = time.monotonic()
-    if now - _last[0] >= NEWS_SECONDS or done >= total:
-        _last[0] = now
+    if now - _last_report[0] >= PROGRESS_SECONDS or done >= total:
+        _last_report[0] = now
         print(json.dumps({"phase": phase, "done": done, "total": total}), flush=True)
 
 
-class Fetching:
+class FetchProcess:
     """One such process, looked at from outside. Needs no heavy library."""
 
     def __init__(self, home: Path, request: Mapping, log: Path | None = None):
-        self.request, self.news, self.result = dict(request), {"phase": "starting", "done": 0, "total": 0}, {}
-        self.begun: tuple[float, int] | None = None  # when the first bytes came, and how many were there already
+        self.request, self.progress, self.result = dict(request), {"phase": "starting", "done": 0, "total": 0}, {}
+        self.started: tuple[float, int] | None = None  # when the first bytes came, and how many were there already
         home.mkdir(parents=True, exist_ok=True)
         errors = (log or home / "bases.log").open("ab")
         environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
@@ -98,9 +98,9 @@ class Fetching:
         for line in self.process.stdout:
             told = json.loads(line)
             if "phase" in told:
-                self.news = told
-                if self.begun is None and told["phase"] == "fetching":
-                    self.begun = time.monotonic(), told["done"]
+                self.progress = told
+                if self.started is None and told["phase"] == "fetching":
+                    self.started = time.monotonic(), told["done"]
             else:
                 self.result = told
         self.process.wait()
@@ -112,9 +112,9 @@ class Fetching:
     @property
     def rate(self) -> float:
         """Bytes a second since the first came; 0 before that is known."""
-        if self.begun is None or (seconds := time.monotonic() - self.begun[0]) < 1:
+        if self.started is None or (seconds := time.monotonic() - self.started[0]) < 1:
             return 0.0
-        return max(self.news["done"] - self.begun[1], 0) / seconds
+        return max(self.progress["done"] - self.started[1], 0) / seconds
 
     def cancel(self) -> None:
         """What has arrived stays, so that it can be gone on from."""
@@ -124,14 +124,14 @@ class Fetching:
 
     def wait(self, look: Callable[[Mapping], None] = lambda news: None) -> dict:
         """The result; Refusal where there is none. `look` is told the news as they come."""
-        for news in self._told():
+        for news in self._progress_updates():
             look(news)
         return self.outcome()
 
-    def _told(self) -> Iterator[Mapping]:
+    def _progress_updates(self) -> Iterator[Mapping]:
         while self.running:
             self.listener.join(0.2)
-            yield self.news
+            yield self.progress
 
     def outcome(self) -> dict:
         if "error" in self.result:
@@ -142,7 +142,7 @@ class Fetching:
         return self.result
 
 
-__all__ = ["Fetching"]
+__all__ = ["FetchProcess"]
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bigmodel.base_models import store, validate_folder
-from bigmodel.base_models.supported_models import CAUSAL
+from bigmodel.base_models.supported_models import CAUSAL_LM
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
-KINDS = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "mistral": "mistral", "gpt2": "gpt2", "phi3": "phi3",
+MODEL_TYPES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "mistral": "mistral", "gpt2": "gpt2", "phi3": "phi3",
          "gemma2": "gemma2", "gemma3": "gemma3_text", "stablelm": "stablelm", "starcoder2": "starcoder2",
          "bloom": "bloom", "t5": "t5"}  # fmt: skip
-MOST = 100_000  # of tensors, and of entries of the header
-TEXT = 2**20
+MAX_ENTRIES = 100_000  # of tensors, and of entries of the header
+MAX_STRING_BYTES = 2**20
 
 
-def take_in(
+def import_gguf(
     home: Path,
     file: Path,
     roots: Iterable[Path],
@@ -29,25 +29,27 @@ def take_in(
 ) -> store.Base:
     """Convert and take in. The file is looked over before any library reads it."""
     roots = list(roots)
-    place = validate_folder.inside(file.parent, roots) / file.name
-    architecture = examine(place)
+    place = validate_folder.resolve_inside(file.parent, roots) / file.name
+    architecture = read_architecture(place)
     size = place.stat().st_size
-    store._refuse_no_room(home, 8 * size)  # four bits become thirty-two
+    store._refuse_full_disk(home, 8 * size)  # four bits become thirty-two
     tell("converting", 0, size)
-    store.place(home).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.place(home), prefix=f"{store.own_mark(store.CONVERTING)}-") as folder:
-        _convert(place, Path(folder) / "model", KINDS[architecture])
+    store.bases_folder(home).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=store.bases_folder(home), prefix=f"{store.process_prefix(store.CONVERTING)}-"
+    ) as folder:
+        _convert(place, Path(folder) / "model", MODEL_TYPES[architecture])
         tell("converting", size, size)
         title = file.stem
-        base = store.take_in(
+        base = store.import_folder(
             home, Path(folder) / "model", [Path(folder)], title=title, source=f"GGUF: {file.name}", name=name,
-            revision=store.hash_of(place)[:12], licence=_licence(place), move=True,
+            revision=store.file_sha256(place)[:12], licence=_licence(place), move=True,
         )  # fmt: skip
-    assert base.model_type == KINDS[architecture] or base.model_type in validate_folder.FAMILIES
+    assert base.model_type == MODEL_TYPES[architecture] or base.model_type in validate_folder.FAMILIES
     return base
 
 
-def examine(file: Path) -> str:
+def read_architecture(file: Path) -> str:
     """The network that a GGUF file holds; Refusal where it is none, or of a kind that is not known."""
     if not file.is_file() or file.is_symlink():
         raise Refusal(_("There is no file {file}.", file=file.name[:100]), field="source")
@@ -57,32 +59,32 @@ def examine(file: Path) -> str:
         if len(start) < 24 or start[:4] != b"GGUF":
             raise Refusal(_("{name} is not a GGUF file.", name=file.name[:100]), field="source")
         version, tensors, entries = struct.unpack("<IQQ", start[4:])
-        if version not in (2, 3) or not 0 < tensors <= MOST or not 0 < entries <= MOST:
+        if version not in (2, 3) or not 0 < tensors <= MAX_ENTRIES or not 0 < entries <= MAX_ENTRIES:
             raise _damaged(file.name)
         found = ""
         for _number in range(entries):  # the first entry names the network, in every file there is
-            key = _string(data, file.name)
-            (kind,) = struct.unpack("<I", _exactly(data, 4, file.name))
+            key = _read_string(data, file.name)
+            (kind,) = struct.unpack("<I", _read_exactly(data, 4, file.name))
             if key == "general.architecture" and kind == 8:
-                found = _string(data, file.name)
+                found = _read_string(data, file.name)
                 break
             _skip(data, kind, file.name, size)
-    if found not in KINDS:
+    if found not in MODEL_TYPES:
         what = _("This is a network of the kind '{kind}', which is not known here.", kind=found[:40])
-        raise Refusal(what, do=_("Known are: {kinds}.", kinds=", ".join(KINDS)), field="source")
+        raise Refusal(what, do=_("Known are: {kinds}.", kinds=", ".join(MODEL_TYPES)), field="source")
     return found
 
 
-WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+VALUE_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
 
 def _skip(data, kind: int, name: str, size: int) -> None:
-    if kind in WIDTHS:
-        _exactly(data, WIDTHS[kind], name)
+    if kind in VALUE_SIZES:
+        _read_exactly(data, VALUE_SIZES[kind], name)
     elif kind == 8:
-        _string(data, name)
+        _read_string(data, name)
     elif kind == 9:
-        inner, count = struct.unpack("<IQ", _exactly(data, 12, name))
+        inner, count = struct.unpack("<IQ", _read_exactly(data, 12, name))
         if count > 10**7 or inner == 9:
             raise _damaged(name)
         for _number in range(count):
@@ -91,14 +93,14 @@ def _skip(data, kind: int, name: str, size: int) -> None:
         raise _damaged(name)
 
 
-def _string(data, name: str) -> str:
-    (length,) = struct.unpack("<Q", _exactly(data, 8, name))
-    if length > TEXT:
+def _read_string(data, name: str) -> str:
+    (length,) = struct.unpack("<Q", _read_exactly(data, 8, name))
+    if length > MAX_STRING_BYTES:
         raise _damaged(name)
-    return _exactly(data, length, name).decode("utf-8", "replace")
+    return _read_exactly(data, length, name).decode("utf-8", "replace")
 
 
-def _exactly(data, count: int, name: str) -> bytes:
+def _read_exactly(data, count: int, name: str) -> bytes:
     found = data.read(count)
     if len(found) != count:
         raise _damaged(name)
@@ -117,7 +119,7 @@ def _licence(file: Path) -> str:
     return bytes(field.parts[field.data[0]]).decode("utf-8", "replace")[:100] if field is not None else ""
 
 
-def _plain(model):
+def _without_quantization(model):
     """The same weights in a network that does not remember where it was read from, and can be saved."""
     import copy
 
@@ -139,7 +141,7 @@ def _convert(file: Path, folder: Path, model_type: str) -> None:
     import transformers
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-    writes = CAUSAL in validate_folder.FAMILIES[model_type].heads
+    writes = CAUSAL_LM in validate_folder.FAMILIES[model_type].heads
     transformers.utils.logging.disable_progress_bar()
     what = _("{name} cannot be converted.", name=file.name[:100])
     try:
@@ -156,7 +158,7 @@ def _convert(file: Path, folder: Path, model_type: str) -> None:
             raise Refusal(what, why, _("Take the same model as safetensors."), field="source")
         if sum(weight.numel() for weight in model.parameters()) > limits.PARAMETERS:
             raise Refusal(what, do=_("Choose a smaller model."), field="source")
-        _plain(model).save_pretrained(folder)
+        _without_quantization(model).save_pretrained(folder)
         AutoTokenizer.from_pretrained(file.parent, **parts).save_pretrained(folder)
     except (Refusal, MemoryError):
         raise

@@ -18,14 +18,14 @@ from bigmodel.base_models import store, validate_folder
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
-ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+MODEL_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 INCOMING = ".incoming"
-KEPT_DAYS = 30  # for which what has arrived waits for somebody to go on with it
-PIECE = 2**16  # bytes written at a time
+PARTIAL_DOWNLOAD_DAYS = 30  # for which what has arrived waits for somebody to go on with it
+CHUNK_BYTES = 2**16  # bytes written at a time
 
 
 @dataclass(frozen=True)
-class Offer:
+class HubModel:
     """A model of the Hub as it would be fetched: this revision, these files."""
 
     id: str
@@ -41,30 +41,30 @@ class Offer:
         return asdict(self)
 
 
-def look(id: str, revision: str = "") -> Offer:
+def model_info(id: str, revision: str = "") -> HubModel:
     """What there is under an id; Refusal where it cannot be fetched, or would not be let in."""
     _refuse_id(id)
-    with _in_words(id):
+    with _hub_errors_as_refusal(id):
         from huggingface_hub import HfApi
 
         info = HfApi().model_info(id, revision=revision or None, files_metadata=True, timeout=20)
     found = {one.rfilename: one for one in info.siblings or ()}
-    names = _wanted(found)
+    names = _select_files(found)
     card = info.card_data.to_dict() if info.card_data is not None else {}
     config = info.config or {}
-    offer = Offer(
+    offer = HubModel(
         id=id,
         revision=info.sha or "",
         licence=_text(card.get("license")) or _tagged(info.tags, "license:") or "?",
-        languages=tuple(_many(card.get("language"))),
+        languages=tuple(_as_list(card.get("language"))),
         bytes=sum(found[name].size or 0 for name in names),
         files={
             name: {"bytes": found[name].size or 0, "sha256": getattr(found[name].lfs, "sha256", "") or ""}
             for name in names
         },
         model_type=_text(config.get("model_type")),
-        parameters=_counted(info)
-        or sum(found[name].size or 0 for name in names if validate_folder.WEIGHTS.fullmatch(name)) // 2,
+        parameters=_parameter_count(info)
+        or sum(found[name].size or 0 for name in names if validate_folder.WEIGHTS_PATTERN.fullmatch(name)) // 2,
     )
     _refuse_offer(id, found, offer)
     return offer
@@ -78,29 +78,31 @@ def fetch(
     `tell(phase, bytes done, bytes in all)`: 'looking', 'fetching', 'checking'.
     """
     tell("looking", 0, 0)
-    offer = look(id, revision)
-    folder = _incoming(home, offer)
+    offer = model_info(id, revision)
+    folder = _download_folder(home, offer)
     folder.mkdir(parents=True, exist_ok=True)
     done = 0
-    small_first = sorted(offer.files, key=lambda name: (validate_folder.WEIGHTS.fullmatch(name) is not None, name))
+    small_first = sorted(
+        offer.files, key=lambda name: (validate_folder.WEIGHTS_PATTERN.fullmatch(name) is not None, name)
+    )
     looked_over = False
     for name in small_first:
-        if validate_folder.WEIGHTS.fullmatch(name) and not looked_over:
+        if validate_folder.WEIGHTS_PATTERN.fullmatch(name) and not looked_over:
             looked_over = True
-            validate_folder.refuse_small(folder)  # before the first large file
-            store._refuse_no_room(home, offer.bytes - arrived(home, offer))
+            validate_folder.validate_configs(folder)  # before the first large file
+            store._refuse_full_disk(home, offer.bytes - downloaded_bytes(home, offer))
         base = done
-        with _in_words(id):
-            _file(offer, name, folder, lambda now, base=base: tell("fetching", base + now, offer.bytes))
+        with _hub_errors_as_refusal(id):
+            _download_file(offer, name, folder, lambda now, base=base: tell("fetching", base + now, offer.bytes))
         done += offer.files[name]["bytes"]
         tell("fetching", done, offer.bytes)
     tell("checking", done, offer.bytes)
     try:
-        base = store.take_in(
+        base = store.import_folder(
             home, folder, [folder.parent], title=id, source=f"Hub: {id}", revision=offer.revision,
             licence=offer.licence, languages=offer.languages, move=True,
         )  # fmt: skip
-    except store.NoRoom:
+    except store.DiskFull:
         raise
     except Refusal:
         shutil.rmtree(folder, ignore_errors=True)  # it will never be let in
@@ -109,36 +111,36 @@ def fetch(
     return base
 
 
-def arrived(home: Path, offer: Offer) -> int:
+def downloaded_bytes(home: Path, offer: HubModel) -> int:
     """Bytes of it that have come before a connection broke, or somebody cancelled."""
-    folder = _incoming(home, offer)
+    folder = _download_folder(home, offer)
     return sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder.is_dir() else 0
 
 
-def tidy(home: Path) -> None:
+def remove_stale_downloads(home: Path) -> None:
     """Take away what has arrived of models that nobody has gone on with for a month."""
-    for folder in (store.place(home) / INCOMING).glob("*"):
-        if store.touched(folder) < time.time() - KEPT_DAYS * 24 * 3600:
+    for folder in (store.bases_folder(home) / INCOMING).glob("*"):
+        if store.last_modified(folder) < time.time() - PARTIAL_DOWNLOAD_DAYS * 24 * 3600:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _incoming(home: Path, offer: Offer) -> Path:
-    return store.place(home) / INCOMING / f"{store.slug(offer.id)}-{offer.revision[:12] or 'main'}"
+def _download_folder(home: Path, offer: HubModel) -> Path:
+    return store.bases_folder(home) / INCOMING / f"{store.slug(offer.id)}-{offer.revision[:12] or 'main'}"
 
 
-def _counted(info: object) -> int:
+def _parameter_count(info: object) -> int:
     """What the Hub has read in the headers of the weights; 0 where it does not say."""
     total = getattr(getattr(info, "safetensors", None), "total", None)
     return total if isinstance(total, int) and total > 0 else 0
 
 
-def _file(offer: Offer, name: str, folder: Path, tell: Callable[[int], None]) -> None:
+def _download_file(offer: HubModel, name: str, folder: Path, tell: Callable[[int], None]) -> None:
     """One file, from where it was broken off; with the size and hash that the Hub names, or not there."""
     from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
-    constants.DOWNLOAD_CHUNK_SIZE = PIECE  # the client's own 10 MB are lost when the line breaks within them
+    constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES  # the client's own 10 MB are lost when the line breaks within them
     target, part = folder / name, folder / f".{name}.part"
     wanted = offer.files[name]
     if target.exists():
@@ -151,7 +153,7 @@ def _file(offer: Offer, name: str, folder: Path, tell: Callable[[int], None]) ->
             data.seek(0)
         url = hf_hub_url(offer.id, name, revision=offer.revision or None)
         http_get(
-            url, _Told(data, tell), resume_size=have, headers=build_hf_headers(), expected_size=wanted["bytes"],
+            url, _ProgressFile(data, tell), resume_size=have, headers=build_hf_headers(), expected_size=wanted["bytes"],
             tqdm_class=_Silent,
         )  # fmt: skip
     with part.open("rb") as data:
@@ -163,15 +165,15 @@ def _file(offer: Offer, name: str, folder: Path, tell: Callable[[int], None]) ->
     part.rename(target)
 
 
-class _Told:
+class _ProgressFile:
     """A file that tells how long it has become."""
 
     def __init__(self, data, tell: Callable[[int], None]):
-        self.data, self.tell_length = data, tell
+        self.data, self.report_length = data, tell
 
     def write(self, part: bytes) -> int:
         count = self.data.write(part)
-        self.tell_length(self.data.tell())
+        self.report_length(self.data.tell())
         return count
 
     def __getattr__(self, name: str):
@@ -203,29 +205,33 @@ def _silent() -> type:
 _Silent = _silent()
 
 
-def _wanted(found: Mapping) -> list[str]:
+def _select_files(found: Mapping) -> list[str]:
     """The files that belong to the model, of the top folder alone; one set of weights where there are two."""
-    names = [name for name in found if name in validate_folder.TAKEN or validate_folder.WEIGHTS.fullmatch(name)]
+    names = [
+        name
+        for name in found
+        if name in validate_folder.ALLOWED_FILES or validate_folder.WEIGHTS_PATTERN.fullmatch(name)
+    ]
     if "model.safetensors" in names:
         names = [
             name
             for name in names
             if name == "model.safetensors"
-            or not (validate_folder.WEIGHTS.fullmatch(name) or name == validate_folder.INDEX)
+            or not (validate_folder.WEIGHTS_PATTERN.fullmatch(name) or name == validate_folder.WEIGHTS_INDEX)
         ]
     return sorted(names)
 
 
 def _refuse_id(id: str) -> None:
-    if not ID.fullmatch(id) or ".." in id:
+    if not MODEL_ID.fullmatch(id) or ".." in id:
         what = _("'{id}' is not the id of a model.", id=id[:80])
         raise Refusal(
             what, do=_("An id looks like this: {example}", example="HuggingFaceTB/SmolLM2-135M"), field="source"
         )
 
 
-def _refuse_offer(id: str, found: Mapping, offer: Offer) -> None:
-    if not any(validate_folder.WEIGHTS.fullmatch(name) for name in offer.files):
+def _refuse_offer(id: str, found: Mapping, offer: HubModel) -> None:
+    if not any(validate_folder.WEIGHTS_PATTERN.fullmatch(name) for name in offer.files):
         what = _("{id} has no weights in the form of safetensors.", id=id)
         others = sorted(
             {Path(name).suffix for name in found if Path(name).suffix in (".bin", ".pt", ".h5", ".gguf", ".msgpack")}
@@ -234,13 +240,13 @@ def _refuse_offer(id: str, found: Mapping, offer: Offer) -> None:
         raise Refusal(what, why, _("Choose another model; pickled weights are not read."), field="source")
     if "config.json" not in offer.files:
         raise Refusal(_("{id} holds no model: there is no config.json.", id=id), field="source")
-    if offer.model_type and validate_folder.family(offer.model_type) is None:
+    if offer.model_type and validate_folder.find_family(offer.model_type) is None:
         what = _("This is a network of the kind '{kind}', which is not known here.", kind=offer.model_type[:40])
         raise Refusal(what, do=_("Known are: {kinds}.", kinds=", ".join(validate_folder.FAMILIES)), field="source")
 
 
 @contextmanager
-def _in_words(id: str) -> Iterator[None]:
+def _hub_errors_as_refusal(id: str) -> Iterator[None]:
     """What goes wrong between here and the Hub, in words."""
     from huggingface_hub import errors
 
@@ -285,7 +291,7 @@ def _text(value: object) -> str:
     )
 
 
-def _many(value: object) -> list[str]:
+def _as_list(value: object) -> list[str]:
     return [value] if isinstance(value, str) else [str(one) for one in value][:40] if isinstance(value, list) else []
 
 
@@ -293,5 +299,5 @@ def _tagged(tags: list[str] | None, start: str) -> str:
     return next((tag.removeprefix(start) for tag in tags or () if tag.startswith(start)), "")
 
 
-def as_line(offer: Offer) -> str:
+def to_json_line(offer: HubModel) -> str:
     return json.dumps(offer.to_json())

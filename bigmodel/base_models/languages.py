@@ -13,10 +13,12 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
 AUTO = "auto"
-MANY = frozenset({"NllbTokenizer", "M2M100Tokenizer", "MBartTokenizer", "MBart50Tokenizer"})  # mark texts by language
-CODE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}|__[a-z]{2,3}__")  # NLLB, mBART, M2M100
+MULTILINGUAL_TOKENIZERS = frozenset(
+    {"NllbTokenizer", "M2M100Tokenizer", "MBartTokenizer", "MBart50Tokenizer"}
+)  # mark texts by language
+LANGUAGE_TOKEN = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}|__[a-z]{2,3}__")  # NLLB, mBART, M2M100
 # NLLB names a language by three letters and its script; all others can be found by their first letters
-NLLB: Mapping[str, str] = {
+NLLB_CODES: Mapping[str, str] = {
     "ar": "arb_Arab", "bg": "bul_Cyrl", "bn": "ben_Beng", "ca": "cat_Latn", "cs": "ces_Latn", "da": "dan_Latn",
     "de": "deu_Latn", "el": "ell_Grek", "en": "eng_Latn", "es": "spa_Latn", "et": "est_Latn", "eu": "eus_Latn",
     "fa": "pes_Arab", "fi": "fin_Latn", "fr": "fra_Latn", "ga": "gle_Latn", "gl": "glg_Latn", "he": "heb_Hebr",
@@ -30,46 +32,48 @@ NLLB: Mapping[str, str] = {
     "yue": "yue_Hant", "zh": "zho_Hans", "zh_cn": "zho_Hans", "zh_hans": "zho_Hans", "zh_hant": "zho_Hant",
     "zh_tw": "zho_Hant",
 }  # fmt: skip
-SAMPLE = 200  # texts that say which language a column is in
-SHOWN = 12  # languages of a refusal
+DETECTION_SAMPLE = 200  # texts that say which language a column is in
+MAX_SHOWN = 12  # languages of a refusal
 
 
 def tokenizer_class(folder: Path) -> str:
     """As transformers names it, without the ending that older versions gave to the fast ones."""
-    return str(_read(folder / "tokenizer_config.json").get("tokenizer_class") or "").removesuffix("Fast")
+    return str(_read_json(folder / "tokenizer_config.json").get("tokenizer_class") or "").removesuffix("Fast")
 
 
-def codes(folder: Path) -> tuple[str, ...]:
+def language_codes(folder: Path) -> tuple[str, ...]:
     """A base's own names of the languages that it marks; () for one that marks none, or whose files do not say."""
-    if tokenizer_class(folder) not in MANY:
+    if tokenizer_class(folder) not in MULTILINGUAL_TOKENIZERS:
         return ()
-    found = _codes(_read(folder / "tokenizer_config.json"), _read(folder / "special_tokens_map.json"))
+    found = _special_token_codes(
+        _read_json(folder / "tokenizer_config.json"), _read_json(folder / "special_tokens_map.json")
+    )
     words = folder / "tokenizer.json"
-    return found or (_in_words(words, words.stat().st_mtime_ns) if words.exists() else ())
+    return found or (_tokenizer_codes(words, words.stat().st_mtime_ns) if words.exists() else ())
 
 
 @cache
-def _in_words(words: Path, written: int) -> tuple[str, ...]:
+def _tokenizer_codes(words: Path, written: int) -> tuple[str, ...]:
     """A file of many megabytes, read once as long as it is the same."""
-    return _codes(_read(words))
+    return _special_token_codes(_read_json(words))
 
 
-def _codes(*objects: Mapping) -> tuple[str, ...]:
+def _special_token_codes(*objects: Mapping) -> tuple[str, ...]:
     tokens: list = []
     for one in objects:
         for name in ("additional_special_tokens", "extra_special_tokens", "added_tokens"):
             tokens += one.get(name) or ()
         tokens += (one.get("added_tokens_decoder") or {}).values()
     texts = [str(token.get("content", "")) if isinstance(token, Mapping) else str(token) for token in tokens]
-    return among(texts)
+    return filter_language_codes(texts)
 
 
-def among(tokens: Iterable[str]) -> tuple[str, ...]:
+def filter_language_codes(tokens: Iterable[str]) -> tuple[str, ...]:
     """Names of languages among tokens."""
-    return tuple(dict.fromkeys(token.strip("_") for token in tokens if CODE.fullmatch(token)))
+    return tuple(dict.fromkeys(token.strip("_") for token in tokens if LANGUAGE_TOKEN.fullmatch(token)))
 
 
-def _read(file: Path) -> Mapping:
+def _read_json(file: Path) -> Mapping:
     try:
         found = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
@@ -77,34 +81,36 @@ def _read(file: Path) -> Mapping:
     return found if isinstance(found, Mapping) else {}
 
 
-def named(asked: str, known: Sequence[str]) -> str:
+def find_code(asked: str, known: Sequence[str]) -> str:
     """The base's own name of a language that is asked for as 'zh', 'zh-TW', 'zho' or by that name; '' for none."""
     plain = asked.strip().strip("_").replace("-", "_").lower()
     by_name = {code.lower(): code for code in reversed(known)}
     if plain in by_name:
         return by_name[plain]
-    if NLLB.get(plain, "").lower() in by_name:
-        return NLLB[plain]
+    if NLLB_CODES.get(plain, "").lower() in by_name:
+        return NLLB_CODES[plain]
     return {code.partition("_")[0]: code for code in reversed(known)}.get(plain, "")
 
 
 def refuse_unknown(asked: str, known: Sequence[str], title: object, field: str) -> None:
     """Refusal where a base that marks languages has no mark for one."""
-    if not asked.strip() or not known or named(asked, known):
+    if not asked.strip() or not known or find_code(asked, known):
         return
     what = _("{base} does not know the language {language}.", base=title, language=asked.strip()[:40])
-    some = ", ".join(known[:SHOWN]) + (" ..." if len(known) > SHOWN else "")
+    some = ", ".join(known[:MAX_SHOWN]) + (" ..." if len(known) > MAX_SHOWN else "")
     raise Refusal(what, do=_("It knows: {languages}.", languages=some), field=field)
 
 
-def spoken(texts: Iterable[str]) -> str:
+def detect_language(texts: Iterable[str]) -> str:
     """The language of a column, by two letters."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE).classify("\n".join(islice(texts, SAMPLE))[:20_000])[0]
+    return LanguageIdentifier.from_model_file(MODEL_FILE).classify("\n".join(islice(texts, DETECTION_SAMPLE))[:20_000])[
+        0
+    ]
 
 
-def prefix(asked: str, folder: Path, model_type: str, languages: tuple[str, str]) -> str:
+def source_prefix(asked: str, folder: Path, model_type: str, languages: tuple[str, str]) -> str:
     """What stands before each text that is read: for T5 the sentence that it was trained with."""
     if asked.strip() != AUTO:
         return asked if not asked.strip() or asked.endswith(" ") else f"{asked} "

@@ -7,26 +7,28 @@ from typing import Any
 
 from bigmodel.base_models import adapters, languages, validate_folder
 from bigmodel.base_models.store import STARTERS, Base
-from bigmodel.base_models.supported_models import EMBEDDINGS, HEADS, named
+from bigmodel.base_models.supported_models import EMBEDDING_MODULES, HEAD_MODULES, is_within
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
-MISSED = 0.2  # of a body's parameters; where more are not in the file, the weights are those of another network
+MAX_MISSING_SHARE = (
+    0.2  # of a body's parameters; where more are not in the file, the weights are those of another network
+)
 
 
-def processor(base: Base, head: str, rows: Mapping, settings: Mapping) -> Any:
+def load_processor(base: Base, head: str, rows: Mapping, settings: Mapping) -> Any:
     """The base's own tokenizer or image processor, with what tasks ask of one: padding and end tokens, one size, the
     languages of a translation."""
     from transformers import AutoConfig, AutoTokenizer
 
     safe = {"local_files_only": True, "trust_remote_code": False}
-    seen = looked_over(base)
-    if "tokenizer.json" not in seen.files and set(seen.files) & set(validate_folder.PIECES):
+    seen = revalidate(base)
+    if "tokenizer.json" not in seen.files and set(seen.files) & set(validate_folder.SENTENCEPIECE_FILES):
         import sentencepiece  # noqa: F401  # transformers' tokenizer of such a base stands on it
     if head == "image-classification":
-        return _picture_processor(base)
-    spoken = _spoken(base, rows["train"], settings) if head == "seq2seq-lm" else ("", "")
-    found = AutoTokenizer.from_pretrained(base.folder, **safe, **_own_names(base, spoken))
+        return _image_processor(base)
+    spoken = _language_pair(base, rows["train"], settings) if head == "seq2seq-lm" else ("", "")
+    found = AutoTokenizer.from_pretrained(base.folder, **safe, **_language_kwargs(base, spoken))
     if found.eos_token_id is None:
         found.eos_token = found.sep_token or found.bos_token or found.pad_token
     if found.eos_token_id is None and head != "text-classification":
@@ -36,47 +38,47 @@ def processor(base: Base, head: str, rows: Mapping, settings: Mapping) -> Any:
         found.pad_token = found.eos_token or found.unk_token
     if head == "seq2seq-lm":
         config = AutoConfig.from_pretrained(base.folder, **safe)
-        found.init_kwargs["decoder_start_token_id"] = _start(config, found)
-        before = languages.prefix(settings["prefix"], base.folder, base.model_type, spoken)
+        found.init_kwargs["decoder_start_token_id"] = _decoder_start_token(config, found)
+        before = languages.source_prefix(settings["prefix"], base.folder, base.model_type, spoken)
         if before:
             found.init_kwargs["source_prefix"] = before
     return found
 
 
 # -- languages -------------------------------------------------------------------------------------------
-def _spoken(base: Base, rows: Mapping, settings: Mapping) -> tuple[str, str]:
+def _language_pair(base: Base, rows: Mapping, settings: Mapping) -> tuple[str, str]:
     """(what is read, what is written), each as it was asked for, or else by looking at the texts."""
     columns = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
-    needed = base.model_type == "t5" or languages.tokenizer_class(base.folder) in languages.MANY
+    needed = base.model_type == "t5" or languages.tokenizer_class(base.folder) in languages.MULTILINGUAL_TOKENIZERS
     return tuple(
-        settings[f"{column}_language"].strip() or (languages.spoken(rows[column]) if needed else "")
+        settings[f"{column}_language"].strip() or (languages.detect_language(rows[column]) if needed else "")
         for column in columns
     )
 
 
-def _own_names(base: Base, spoken: tuple[str, str]) -> dict:
+def _language_kwargs(base: Base, spoken: tuple[str, str]) -> dict:
     """Both languages as the tokenizer of a base of many wants them; nothing for any other."""
-    if languages.tokenizer_class(base.folder) not in languages.MANY or not any(spoken):
+    if languages.tokenizer_class(base.folder) not in languages.MULTILINGUAL_TOKENIZERS or not any(spoken):
         return {}
-    known = languages.codes(base.folder) or _marked_languages(base)
+    known = languages.language_codes(base.folder) or _added_language_codes(base)
     for one in spoken:
         languages.refuse_unknown(one, known, base.title, "base")
-    return dict(zip(("src_lang", "tgt_lang"), (languages.named(one, known) for one in spoken), strict=True))
+    return dict(zip(("src_lang", "tgt_lang"), (languages.find_code(one, known) for one in spoken), strict=True))
 
 
-def _marked_languages(base: Base) -> tuple[str, ...]:
+def _added_language_codes(base: Base) -> tuple[str, ...]:
     """Where the files of a base do not list them, its tokenizer knows; Refusal where that does not either."""
     from transformers import AutoTokenizer
 
     found = AutoTokenizer.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
-    known = languages.among(found.get_added_vocab())
+    known = languages.filter_language_codes(found.get_added_vocab())
     if not known:
         what = _("The tokenizer of {base} has no tokens for languages.", base=base.title)
         raise Refusal(what, do=_("Take the model with all its files, tokenizer.json among them."), field="base")
     return known
 
 
-def _start(config: Any, tokenizer: Any) -> int:
+def _decoder_start_token(config: Any, tokenizer: Any) -> int:
     """What the decoder reads first. For mBART it is what its translations end with: the end, or their language."""
     if config.model_type == "mbart":
         return tokenizer(text_target="a")["input_ids"][-1]
@@ -85,21 +87,21 @@ def _start(config: Any, tokenizer: Any) -> int:
 
 
 # -- pictures --------------------------------------------------------------------------------------------
-def _picture_processor(base: Base) -> Any:
+def _image_processor(base: Base) -> Any:
     """The base's own: its sizes, its way of cutting, its mean and spread. One that leaves pictures as long or wide as
     they are brings them to a square instead, as pictures of a batch are of one size."""
     from transformers import AutoImageProcessor
 
     safe = {"local_files_only": True, "trust_remote_code": False}
     own = AutoImageProcessor.from_pretrained(base.folder, backend="pil", do_convert_rgb=True, do_resize=True, **safe)
-    long, wide = (_shape(own, *size) for size in ((300, 200), (200, 300)))
+    long, wide = (_output_size(own, *size) for size in ((300, 200), (200, 300)))
     if long != wide:
         side = min(long)
         own.size, own.do_center_crop = {"height": side, "width": side}, False
     return own
 
 
-def _shape(processor: Any, width: int, height: int) -> tuple[int, ...]:
+def _output_size(processor: Any, width: int, height: int) -> tuple[int, ...]:
     """(height, width) of what becomes of a picture."""
     from PIL import Image
 
@@ -107,17 +109,17 @@ def _shape(processor: Any, width: int, height: int) -> tuple[int, ...]:
     return processor(picture, return_tensors="np")["pixel_values"].shape[-2:]
 
 
-def looked_over(base: Base) -> validate_folder.Seen:
+def revalidate(base: Base) -> validate_folder.FolderReport:
     """Through the gate again, each time: a folder may have been changed since it was taken in."""
-    return validate_folder.examine(base.folder, [STARTERS if base.included else base.folder.parent], own=True)
+    return validate_folder.validate(base.folder, [STARTERS if base.included else base.folder.parent], own=True)
 
 
-def network(base: Base, head: str, facts: Mapping, settings: Mapping) -> Any:
+def load_model(base: Base, head: str, facts: Mapping, settings: Mapping) -> Any:
     """The base with the head of a task, in fp32, everything trainable. On the meta device nothing is read."""
     import torch
     import transformers
 
-    looked_over(base)
+    revalidate(base)
     classes = {
         "causal-lm": transformers.AutoModelForCausalLM,
         "seq2seq-lm": transformers.AutoModelForSeq2SeqLM,
@@ -126,7 +128,7 @@ def network(base: Base, head: str, facts: Mapping, settings: Mapping) -> Any:
     }
     safe = {"local_files_only": True, "trust_remote_code": False}
     config = transformers.AutoConfig.from_pretrained(base.folder, **safe)
-    _fit(config, head, facts)
+    _update_config(config, head, facts)
     if torch.empty(0).is_meta:
         return classes[head].from_config(config, trust_remote_code=False)
     _refuse_no_memory(base)
@@ -134,25 +136,25 @@ def network(base: Base, head: str, facts: Mapping, settings: Mapping) -> Any:
     if settings.get("quantize", "none") != "none":
         with torch.device("meta"):
             skeleton = classes[head].from_config(config, trust_remote_code=False)
-        more = _quantized(settings["quantize"], _kept_whole(skeleton, head))
+        more = _quantization_kwargs(settings["quantize"], _unquantized_modules(skeleton, head))
     model, told = classes[head].from_pretrained(
         base.folder, config=config, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
         output_loading_info=True, **safe, **more,
     )  # fmt: skip
-    _refuse_another(base, model, told)
+    _refuse_mismatched_weights(base, model, told)
     if head == "seq2seq-lm":
-        _begin_with(model, facts)
+        _set_start_tokens(model, facts)
     return model
 
 
-def _begin_with(model: Any, facts: Mapping) -> None:
+def _set_start_tokens(model: Any, facts: Mapping) -> None:
     """Let what is written begin as what is trained on does: with the token of its language where it has one."""
     model.generation_config.forced_bos_token_id = facts.get("first")
     if facts.get("start") is not None:
         model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = facts["start"]
 
 
-def _fit(config: Any, head: str, facts: Mapping) -> None:
+def _update_config(config: Any, head: str, facts: Mapping) -> None:
     """Write into the config what the task's data ask for."""
     config.use_cache = True
     if head in ("image-classification", "text-classification"):
@@ -166,12 +168,12 @@ def _fit(config: Any, head: str, facts: Mapping) -> None:
         config.pad_token_id = facts["pad"]
 
 
-def _refuse_another(base: Base, model: Any, told: Mapping) -> None:
+def _refuse_mismatched_weights(base: Base, model: Any, told: Mapping) -> None:
     """Weights that are not in the file begin at random: right for a new head, wrong for a body."""
     sizes = {name: weight.numel() for name, weight in model.named_parameters()}
-    missing = [name for name in told["missing_keys"] if not set(name.split(".")) & set(HEADS)]
+    missing = [name for name in told["missing_keys"] if not set(name.split(".")) & set(HEAD_MODULES)]
     lost = sum(sizes.get(name, 0) for name in missing)
-    if lost > MISSED * sum(sizes.values()):
+    if lost > MAX_MISSING_SHARE * sum(sizes.values()):
         what = _("The weights of {base} are not those of the network that its config describes.", base=base.title)
         raise Refusal(what, do=_("Choose another base model."), field="base")
 
@@ -186,7 +188,7 @@ def _refuse_no_memory(base: Base) -> None:
         raise Refusal(what, do=_("Choose a smaller base model, or close other programs."), field="base")
 
 
-def _quantized(asked: str, whole: list[str]) -> dict:
+def _quantization_kwargs(asked: str, whole: list[str]) -> dict:
     """Weights in 8 or 4 bits, which only some graphics cards can compute with; those of the layers `whole` as they are."""
     from importlib.util import find_spec
 
@@ -199,10 +201,10 @@ def _quantized(asked: str, whole: list[str]) -> dict:
         if torch.cuda.is_available():
             do = _("Install it with `pip install bitsandbytes`, or choose 'As they are' for the frozen weights.")
         raise Refusal(what, do=do, field="quantize")
-    return {"quantization_config": bits(asked, whole), "device_map": {"": 0}}
+    return {"quantization_config": quantization_config(asked, whole), "device_map": {"": 0}}
 
 
-def bits(asked: str, whole: list[str]) -> Any:
+def quantization_config(asked: str, whole: list[str]) -> Any:
     """How transformers is told of weights in '8bit' or '4bit'."""
     import torch
     from transformers import BitsAndBytesConfig
@@ -213,7 +215,7 @@ def bits(asked: str, whole: list[str]) -> Any:
     )  # fmt: skip
 
 
-def _kept_whole(model: Any, head: str) -> list[str]:
+def _unquantized_modules(model: Any, head: str) -> list[str]:
     """Names of the layers that are never quantized: a head, which is trained itself, and the output of words."""
     own = {id(weight) for weight in _head_weights(model, head)}
     return [
@@ -224,39 +226,41 @@ def _kept_whole(model: Any, head: str) -> list[str]:
 
 
 # -- what is trained -------------------------------------------------------------------------------------
-def choose(model: Any, head: str, settings: Mapping) -> Any:
+def set_trainable(model: Any, head: str, settings: Mapping) -> Any:
     """Freeze what is not to be trained; put the adapters in where they are asked for."""
     method = settings["method"]
     if method == "full":
         return model
     heads = _head_weights(model, head)
     if method == "lora":
-        adapters.put_in(model, settings)
+        adapters.inject_adapters(model, settings)
     else:
         model.requires_grad_(False)
     if method == "last":
-        for weight in _last(model, settings["last_layers"]):
+        for weight in _last_layers(model, settings["last_layers"]):
             weight.requires_grad_(True)
     if method != "lora" or head.endswith("classification"):
         for weight in heads:
             weight.requires_grad_(True)
-    _rest_frozen_norms(model)
+    _freeze_batch_norm_statistics(model)
     return model
 
 
 def _head_weights(model: Any, head: str) -> list:
     """What is not the body; for a language model its output and the norm before it."""
     body = {id(weight) for weight in model.base_model.parameters()} if model.base_model is not model else set()
-    found = [weight for name, weight in model.named_parameters() if id(weight) not in body or named(name, ("pooler",))]
+    found = [
+        weight for name, weight in model.named_parameters() if id(weight) not in body or is_within(name, ("pooler",))
+    ]
     if head.endswith("classification"):
         if not body:  # a network of our own, without a body by name
-            found = [weight for name, weight in model.named_parameters() if named(name, HEADS)]
+            found = [weight for name, weight in model.named_parameters() if is_within(name, HEAD_MODULES)]
         return found
     output = model.get_output_embeddings()
     return [*found, *(output.parameters() if output is not None else ())]
 
 
-def _rows(model: Any) -> list[tuple[str, Any]]:
+def _layer_stacks(model: Any) -> list[tuple[str, Any]]:
     """The longest rows of layers that stand one after the other, by name: an encoder's, a decoder's."""
     import torch
 
@@ -266,22 +270,22 @@ def _rows(model: Any) -> list[tuple[str, Any]]:
     return [(name, row) for name, row in found if not any(name.startswith(f"{other}.") for other, _row in found)]
 
 
-def _last(model: Any, count: int) -> list:
+def _last_layers(model: Any, count: int) -> list:
     """The weights of the last layers of each row, and of the norms that come after all of them."""
-    rows = _rows(model)
+    rows = _layer_stacks(model)
     if not rows:
         what = _("This base model has no row of layers to choose the last ones of.")
         raise Refusal(what, do=_("Choose another way of fine-tuning."), field="method")
     found = [weight for _name, row in rows for layer in list(row)[-count:] for weight in layer.parameters()]
     inside = tuple(f"{name}." for name, _row in rows)
     for name, weight in model.named_parameters():
-        norm = weight.ndim == 1 and not name.startswith(inside) and not any(part in name for part in EMBEDDINGS)
+        norm = weight.ndim == 1 and not name.startswith(inside) and not any(part in name for part in EMBEDDING_MODULES)
         if norm:
             found.append(weight)
     return found
 
 
-def _rest_frozen_norms(model: Any) -> None:
+def _freeze_batch_norm_statistics(model: Any) -> None:
     """A batch norm whose weights stand still keeps its statistics too, also while the rest is trained."""
     import torch
 

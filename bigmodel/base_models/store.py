@@ -20,15 +20,15 @@ from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 
-MANIFEST, PAGE = "base.json", "bigmodel.json"
+MANIFEST, METADATA_FILE = "base.json", "bigmodel.json"
 STARTERS = Path(__file__).parents[1] / "starters"
-LONGEST_NAME = 60
-HELD = 1024 * 2**20  # bytes that stay free on the disk beside a copy
+MAX_NAME_LENGTH = 60
+RESERVED_DISK_BYTES = 1024 * 2**20  # bytes that stay free on the disk beside a copy
 STAGING, CONVERTING, REMOVED = ".staging", ".converting", ".removed"  # beside the bases, while one is made or goes
-FORGOTTEN = 24 * 3600  # seconds after which what another machine has left behind is taken for forgotten
+STALE_SECONDS = 24 * 3600  # seconds after which what another machine has left behind is taken for forgotten
 
 
-class NoRoom(Refusal):
+class DiskFull(Refusal):
     """The disk is full, which may pass."""
 
 
@@ -54,24 +54,24 @@ class Base:
     created: float = 0.0
 
 
-def place(home: Path) -> Path:
+def bases_folder(home: Path) -> Path:
     return home / "bases"
 
 
-def known(home: Path) -> Mapping[str, Base]:
+def list_bases(home: Path) -> Mapping[str, Base]:
     """Those that ship, then those of the home folder, newest first."""
-    folders = [folder for folder in place(home).glob("*") if not folder.name.startswith(".")]
-    own = [base for base in map(_read, folders) if base is not None]
-    return dict(included()) | {base.name: base for base in sorted(own, key=lambda base: -base.created)}
+    folders = [folder for folder in bases_folder(home).glob("*") if not folder.name.startswith(".")]
+    own = [base for base in map(_read_manifest, folders) if base is not None]
+    return dict(starter_bases()) | {base.name: base for base in sorted(own, key=lambda base: -base.created)}
 
 
-def bring(home: Path) -> None:
+def register_bases(home: Path) -> None:
     """Let the catalogue of this process know the base models of a home folder."""
-    catalog.bring("base", lambda: known(home))
+    catalog.register("base", lambda: list_bases(home))
 
 
-def one(home: Path, name: str) -> Base:
-    found = known(home)
+def get_base(home: Path, name: str) -> Base:
+    found = list_bases(home)
     if name not in found:
         what = _("There is no base model named {name}.", name=name[:60])
         raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(found)), field="base")
@@ -79,14 +79,14 @@ def one(home: Path, name: str) -> Base:
 
 
 @cache
-def included() -> Mapping[str, Base]:
+def starter_bases() -> Mapping[str, Base]:
     """The starter models: small, and there without a network."""
     found = {}
     for folder in sorted(STARTERS.glob("*")):
-        if not (folder / PAGE).exists():
+        if not (folder / METADATA_FILE).exists():
             continue
-        about = json.loads((folder / PAGE).read_text("utf-8"))
-        seen = validate_folder.examine(folder, [STARTERS], own=True)
+        about = json.loads((folder / METADATA_FILE).read_text("utf-8"))
+        seen = validate_folder.validate(folder, [STARTERS], own=True)
         found[folder.name] = Base(
             name=folder.name,
             title=Words.from_json(about["title"]),
@@ -107,7 +107,7 @@ def included() -> Mapping[str, Base]:
     return found
 
 
-def _read(folder: Path) -> Base | None:
+def _read_manifest(folder: Path) -> Base | None:
     """What a folder's manifest says, None where it says nothing: it is being made, or was damaged."""
     try:
         kept = json.loads((folder / MANIFEST).read_text("utf-8"))
@@ -119,22 +119,22 @@ def _read(folder: Path) -> Base | None:
         return None
 
 
-def whole(base: Base) -> bool:
+def is_intact(base: Base) -> bool:
     """Whether its files are those that were let in, byte by byte."""
     if base.included:
         return True
     try:
         kept = json.loads((base.folder / MANIFEST).read_text("utf-8"))
-        return all(hash_of(base.folder / name) == entry["sha256"] for name, entry in kept["files"].items())
+        return all(file_sha256(base.folder / name) == entry["sha256"] for name, entry in kept["files"].items())
     except (OSError, ValueError, KeyError):
         return False
 
 
 def remove(home: Path, name: str) -> None:
-    base = one(home, name)
+    base = get_base(home, name)
     if base.included:
         raise Refusal(_("{name} belongs to bigmodel and stays.", name=name), field="base")
-    away = place(home) / f"{REMOVED}-{name}"
+    away = bases_folder(home) / f"{REMOVED}-{name}"
     shutil.rmtree(away, ignore_errors=True)
     base.folder.rename(away)
     shutil.rmtree(away, ignore_errors=True)
@@ -144,17 +144,17 @@ def remove(home: Path, name: str) -> None:
 def slug(text: str) -> str:
     """A name that any file system takes: 'HuggingFaceTB/SmolLM2-135M' -> 'smollm2-135m'."""
     plain = unicodedata.normalize("NFKD", text.rsplit("/", 1)[-1]).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_NAME] or "base"
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_NAME_LENGTH] or "base"
 
 
 def free_name(home: Path, wanted: str) -> str:
-    taken, name, number = known(home), wanted, 2
+    taken, name, number = list_bases(home), wanted, 2
     while name in taken or name in ("con", "nul", "aux", "prn"):
         name, number = f"{wanted}-{number}", number + 1
     return name
 
 
-def take_in(
+def import_folder(
     home: Path, folder: Path, roots: Iterable[Path], *, title: str, source: str, name: str = "", revision: str = "",
     licence: str = "", languages: Iterable[str] = (), own: bool = False, move: bool = False,
     tell: Callable[[int, int], None] = lambda done, total: None,
@@ -162,26 +162,26 @@ def take_in(
     """Look a folder over and keep a copy of what belongs to the model, whole or not at all. `move`: its files are
     ours already and need not be copied; they stay where they are, too, until the caller takes them away.
     `tell(bytes done, bytes in all)` while it copies."""
-    seen = validate_folder.examine(folder, roots, own)
-    _refuse_no_room(home, 0 if move else seen.bytes)
-    parent = place(home)
+    seen = validate_folder.validate(folder, roots, own)
+    _refuse_full_disk(home, 0 if move else seen.bytes)
+    parent = bases_folder(home)
     parent.mkdir(parents=True, exist_ok=True)
     name = free_name(home, name or slug(title))
-    staging = parent / f"{own_mark(STAGING)}-{name}"
+    staging = parent / f"{process_prefix(STAGING)}-{name}"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
         done, files = 0, {}
         for file in seen.files:
-            if file == PAGE:  # what it says of itself; written anew below
+            if file == METADATA_FILE:  # what it says of itself; written anew below
                 continue
-            digest = (_linked if move else _copied)(folder / file, staging / file)
+            digest = (_hard_link if move else _copy_file)(folder / file, staging / file)
             size = (staging / file).stat().st_size
             files[file] = {"bytes": size, "sha256": digest}
             done += size
             tell(done, seen.bytes)
-        seen = validate_folder.examine(staging, [parent], own)  # what was copied, not what has stood there before
-        card = card_of(staging)
+        seen = validate_folder.validate(staging, [parent], own)  # what was copied, not what has stood there before
+        card = read_model_card(staging)
         total = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
         manifest = {
             "title": title,
@@ -194,31 +194,31 @@ def take_in(
             "licence": licence or card.get("license", "") or "?",
             "source": source,
             "revision": revision,
-            "languages": list(languages) or _list(card.get("language")),
+            "languages": list(languages) or _split_list(card.get("language")),
             "fingerprint": total,
             "created": time.time(),
             "files": files,
         }
         (staging / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
-        page = (_own_page(folder, title) if own else {}) or page_of(manifest)
+        page = (_run_metadata(folder, title) if own else {}) or build_metadata(manifest)
         if page:
-            (staging / PAGE).write_text(json.dumps(page, ensure_ascii=False, indent=1), "utf-8")
+            (staging / METADATA_FILE).write_text(json.dumps(page, ensure_ascii=False, indent=1), "utf-8")
         staging.rename(parent / name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return _read(parent / name)
+    return _read_manifest(parent / name)
 
 
-def _own_page(folder: Path, title: str) -> dict:
+def _run_metadata(folder: Path, title: str) -> dict:
     """What a run of this machine says of its model: task, data, how well it does. {} where it says nothing."""
     try:
-        about = json.loads((folder / PAGE).read_text("utf-8"))
+        about = json.loads((folder / METADATA_FILE).read_text("utf-8"))
         return about | {"title": title} if about["spec"]["task"] in catalog.tasks() else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def page_of(manifest: Mapping) -> dict:
+def build_metadata(manifest: Mapping) -> dict:
     """What lets 'Try it' ask a base as it is, {} for one that must be trained first. Who has a chat template is talked
     with."""
     asked = {"causal-lm": "dialogue" if manifest["chat"] else "text-generation", "seq2seq-lm": "translation"}
@@ -236,7 +236,7 @@ def page_of(manifest: Mapping) -> dict:
     }
 
 
-def card_of(folder: Path) -> dict[str, str]:
+def read_model_card(folder: Path) -> dict[str, str]:
     """The lines between the first two '---' of a model card: licence, languages. A little of YAML is enough."""
     try:
         text = (folder / "README.md").read_text("utf-8", errors="replace")[:20_000]
@@ -254,16 +254,16 @@ def card_of(folder: Path) -> dict[str, str]:
     return {key: value[:200] for key, value in found.items()}
 
 
-def _list(text: str | None) -> list[str]:
+def _split_list(text: str | None) -> list[str]:
     return [part.strip(" \"'") for part in (text or "").split(",") if part.strip()][:40]
 
 
-def hash_of(file: Path) -> str:
+def file_sha256(file: Path) -> str:
     with file.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
-def _copied(source: Path, target: Path) -> str:
+def _copy_file(source: Path, target: Path) -> str:
     """A copy, and the hash of what was copied."""
     total = hashlib.sha256()
     with source.open("rb") as data, target.open("wb") as copy:
@@ -275,38 +275,38 @@ def _copied(source: Path, target: Path) -> str:
     return total.hexdigest()
 
 
-def _linked(source: Path, target: Path) -> str:
+def _hard_link(source: Path, target: Path) -> str:
     """The same file under a second name, so that nothing is lost with the first or the second; a copy where the disk
     knows no such thing."""
     try:
         os.link(source, target)
     except OSError:
-        return _copied(source, target)
-    return hash_of(target)
+        return _copy_file(source, target)
+    return file_sha256(target)
 
 
-def _refuse_no_room(home: Path, needed: int) -> None:
+def _refuse_full_disk(home: Path, needed: int) -> None:
     home.mkdir(parents=True, exist_ok=True)
-    missing = needed + HELD - shutil.disk_usage(home).free
+    missing = needed + RESERVED_DISK_BYTES - shutil.disk_usage(home).free
     if missing > 0:
         what = _("The disk has no room for this model: {megabytes} MB are missing.", megabytes=missing // 2**20 + 1)
-        raise NoRoom(what, do=_("Free some space, or choose a smaller model."), field="source")
+        raise DiskFull(what, do=_("Free some space, or choose a smaller model."), field="source")
 
 
 # -- left behind ---------------------------------------------------------------------------------------
-def own_mark(kind: str) -> str:
+def process_prefix(kind: str) -> str:
     """What the name of a folder begins with that goes with this process."""
-    return f"{kind}-{_machine()}-{os.getpid()}"
+    return f"{kind}-{_hostname()}-{os.getpid()}"
 
 
-def tidy(home: Path) -> None:
+def remove_stale_folders(home: Path) -> None:
     """Take away what processes have left that were killed, or lost their machine, while they made a base."""
-    for folder in place(home).glob(".*-*"):
-        if folder.name.startswith(f"{REMOVED}-") or _left(folder):
+    for folder in bases_folder(home).glob(".*-*"):
+        if folder.name.startswith(f"{REMOVED}-") or _is_stale(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _left(folder: Path) -> bool:
+def _is_stale(folder: Path) -> bool:
     import psutil
 
     kind, _dash, rest = folder.name.partition("-")
@@ -314,12 +314,12 @@ def _left(folder: Path) -> bool:
     number = rest.partition("-")[0]
     if kind not in (STAGING, CONVERTING):
         return False
-    if machine == _machine() and number.isdigit():
+    if machine == _hostname() and number.isdigit():
         return not psutil.pid_exists(int(number))
-    return touched(folder) < time.time() - FORGOTTEN
+    return last_modified(folder) < time.time() - STALE_SECONDS
 
 
-def touched(folder: Path) -> float:
+def last_modified(folder: Path) -> float:
     """When anything in it was last written to."""
     try:
         return max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
@@ -327,5 +327,5 @@ def touched(folder: Path) -> float:
         return time.time()
 
 
-def _machine() -> str:
+def _hostname() -> str:
     return slug(socket.gethostname()).replace("-", "")

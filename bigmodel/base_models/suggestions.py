@@ -26,16 +26,16 @@ class Suggestion:
         return revision_of(self.id)
 
 
-def _some(head: str, *rows: tuple) -> tuple[Suggestion, ...]:
+def _suggestions(head: str, *rows: tuple) -> tuple[Suggestion, ...]:
     return tuple(
         Suggestion(id, head, millions, megabytes, licence, tuple(languages.split()), *more)
         for id, millions, megabytes, licence, languages, *more in rows
     )
 
 
-MANY = "zh en de fr es ru ar ja ko"
+MANY_LANGUAGES = "zh en de fr es ru ar ja ko"
 SUGGESTIONS: tuple[Suggestion, ...] = (
-    *_some(
+    *_suggestions(
         "causal-lm",
         ("HuggingFaceTB/SmolLM2-135M", 135, 269, "Apache-2.0", "en"),
         ("HuggingFaceTB/SmolLM2-135M-Instruct", 135, 269, "Apache-2.0", "en", True),
@@ -52,7 +52,7 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
         ("EleutherAI/pythia-160m", 162, 375, "Apache-2.0", "en"),
         ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", 1100, 2200, "Apache-2.0", "en", True),
     ),
-    *_some(
+    *_suggestions(
         "seq2seq-lm",
         ("google-t5/t5-small", 61, 242, "Apache-2.0", "en de fr"),
         ("google/flan-t5-small", 77, 308, "Apache-2.0", "en de fr"),
@@ -62,12 +62,12 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
         ("Helsinki-NLP/opus-mt-zh-en", 78, 312, "CC-BY-4.0", "zh en"),
         ("Helsinki-NLP/opus-mt-en-zh", 78, 312, "Apache-2.0", "en zh"),
         ("Helsinki-NLP/opus-mt-en-de", 74, 298, "CC-BY-4.0", "en de"),
-        ("google/mt5-small", 300, 1205, "Apache-2.0", MANY),
-        ("facebook/m2m100_418M", 484, 1942, "MIT", MANY),
-        ("facebook/nllb-200-distilled-600M", 615, 2482, "CC-BY-NC-4.0", MANY),
-        ("facebook/mbart-large-50-many-to-many-mmt", 611, 2449, "?", MANY),
+        ("google/mt5-small", 300, 1205, "Apache-2.0", MANY_LANGUAGES),
+        ("facebook/m2m100_418M", 484, 1942, "MIT", MANY_LANGUAGES),
+        ("facebook/nllb-200-distilled-600M", 615, 2482, "CC-BY-NC-4.0", MANY_LANGUAGES),
+        ("facebook/mbart-large-50-many-to-many-mmt", 611, 2449, "?", MANY_LANGUAGES),
     ),
-    *_some(
+    *_suggestions(
         "image-classification",
         ("WinKawaks/vit-tiny-patch16-224", 6, 23, "Apache-2.0", ""),
         ("microsoft/resnet-18", 12, 47, "Apache-2.0", ""),
@@ -78,7 +78,7 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
         ("facebook/convnextv2-tiny-1k-224", 29, 115, "Apache-2.0", ""),
         ("google/vit-base-patch16-224", 87, 346, "Apache-2.0", ""),
     ),
-    *_some(
+    *_suggestions(
         "text-classification",
         ("sentence-transformers/all-MiniLM-L6-v2", 23, 91, "Apache-2.0", "en"),
         ("BAAI/bge-small-zh-v1.5", 24, 96, "MIT", "zh"),
@@ -94,31 +94,36 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
 )
 
 # where the safetensors are of models whose newest revision has pickled weights only
-SAFETENSORS = {
+SAFETENSORS_REVISIONS = {
     "google/mt5-small": "6f9238ffa7de159b1245f899909bac7f40de53ae",
     "facebook/m2m100_418M": "refs/pr/19",
     "facebook/nllb-200-distilled-600M": "refs/pr/39",
 }
 
-LATER = {"full": 16, "lora": 5, "last": 7, "head": 5}  # bytes of memory for each parameter, by how it is fine-tuned
+TRAINING_BYTES_PER_PARAMETER = {
+    "full": 16,
+    "lora": 5,
+    "last": 7,
+    "head": 5,
+}  # bytes of memory for each parameter, by how it is fine-tuned
 
 
-def way_for(parameters: float, memory: int) -> str:
+def training_method(parameters: float, memory: int) -> str:
     """How so many parameters can be trained with so many bytes of memory: 'full', 'lora' or '' for not at all."""
-    return next((way for way in ("full", "lora") if parameters * LATER[way] * 1.3 < memory), "")
+    return next((way for way in ("full", "lora") if parameters * TRAINING_BYTES_PER_PARAMETER[way] * 1.3 < memory), "")
 
 
 def revision_of(id: str) -> str:
     """Which revision of a model of the Hub is suggested; '' for the newest."""
-    return SAFETENSORS.get(id, "")
+    return SAFETENSORS_REVISIONS.get(id, "")
 
 
-def suited(task: Task, memory: int) -> list[tuple[Suggestion, str]]:
+def suggestions_for(task: Task, memory: int) -> list[tuple[Suggestion, str]]:
     """(suggestion, how it can be trained with so many bytes of memory), those made for this kind of task first: where
     it is to be talked with, those that have learnt to answer."""
-    head, talks = task.head, "messages" in task.needs
+    head, talks = task.head, "messages" in task.required_columns
     chosen = [
         one for one in SUGGESTIONS if one.head == head or (head, one.head) == ("text-classification", "causal-lm")
     ]
     chosen.sort(key=lambda one: (one.head != head, talks and not one.chat))
-    return [(one, way_for(one.millions * 10**6, memory)) for one in chosen]
+    return [(one, training_method(one.millions * 10**6, memory)) for one in chosen]

@@ -15,44 +15,44 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bigmodel.base_models import chat_template_check, safetensors_header
-from bigmodel.base_models.supported_models import FAMILIES, Family, family
+from bigmodel.base_models.supported_models import FAMILIES, Family, find_family
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 
-WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
-INDEX = "model.safetensors.index.json"
-CONFIGS = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer_config.json",
-           "special_tokens_map.json", INDEX)  # fmt: skip
-WORDS = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "target_vocab.json",
+WEIGHTS_PATTERN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+WEIGHTS_INDEX = "model.safetensors.index.json"
+CONFIG_FILES = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer_config.json",
+           "special_tokens_map.json", WEIGHTS_INDEX)  # fmt: skip
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "target_vocab.json",
          "chat_template.jinja")  # fmt: skip
-WORDLESS = ("ByT5Tokenizer",)  # reads bytes and needs no words
-PIECES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "target.spm")
-ABOUT = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "bigmodel.json")
-TAKEN = frozenset((*CONFIGS, *WORDS, *PIECES, *ABOUT))
-LEFT_OUT = frozenset(
+BYTE_TOKENIZERS = ("ByT5Tokenizer",)  # reads bytes and needs no words
+SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "target.spm")
+ABOUT_FILES = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "bigmodel.json")
+ALLOWED_FILES = frozenset((*CONFIG_FILES, *VOCABULARY_FILES, *SENTENCEPIECE_FILES, *ABOUT_FILES))
+IGNORED_SUFFIXES = frozenset(
     {".md", ".txt", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".yaml", ".yml"}
 )
 
-FILES = 1_000
-CONFIG_BYTES, WORDS_BYTES, ABOUT_BYTES = 4 * 2**20, 100 * 2**20, 4 * 2**20
-WEIGHT_BYTES = 200 * 2**30
-DEEPEST = 40  # JSON within JSON
-ENTRIES, CONFIG_ENTRIES = 3_000_000, 400_000  # of all a tokenizer, a config holds
-PATTERN = 4_000  # characters of a regular expression in a tokenizer
-REPLACEMENT = 200  # characters that a normalizer may put in the place of others
-PADDING = 100_000
+MAX_FILES = 1_000
+MAX_CONFIG_BYTES, MAX_VOCABULARY_BYTES, MAX_ABOUT_BYTES = 4 * 2**20, 100 * 2**20, 4 * 2**20
+MAX_WEIGHT_BYTES = 200 * 2**30
+MAX_JSON_DEPTH = 40  # JSON within JSON
+MAX_TOKENIZER_ENTRIES, MAX_CONFIG_ENTRIES = 3_000_000, 400_000  # of all a tokenizer, a config holds
+MAX_REGEX_LENGTH = 4_000  # characters of a regular expression in a tokenizer
+MAX_REPLACEMENT_LENGTH = 200  # characters that a normalizer may put in the place of others
+MAX_PADDING = 100_000
 
 # what makes transformers run somebody's code, or fetch something, when it meets it in a config
-CODE = ("auto_map", "custom_pipelines", "custom_code", "remote_code", "trust_remote_code", "custom_generate",
+CODE_KEYS = ("auto_map", "custom_pipelines", "custom_code", "remote_code", "trust_remote_code", "custom_generate",
         "custom_object", "module_file", "py_modules", "kernel_config", "hub_kernels", "base_model_name_or_path",
         "peft_config", "adapter_config", "transformers_weights")  # fmt: skip
-FETCHES = ("use_timm_backbone", "use_pretrained_backbone", "timm_model")
-ATTENTION = (None, "eager", "sdpa", "flash_attention_2", "flex_attention")
-KINDS = (None, "float32", "float16", "bfloat16", "auto")
+REMOTE_WEIGHT_KEYS = ("use_timm_backbone", "use_pretrained_backbone", "timm_model")
+ATTENTION_IMPLEMENTATIONS = (None, "eager", "sdpa", "flash_attention_2", "flex_attention")
+DTYPES = (None, "float32", "float16", "bfloat16", "auto")
 
 # greatest values of the numbers in a config, by name; every other number is held to OTHER
-BOUNDS: Mapping[str, int] = (
+MAX_VALUES: Mapping[str, int] = (
     dict.fromkeys(("num_hidden_layers", "n_layer", "num_layers", "encoder_layers", "decoder_layers", "depth",
                    "num_decoder_layers"), 512)
     | dict.fromkeys(("hidden_size", "n_embd", "d_model", "embed_dim", "dim", "word_embed_proj_dim", "d_kv",
@@ -68,13 +68,13 @@ BOUNDS: Mapping[str, int] = (
                      "longest_edge"), 8_192)
     | dict.fromkeys(("num_experts", "num_local_experts", "stages", "num_stages"), 256)
 )  # fmt: skip
-OTHER = 10**10
-LISTED = 4_096  # entries of a list of numbers
-LABELS = 200_000
+DEFAULT_MAX_VALUE = 10**10
+MAX_LIST_LENGTH = 4_096  # entries of a list of numbers
+MAX_LABELS = 200_000
 
 
 @dataclass(frozen=True)
-class Seen:
+class FolderReport:
     """What the gate has found out about a folder that it lets in."""
 
     model_type: str
@@ -87,59 +87,61 @@ class Seen:
     classes: int  # of a classifier that knows some already, else 0
 
 
-def examine(folder: Path, roots: Iterable[Path], own: bool = False) -> Seen:
+def validate(folder: Path, roots: Iterable[Path], own: bool = False) -> FolderReport:
     """Look a folder over; Refusal says what is wrong with it. `own`: networks of bigmodel's own are known too."""
-    place = inside(folder, roots)
-    names = _listed(place, [root.resolve() for root in roots])
-    config, kind, chat, index = _small(place, names, own)
-    parameters, size = _weights(place, names, index)
-    _plausible(config, parameters)
+    place = resolve_inside(folder, roots)
+    names = _model_files(place, [root.resolve() for root in roots])
+    config, kind, chat, index = _check_configs(place, names, own)
+    parameters, size = _check_weights(place, names, index)
+    _check_parameter_count(config, parameters)
     labels = config.get("id2label")
-    return Seen(
+    return FolderReport(
         model_type=config["model_type"],
         heads=kind.heads,
         parameters=parameters,
-        bytes=size + sum((place / name).stat().st_size for name in names if not WEIGHTS.fullmatch(name)),
-        longest=max(int(config.get(kind.reads_at_most) or 0) - kind.unused, 0) if kind.reads_at_most else 0,
+        bytes=size + sum((place / name).stat().st_size for name in names if not WEIGHTS_PATTERN.fullmatch(name)),
+        longest=max(int(config.get(kind.max_length_key) or 0) - kind.reserved_positions, 0)
+        if kind.max_length_key
+        else 0,
         chat=chat,
         files=tuple(sorted(names)),
         classes=len(labels) if isinstance(labels, Mapping) else 0,
     )
 
 
-def refuse_small(folder: Path) -> None:
+def validate_configs(folder: Path) -> None:
     """Refusal where configs or tokenizer are wrong: looked at before the weights are fetched."""
-    _small(folder, _listed(folder, [folder.resolve()]), own=False)
+    _check_configs(folder, _model_files(folder, [folder.resolve()]), own=False)
 
 
-def _small(place: Path, names: set[str], own: bool) -> tuple[Mapping, Family, bool, object]:
+def _check_configs(place: Path, names: set[str], own: bool) -> tuple[Mapping, Family, bool, object]:
     """(config, family, whether there is a chat template, index of the weights): all but the weights is looked over."""
     if "config.json" not in names:
         what = _("{folder} holds no model: there is no config.json.", folder=place.name)
         raise Refusal(what, do=_("Choose the folder that has config.json and model.safetensors in it."), field="source")
-    configs = {name: read_json(place / name, CONFIG_BYTES) for name in CONFIGS if name in names}
+    configs = {name: read_json(place / name, MAX_CONFIG_BYTES) for name in CONFIG_FILES if name in names}
     for name, config in configs.items():
         if not isinstance(config, Mapping):
-            raise _broken(name, _("it is not a JSON object"))
+            raise _invalid_file(name, _("it is not a JSON object"))
         _refuse_code(name, config)
     config = configs["config.json"]
     kind = _family(config, own)
     for name in ("config.json", "preprocessor_config.json", "generation_config.json"):
-        _bounded(name, configs.get(name, {}))
-    for name in WORDS:
+        _check_bounds(name, configs.get(name, {}))
+    for name in VOCABULARY_FILES:
         if name in names:
-            _words(place / name)
-    for name in PIECES:
+            _check_vocabulary(place / name)
+    for name in SENTENCEPIECE_FILES:
         if name in names:
-            _pieces(place / name)
-    chat = _chat(place, names, configs.get("tokenizer_config.json", {}))
-    if configs.get("tokenizer_config.json", {}).get("tokenizer_class") not in WORDLESS:
-        _processor_is_there(kind, names)
-    return config, kind, chat, configs.get(INDEX)
+            _check_sentencepiece(place / name)
+    chat = _check_chat_template(place, names, configs.get("tokenizer_config.json", {}))
+    if configs.get("tokenizer_config.json", {}).get("tokenizer_class") not in BYTE_TOKENIZERS:
+        _require_processor(kind, names)
+    return config, kind, chat, configs.get(WEIGHTS_INDEX)
 
 
 # -- files ---------------------------------------------------------------------------------------------
-def inside(folder: Path, roots: Iterable[Path]) -> Path:
+def resolve_inside(folder: Path, roots: Iterable[Path]) -> Path:
     """The folder with every link followed; refused where it is not inside one of the roots."""
     roots = list(roots)
     try:
@@ -158,7 +160,7 @@ def inside(folder: Path, roots: Iterable[Path]) -> Path:
     return place
 
 
-def _listed(place: Path, roots: list[Path]) -> set[str]:
+def _model_files(place: Path, roots: list[Path]) -> set[str]:
     """The names that belong to the model. Anything that could be a program, or leads away, is refused."""
     taken = set()
     try:
@@ -166,24 +168,24 @@ def _listed(place: Path, roots: list[Path]) -> set[str]:
     except OSError as error:
         what = _("{folder} cannot be read: {reason}.", folder=place.name, reason=error.strerror or str(error))
         raise Refusal(what, field="source") from error
-    if len(entries) > FILES:
+    if len(entries) > MAX_FILES:
         raise Refusal(_("{folder} has {count} files.", folder=place.name, count=len(entries)),
                       do=_("Choose a folder that holds one model and nothing else."), field="source")  # fmt: skip
     for entry in entries:
-        belongs = entry.name in TAKEN or bool(WEIGHTS.fullmatch(entry.name))
+        belongs = entry.name in ALLOWED_FILES or bool(WEIGHTS_PATTERN.fullmatch(entry.name))
         if not belongs and (entry.name.startswith(".") or entry.is_dir()):
             continue  # never looked into
-        _plain(entry, roots)
+        _require_regular_file(entry, roots)
         if belongs:
             taken.add(entry.name)
-        elif Path(entry.name).suffix.lower() not in LEFT_OUT:
-            raise _foreign(entry.name)
+        elif Path(entry.name).suffix.lower() not in IGNORED_SUFFIXES:
+            raise _disallowed_file(entry.name)
         elif _is_program(Path(entry.path)):
-            raise _disguised(entry.name)
+            raise _disguised_file(entry.name)
     return taken
 
 
-def _plain(entry: os.DirEntry, roots: list[Path]) -> None:
+def _require_regular_file(entry: os.DirEntry, roots: list[Path]) -> None:
     """A file and nothing else; a link only where it stays inside (as in the cache of the Hub's own client)."""
     what = _("{name} is not a plain file.", name=entry.name[:100])
     try:
@@ -198,7 +200,7 @@ def _plain(entry: os.DirEntry, roots: list[Path]) -> None:
         raise Refusal(what, _("A model is made of files alone."), field="source")
 
 
-def _foreign(name: str) -> Refusal:
+def _disallowed_file(name: str) -> Refusal:
     what = _("{name} is not let in.", name=name[:100])
     suffix = Path(name).suffix.lower()
     if suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".mar", ".nemo"):
@@ -218,12 +220,12 @@ def _is_program(file: Path) -> bool:
     return start[:1] == b"\x80" or start.startswith((b"PK\x03\x04", b"\x7fELF", b"MZ", b"#!", b"\x1f\x8b", b"BZh", b"\x93NUMPY", b"GGUF"))  # fmt: skip
 
 
-def _disguised(name: str) -> Refusal:
+def _disguised_file(name: str) -> Refusal:
     why = _("It is not what its name says but a pickle, an archive or a program.")
     return Refusal(_("{name} is not let in.", name=name[:100]), why, field="source")
 
 
-def _broken(name: str, why: Words | str) -> Refusal:
+def _invalid_file(name: str, why: Words | str) -> Refusal:
     what = _("{name} cannot be used: {reason}.", name=name[:100], reason=why)
     return Refusal(what, do=_("Take the model from where it comes from again, or choose another."), field="source")
 
@@ -232,20 +234,22 @@ def _broken(name: str, why: Words | str) -> Refusal:
 def read_json(file: Path, most: int) -> object:
     """Bounded in size, depth and count, without numbers that are none; Refusal for what is not so."""
     if file.stat().st_size > most:
-        raise _broken(file.name, _("it has {size} MB", size=file.stat().st_size // 2**20))
+        raise _invalid_file(file.name, _("it has {size} MB", size=file.stat().st_size // 2**20))
     if _is_program(file):
-        raise _disguised(file.name)
+        raise _disguised_file(file.name)
     try:
-        found = json.loads(file.read_bytes().decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_no_number)
+        found = json.loads(
+            file.read_bytes().decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_reject_constant
+        )
     except RecursionError:
-        raise _broken(file.name, _("it is nested too deeply")) from None
+        raise _invalid_file(file.name, _("it is nested too deeply")) from None
     except ValueError as error:
-        raise _broken(file.name, _("it is no proper JSON: {error}", error=str(error)[:80])) from None
-    _counted(file.name, found, ENTRIES if most > CONFIG_BYTES else CONFIG_ENTRIES)
+        raise _invalid_file(file.name, _("it is no proper JSON: {error}", error=str(error)[:80])) from None
+    _check_json_size(file.name, found, MAX_TOKENIZER_ENTRIES if most > MAX_CONFIG_BYTES else MAX_CONFIG_ENTRIES)
     return found
 
 
-def _pairs(pairs: list[tuple[str, object]]) -> dict:
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict:
     """A key twice is two readers who understand two things."""
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -253,19 +257,19 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict:
     return found
 
 
-def _no_number(name: str) -> float:
+def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number")
 
 
-def _counted(name: str, found: object, most: int) -> None:
+def _check_json_size(name: str, found: object, most: int) -> None:
     count, open_ = 0, [(found, 0)]
     while open_:
         one, depth = open_.pop()
         count += 1
-        if depth > DEEPEST:
-            raise _broken(name, _("it is nested too deeply"))
+        if depth > MAX_JSON_DEPTH:
+            raise _invalid_file(name, _("it is nested too deeply"))
         if count > most:
-            raise _broken(name, _("it has too many entries"))
+            raise _invalid_file(name, _("it has too many entries"))
         if isinstance(one, Mapping):
             open_ += [(part, depth + 1) for part in one.values()]
         elif isinstance(one, list):
@@ -287,11 +291,11 @@ def _walk(found: object, key: str = "") -> Iterator[tuple[str, object]]:
 # -- what configs say ------------------------------------------------------------------------------------
 def _refuse_code(name: str, config: Mapping) -> None:
     for key, value in _walk(config):
-        if key in CODE:
+        if key in CODE_KEYS:
             what = _("{name} names '{key}'.", name=name, key=key)
             why = _("That makes a program of somebody else run when the model is loaded.")
             raise Refusal(what, why, _("Take a model of a kind that transformers has itself."), field="source")
-        if key in FETCHES and value:
+        if key in REMOTE_WEIGHT_KEYS and value:
             what = _("{name} names '{key}'.", name=name, key=key)
             raise Refusal(
                 what, _("That loads other weights from the network."), _("Choose another model."), field="source"
@@ -300,14 +304,16 @@ def _refuse_code(name: str, config: Mapping) -> None:
             what = _("The weights are quantized already.")
             why = _("They need libraries that are made for certain graphics cards, and cannot be trained.")
             raise Refusal(what, why, _("Take the model in its original precision."), field="source")
-        if key.lstrip("_") in ("attn_implementation", "experts_implementation") and not _allowed(value, ATTENTION):
-            raise _broken(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
-        if key in ("dtype", "torch_dtype") and not _allowed(value, KINDS):
-            raise _broken(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+        if key.lstrip("_") in ("attn_implementation", "experts_implementation") and not _allowed(
+            value, ATTENTION_IMPLEMENTATIONS
+        ):
+            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+        if key in ("dtype", "torch_dtype") and not _allowed(value, DTYPES):
+            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
         if key.endswith("_file") and isinstance(value, str) and ("/" in value or "\\" in value or ".." in value):
-            raise _broken(name, _("'{key}' names a file elsewhere", key=key))
+            raise _invalid_file(name, _("'{key}' names a file elsewhere", key=key))
         if key.endswith(("_class", "_type")) and isinstance(value, str) and not re.fullmatch(r"[\w.-]{1,80}", value):
-            raise _broken(name, _("'{key}' is {value}", key=key, value=value[:40]))
+            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=value[:40]))
 
 
 def _allowed(value: object, options: tuple) -> bool:
@@ -318,40 +324,40 @@ def _allowed(value: object, options: tuple) -> bool:
 
 def _family(config: Mapping, own: bool) -> Family:
     model_type = config.get("model_type")
-    kind = family(model_type) if own and isinstance(model_type, str) else FAMILIES.get(str(model_type))
+    kind = find_family(model_type) if own and isinstance(model_type, str) else FAMILIES.get(str(model_type))
     if kind is None:
         what = _("This is a network of the kind '{kind}', which is not known here.", kind=str(model_type)[:40])
         raise Refusal(what, do=_("Known are: {kinds}.", kinds=", ".join(FAMILIES)), field="source")
     return kind
 
 
-def _bounded(name: str, config: Mapping) -> None:
+def _check_bounds(name: str, config: Mapping) -> None:
     """Every number within what a network can have."""
     for key, value in _walk(config):
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        most = BOUNDS.get(key, OTHER)
-        low = -OTHER if key not in BOUNDS else 0
+        most = MAX_VALUES.get(key, DEFAULT_MAX_VALUE)
+        low = -DEFAULT_MAX_VALUE if key not in MAX_VALUES else 0
         if not low <= value <= most:
-            raise _broken(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
     for key, value in _walk(config):
-        if isinstance(value, list) and len(value) > LISTED and key != "bad_words_ids":
-            raise _broken(name, _("'{key}' has {count} entries", key=key, count=len(value)))
-        if key in ("id2label", "label2id") and isinstance(value, Mapping) and len(value) > LABELS:
-            raise _broken(name, _("'{key}' has {count} entries", key=key, count=len(value)))
-    _numbers(name, config)
+        if isinstance(value, list) and len(value) > MAX_LIST_LENGTH and key != "bad_words_ids":
+            raise _invalid_file(name, _("'{key}' has {count} entries", key=key, count=len(value)))
+        if key in ("id2label", "label2id") and isinstance(value, Mapping) and len(value) > MAX_LABELS:
+            raise _invalid_file(name, _("'{key}' has {count} entries", key=key, count=len(value)))
+    _check_numeric(name, config)
 
 
-def _numbers(name: str, config: Mapping) -> None:
+def _check_numeric(name: str, config: Mapping) -> None:
     """What is multiplied with each other must be a number, and not a word or a list."""
-    for key in BOUNDS:
+    for key in MAX_VALUES:
         value = config.get(key, 0)
         parts = value if isinstance(value, list) else [value]
         if not all(part is None or (isinstance(part, int | float) and not isinstance(part, bool)) for part in parts):
-            raise _broken(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
 
 
-def _plausible(config: Mapping, parameters: int) -> None:
+def _check_parameter_count(config: Mapping, parameters: int) -> None:
     """A config that promises a network far larger than its weights is a bomb: it would be built before it is filled."""
     layers = max(int(config.get(key) or 0) for key in ("num_hidden_layers", "n_layer", "num_layers", "encoder_layers"))
     width = max(int(config.get(key) or 0) for key in ("hidden_size", "n_embd", "d_model", "dim"))
@@ -364,83 +370,89 @@ def _plausible(config: Mapping, parameters: int) -> None:
     if promised > 2 * parameters + 10**6:
         reason = _("it promises {promised} million parameters, the weights have {found}", promised=promised // 10**6,
                    found=round(parameters / 1e6, 1))  # fmt: skip
-        raise _broken("config.json", reason)
+        raise _invalid_file("config.json", reason)
 
 
 # -- tokenizers --------------------------------------------------------------------------------------------
-def _words(file: Path) -> None:
+def _check_vocabulary(file: Path) -> None:
     if file.suffix != ".json":
         size = file.stat().st_size
-        if size > WORDS_BYTES:
-            raise _broken(file.name, _("it has {size} MB", size=size // 2**20))
+        if size > MAX_VOCABULARY_BYTES:
+            raise _invalid_file(file.name, _("it has {size} MB", size=size // 2**20))
         if _is_program(file):
-            raise _disguised(file.name)
+            raise _disguised_file(file.name)
         with file.open("rb") as data:
             if b"\0" in data.read(2**20):
-                raise _broken(file.name, _("it is no text"))
+                raise _invalid_file(file.name, _("it is no text"))
         return
-    found = read_json(file, WORDS_BYTES)
+    found = read_json(file, MAX_VOCABULARY_BYTES)
     if not isinstance(found, Mapping):
-        raise _broken(file.name, _("it is not a JSON object"))
+        raise _invalid_file(file.name, _("it is not a JSON object"))
     if file.name == "tokenizer.json":
-        _tokenizer(found)
+        _check_tokenizer(found)
 
 
-def _tokenizer(found: Mapping) -> None:
+def _check_tokenizer(found: Mapping) -> None:
     """A tokenizer's rules: expressions that take for ever, replacements and padding that fill the memory."""
     name = "tokenizer.json"
     for part in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
         for key, value in _walk(found.get(part) or {}):
             if key == "Regex" and isinstance(value, str):
-                if len(value) > PATTERN or re.search(r"\([^()]*[+*]\)\s*[+*{]", value):
-                    raise _broken(name, _("an expression in it could take for ever"))
-            elif key in ("content", "prepend", "replacement") and isinstance(value, str) and len(value) > REPLACEMENT:
-                raise _broken(name, _("'{key}' has {count} characters", key=key, count=len(value)))
+                if len(value) > MAX_REGEX_LENGTH or re.search(r"\([^()]*[+*]\)\s*[+*{]", value):
+                    raise _invalid_file(name, _("an expression in it could take for ever"))
+            elif (
+                key in ("content", "prepend", "replacement")
+                and isinstance(value, str)
+                and len(value) > MAX_REPLACEMENT_LENGTH
+            ):
+                raise _invalid_file(name, _("'{key}' has {count} characters", key=key, count=len(value)))
     for key, value in _walk({key: found.get(key) for key in ("padding", "truncation")}):
         if (
             isinstance(value, int | float)
             and not isinstance(value, bool)
-            and abs(value) > PADDING
+            and abs(value) > MAX_PADDING
             and key != "max_length"
         ):
-            raise _broken(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
     if not isinstance(found.get("model"), Mapping):
-        raise _broken(name, _("there is no model in it"))
+        raise _invalid_file(name, _("there is no model in it"))
     for token in found.get("added_tokens") or ():
         if not isinstance(token, Mapping) or len(str(token.get("content", ""))) > 2_000:
-            raise _broken(name, _("a token of it is no token"))
+            raise _invalid_file(name, _("a token of it is no token"))
 
 
-def _pieces(file: Path) -> None:
+def _check_sentencepiece(file: Path) -> None:
     """SentencePiece: a protocol buffer, whose first field is a piece."""
     with file.open("rb") as data:
         if data.read(1) != b"\x0a":
-            raise _disguised(file.name)
-    if file.stat().st_size > WORDS_BYTES:
-        raise _broken(file.name, _("it has {size} MB", size=file.stat().st_size // 2**20))
+            raise _disguised_file(file.name)
+    if file.stat().st_size > MAX_VOCABULARY_BYTES:
+        raise _invalid_file(file.name, _("it has {size} MB", size=file.stat().st_size // 2**20))
 
 
-def _chat(place: Path, names: set[str], config: Mapping) -> bool:
+def _check_chat_template(place: Path, names: set[str], config: Mapping) -> bool:
     """Whether it brings a chat template; every template is looked over."""
     found = config.get("chat_template") or []
     templates = [found] if isinstance(found, str) else found
     if not isinstance(templates, list):
-        raise _broken("tokenizer_config.json", _("'{key}' is {value}", key="chat_template", value=str(found)[:40]))
+        raise _invalid_file(
+            "tokenizer_config.json", _("'{key}' is {value}", key="chat_template", value=str(found)[:40])
+        )
     texts = [one.get("template") if isinstance(one, Mapping) else one for one in templates]
     if "chat_template.jinja" in names:
         texts.append((place / "chat_template.jinja").read_text("utf-8", errors="replace"))
     for text in texts:
-        trouble = chat_template_check.trouble(text) if isinstance(text, str) else "it is no text"
+        trouble = chat_template_check.find_problem(text) if isinstance(text, str) else "it is no text"
         if trouble:
-            raise _broken("chat_template", trouble)
+            raise _invalid_file("chat_template", trouble)
     return bool(texts)
 
 
-def _processor_is_there(kind: Family, names: set[str]) -> None:
+def _require_processor(kind: Family, names: set[str]) -> None:
     if kind.heads == frozenset({"image-classification"}):
         wanted = {"preprocessor_config.json"}
     else:
-        wanted = {"tokenizer.json", "vocab.txt", "vocab.json", *PIECES}
+        wanted = {"tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_FILES}
     if not wanted & names:
         what = _("{name} is missing.", name=" / ".join(sorted(wanted)))
         why = _("Without it nobody knows how the model wants its input.")
@@ -448,31 +460,31 @@ def _processor_is_there(kind: Family, names: set[str]) -> None:
 
 
 # -- weights -------------------------------------------------------------------------------------------------
-def _weights(place: Path, names: set[str], index: object) -> tuple[int, int]:
+def _check_weights(place: Path, names: set[str], index: object) -> tuple[int, int]:
     """(parameters, bytes) of all weight files."""
-    files = sorted(name for name in names if WEIGHTS.fullmatch(name))
+    files = sorted(name for name in names if WEIGHTS_PATTERN.fullmatch(name))
     if not files:
         what = _("There are no weights in the form of safetensors.")
         raise Refusal(what, do=_("Take a model whose weights are .safetensors."), field="source")
     if index is not None:
         mapped = index.get("weight_map")
         if not isinstance(mapped, Mapping) or set(map(str, mapped.values())) - set(files):
-            raise _broken(INDEX, _("it names files that are not there"))
+            raise _invalid_file(WEIGHTS_INDEX, _("it names files that are not there"))
     elif files != ["model.safetensors"]:
-        raise _broken(files[0], _("{name} is missing", name=INDEX))
+        raise _invalid_file(files[0], _("{name} is missing", name=WEIGHTS_INDEX))
     parameters = size = 0
     for name in files:
         size += (place / name).stat().st_size
         try:
-            found = safetensors_header.shapes(place / name)
-        except safetensors_header.Unsound as error:
-            raise _broken(name, str(error)) from None
+            found = safetensors_header.tensor_shapes(place / name)
+        except safetensors_header.InvalidHeader as error:
+            raise _invalid_file(name, str(error)) from None
         for shape in found.values():
             count = 1
             for number in shape:
                 count *= number
             parameters += count
-    if parameters > limits.PARAMETERS or size > WEIGHT_BYTES:
+    if parameters > limits.PARAMETERS or size > MAX_WEIGHT_BYTES:
         what = _("A network of {billions} billion parameters is too large.", billions=round(parameters / 1e9, 1))
         raise Refusal(what, do=_("Choose a smaller model."), field="source")
     return parameters, size

@@ -6,21 +6,21 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from bigmodel.cli.terminal import DONE, INTERRUPTED, Desk, Verbs, answer
+from bigmodel.cli.terminal import DONE, INTERRUPTED, Subcommands, Terminal, run_command
 from bigmodel.core import catalog
 from bigmodel.core.words import _
-from bigmodel.studio import Fetching
+from bigmodel.studio import FetchProcess
 
 ABOUT = _("Bring pretrained models that can be fine-tuned: from the Hub, a folder, a GGUF file or a run of your own.")
 
 
 def main(arguments: Sequence[str], language: str = "en") -> int:
-    return answer(_parser(language), arguments, language)
+    return run_command(_parser(language), arguments, language)
 
 
 def _parser(language: str) -> argparse.ArgumentParser:
-    verbs = Verbs("bases", ABOUT, language)
-    said, verb = verbs.said, verbs.add
+    verbs = Subcommands("bases", ABOUT, language)
+    said, verb = verbs.translate, verbs.add
     verb("list", _list, _("the base models that are here"))
     suggest = verb("suggest", _suggest, _("sensible models of the Hub to begin with, and which this machine can train"))
     suggest.add_argument("--task", choices=list(catalog.tasks()), help=said(_("only for this task")))
@@ -35,7 +35,7 @@ def _parser(language: str) -> argparse.ArgumentParser:
     return verbs.parser
 
 
-def _list(desk: Desk) -> int:
+def _list(desk: Terminal) -> int:
     found = desk.studio.bases()
     rows = [
         {
@@ -49,17 +49,17 @@ def _list(desk: Desk) -> int:
         f"{row['name']}  {row['parameters'] / 1e6:.1f} M  {row['network']}  {row['licence']}  {row['source']}"
         for row in rows
     )
-    desk.give(rows, text)
+    desk.print_result(rows, text)
     return DONE
 
 
-def _suggest(desk: Desk) -> int:
+def _suggest(desk: Terminal) -> int:
     ways = {
         "full": _("can be trained here"),
         "lora": _("can be trained here by LoRA"),
         "": _("too large for this machine"),
     }
-    tasks = [catalog.task(desk.asked.task)] if desk.asked.task else list(catalog.tasks().values())
+    tasks = [catalog.task(desk.args.task)] if desk.args.task else list(catalog.tasks().values())
     rows = {
         one.id: {
             "id": one.id, "head": one.head, "millions": one.millions, "megabytes": one.megabytes, "licence": one.licence,
@@ -71,22 +71,22 @@ def _suggest(desk: Desk) -> int:
         f"{row['id']}  {row['millions']} M  {row['megabytes']} MB  {row['licence']}  {' '.join(row['languages'])}  {row['here']}"
         for row in rows.values()
     )
-    desk.give(list(rows.values()), text)
+    desk.print_result(list(rows.values()), text)
     return DONE
 
 
-def _look(desk: Desk) -> int:
-    offer = desk.studio.look_base(desk.asked.id, desk.asked.revision).wait()["offer"]
+def _look(desk: Terminal) -> int:
+    offer = desk.studio.look_base(desk.args.id, desk.args.revision).wait()["offer"]
     languages = " ".join(offer["languages"])
     text = f"{offer['id']}  {offer['bytes'] / 1e6:.0f} MB  {offer['licence']}  {languages}  {offer['revision'][:12]}"
-    desk.give(offer, text)
+    desk.print_result(offer, text)
     return DONE
 
 
-def _bring(desk: Desk) -> int:
-    work = desk.studio.bring_base(desk.asked.source, desk.asked.revision, trusted=True)
+def _bring(desk: Terminal) -> int:
+    work = desk.studio.bring_base(desk.args.source, desk.args.revision, trusted=True)
     try:
-        found = work.wait(_tell)
+        found = work.wait(_print_progress)
     except KeyboardInterrupt:
         work.cancel()
         print(f"\nbigmodel: {desk.say(_('Interrupted.'))}", file=sys.stderr, flush=True)
@@ -94,19 +94,19 @@ def _bring(desk: Desk) -> int:
     finally:
         if sys.stderr.isatty():
             print(file=sys.stderr)
-    desk.give(found, found["base"])
+    desk.print_result(found, found["base"])
     return DONE
 
 
-def _tell(news: Mapping) -> None:
+def _print_progress(news: Mapping) -> None:
     if sys.stderr.isatty() and news["total"]:
         print(f"\r{news['done'] / 1e6:.0f} / {news['total'] / 1e6:.0f} MB ", end="", file=sys.stderr, flush=True)
 
 
-def _remove(desk: Desk) -> int:
-    desk.studio.delete_base(desk.asked.name)
-    desk.give({"removed": desk.asked.name}, desk.asked.name)
+def _remove(desk: Terminal) -> int:
+    desk.studio.delete_base(desk.args.name)
+    desk.print_result({"removed": desk.args.name}, desk.args.name)
     return DONE
 
 
-__all__ = ["Fetching", "main"]
+__all__ = ["FetchProcess", "main"]

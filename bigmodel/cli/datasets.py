@@ -9,22 +9,22 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bigmodel.cli.terminal import DONE, INTERRUPTED, REFUSED, Desk, Verbs, answer
+from bigmodel.cli.terminal import DONE, INTERRUPTED, REFUSED, Subcommands, Terminal, run_command
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.studio import Found, Job, Looking, OwnDataset, import_jobs, plans, repair_rows
+from bigmodel.studio import CheckProgress, FilePreview, ImportedDataset, ImportJob, import_jobs, plans, repair_rows
 
-LOOK_SECONDS = 0.3  # between two looks at a file that is being read
+POLL_SECONDS = 0.3  # between two looks at a file that is being read
 
 
 def main(arguments: Sequence[str], language: str = "en") -> int:
-    return answer(_parser(language), arguments, language)
+    return run_command(_parser(language), arguments, language)
 
 
 def _parser(language: str) -> argparse.ArgumentParser:
-    verbs = Verbs("data", ABOUT, language)
-    said, verb = verbs.said, verbs.add
+    verbs = Subcommands("data", ABOUT, language)
+    said, verb = verbs.translate, verbs.add
     verb("list", _list, _("your data sets, the newest version of each"))
     for name, do, help in (
         ("look", _look, _("what a file is, how it would be read, and why")),
@@ -44,7 +44,7 @@ def _parser(language: str) -> argparse.ArgumentParser:
         one.add_argument("--role", action="append", default=[], metavar="ROLE=COLUMN",
                          help=said(_("which column plays which role: {roles}", roles=", ".join(plans.ROLES))))  # fmt: skip
         one.add_argument("--read", action="append", default=[], metavar="NAME=VALUE",
-                         help=said(_("how the file is read: {names}", names=READ)))  # fmt: skip
+                         help=said(_("how the file is read: {names}", names=READ_OPTIONS)))  # fmt: skip
         if name == "add":
             one.add_argument("--title", default="", help=said(_("a name of your own")))
             one.add_argument("--licence", default="", help=said(_("what others allow you to do with it")))
@@ -64,18 +64,18 @@ def _parser(language: str) -> argparse.ArgumentParser:
     checked.add_argument("dataset", metavar="NAME", help=said(_("a data set of your own, or one that ships")))
     derive = verb("derive", _derive, _("make a new version by steps, and write its name"))
     derive.add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
-    derive.add_argument("steps", metavar="STEPS", help=said(_("a JSON list: {example}", example=STEPS)))
+    derive.add_argument("steps", metavar="STEPS", help=said(_("a JSON list: {example}", example=STEPS_EXAMPLE)))
     return verbs.parser
 
 
-STEPS = '[{"drop": [3]}, {"edit": {"4": {"label": "good"}}}]'
-READ = "format, encoding, delimiter, header, unit, member, labels, split, validation, test"
+STEPS_EXAMPLE = '[{"drop": [3]}, {"edit": {"4": {"label": "good"}}}]'
+READ_OPTIONS = "format, encoding, delimiter, header, unit, member, labels, split, validation, test"
 ABOUT = _("Bring data of your own, look after its versions.")
 
 
 # -- brought -----------------------------------------------------------------------------------------------
-def _parcel(desk: Desk):
-    asked, studio = desk.asked, desk.studio
+def _uploaded_file(desk: Terminal):
+    asked, studio = desk.args, desk.studio
     if asked.hub:
         about = studio.hub_about(asked.hub, asked.revision)
         config = asked.config or next(iter(about["configs"]))
@@ -96,10 +96,10 @@ def _parcel(desk: Desk):
     return studio.place(asked.path, trusted=True)
 
 
-def _corrected(desk: Desk) -> dict:
+def _plan_overrides(desk: Terminal) -> dict:
     """What the options decide; the rest is found."""
     found: dict = {}
-    for pair in desk.asked.read:
+    for pair in desk.args.read:
         name, equals, value = pair.partition("=")
         if not equals:
             raise Refusal(
@@ -117,36 +117,36 @@ def _corrected(desk: Desk) -> dict:
                 ) from None
         else:
             found[name] = value.replace("\\t", "\t") if name == "delimiter" else value
-    roles = dict(pair.partition("=")[::2] for pair in desk.asked.role)
+    roles = dict(pair.partition("=")[::2] for pair in desk.args.role)
     return found | ({"roles": roles} if roles else {})
 
 
-def _look(desk: Desk) -> int:
-    found = desk.studio.look_into(_parcel(desk).id, _corrected(desk))
-    desk.give(found.to_json(), "\n".join(_in_words(desk, found)))
+def _look(desk: Terminal) -> int:
+    found = desk.studio.look_into(_uploaded_file(desk).id, _plan_overrides(desk))
+    desk.print_result(found.to_json(), "\n".join(_plan_lines(desk, found)))
     return DONE
 
 
-def _in_words(desk: Desk, found: Found) -> list[str]:
+def _plan_lines(desk: Terminal, found: FilePreview) -> list[str]:
     plan = found.plan
     roles = ", ".join(f"{role}={column}" for role, column in plan.roles.items()) or "-"
     lines = [f"{plan.format}  {plan.encoding}  {roles}", *(f"  {desk.say(one)}" for one in found.evidence)]
     lines += [
         f"  {name}: {', '.join(map(repr, column['examples'][:3]))}"[:160] for name, column in found.columns.items()
     ]
-    return lines + [f"  ! {one['row']}: {desk.say(Words.from_json(one['reason']))}" for one in found.aside]
+    return lines + [f"  ! {one['row']}: {desk.say(Words.from_json(one['reason']))}" for one in found.rejected]
 
 
-def _add(desk: Desk) -> int:
-    parcel = _parcel(desk)
-    found = desk.studio.look_into(parcel.id, _corrected(desk))
+def _add(desk: Terminal) -> int:
+    parcel = _uploaded_file(desk)
+    found = desk.studio.look_into(parcel.id, _plan_overrides(desk))
     for one in found.evidence:
         print(f"bigmodel: {desk.say(one)}", file=sys.stderr)
-    job = desk.studio.begin_import(parcel.id, found.plan, desk.asked.title, desk.asked.licence)
+    job = desk.studio.begin_import(parcel.id, found.plan, desk.args.title, desk.args.licence)
     try:
         while job.state == import_jobs.RUNNING:
-            _show(desk, job)
-            time.sleep(LOOK_SECONDS)
+            _show_progress(desk, job)
+            time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         job.stop.set()
         return INTERRUPTED
@@ -156,15 +156,15 @@ def _add(desk: Desk) -> int:
     said = _("{rows} rows taken in, {aside} set aside.", rows=sum(dataset.version.manifest["rows"].values()),
              aside=dataset.version.manifest["aside"])  # fmt: skip
     print(f"bigmodel: {desk.say(said)}", file=sys.stderr)
-    desk.give(_facts(dataset), job.name)
+    desk.print_result(_dataset_json(dataset), job.name)
     return DONE
 
 
-def _show(desk: Desk, job: Job) -> None:
+def _show_progress(desk: Terminal, job: ImportJob) -> None:
     if sys.stderr.isatty():
         rows = job.progress.get("rows", 0)
         print(
-            f"\r\033[K{desk.say(job.phase or '')}  {100 * job.share:.0f} %  {rows:,}",
+            f"\r\033[K{desk.say(job.phase or '')}  {100 * job.fraction_done:.0f} %  {rows:,}",
             end="",
             file=sys.stderr,
             flush=True,
@@ -172,26 +172,26 @@ def _show(desk: Desk, job: Job) -> None:
 
 
 # -- looked after --------------------------------------------------------------------------------------------
-def _facts(dataset: OwnDataset) -> dict:
+def _dataset_json(dataset: ImportedDataset) -> dict:
     manifest = dataset.version.manifest
     return {"name": dataset.name, "title": dataset.title, "licence": dataset.facts.licence,
             "rows": manifest["rows"], "aside": manifest["aside"], "columns": sorted(dataset.columns),
             "source": dict(manifest["source"]), "path": str(dataset.path())}  # fmt: skip
 
 
-def _list(desk: Desk) -> int:
+def _list(desk: Terminal) -> int:
     found = desk.studio.own_datasets()
     lines = (f"{one.name}  {desk.say(one.title)}  {sum(one.version.manifest['rows'].values()):,}" for one in found)
-    desk.give([_facts(one) for one in found], "\n".join(lines))
+    desk.print_result([_dataset_json(one) for one in found], "\n".join(lines))
     return DONE
 
 
-def _lint(desk: Desk) -> int:
+def _lint(desk: Terminal) -> int:
     """0: nothing was found. 1: something was."""
-    name = catalog.dataset(desk.asked.dataset).name
+    name = catalog.dataset(desk.args.dataset).name
     desk.studio.begin_lint(name)
-    while isinstance(state := desk.studio.lint(name), Looking):
-        time.sleep(LOOK_SECONDS)
+    while isinstance(state := desk.studio.lint(name), CheckProgress):
+        time.sleep(POLL_SECONDS)
     if isinstance(state, Refusal):
         raise state
     lines = [f"{one.severity:8} {one.check:16} {desk.say(one.sentence)}" for one in state.findings]
@@ -203,70 +203,70 @@ def _lint(desk: Desk) -> int:
         count=len(state.findings),
     )
     lines.append(desk.say(told))
-    desk.give(state.to_json(), "\n".join(lines))
+    desk.print_result(state.to_json(), "\n".join(lines))
     return REFUSED if state.findings else DONE
 
 
-def _versions(desk: Desk) -> int:
-    slug = desk.studio.imports.shelf.version(desk.asked.name).slug
+def _versions(desk: Terminal) -> int:
+    slug = desk.studio.imports.registry.version(desk.args.name).slug
     found, newest = desk.studio.data_versions(slug), desk.studio.newest_version(slug)
     data = [{"name": one.name, "newest": one.hash == newest, "number": one.manifest["number"], "rows": one.manifest["rows"],
              "steps": one.manifest["steps"]} for one in found]  # fmt: skip
-    desk.give(
+    desk.print_result(
         data, "\n".join(f"{one['name']}{' *' if one['newest'] else ''}  {sum(one['rows'].values()):,}" for one in data)
     )
     return DONE
 
 
-def _aside(desk: Desk) -> int:
-    if desk.asked.table:
-        return _table(desk)
-    found = desk.studio.set_aside(desk.asked.name, count=1_000_000)
+def _aside(desk: Terminal) -> int:
+    if desk.args.table:
+        return _write_rejected_table(desk)
+    found = desk.studio.set_aside(desk.args.name, count=1_000_000)
     lines = (f"{one['row']}\t{desk.say(Words.from_json(one['reason']))}\t{one['raw'][:200]!r}" for one in found)
-    desk.give(found, "\n".join(lines))
+    desk.print_result(found, "\n".join(lines))
     return DONE
 
 
-def _table(desk: Desk) -> int:
-    path = Path(desk.asked.table)
+def _write_rejected_table(desk: Terminal) -> int:
+    path = Path(desk.args.table)
     try:
-        path.write_bytes(desk.studio.set_aside_table(desk.asked.name, desk.language))
+        path.write_bytes(desk.studio.set_aside_table(desk.args.name, desk.language))
     except OSError as error:
         what = _("{path} cannot be written: {reason}.", path=str(path), reason=error.strerror or str(error))
         raise Refusal(what, do=_("Name another file.")) from None
-    desk.give({"path": str(path)}, str(path))
+    desk.print_result({"path": str(path)}, str(path))
     return DONE
 
 
-def _mend(desk: Desk) -> int:
+def _mend(desk: Terminal) -> int:
     """What still will not do is told, and stays set aside."""
-    found = desk.studio.mended(desk.asked.name, desk.studio.place(desk.asked.path, trusted=True).id)
+    found = desk.studio.mended(desk.args.name, desk.studio.place(desk.args.path, trusted=True).id)
     for one in found["reasons"]:
         print(f"bigmodel: {one['row']}: {desk.say(Words.from_json(one['reason']))}", file=sys.stderr)
     if not found["mends"]:
         what = _("No row of this table was mended.")
         raise Refusal(what, do=_("Change a cell, or write something into the column {name}.", name=repair_rows.TAKE))
-    name = desk.studio.derive(desk.asked.name, [{"mend": found["mends"]}])
-    desk.give({"name": name, "mended": len(found["mends"]), "left": found["left"]}, name)
+    name = desk.studio.derive(desk.args.name, [{"mend": found["mends"]}])
+    desk.print_result({"name": name, "mended": len(found["mends"]), "left": found["left"]}, name)
     return DONE
 
 
-def _use(desk: Desk) -> int:
-    name = desk.studio.use_version(desk.asked.name)
-    desk.give({"name": name}, name)
+def _use(desk: Terminal) -> int:
+    name = desk.studio.use_version(desk.args.name)
+    desk.print_result({"name": name}, name)
     return DONE
 
 
-def _derive(desk: Desk) -> int:
+def _derive(desk: Terminal) -> int:
     try:
-        steps = json.loads(desk.asked.steps)
+        steps = json.loads(desk.args.steps)
     except ValueError as error:
         raise Refusal(_("The steps are not JSON: {reason}.", reason=str(error)), field="steps") from None
-    name = desk.studio.derive(desk.asked.name, steps if isinstance(steps, list) else [steps])
-    desk.give({"name": name}, name)
+    name = desk.studio.derive(desk.args.name, steps if isinstance(steps, list) else [steps])
+    desk.print_result({"name": name}, name)
     return DONE
 
 
-def _delete(desk: Desk) -> int:
-    desk.studio.delete_dataset(desk.studio.imports.shelf.version(desk.asked.name).slug)
+def _delete(desk: Terminal) -> int:
+    desk.studio.delete_dataset(desk.studio.imports.registry.version(desk.args.name).slug)
     return DONE

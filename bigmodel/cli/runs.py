@@ -27,12 +27,12 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED, LIVE, QUEUED, STOPPED
 from bigmodel.core.fields import Field
 from bigmodel.core.words import LANGUAGES, Words, _, say
-from bigmodel.runs.supervisor import summon
-from bigmodel.studio import BASE, STARTER, STARTERS, Checkpoint, Model, Run, Studio
+from bigmodel.runs.supervisor import ensure_supervisor
+from bigmodel.studio import BASE_PREFIX, STARTER_PREFIX, STARTERS, Checkpoint, Model, Run, Studio
 
 DONE, REFUSED, USAGE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
-LOOK_SECONDS = 0.2  # between two looks of --wait
-SUMMON_SECONDS = 2.0  # between two looks whether anybody works on the queue
+POLL_SECONDS = 0.2  # between two looks of --wait
+SUPERVISOR_CHECK_SECONDS = 2.0  # between two looks whether anybody works on the queue
 
 STATES: Mapping[str, Words] = {
     "queued": _("waiting"),
@@ -49,28 +49,28 @@ STATES: Mapping[str, Words] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    desk = Counter(_language(arguments))
+    desk = Terminal(_language(arguments))
     try:
-        if arguments and arguments[0] in HANDED_ON:
-            return HANDED_ON[arguments[0]][0](arguments[1:])
+        if arguments and arguments[0] in SUBCOMMANDS:
+            return SUBCOMMANDS[arguments[0]][0](arguments[1:])
         asked = _parser(desk.say).parse_args(arguments)
         desk.studio = Studio(Path(asked.home) if asked.home else None)
         return asked.do(desk, asked)
     except Refusal as refusal:
-        desk.tell(refusal.say(desk.language))
+        desk.print_message(refusal.say(desk.language))
         return REFUSED
     except KeyboardInterrupt:
-        desk.tell(desk.say(_("Interrupted.")))
+        desk.print_message(desk.say(_("Interrupted.")))
         return INTERRUPTED
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as bug:
-        desk.tell(desk.say(_explain(bug, desk.studio)))
+        desk.print_message(desk.say(_log_bug(bug, desk.studio)))
         return REFUSED
 
 
-class Counter:
+class Terminal:
     """One person at the command line: their language, their studio, where to write."""
 
     def __init__(self, language: str):
@@ -80,23 +80,23 @@ class Counter:
     def say(self, words: Words | str) -> str:
         return say(words, self.language)
 
-    def tell(self, text: str) -> None:
+    def print_message(self, text: str) -> None:
         """A message: to stderr."""
         print(f"bigmodel: {text}", file=sys.stderr, flush=True)
 
-    def give(self, text: str) -> None:
+    def print_result(self, text: str) -> None:
         """A result: to stdout."""
         print(text, flush=True)
 
-    def give_json(self, data: object) -> None:
-        self.give(json.dumps(_plain(data, self.say), ensure_ascii=False, indent=1, allow_nan=False))
+    def print_json(self, data: object) -> None:
+        self.print_result(json.dumps(_to_jsonable(data, self.say), ensure_ascii=False, indent=1, allow_nan=False))
 
-    def give_table(self, rows: Iterable[Sequence[object]]) -> None:
+    def print_table(self, rows: Iterable[Sequence[object]]) -> None:
         texts = [[self.say(cell) if isinstance(cell, Words) else str(cell) for cell in row] for row in rows]
-        widths = [max(map(_width, column)) for column in zip(*texts, strict=True)]
+        widths = [max(map(_display_width, column)) for column in zip(*texts, strict=True)]
         for row in texts:
-            padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
-            self.give("  ".join(padded).rstrip())
+            padded = (cell + " " * (width - _display_width(cell)) for cell, width in zip(row, widths, strict=True))
+            self.print_result("  ".join(padded).rstrip())
 
 
 # -- what can be asked for -----------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def _parser(say: Callable[[Words], str]) -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    def verb(name: str, do: Callable[[Counter, argparse.Namespace], int], help: Words) -> argparse.ArgumentParser:
+    def verb(name: str, do: Callable[[Terminal, argparse.Namespace], int], help: Words) -> argparse.ArgumentParser:
         one = verbs.add_parser(name, parents=[every], help=say(help), description=say(help), allow_abbrev=False)
         one.set_defaults(do=do)
         return one
@@ -171,14 +171,14 @@ def _parser(say: Callable[[Words], str]) -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_set(attempt, say(_("an input, as often as needed: prompt=TEXT, image=FILE ...")))
 
-    for name, (_do, help) in HANDED_ON.items():
+    for name, (_do, help) in SUBCOMMANDS.items():
         verbs.add_parser(name, help=say(help), add_help=False)
     return parser
 
 
 def _add_set(parser: argparse.ArgumentParser, help: str) -> None:
     parser.add_argument(
-        "--set", action="append", default=[], type=_pair, metavar="NAME=VALUE", dest="settings", help=help
+        "--set", action="append", default=[], type=_name_value, metavar="NAME=VALUE", dest="settings", help=help
     )
 
 
@@ -186,7 +186,7 @@ def _add_wait(parser: argparse.ArgumentParser, say: Callable[[Words], str]) -> N
     parser.add_argument("--wait", action="store_true", help=say(_("until it ends, and write what came out")))
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _name_value(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
@@ -205,34 +205,34 @@ def _language(arguments: Sequence[str]) -> str:
 
 
 # -- list ----------------------------------------------------------------------------------------------
-def _list(desk: Counter, asked: argparse.Namespace) -> int:
+def _list(desk: Terminal, asked: argparse.Namespace) -> int:
     tasks = {asked.task: catalog.task(asked.task)} if asked.task else catalog.tasks()
     if asked.architecture or asked.dataset:
         return _list_settings(desk, asked)
     if asked.json:
-        desk.give_json({"tasks": {name: _task(task) for name, task in tasks.items()}})
+        desk.print_json({"tasks": {name: _task_json(task) for name, task in tasks.items()}})
         return DONE
     for name, task in tasks.items():
-        desk.give(f"{name}: {desk.say(task.title)}")
+        desk.print_result(f"{name}: {desk.say(task.title)}")
         rows = [("  architecture", one.name, one.title) for one in catalog.architectures_for(task).values()]
         rows += [("  dataset", one.name, one.title) for one in catalog.datasets_for(task).values()]
         rows += [("  input", one.name, one.label) for one in task.inputs]
-        desk.give_table(rows)
+        desk.print_table(rows)
     return DONE
 
 
-def _task(task) -> dict:
+def _task_json(task) -> dict:
     return {
         "title": task.title,
         "about": task.about,
         "architectures": {name: one.title for name, one in catalog.architectures_for(task).items()},
-        "datasets": {name: _dataset(one) for name, one in catalog.datasets_for(task).items()},
+        "datasets": {name: _dataset_json(one) for name, one in catalog.datasets_for(task).items()},
         "metrics": [one.name for one in task.metrics],
-        "inputs": [_field(one) for one in task.inputs],
+        "inputs": [_field_json(one) for one in task.inputs],
     }
 
 
-def _dataset(dataset: Dataset) -> dict:
+def _dataset_json(dataset: Dataset) -> dict:
     return {
         "title": dataset.title,
         "about": dataset.about,
@@ -241,7 +241,7 @@ def _dataset(dataset: Dataset) -> dict:
     }
 
 
-def _list_settings(desk: Counter, asked: argparse.Namespace) -> int:
+def _list_settings(desk: Terminal, asked: argparse.Namespace) -> int:
     """What --set takes: names, defaults for these three, and what would do."""
     if not asked.task or not asked.architecture:
         raise Refusal(_("Settings depend on task and architecture."), do=_("Give --task and --architecture."))
@@ -250,20 +250,20 @@ def _list_settings(desk: Counter, asked: argparse.Namespace) -> int:
     checked = spec.RunSpec.check({"task": task.name, "architecture": architecture.name, "dataset": chosen.name})
     found = spec.fields_for(task, architecture)
     if asked.json:
-        desk.give_json({"settings": [_field(one) | {"default": checked.settings[one.name]} for one in found]})
+        desk.print_json({"settings": [_field_json(one) | {"default": checked.settings[one.name]} for one in found]})
         return DONE
-    desk.give_table((one.name, checked.settings[one.name], _would_do(one), one.help) for one in found)
+    desk.print_table((one.name, checked.settings[one.name], _allowed_values(one), one.help) for one in found)
     return DONE
 
 
-def _field(one: Field) -> dict:
-    known = {"kind": type(one).__name__.lower(), "allowed": _would_do(one)}
+def _field_json(one: Field) -> dict:
+    known = {"kind": type(one).__name__.lower(), "allowed": _allowed_values(one)}
     for part in dataclass_fields(one):
         known[part.name] = getattr(one, part.name)
     return {name: value for name, value in known.items() if value is not None and not isinstance(value, bytes)}
 
 
-def _would_do(one: Field) -> Words | str:
+def _allowed_values(one: Field) -> Words | str:
     if isinstance(one, fields.Number):
         return f"{one.minimum:.12g}..{one.maximum:.12g}"
     if isinstance(one, fields.Choice):
@@ -272,24 +272,24 @@ def _would_do(one: Field) -> Words | str:
 
 
 # -- train ---------------------------------------------------------------------------------------------
-def _train(desk: Counter, asked: argparse.Namespace) -> int:
+def _train(desk: Terminal, asked: argparse.Namespace) -> int:
     task, architecture = catalog.task(asked.task), catalog.architecture(asked.architecture)
-    settings = _parsed(asked.settings, spec.fields_for(task, architecture), _("setting"))
+    settings = _parse_settings(asked.settings, spec.fields_for(task, architecture), _("setting"))
     wanted = {"task": task.name, "architecture": architecture.name, "dataset": asked.dataset, "name": asked.name}
-    return _launched(desk, asked, desk.studio.launch(wanted | {"settings": settings}, token=asked.token))
+    return _report_launch(desk, asked, desk.studio.launch(wanted | {"settings": settings}, token=asked.token))
 
 
-def _launched(desk: Counter, asked: argparse.Namespace, id: str) -> int:
+def _report_launch(desk: Terminal, asked: argparse.Namespace, id: str) -> int:
     """See to it that somebody works on a new run, and say which it is."""
-    summon(desk.studio.store)
+    ensure_supervisor(desk.studio.store)
     if not asked.json:
-        desk.give(id)
+        desk.print_result(id)
     elif not asked.wait:
-        desk.give_json(_run(desk.studio.run(id)))
+        desk.print_json(_run_json(desk.studio.run(id)))
     return _wait(desk, id, asked.json) if asked.wait else DONE
 
 
-def _parsed(pairs: Sequence[tuple[str, str]], known: Sequence[Field], kind: Words) -> dict:
+def _parse_settings(pairs: Sequence[tuple[str, str]], known: Sequence[Field], kind: Words) -> dict:
     """Each value in its proper type; Refusal for what is not known or will not do."""
     by_name = {one.name: one for one in known}
     values = {}
@@ -301,35 +301,35 @@ def _parsed(pairs: Sequence[tuple[str, str]], known: Sequence[Field], kind: Word
     return values
 
 
-def _wait(desk: Counter, id: str, as_json: bool) -> int:
+def _wait(desk: Terminal, id: str, as_json: bool) -> int:
     progress = _Progress(desk)
     try:
-        run = _watch(desk, id, progress)
+        run = _follow(desk, id, progress)
     except KeyboardInterrupt:
         progress.end()
         if as_json:
-            desk.give_json(_run(desk.studio.run(id)))
+            desk.print_json(_run_json(desk.studio.run(id)))
         again = _("The run goes on. `python -m bigmodel show {run}` looks at it, `stop` ends it.", run=id)
-        desk.tell(desk.say(again))
+        desk.print_message(desk.say(again))
         return INTERRUPTED
     progress.end()
     if as_json:
-        desk.give_json(_run(run))
+        desk.print_json(_run_json(run))
     else:
-        desk.give_table(_metric_rows(run))
-    _say_end(desk, run)
+        desk.print_table(_metric_rows(run))
+    _print_outcome(desk, run)
     return DONE if run.state == FINISHED or (run.state == STOPPED and run.has_model) else REFUSED
 
 
-def _watch(desk: Counter, id: str, progress: _Progress) -> Run:
+def _follow(desk: Terminal, id: str, progress: _Progress) -> Run:
     """Look on until it is over for good, and see to it that somebody works on it."""
     looked = time.monotonic()
-    while not (run := desk.studio.run(id)).over or desk.studio.goes_on(id):
+    while not (run := desk.studio.run(id)).has_ended or desk.studio.goes_on(id):
         progress.show(run)
-        if time.monotonic() - looked > SUMMON_SECONDS:
+        if time.monotonic() - looked > SUPERVISOR_CHECK_SECONDS:
             looked = time.monotonic()
-            summon(desk.studio.store)
-        time.sleep(LOOK_SECONDS)
+            ensure_supervisor(desk.studio.store)
+        time.sleep(POLL_SECONDS)
     progress.show(run)
     return run
 
@@ -337,7 +337,7 @@ def _watch(desk: Counter, id: str, progress: _Progress) -> Run:
 class _Progress:
     """On a terminal one line that changes; into a file a line whenever something else happens."""
 
-    def __init__(self, desk: Counter):
+    def __init__(self, desk: Terminal):
         self.desk = desk
         self.live = sys.stderr.isatty()
         self.last = ""
@@ -359,27 +359,27 @@ class _Progress:
             return self.desk.say(_("waiting, number {position}", position=run.position))
         parts = [self.desk.say(run.phase)] if run.phase else []
         if run.step:
-            parts += [f"{run.step}/{run.steps}", f"loss {_number(run.loss)}"]
-            parts += [f"validation {name} {_number(value)}" for name, value in run.validation.items()]
+            parts += [f"{run.step}/{run.steps}", f"loss {_format_number(run.loss)}"]
+            parts += [f"validation {name} {_format_number(value)}" for name, value in run.validation.items()]
         if run.eta is not None:
-            parts.append(self.desk.say(_("{time} left", time=_duration(run.eta))))
+            parts.append(self.desk.say(_("{time} left", time=_format_duration(run.eta))))
         return "  ".join(parts) or self.desk.say(STATES[run.state])
 
 
-def _say_end(desk: Counter, run: Run) -> None:
+def _print_outcome(desk: Terminal, run: Run) -> None:
     if run.error:
-        desk.tell(Refusal.from_json(run.error).say(desk.language))
+        desk.print_message(Refusal.from_json(run.error).say(desk.language))
     elif run.reason:
-        desk.tell(desk.say(run.reason))
+        desk.print_message(desk.say(run.reason))
 
 
 # -- resume, branch, rollback --------------------------------------------------------------------------
-def _resume(desk: Counter, asked: argparse.Namespace) -> int:
-    id = _id(asked.run, desk.studio.store.ids())
+def _resume(desk: Terminal, asked: argparse.Namespace) -> int:
+    id = _resolve_run_id(asked.run, desk.studio.store.ids())
     desk.studio.resume(id, asked.anyway)
-    summon(desk.studio.store)
+    ensure_supervisor(desk.studio.store)
     if asked.json and not asked.wait:
-        desk.give_json(_run(desk.studio.run(id)))
+        desk.print_json(_run_json(desk.studio.run(id)))
     elif not asked.json:
         stage, step = desk.studio.resumes_at(id)
         told = {
@@ -387,38 +387,38 @@ def _resume(desk: Counter, asked: argparse.Namespace) -> int:
             "pretraining": _("{run} goes on from step {step} of its pretraining.", run=id, step=step),
             "pretrained": _("{run} goes on after its pretraining.", run=id),
         }
-        desk.tell(desk.say(told.get(stage) or _("{run} begins anew: it has no checkpoint.", run=id)))
+        desk.print_message(desk.say(told.get(stage) or _("{run} begins anew: it has no checkpoint.", run=id)))
     return _wait(desk, id, asked.json) if asked.wait else DONE
 
 
-def _branch(desk: Counter, asked: argparse.Namespace) -> int:
-    id = _id(asked.run, desk.studio.store.ids())
+def _branch(desk: Terminal, asked: argparse.Namespace) -> int:
+    id = _resolve_run_id(asked.run, desk.studio.store.ids())
     parent = desk.studio.run(id).spec
     known = spec.fields_for(catalog.task(parent.task), catalog.architecture(parent.architecture))
-    settings = _parsed(asked.settings, known, _("setting"))
-    return _launched(desk, asked, desk.studio.branch(id, asked.step, settings, asked.name))
+    settings = _parse_settings(asked.settings, known, _("setting"))
+    return _report_launch(desk, asked, desk.studio.branch(id, asked.step, settings, asked.name))
 
 
-def _rollback(desk: Counter, asked: argparse.Namespace) -> int:
-    return _launched(desk, asked, desk.studio.rollback(_id(asked.run, desk.studio.store.ids())))
+def _rollback(desk: Terminal, asked: argparse.Namespace) -> int:
+    return _report_launch(desk, asked, desk.studio.rollback(_resolve_run_id(asked.run, desk.studio.store.ids())))
 
 
 # -- runs, show, stop ----------------------------------------------------------------------------------
-def _runs(desk: Counter, asked: argparse.Namespace) -> int:
+def _runs(desk: Terminal, asked: argparse.Namespace) -> int:
     runs = desk.studio.runs(asked.state or (), max(asked.limit, 0))
     if asked.json:
-        desk.give_json([_run(run) for run in runs])
+        desk.print_json([_run_json(run) for run in runs])
     elif runs:
-        desk.give_table((run.id, STATES[run.state], f"{run.step}/{run.steps}", _first_metric(run)) for run in runs)
+        desk.print_table((run.id, STATES[run.state], f"{run.step}/{run.steps}", _first_metric(run)) for run in runs)
     return DONE
 
 
-def _show(desk: Counter, asked: argparse.Namespace) -> int:
-    run = desk.studio.run(_id(asked.run, desk.studio.store.ids()))
-    checkpoints, branches = desk.studio.checkpoints(run.id), _branches(desk.studio, run.id)
+def _show(desk: Terminal, asked: argparse.Namespace) -> int:
+    run = desk.studio.run(_resolve_run_id(asked.run, desk.studio.store.ids()))
+    checkpoints, branches = desk.studio.checkpoints(run.id), _branch_ids(desk.studio, run.id)
     if asked.json:
         kept = [{"step": one.step, "best": one.best, "bytes": one.bytes} for one in checkpoints]
-        desk.give_json(_run(run) | {"checkpoints": kept, "branches": branches})
+        desk.print_json(_run_json(run) | {"checkpoints": kept, "branches": branches})
         return DONE
     rows = [("run", run.id), ("state", STATES[run.state])]
     rows += [("reason", run.reason)] if run.reason else []
@@ -431,42 +431,42 @@ def _show(desk: Counter, asked: argparse.Namespace) -> int:
     if run.spec.parent:
         rows.append(("branched from", _("{run} at step {step}", **run.spec.parent)))
     rows += [("branch", id) for id in branches]
-    rows += [("checkpoint", _checkpoint(desk, one)) for one in checkpoints]
+    rows += [("checkpoint", _describe_checkpoint(desk, one)) for one in checkpoints]
     rows += [("step", f"{run.step}/{run.steps}")]
-    rows += [("loss", _number(run.loss))] if run.loss is not None else []
-    rows += [("left", _duration(run.eta))] if run.eta is not None else []
+    rows += [("loss", _format_number(run.loss))] if run.loss is not None else []
+    rows += [("left", _format_duration(run.eta))] if run.eta is not None else []
     rows += [("log", desk.studio.store.folder(run.id).log_file)]
-    desk.give_table(
+    desk.print_table(
         [*rows, *_metric_rows(run), *((f"--set {name}", value) for name, value in run.spec.settings.items())]
     )
     return DONE
 
 
-def _branches(studio: Studio, id: str) -> list[str]:
+def _branch_ids(studio: Studio, id: str) -> list[str]:
     """The runs that begin with a checkpoint of this one, newest first."""
     return [run.id for run in studio.branches(id)]
 
 
-def _checkpoint(desk: Counter, one: Checkpoint) -> str:
+def _describe_checkpoint(desk: Terminal, one: Checkpoint) -> str:
     parts = [_("step {step}", step=one.step), f"{one.bytes / 1e6:.1f} MB", *([_("the best")] if one.best else [])]
     return "  ".join(desk.say(part) for part in parts)
 
 
-def _stop(desk: Counter, asked: argparse.Namespace) -> int:
-    id = _id(asked.run, desk.studio.store.ids())
+def _stop(desk: Terminal, asked: argparse.Namespace) -> int:
+    id = _resolve_run_id(asked.run, desk.studio.store.ids())
     desk.studio.stop(id)
-    summon(desk.studio.store)
+    ensure_supervisor(desk.studio.store)
     run = desk.studio.run(id)
     if asked.json:
-        desk.give_json(_run(run))
+        desk.print_json(_run_json(run))
     elif run.state in LIVE:
-        desk.tell(desk.say(_("{run} saves its weights and ends.", run=id)))
+        desk.print_message(desk.say(_("{run} saves its weights and ends.", run=id)))
     else:
-        desk.tell(desk.say(_("{run} is cancelled.", run=id)))
+        desk.print_message(desk.say(_("{run} is cancelled.", run=id)))
     return DONE
 
 
-def _id(text: str, ids: Iterable[str]) -> str:
+def _resolve_run_id(text: str, ids: Iterable[str]) -> str:
     """The one id that is `text` or begins with it."""
     found = sorted(id for id in ids if id.startswith(text))
     if text in found:
@@ -488,7 +488,9 @@ def _metric_rows(run: Run) -> list[tuple[str, str]]:
     known = {one.name: one for one in task.metrics} if task else {}
     rows = [("test", run.result), ("validation", run.best or run.validation)]
     return [
-        (f"{split} {name}", _measured(value, known.get(name))) for split, found in rows for name, value in found.items()
+        (f"{split} {name}", _format_metric(value, known.get(name)))
+        for split, found in rows
+        for name, value in found.items()
     ]
 
 
@@ -497,38 +499,38 @@ def _first_metric(run: Run) -> str:
     return " ".join(rows[0]) if rows else ""
 
 
-def _measured(value: float, metric: Metric | None) -> str:
-    return f"{100 * value:.2f} %" if metric and metric.percent else _number(value)
+def _format_metric(value: float, metric: Metric | None) -> str:
+    return f"{100 * value:.2f} %" if metric and metric.percent else _format_number(value)
 
 
-def _run(run: Run) -> dict:
+def _run_json(run: Run) -> dict:
     known = {part.name: getattr(run, part.name) for part in dataclass_fields(run)}
     return known | {"run": run.id, "spec": run.spec.to_json()}
 
 
 # -- try -----------------------------------------------------------------------------------------------
-def _try(desk: Counter, asked: argparse.Namespace) -> int:
-    model = _model(desk.studio, asked.model)
-    models = [model, *([_beside(desk.studio, model, asked.beside)] if asked.beside else [])]
-    inputs = _parsed(asked.settings, catalog.task(model.task).inputs, _("input"))
+def _try(desk: Terminal, asked: argparse.Namespace) -> int:
+    model = _resolve_model(desk.studio, asked.model)
+    models = [model, *([_comparison_model(desk.studio, model, asked.beside)] if asked.beside else [])]
+    inputs = _parse_settings(asked.settings, catalog.task(model.task).inputs, _("input"))
     answers = []
     try:
         for one in models:
             if len(models) > 1 and not asked.json:
-                desk.give(f"== {one.id}")
-            answers.append(_asked(desk, asked, one, inputs))
+                desk.print_result(f"== {one.id}")
+            answers.append(_ask_model(desk, asked, one, inputs))
     finally:
         desk.studio.close()
     if asked.json:
         first, *others = answers
-        desk.give_json(first | ({"beside": others[0]} if others else {}))
+        desk.print_json(first | ({"beside": others[0]} if others else {}))
     return DONE
 
 
-def _asked(desk: Counter, asked: argparse.Namespace, model: Model, inputs: Mapping) -> dict:
+def _ask_model(desk: Terminal, asked: argparse.Namespace, model: Model, inputs: Mapping) -> dict:
     """What a model answers; written as it comes, unless it is to be JSON."""
     shown: dict[str, blocks.Block] = {}
-    answer = _Answer(desk)
+    answer = _AnswerPrinter(desk)
     with closing(desk.studio.ask(model.id, inputs, model.task)) as parts:
         for number, block in enumerate(parts):
             shown["prose" if isinstance(block, Prose) else str(number)] = block
@@ -537,39 +539,39 @@ def _asked(desk: Counter, asked: argparse.Namespace, model: Model, inputs: Mappi
     return {"model": model.id, "blocks": [blocks.to_json(block) for block in shown.values()]}
 
 
-def _beside(studio: Studio, model: Model, text: str) -> Model:
+def _comparison_model(studio: Studio, model: Model, text: str) -> Model:
     """Who is asked the same."""
     if text == "base":
         if not model.base:
             what = _("{model} was not fine-tuned from a base model.", model=model.id)
             raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
         return studio.base_behind(model.id)
-    other = studio.model(text, model.task) if text.startswith(BASE) else _model(studio, text)
+    other = studio.model(text, model.task) if text.startswith(BASE_PREFIX) else _resolve_model(studio, text)
     if other.task != model.task:
         what = _("{other} has learnt another task than {model}.", other=other.id, model=model.id)
         raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
     return other
 
 
-def _model(studio: Studio, text: str) -> Model:
-    if text.startswith(BASE):
+def _resolve_model(studio: Studio, text: str) -> Model:
+    if text.startswith(BASE_PREFIX):
         return studio.model(text)
-    starters = {f"{STARTER}{path.name}" for path in STARTERS.glob("*") if path.is_dir()}
-    if f"{STARTER}{text}" in starters:
-        return studio.model(f"{STARTER}{text}")
-    if text.startswith(STARTER):
+    starters = {f"{STARTER_PREFIX}{path.name}" for path in STARTERS.glob("*") if path.is_dir()}
+    if f"{STARTER_PREFIX}{text}" in starters:
+        return studio.model(f"{STARTER_PREFIX}{text}")
+    if text.startswith(STARTER_PREFIX):
         return studio.model(text)
-    id = _id(text, studio.store.ids())
+    id = _resolve_run_id(text, studio.store.ids())
     if not studio.store.folder(id).has_model():
         what = _("The run {run} has no model.", run=id)
         raise Refusal(what, do=_("Wait until it has ended, or take another one."), field="model")
     return studio.model(id)
 
 
-class _Answer:
+class _AnswerPrinter:
     """Blocks as text. A text that grows is written as it grows."""
 
-    def __init__(self, desk: Counter):
+    def __init__(self, desk: Terminal):
         self.desk = desk
         self.written = ""
 
@@ -578,15 +580,15 @@ class _Answer:
             self._prose(block)
         elif isinstance(block, Scores):
             names = (self.desk.say(name) for name in block.names)
-            self.desk.give_table(
+            self.desk.print_table(
                 (f"{100 * value:6.2f} %", name) for name, value in zip(names, block.values, strict=True)
             )
         elif isinstance(block, Table):
-            self.desk.give_table([block.columns, *block.rows])
+            self.desk.print_table([block.columns, *block.rows])
         elif isinstance(block, Picture):
-            self.desk.tell(self.desk.say(_("(a picture: {caption})", caption=block.caption)))
+            self.desk.print_message(self.desk.say(_("(a picture: {caption})", caption=block.caption)))
         elif isinstance(block, Note):
-            self.desk.tell(self.desk.say(block.words))
+            self.desk.print_message(self.desk.say(block.words))
 
     def _prose(self, block: Prose) -> None:
         text = block.prompt + block.text
@@ -610,44 +612,44 @@ def _data(arguments: Sequence[str]) -> int:
     return main(arguments, _language(arguments))
 
 
-HANDED_ON = {
+SUBCOMMANDS = {
     "bases": (_bases, _("bring pretrained models that can be fine-tuned")),
     "data": (_data, _("bring data of your own, look after its versions")),
 }
 
 
 # -- how it is written ---------------------------------------------------------------------------------
-def _plain(value: object, say: Callable[[Words], str]) -> object:
+def _to_jsonable(value: object, say: Callable[[Words], str]) -> object:
     """Ready for JSON: words in the person's language, numbers that are not finite by name."""
     if isinstance(value, Words):
         return say(value)
     if isinstance(value, Mapping) and set(value) == {"text", "values"}:
         return say(Words.from_json(value))
     if isinstance(value, Mapping):
-        return {str(name): _plain(part, say) for name, part in value.items()}
+        return {str(name): _to_jsonable(part, say) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part, say) for part in value]
+        return [_to_jsonable(part, say) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return str(value) if isinstance(value, Path) else value
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
 
 
-def _width(text: str) -> int:
+def _display_width(text: str) -> int:
     """Columns on a terminal, where a Chinese character takes two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
-def _explain(bug: Exception, studio: Studio | None) -> Words:
+def _log_bug(bug: Exception, studio: Studio | None) -> Words:
     """A word for the person; the traceback is kept where it can be found."""
     id = secrets.token_hex(3)
     if studio is None:  # no home to keep it in

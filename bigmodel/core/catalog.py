@@ -8,12 +8,12 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from bigmodel.core.contracts import Architecture, Dataset, Task, fits
+from bigmodel.core.contracts import Architecture, Dataset, Task, is_compatible
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
 
-def _find(package: str, kind: type) -> Mapping[str, object]:
+def _discover(package: str, kind: type) -> Mapping[str, object]:
     """One object of each subclass of `kind` that a module of `package` defines under a `name`."""
     home = importlib.import_module(package)
     found = {}
@@ -28,63 +28,63 @@ def _find(package: str, kind: type) -> Mapping[str, object]:
 
 @cache
 def tasks() -> Mapping[str, Task]:
-    return _find("bigmodel.tasks", Task)
+    return _discover("bigmodel.tasks", Task)
 
 
 @cache
 def architectures() -> Mapping[str, Architecture]:
-    return _find("bigmodel.architectures", Architecture)
+    return _discover("bigmodel.architectures", Architecture)
 
 
 @cache
 def datasets() -> Mapping[str, Dataset]:
     """Those that ship; with those that people brought: `every_dataset`."""
-    return _find("bigmodel.datasets", Dataset)
+    return _discover("bigmodel.datasets", Dataset)
 
 
-_brought: dict[str, Callable[[], Mapping]] = {}
+_registered: dict[str, Callable[[], Mapping]] = {}
 
 
-def bring(kind: str, things: Callable[[], Mapping]) -> None:
+def register(kind: str, things: Callable[[], Mapping]) -> None:
     """`things()` names what the home folder of this process holds of a kind; asked anew each time, since it grows."""
-    _brought[kind] = things
+    _registered[kind] = things
 
 
-def brought(kind: str) -> Mapping:
+def registered(kind: str) -> Mapping:
     """What people brought of a kind, by name."""
-    return _brought[kind]() if kind in _brought else {}
+    return _registered[kind]() if kind in _registered else {}
 
 
-def every_dataset() -> Mapping[str, Dataset]:
+def all_datasets() -> Mapping[str, Dataset]:
     """Those that people brought, and those that ship."""
-    return {**brought("dataset"), **datasets()}
+    return {**registered("dataset"), **datasets()}
 
 
 def task(name: str) -> Task:
-    return _one(tasks(), name, "task")
+    return _lookup(tasks(), name, "task")
 
 
 def architecture(name: str) -> Architecture:
-    return _one(architectures(), name, "architecture")
+    return _lookup(architectures(), name, "architecture")
 
 
 def dataset(name: str) -> Dataset:
-    own = brought("dataset")
+    own = registered("dataset")
     if isinstance(name, str) and name in own:
         return own[name]  # older versions are not listed
-    return _one(every_dataset(), name, "dataset")
+    return _lookup(all_datasets(), name, "dataset")
 
 
 def find_dataset(name: str) -> Dataset | None:
     """None where it is not there: what was trained on it can still be looked at."""
-    own = brought("dataset")
+    own = registered("dataset")
     return own[name] if name in own else datasets().get(name)
 
 
 KINDS = {"task": _("task"), "architecture": _("network"), "dataset": _("data set")}
 
 
-def _one(things: Mapping, name: object, kind: str):
+def _lookup(things: Mapping, name: object, kind: str):
     if isinstance(name, str) and name in things:
         return things[name]
     what = _("There is no {kind} named {name}.", kind=KINDS[kind], name=str(name)[:60])
@@ -92,8 +92,8 @@ def _one(things: Mapping, name: object, kind: str):
 
 
 def architectures_for(task: Task) -> Mapping[str, Architecture]:
-    return {name: one for name, one in architectures().items() if fits(task, architecture=one)}
+    return {name: one for name, one in architectures().items() if is_compatible(task, architecture=one)}
 
 
 def datasets_for(task: Task) -> Mapping[str, Dataset]:
-    return {name: one for name, one in every_dataset().items() if fits(task, dataset=one)}
+    return {name: one for name, one in all_datasets().items() if is_compatible(task, dataset=one)}

@@ -36,7 +36,7 @@ class Head:
     inputs: tuple[str, ...]
     logits: str
     labels: str
-    auto: str
+    auto_class: str
 
 
 HEADS: Mapping[str, Head] = {
@@ -83,14 +83,16 @@ class Task:
     title: Words
     about: Words
     icon: str  # of Streamlit's Material set, ':material/...:'
-    needs: frozenset[str]
+    required_columns: frozenset[str]
     head: str
     losses: tuple[str, ...] = ("cross-entropy",)
     metrics: tuple[Metric, ...] = (LOSS,)  # the first decides which checkpoint is the best
-    compared_by: str = ""  # the metric that two models of any make can be compared by; '' for the first but the loss
+    comparison_metric: str = (
+        ""  # the metric that two models of any make can be compared by; '' for the first but the loss
+    )
     unit: Words = _("examples")  # what the speed counts
     fields: tuple[Field, ...] = ()  # settings of training that only this task has
-    encoding: tuple[str, ...] = ()  # names of the settings that `processor` and `encode` depend on
+    encoding_settings: tuple[str, ...] = ()  # names of the settings that `processor` and `encode` depend on
     inputs: tuple[Field, ...] = ()  # what 'Try it' asks for
 
     # -- from rows to batches ---------------------------------------------------------------------
@@ -98,7 +100,7 @@ class Task:
         """Tokenizer or image processor, made from the training rows."""
         raise NotImplementedError
 
-    def adopt(self, processor: Any) -> Any:
+    def prepare_processor(self, processor: Any) -> Any:
         """A pretrained model's processor with what the task needs of one."""
         return processor
 
@@ -114,7 +116,7 @@ class Task:
         """What people should know of how the rows of a split were encoded: what was cut, or left out."""
         return []
 
-    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence[np.ndarray]:
+    def batch_indices(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence[np.ndarray]:
         """Which examples make which batch: an index array for each batch of an epoch.
 
         Depends only on its arguments, so that a run can go on in the middle. `epoch` None means
@@ -128,7 +130,7 @@ class Task:
         """The examples as the head's inputs and `labels`, on the CPU."""
         raise NotImplementedError
 
-    def size(self, batch: Mapping[str, torch.Tensor]) -> int:
+    def count_units(self, batch: Mapping[str, torch.Tensor]) -> int:
         """How many units of work a batch holds, for the speed."""
         return len(batch["labels"])
 
@@ -137,15 +139,15 @@ class Task:
         """Metric name -> value over a whole split. `final` asks for the slow ones too."""
         raise NotImplementedError
 
-    def passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
+    def eval_passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
         """How often `measure` goes through the model for a loss: what the forecast counts on."""
-        return len(self.plan(arrays, settings, None))
+        return len(self.batch_indices(arrays, settings, None))
 
-    def written(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
+    def generated_tokens(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
         """Tokens that `measure` has the model write one after the other; those of a batch at the same time are one."""
         return 0.0
 
-    def write(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> None:
+    def probe_generation(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> None:
         """Have the model write as `measure` does, for as long as it is let: how long a token takes is looked at."""
 
     # -- trying it ----------------------------------------------------------------------------------
@@ -180,13 +182,13 @@ class Architecture:
     about: Words
     paper: str = ""  # where it comes from
     heads: frozenset[str]
-    knobs: tuple[Field, ...] = ()
-    recipe: Mapping[str, object] = {}  # training settings that suit it better than the general defaults
-    brings: frozenset[str] = frozenset()  # settings of tasks that it makes needless, as it has its own
+    hyperparameters: tuple[Field, ...] = ()
+    default_settings: Mapping[str, object] = {}  # training settings that suit it better than the general defaults
+    overrides: frozenset[str] = frozenset()  # settings of tasks that it makes needless, as it has its own
 
-    def knobs_for(self, task: Task) -> tuple[Field, ...]:
+    def hyperparameters_for(self, task: Task) -> tuple[Field, ...]:
         """Its knobs where it is trained for a task; choices that depend on the home folder are filled in."""
-        return self.knobs
+        return self.hyperparameters
 
     def fingerprint(self, settings: Mapping) -> str:
         """What the encoded data depend on beside the task's settings; needs no torch."""
@@ -224,7 +226,7 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetInfo:
     """Where a data set comes from and what may be done with it."""
 
     licence: str
@@ -248,9 +250,9 @@ class Dataset:
     name: str
     title: Words
     about: Words
-    facts: Facts
+    facts: DatasetInfo
     columns: Mapping[str, Column]
-    recipe: Mapping[str, object] = {}  # training settings that suit this data better
+    default_settings: Mapping[str, object] = {}  # training settings that suit this data better
 
     def path(self) -> Path:
         """A Parquet file with these columns and one named `split`."""
@@ -277,8 +279,8 @@ class Dataset:
         return rows
 
 
-def fits(task: Task, architecture: Architecture | None = None, dataset: Dataset | None = None) -> bool:
+def is_compatible(task: Task, architecture: Architecture | None = None, dataset: Dataset | None = None) -> bool:
     """Whether they can be put together."""
     if architecture is not None and task.head not in architecture.heads:
         return False
-    return dataset is None or task.needs <= set(dataset.columns)
+    return dataset is None or task.required_columns <= set(dataset.columns)

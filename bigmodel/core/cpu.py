@@ -7,7 +7,7 @@ import platform
 from functools import cache
 
 
-def threads() -> str:
+def thread_count() -> str:
     """All cores but one, which answers the browser; both of two, since training is what they are for. As an environment
     variable says it: of a run, and of what foretells it and answers from its model."""
     asked = os.environ.get("BIGMODEL_THREADS") or os.environ.get("OMP_NUM_THREADS")
@@ -16,7 +16,7 @@ def threads() -> str:
 
 
 @cache
-def processor() -> str:
+def cpu_name() -> str:
     """Its name as the system says it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:

@@ -13,12 +13,14 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 
 MARGIN = 32 * 2**20  # bytes that stay free on the disk for events, logs and whoever else writes
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SAYINGS = tuple(f"os error {number}" for number in FULL)  # how safetensors and tokenizers, written in Rust, say it
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_MESSAGES = tuple(
+    f"os error {number}" for number in FULL_ERRNOS
+)  # how safetensors and tokenizers, written in Rust, say it
 
 CHECKPOINT, MODEL, ENCODING = "checkpoint", "model", "encoding"
 # what the room is wanted for -> how its lack is said
-LACKING: Mapping[str, Words] = {
+DISK_FULL_WORDS: Mapping[str, Words] = {
     CHECKPOINT: _(
         "The disk is full: {megabytes} MB are missing for the next checkpoint. Free some space, then resume."
     ),
@@ -27,35 +29,35 @@ LACKING: Mapping[str, Words] = {
 }
 
 
-class NoSpace(Refusal):
+class DiskFull(Refusal):
     """There is no room on the disk for what comes next. missing: bytes."""
 
     def __init__(self, missing: int, wanted: str):
         self.missing = missing
-        super().__init__(in_words(missing, wanted))
+        super().__init__(disk_full_words(missing, wanted))
 
 
 def was_full(error: BaseException) -> bool:
     """Whether an error says that there was no room: on the disk, in the quota, or for a file of this size."""
     if isinstance(error, OSError):
-        return error.errno in FULL
-    return any(saying in str(error) for saying in SAYINGS) or os.strerror(errno.ENOSPC) in str(error)
+        return error.errno in FULL_ERRNOS
+    return any(saying in str(error) for saying in FULL_MESSAGES) or os.strerror(errno.ENOSPC) in str(error)
 
 
-def missing(folder: Path, needed: int = 0) -> int:
+def missing_bytes(folder: Path, needed: int = 0) -> int:
     """Bytes that must become free before so many can be written."""
     return needed + MARGIN - shutil.disk_usage(folder).free
 
 
 def check(folder: Path, needed: int, wanted: str) -> None:
     """NoSpace before anything is written that could not be written to its end."""
-    lacking = missing(folder, needed)
+    lacking = missing_bytes(folder, needed)
     if lacking > 0:
-        raise NoSpace(lacking, wanted)
+        raise DiskFull(lacking, wanted)
 
 
-def in_words(missing: int, wanted: str = CHECKPOINT) -> Words:
+def disk_full_words(missing: int, wanted: str = CHECKPOINT) -> Words:
     """What to tell a person; `missing`: bytes, not above 0 where it is not the disk but a quota that is full."""
     if missing <= 0:
         return _("The disk, or what you may use of it, is full. Free some space, then resume.")
-    return Words(LACKING[wanted].text, (("megabytes", math.ceil(missing / 1e6)),))
+    return Words(DISK_FULL_WORDS[wanted].text, (("megabytes", math.ceil(missing / 1e6)),))

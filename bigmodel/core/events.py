@@ -68,32 +68,32 @@ class Event:
 
     def line(self) -> bytes:
         """One line of JSON. Numbers that are not finite are written by name, never as null or 0."""
-        record = {"kind": self.kind, "time": round(self.time or time.time(), 3)} | _named(dict(self.data))
+        record = {"kind": self.kind, "time": round(self.time or time.time(), 3)} | _encode_nonfinite(dict(self.data))
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-_NAMES = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-def _named(value):
+def _encode_nonfinite(value):
     if isinstance(value, float) and not math.isfinite(value):
         return {"number": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
     if isinstance(value, Mapping):
-        return {key: _named(part) for key, part in value.items()}
+        return {key: _encode_nonfinite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_named(part) for part in value]
+        return [_encode_nonfinite(part) for part in value]
     return value
 
 
-def _unnamed(record: dict) -> object:
-    if len(record) == 1 and record.get("number") in _NAMES:
-        return _NAMES[record["number"]]
+def _decode_nonfinite(record: dict) -> object:
+    if len(record) == 1 and record.get("number") in _NONFINITE:
+        return _NONFINITE[record["number"]]
     return record
 
 
 def parse(line: bytes | str) -> Event:
     """The event of one line; ValueError for a line that is not one."""
-    record = json.loads(line, object_hook=_unnamed)
+    record = json.loads(line, object_hook=_decode_nonfinite)
     return Event(record.pop("kind"), time=record.pop("time"), data=record)
 
 

@@ -141,7 +141,7 @@ class Turns(Field):
     default: tuple[Mapping[str, str], ...] = ()
 
     def check(self, value: object) -> tuple[Mapping[str, str], ...]:
-        do = _("Give a list of messages, each with a role ({roles}) and its content.", roles=", ".join(SPEAKERS))
+        do = _("Give a list of messages, each with a role ({roles}) and its content.", roles=", ".join(CHAT_ROLES))
         if not isinstance(value, list | tuple) or not all(map(_is_turn, value)):
             raise self.refuse(value, do)
         if len(value) > limits.TURNS or sum(len(turn["content"]) for turn in value) > limits.TURN_CHARACTERS:
@@ -160,11 +160,11 @@ class Turns(Field):
         return self.check(value)
 
 
-SPEAKERS = ("user", "assistant", "system")
+CHAT_ROLES = ("user", "assistant", "system")
 
 
 def _is_turn(turn: object) -> bool:
-    right = isinstance(turn, Mapping) and set(turn) == {"role", "content"} and turn["role"] in SPEAKERS
+    right = isinstance(turn, Mapping) and set(turn) == {"role", "content"} and turn["role"] in CHAT_ROLES
     text = turn["content"] if right else None
     return isinstance(text, str) and not any("\ud800" <= sign <= "\udfff" for sign in text)
 

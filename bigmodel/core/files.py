@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 
-def write_whole(file: Path, text: str, lasting: bool = False) -> None:
+def write_atomic(file: Path, text: str, lasting: bool = False) -> None:
     """Under another name first, then renamed. lasting: it outlives a power failure, too. The folder must be there."""
     staging = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:

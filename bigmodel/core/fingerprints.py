@@ -9,22 +9,24 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from bigmodel.core.files import write_whole
+from bigmodel.core.files import write_atomic
 
-SETTLED = 2 * 10**9  # nanoseconds: what was written later than that may be written again under the very same times
+SETTLED_NANOSECONDS = (
+    2 * 10**9
+)  # nanoseconds: what was written later than that may be written again under the very same times
 
-_homes: list[Path] = []  # the one folder in which hashes are kept; none in a process that was told of none
+_cache_homes: list[Path] = []  # the one folder in which hashes are kept; none in a process that was told of none
 
 
-def keep_in(home: Path) -> None:
+def set_cache_home(home: Path) -> None:
     """From now on hashes are kept in this home folder, and taken from there."""
-    _homes[:] = [home]
+    _cache_homes[:] = [home]
 
 
 def fingerprint(path: Path) -> str:
     """SHA-256 of a file. Not computed anew where size, inode and the times of the last writing and of the last change
     are those under which it was kept: whoever puts back the first of these times cannot put back the second."""
-    state, kept = _state(path), _kept(path)
+    state, kept = _state(path), _cache_file(path)
     if kept is None:
         return _hash(path)
     known = _read(kept)
@@ -43,7 +45,7 @@ def _state(path: Path) -> list[int]:
 
 
 def _settled(state: list[int]) -> bool:
-    return time.time_ns() - max(state[2:]) > SETTLED
+    return time.time_ns() - max(state[2:]) > SETTLED_NANOSECONDS
 
 
 def _hash(path: Path) -> str:
@@ -51,9 +53,9 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _kept(path: Path) -> Path | None:
+def _cache_file(path: Path) -> Path | None:
     name = hashlib.sha256(os.fsencode(path)).hexdigest()[:24]
-    return _homes[0] / "cache" / "fingerprints" / f"{name}.json" if _homes else None
+    return _cache_homes[0] / "cache" / "fingerprints" / f"{name}.json" if _cache_homes else None
 
 
 def _read(kept: Path) -> dict | None:
@@ -69,4 +71,4 @@ def _write(kept: Path, known: dict) -> None:
     with suppress(OSError):
         for folder in (kept.parent.parent, kept.parent):
             folder.mkdir(exist_ok=True)
-        write_whole(kept, json.dumps(known))
+        write_atomic(kept, json.dumps(known))

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bigmodel.core import catalog, limits
-from bigmodel.core.contracts import Architecture, Dataset, Task, fits
+from bigmodel.core.contracts import Architecture, Dataset, Task, is_compatible
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Number
 from bigmodel.core.words import Words, _
 
 VERSION = 1
 
-TRAINING: tuple[Field, ...] = (
+TRAINING_FIELDS: tuple[Field, ...] = (
     Number(
         name="epochs",
         label=_("Epochs"),
@@ -288,16 +288,20 @@ def fields_for(task: Task, architecture: Architecture) -> tuple[Field, ...]:
         )
         if field.name == "loss"
         else field
-        for field in TRAINING
+        for field in TRAINING_FIELDS
     )
-    own = tuple(field for field in task.fields if field.name not in architecture.brings)
-    return narrowed + own + architecture.knobs_for(task)
+    own = tuple(field for field in task.fields if field.name not in architecture.overrides)
+    return narrowed + own + architecture.hyperparameters_for(task)
 
 
 def defaults(task: Task, architecture: Architecture, dataset: Dataset) -> dict[str, object]:
     """Field defaults, then what suits the architecture, then what suits it on this data."""
     settings = {field.name: field.default for field in fields_for(task, architecture)}
-    for recipe in (architecture.recipe, dataset.recipe, dataset.recipe.get(architecture.name, {})):
+    for recipe in (
+        architecture.default_settings,
+        dataset.default_settings,
+        dataset.default_settings.get(architecture.name, {}),
+    ):
         settings |= {key: value for key, value in recipe.items() if key in settings}
     return settings
 
@@ -317,12 +321,12 @@ def _refuse_unknown(given: Mapping, known: set[str], kind: Words) -> None:
 
 
 def _refuse_misfit(task: Task, architecture: Architecture, dataset: Dataset) -> None:
-    if not fits(task, architecture=architecture):
+    if not is_compatible(task, architecture=architecture):
         options = ", ".join(catalog.architectures_for(task))
         what = _("{architecture} has no {head} head.", architecture=architecture.name, head=task.head)
         raise Refusal(what, do=_("Choose one of: {options}.", options=options), field="architecture")
-    if not fits(task, dataset=dataset):
+    if not is_compatible(task, dataset=dataset):
         options = ", ".join(catalog.datasets_for(task))
-        missing = ", ".join(sorted(task.needs - set(dataset.columns)))
+        missing = ", ".join(sorted(task.required_columns - set(dataset.columns)))
         what = _("{dataset} has no column {missing}.", dataset=dataset.name, missing=missing)
         raise Refusal(what, do=_("Choose one of: {options}.", options=options), field="dataset")

@@ -47,10 +47,10 @@ def _(text: str, /, **values: object) -> Words:
     return Words(text, tuple(values.items()))
 
 
-def listed(parts: Sequence[Words]) -> Words:
+def join_words(parts: Sequence[Words]) -> Words:
     """Several sentences' parts as one."""
     one, *others = parts
-    return _("{one}; {others}", one=one, others=listed(others)) if others else one
+    return _("{one}; {others}", one=one, others=join_words(others)) if others else one
 
 
 def say(words: Words | str, language: str) -> str:

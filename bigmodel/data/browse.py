@@ -13,26 +13,28 @@ from typing import TYPE_CHECKING
 from bigmodel.core import catalog, limits
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
-from bigmodel.core.files import write_whole
+from bigmodel.core.files import write_atomic
 from bigmodel.core.words import LANGUAGES, Words, _, say
 from bigmodel.data import row_index
 from bigmodel.data.prepare import SPLITS
-from bigmodel.data.row_index import Index
-from bigmodel.importing.sandbox import read
+from bigmodel.data.row_index import RowIndex
+from bigmodel.importing.sandbox import run_in_sandbox
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow
 
-BARS = 30  # of a histogram
-HELD = 32 * 2**20  # bytes of a file whose rows are kept in memory; of a larger one the parts that are looked at
-HITS = 10_000  # rows of a large file that a search finds
+HISTOGRAM_BINS = 30  # of a histogram
+IN_MEMORY_BYTES = (
+    32 * 2**20
+)  # bytes of a file whose rows are kept in memory; of a larger one the parts that are looked at
+MAX_HITS = 10_000  # rows of a large file that a search finds
 SEARCH_SECONDS = 60.0  # for which a large file is searched
 CHARACTERS = "characters"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RowQuery:
     """Which rows are looked for. split: '' for all parts.  classes: places among the names of the class.
     column, unit, shortest, longest: how long the texts of a column are, in characters or in the tokens of a tokenizer
     (the name under which `seen` has counted them)."""
@@ -53,29 +55,29 @@ class Page:
 
     rows: list[dict]
     total: int
-    whole: bool = True
+    complete: bool = True
 
 
-def find(dataset: str, wanted: Wanted, start: int, count: int, cache: Path) -> Page:
+def find(dataset: str, wanted: RowQuery, start: int, count: int, cache: Path) -> Page:
     """At most `count` of the rows that are wanted, from the `start`-th on."""
-    data = _data(dataset)
+    data = _existing_dataset(dataset)
     if wanted.split and wanted.split not in SPLITS:
         what = _("There is no split named {name}.", name=str(wanted.split)[:60])
         raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(SPLITS)), field="split")
     start, count = max(start, 0), min(max(count, 0), limits.TABLE_ROWS)
-    known = row_index.of(data, cache)
-    places, whole = _places(data, known, wanted, cache)
-    return Page(_rows(data, known, places[start : start + count]), len(places), whole)
+    known = row_index.load_or_build(data, cache)
+    places, whole = _matching_positions(data, known, wanted, cache)
+    return Page(_read_rows(data, known, places[start : start + count]), len(places), whole)
 
 
-def named(dataset: str, rows: Sequence[int], cache: Path) -> list[dict]:
+def rows_by_number(dataset: str, rows: Sequence[int], cache: Path) -> list[dict]:
     """The rows of these numbers as a person reads them, in the file's order. What ships is counted from 1."""
-    data = _data(dataset)
-    known = row_index.of(data, cache)
-    return _rows(data, known, known.places(rows))
+    data = _existing_dataset(dataset)
+    known = row_index.load_or_build(data, cache)
+    return _read_rows(data, known, known.positions(rows))
 
 
-def _data(name: str) -> Dataset:
+def _existing_dataset(name: str) -> Dataset:
     """A data set whose file is there."""
     data = catalog.dataset(name)
     if data.path().exists():
@@ -87,7 +89,7 @@ def _data(name: str) -> Dataset:
 
 
 # -- which rows --------------------------------------------------------------------------------------------
-def _places(data: Dataset, known: Index, wanted: Wanted, cache: Path) -> tuple[np.ndarray, bool]:
+def _matching_positions(data: Dataset, known: RowIndex, wanted: RowQuery, cache: Path) -> tuple[np.ndarray, bool]:
     """(where the wanted rows stand, whether all of them were found)."""
     import numpy as np
 
@@ -108,24 +110,24 @@ def _places(data: Dataset, known: Index, wanted: Wanted, cache: Path) -> tuple[n
     return hits[there[hits]], whole
 
 
-def _lengths(data: Dataset, known: Index, wanted: Wanted, cache: Path) -> np.ndarray | None:
+def _lengths(data: Dataset, known: RowIndex, wanted: RowQuery, cache: Path) -> np.ndarray | None:
     if not wanted.column or (not wanted.shortest and wanted.longest is None):
         return None
     if wanted.unit == CHARACTERS:
         return known.lengths.get(wanted.column)
-    return tokens(data, wanted.unit, cache)[wanted.column]
+    return token_counts(data, wanted.unit, cache)[wanted.column]
 
 
-def tokens(data: Dataset, tokenizer: str, cache: Path) -> dict[str, np.ndarray]:
+def token_counts(data: Dataset, tokenizer: str, cache: Path) -> dict[str, np.ndarray]:
     """Text column -> how many tokens its texts have; empty before they were counted by this tokenizer."""
     import numpy as np
 
-    folder = tokens_of(data, tokenizer, cache)
+    folder = token_counts_folder(data, tokenizer, cache)
     return {path.name.removesuffix(".npy"): np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
 
 
-def tokens_of(data: Dataset, tokenizer: str, cache: Path) -> Path:
-    return row_index.folder_of(data, cache).with_name(f"{data.fingerprint()}.{tokenizer}")
+def token_counts_folder(data: Dataset, tokenizer: str, cache: Path) -> Path:
+    return row_index.index_folder(data, cache).with_name(f"{data.fingerprint()}.{tokenizer}")
 
 
 def _version(path: Path) -> tuple[int, int]:
@@ -140,21 +142,21 @@ def _hits(name: str, version: tuple[int, int], search: str, cache: Path) -> tupl
     import numpy as np
 
     data = catalog.dataset(name)
-    known = row_index.of(data, cache)
+    known = row_index.load_or_build(data, cache)
     texts = [column for column in known.lengths if data.columns[column].kind == "text"]
     classes = np.empty(0, dtype=np.int64)
     if known.label is not None:
         names = next(column.names for column in data.columns.values() if column.kind == "class")
-        right = [number for number, title in enumerate(names) if _says(title, search)]
+        right = [number for number, title in enumerate(names) if _title_contains(title, search)]
         classes = np.flatnonzero(np.isin(known.label, right)) if right else classes
-    if version[1] <= HELD:
-        return np.union1d(classes, matches(_table(data.path(), version), texts, search)), True
-    request = {"do": "search", "path": str(data.path()), "columns": texts, "search": search, "most": HITS}
-    found = read(request, seconds=SEARCH_SECONDS) if texts else {"places": [], "whole": True}
+    if version[1] <= IN_MEMORY_BYTES:
+        return np.union1d(classes, matching_positions(_table(data.path(), version), texts, search)), True
+    request = {"do": "search", "path": str(data.path()), "columns": texts, "search": search, "most": MAX_HITS}
+    found = run_in_sandbox(request, seconds=SEARCH_SECONDS) if texts else {"places": [], "whole": True}
     return np.union1d(classes, np.asarray(found["places"], dtype=np.int64)), found["whole"]
 
 
-def matches(rows: pyarrow.Table, texts: Sequence[str], search: str) -> np.ndarray:
+def matching_positions(rows: pyarrow.Table, texts: Sequence[str], search: str) -> np.ndarray:
     """Where the rows stand one of whose texts holds these words, capitals or not."""
     import numpy as np
     import pyarrow.compute as compute
@@ -173,8 +175,8 @@ def search_file(path: Path, texts: Sequence[str], search: str, most: int, tell: 
     import pyarrow.parquet as parquet
 
     file, found, before = parquet.ParquetFile(path), [], 0
-    for batch in file.iter_batches(row_index.PART, columns=list(texts), use_threads=False):
-        found += (matches(pyarrow.Table.from_batches([batch]), texts, search) + before).tolist()
+    for batch in file.iter_batches(row_index.BATCH_ROWS, columns=list(texts), use_threads=False):
+        found += (matching_positions(pyarrow.Table.from_batches([batch]), texts, search) + before).tolist()
         before += len(batch)
         tell(done=before)
         if len(found) > most:
@@ -182,29 +184,29 @@ def search_file(path: Path, texts: Sequence[str], search: str, most: int, tell: 
     return {"places": found, "whole": True}
 
 
-def _says(title: Words | str, search: str) -> bool:
+def _title_contains(title: Words | str, search: str) -> bool:
     return any(search.lower() in say(title, language).lower() for language in LANGUAGES)
 
 
 # -- the rows themselves -----------------------------------------------------------------------------------
-def _rows(data: Dataset, known: Index, places: np.ndarray) -> list[dict]:
+def _read_rows(data: Dataset, known: RowIndex, places: np.ndarray) -> list[dict]:
     """As a person reads them, with number and part."""
-    numbers = known.numbers(places).tolist()
-    read = taken(data.path(), places).to_pylist() if len(places) else []
+    numbers = known.row_numbers(places).tolist()
+    read = take_rows(data.path(), places).to_pylist() if len(places) else []
     return [
-        _legible(row, data.columns) | {"row": number, "split": SPLITS[known.split[place]]}
+        _decode_row(row, data.columns) | {"row": number, "split": SPLITS[known.split[place]]}
         for row, number, place in zip(read, numbers, places.tolist(), strict=True)
     ]
 
 
-def taken(path: Path, places: np.ndarray) -> pyarrow.Table:
+def take_rows(path: Path, places: np.ndarray) -> pyarrow.Table:
     """The rows at these places, in their order."""
     import numpy as np
     import pyarrow
     import pyarrow.parquet as parquet
 
     version = _version(path)
-    if version[1] <= HELD:
+    if version[1] <= IN_MEMORY_BYTES:
         return _table(path, version).take(places)
     metadata = parquet.read_metadata(path)
     ends = np.cumsum([metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)])
@@ -212,7 +214,7 @@ def taken(path: Path, places: np.ndarray) -> pyarrow.Table:
     for group in np.unique(np.searchsorted(ends, places, side="right")).tolist():
         begin = ends[group - 1] if group else 0
         inside = places[(places >= begin) & (places < ends[group])] - begin
-        parts.append(_group(path, version, group).take(inside))
+        parts.append(_row_group(path, version, group).take(inside))
     return pyarrow.concat_tables(parts)
 
 
@@ -224,27 +226,27 @@ def _table(path: Path, version: tuple[int, int]) -> pyarrow.Table:
 
 
 @lru_cache(maxsize=12)
-def _group(path: Path, version: tuple[int, int], number: int) -> pyarrow.Table:
+def _row_group(path: Path, version: tuple[int, int], number: int) -> pyarrow.Table:
     """Rows that are stored together; an import keeps them to a few megabytes."""
     import pyarrow.parquet as parquet
 
     return parquet.ParquetFile(path).read_row_group(number)
 
 
-def _legible(row: Mapping, columns: Mapping[str, Column]) -> dict:
+def _decode_row(row: Mapping, columns: Mapping[str, Column]) -> dict:
     """Also of a row with a fault: a picture that cannot be shown is None."""
     read = {}
     for name, column in columns.items():
         if name not in row:
             continue
         try:
-            read[name] = None if row[name] is None else _value(row[name], column)
+            read[name] = None if row[name] is None else _decode_value(row[name], column)
         except Exception:  # Pillow raises many kinds for broken files; that it is broken is what is said beside it
             read[name] = None
     return read
 
 
-def _value(value: object, column: Column) -> object:
+def _decode_value(value: object, column: Column) -> object:
     if column.kind == "class" and column.names:
         return column.names[value]
     return _png(value["bytes"]) if column.kind == "image" else value
@@ -262,12 +264,12 @@ def _png(data: bytes) -> bytes:
 
 
 # -- counted -----------------------------------------------------------------------------------------------
-def facts(dataset: str, cache: Path) -> dict:
+def dataset_stats(dataset: str, cache: Path) -> dict:
     """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive}, summary {text column:
     {shortest, median, mean, most (95 % have no more), longest, total} in characters}, classes {name: rows}, bytes (of
     the file)."""
-    data = _data(dataset)
-    kept = _facts(data.name, _version(data.path()), cache)
+    data = _existing_dataset(dataset)
+    kept = _cached_stats(data.name, _version(data.path()), cache)
     named = [column for column in data.columns.values() if column.kind == "class"]
     classes = {named[0].names[int(label)]: rows for label, rows in kept["classes"].items()} if named else {}
     lengths = {name: [tuple(part) for part in parts] for name, parts in kept["lengths"].items()}
@@ -275,7 +277,7 @@ def facts(dataset: str, cache: Path) -> dict:
 
 
 @lru_cache(maxsize=64)
-def _facts(name: str, version: tuple[int, int], cache: Path) -> dict:
+def _cached_stats(name: str, version: tuple[int, int], cache: Path) -> dict:
     """As JSON, kept under the rows' fingerprint: counting is done once for each state of the data."""
     data = catalog.dataset(name)
     kept = cache / "facts" / f"{data.fingerprint()}.json"
@@ -283,23 +285,25 @@ def _facts(name: str, version: tuple[int, int], cache: Path) -> dict:
         facts = json.loads(kept.read_text("utf-8"))
         if "summary" in facts:  # else an older bigmodel has counted
             return facts
-    facts = _count(data, row_index.of(data, cache))
+    facts = _compute_stats(data, row_index.load_or_build(data, cache))
     kept.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(kept, json.dumps(facts))
+    write_atomic(kept, json.dumps(facts))
     return facts
 
 
-def _count(data: Dataset, known: Index) -> dict:
+def _compute_stats(data: Dataset, known: RowIndex) -> dict:
     return {
         "rows": {split: int((known.split == number).sum()) for number, split in enumerate(SPLITS)},
-        "lengths": {name: histogram(_counted(lengths)) for name, lengths in known.lengths.items()},
+        "lengths": {name: histogram(_value_counts(lengths)) for name, lengths in known.lengths.items()},
         "summary": {name: summary(lengths) for name, lengths in known.lengths.items() if len(lengths)},
-        "classes": {str(number): rows for number, rows in _counted(known.label).items() if number != row_index.NONE},
+        "classes": {
+            str(number): rows for number, rows in _value_counts(known.label).items() if number != row_index.NO_CLASS
+        },
         "bytes": data.path().stat().st_size,
     }
 
 
-def _counted(values: np.ndarray | None) -> dict[int, int]:
+def _value_counts(values: np.ndarray | None) -> dict[int, int]:
     """Value -> how often it is there."""
     import numpy as np
 
@@ -327,7 +331,7 @@ def histogram(lengths: Mapping[int, int]) -> list[tuple[int, int, int]]:
         passed += lengths[high]
         if passed > hundredth:
             break
-    width = max(1, -(-(high - low + 1) // BARS))
+    width = max(1, -(-(high - low + 1) // HISTOGRAM_BINS))
     bars = [[start, start + width - 1, 0] for start in range(low, high + 1, width)]
     for length, rows in lengths.items():
         bars[min((length - low) // width, len(bars) - 1)][2] += rows

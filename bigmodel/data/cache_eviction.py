@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bigmodel.core import limits
-from bigmodel.data.prepare import FACTS, folder_of
+from bigmodel.data.prepare import FACTS, encoded_folder
 
-AWAY = ".removed-"
+TRASH_PREFIX = ".removed-"
 
 
-def clear(cache: Path, needed: Callable[[], set[str]]) -> list[str]:
+def evict(cache: Path, needed: Callable[[], set[str]]) -> list[str]:
     """Remove what was not used for `limits.ENCODED_SECONDS`, then the longest unused while all are more than
     `limits.ENCODED_BYTES`; the names of what has gone.
 
@@ -21,15 +21,17 @@ def clear(cache: Path, needed: Callable[[], set[str]]) -> list[str]:
     that is asked only where something could go. All of it can be made again from its data.
     """
     now = time.time()
-    _clear_remainders(cache, now)
-    known = sorted((_used(folder), folder) for folder in folder_of(cache).glob("[!.]*") if (folder / FACTS).exists())
-    sizes = {folder: _bytes(folder) for _last, folder in known}
+    _remove_leftovers(cache, now)
+    known = sorted(
+        (_last_used(folder), folder) for folder in encoded_folder(cache).glob("[!.]*") if (folder / FACTS).exists()
+    )
+    sizes = {folder: _folder_bytes(folder) for _last, folder in known}
     room = limits.ENCODED_BYTES - sum(sizes.values())
     keep: set[str] | None = None
     gone = []
     for last, folder in known:  # the longest unused first
         age = now - last
-        if age <= limits.ENCODED_REST or (room >= 0 and age <= limits.ENCODED_SECONDS):
+        if age <= limits.ENCODED_MIN_AGE_SECONDS or (room >= 0 and age <= limits.ENCODED_MAX_AGE_SECONDS):
             break
         keep = needed() if keep is None else keep
         if folder.name not in keep and _remove(folder, last):
@@ -38,20 +40,20 @@ def clear(cache: Path, needed: Callable[[], set[str]]) -> list[str]:
     return gone
 
 
-def _clear_remainders(cache: Path, now: float) -> None:
+def _remove_leftovers(cache: Path, now: float) -> None:
     """Of an encoding or a clearing that was killed."""
-    for folder in folder_of(cache).glob(".*"):
-        if folder.name.startswith(AWAY) or now - _touched(folder) > limits.ENCODED_REST:
+    for folder in encoded_folder(cache).glob(".*"):
+        if folder.name.startswith(TRASH_PREFIX) or now - _last_modified(folder) > limits.ENCODED_MIN_AGE_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove(folder: Path, last: float) -> bool:
     """Renamed away first, so that nothing half deleted ever bears the name; put back where somebody has taken it up at
     this very moment."""
-    away = folder.with_name(f"{AWAY}{folder.name}")
+    away = folder.with_name(f"{TRASH_PREFIX}{folder.name}")
     try:
         folder.rename(away)
-        if _used(away) != last:
+        if _last_used(away) != last:
             away.rename(folder)
             return False
     except OSError:  # open, where a system does not let go of that
@@ -60,12 +62,12 @@ def _remove(folder: Path, last: float) -> bool:
     return True
 
 
-def _used(folder: Path) -> float:
+def _last_used(folder: Path) -> float:
     """When it was last used, or made."""
     return (folder / FACTS).stat().st_mtime
 
 
-def _touched(folder: Path) -> float:
+def _last_modified(folder: Path) -> float:
     """When something in it was last written."""
     try:
         return max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
@@ -73,5 +75,5 @@ def _touched(folder: Path) -> float:
         return time.time()
 
 
-def _bytes(folder: Path) -> int:
+def _folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-MARKS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>", "tool": "<|tool|>"}
+ROLE_TOKENS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>", "tool": "<|tool|>"}
 # Ours: a turn is the mark of its role, its text, the end token. 'generation' says what an assistant says; transformers
 # knows the word (`return_assistant_tokens_mask`), so the template is kept with the tokenizer and works without us.
-TEMPLATE = (
-    "{%- set marks = " + json.dumps(MARKS) + " -%}"
+CHAT_TEMPLATE = (
+    "{%- set marks = " + json.dumps(ROLE_TOKENS) + " -%}"
     "{%- for message in messages -%}"
     "{{- marks[message['role']] -}}"
     "{%- if message['role'] == 'assistant' -%}"
@@ -27,7 +27,7 @@ TEMPLATE = (
     "{%- if add_generation_prompt -%}{{- marks['assistant'] -}}{%- endif -%}"
 )
 # For a pretrained model that has only read texts: headings in words that it knows, no new tokens.
-PLAIN = (
+PLAIN_TEMPLATE = (
     "{%- if bos_token is defined and bos_token -%}{{- bos_token -}}{%- endif -%}"
     "{%- for message in messages -%}"
     "{{- '### ' + message['role'] | capitalize + ':\\n' -}}"
@@ -38,68 +38,70 @@ PLAIN = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '### Assistant:\\n' -}}{%- endif -%}"
 )
-PADDING, WRITTEN, READ, ANSWER = range(4)  # what a token is for: of the template, of others' turns, of an answer
-GENERATION = re.compile(r"{%-?\s*generation\s*-?%}")  # as transformers looks for it
-STAND_IN = "\ue000{}\ue001"  # for a turn's text, where only what the template writes around it is of interest
+PADDING, TEMPLATE_TEXT, CONTEXT, ANSWER = range(
+    4
+)  # what a token is for: of the template, of others' turns, of an answer
+GENERATION_TAG = re.compile(r"{%-?\s*generation\s*-?%}")  # as transformers looks for it
+PLACEHOLDER = "\ue000{}\ue001"  # for a turn's text, where only what the template writes around it is of interest
 
 Turns = Sequence[Mapping[str, str]]
 T = TypeVar("T")
 
 
-class Unreadable(Exception):
+class UnsupportedConversation(Exception):
     """The template does not take this conversation, or its answers cannot be told from the rest."""
 
 
 @dataclass(frozen=True)
-class Line:
+class RenderedChat:
     """A conversation as text. spans: (from, to, kind) in characters; what is in none of them is the template's."""
 
     text: str
     spans: tuple[tuple[int, int, int], ...]
 
 
-class Scribe:
+class ChatRenderer:
     """Writes conversations as the template of a tokenizer says."""
 
     def __init__(self, processor: Any):
         self.processor = processor
         self.template = processor.get_chat_template()
-        self._around: dict[tuple, list[str] | None] = {}
+        self._pieces_cache: dict[tuple, list[str] | None] = {}
 
     # -- for training -----------------------------------------------------------------------------------
-    def line(self, turns: Turns) -> Line:
+    def render_with_spans(self, turns: Turns) -> RenderedChat:
         """The whole of a conversation. What counts of an answer is all that a model has to write: from where it is
         asked to answer to the token that ends the turn. Raises Unreadable."""
-        return self._either(self._line, turns)
+        return self._with_system_fallback(self._find_spans, turns)
 
-    def _line(self, turns: Turns) -> Line:
+    def _find_spans(self, turns: Turns) -> RenderedChat:
         text = self._render(turns)
-        spans = self._marked(turns, text) if GENERATION.search(self.template) else None
-        spans = spans or self._between(turns, text) or self._by_prefixes(turns, text)
+        spans = self._spans_by_generation_tag(turns, text) if GENERATION_TAG.search(self.template) else None
+        spans = spans or self._spans_by_placeholders(turns, text) or self._spans_by_prefixes(turns, text)
         answers = sum(turn["role"] == "assistant" for turn in turns)
         if spans is None or sum(kind == ANSWER for _from, _to, kind in spans) != answers:
-            raise Unreadable("its answers cannot be told from the rest")
-        return Line(text, tuple(spans))
+            raise UnsupportedConversation("its answers cannot be told from the rest")
+        return RenderedChat(text, tuple(spans))
 
-    def tokens(self, lines: Sequence[Line]) -> list[tuple[list[int], bytearray] | None]:
+    def tokenize(self, lines: Sequence[RenderedChat]) -> list[tuple[list[int], bytearray] | None]:
         """(ids, what each is for) of each conversation; None where a token is of an answer and of what is before it."""
         if not lines:
             return []
         if not self.processor.is_fast:
-            return [self._by_pieces(line) for line in lines]
+            return [self._tokenize_without_offsets(line) for line in lines]
         found = self.processor([line.text for line in lines], add_special_tokens=False, return_offsets_mapping=True)
         return [
-            (ids, _kinds(line, offsets))
+            (ids, _token_kinds(line, offsets))
             for line, ids, offsets in zip(lines, found["input_ids"], found["offset_mapping"], strict=True)
         ]
 
-    def _by_pieces(self, line: Line) -> tuple[list[int], bytearray] | None:
+    def _tokenize_without_offsets(self, line: RenderedChat) -> tuple[list[int], bytearray] | None:
         """Of a tokenizer that does not say where its tokens come from: the tokens of the text up to a border must be
         the first of all, else the border lies within one."""
-        ids = self._ids(line.text)
-        kinds = bytearray([WRITTEN]) * len(ids)
+        ids = self._token_ids(line.text)
+        kinds = bytearray([TEMPLATE_TEXT]) * len(ids)
         for start, end, kind in line.spans:
-            first, last = self._ids(line.text[:start]), self._ids(line.text[:end])
+            first, last = self._token_ids(line.text[:start]), self._token_ids(line.text[:end])
             if ids[: len(first)] != first or ids[: len(last)] != last:
                 if kind == ANSWER:
                     return None
@@ -110,26 +112,26 @@ class Scribe:
     # -- for answering ------------------------------------------------------------------------------------
     def prompt(self, turns: Turns) -> list[int]:
         """What a model reads before it answers. Raises Unreadable."""
-        return self._ids(self._either(lambda some: self._render(some, asking=True), turns))
+        return self._token_ids(self._with_system_fallback(lambda some: self._render(some, asking=True), turns))
 
     @cached_property
-    def ends(self) -> frozenset[int]:
+    def stop_token_ids(self) -> frozenset[int]:
         """Tokens that end an answer: every sign of the tokenizer's own that a model may write."""
         own = self.processor
         never = {own.pad_token_id, own.unk_token_id} - {own.eos_token_id}
-        return frozenset({own.eos_token_id, *own.all_special_ids, *self._closing()} - never - {None})
+        return frozenset({own.eos_token_id, *own.all_special_ids, *self._template_stop_ids()} - never - {None})
 
-    def _closing(self) -> set[int]:
+    def _template_stop_ids(self) -> set[int]:
         """The token that the template puts behind an answer."""
         try:
-            line = self.line([_said("user", "a"), _said("assistant", "b")])
-        except Unreadable:
+            line = self.render_with_spans([_message("user", "a"), _message("assistant", "b")])
+        except UnsupportedConversation:
             return set()
-        last = self._ending(line.text, line.spans[-1][1])
+        last = self._special_suffix(line.text, line.spans[-1][1])
         return {self.processor.convert_tokens_to_ids(last)} if last else set()
 
     # -- how an answer is found ---------------------------------------------------------------------------
-    def _marked(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
+    def _spans_by_generation_tag(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
         """As the template itself says, by the word 'generation'."""
         from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -139,14 +141,17 @@ class Scribe:
         )  # fmt: skip
         if same != text or not found:
             return None
-        answers = [(start, end if self._ending(text, end) else self._closed(text, end), ANSWER) for start, end in found]
-        others = self._between(turns, text) or []
-        return [span for span in others if span[2] == READ] + answers
+        answers = [
+            (start, end if self._special_suffix(text, end) else self._end_after_stop_token(text, end), ANSWER)
+            for start, end in found
+        ]
+        others = self._spans_by_placeholders(turns, text) or []
+        return [span for span in others if span[2] == CONTEXT] + answers
 
-    def _between(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
+    def _spans_by_placeholders(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
         """By what the template writes around the turns, whatever they say: put together with what they do say it must
         give the very text."""
-        around = self._pieces(turns)
+        around = self._template_pieces(turns)
         if around is None:
             return None
         said = [turn["content"] for turn in turns]
@@ -157,15 +162,15 @@ class Scribe:
             before, place = place, place + len(around[number])
             start, place = place, place + len(turn["content"])
             if turn["role"] == "assistant":
-                asked = self._asking(turns[:number])
+                asked = self._generation_prompt(turns[:number])
                 if asked and around[number].startswith(asked):
                     start = before + len(asked)  # what comes between is for the model to write, too
-                spans.append((start, self._closed(text, place), ANSWER))
+                spans.append((start, self._end_after_stop_token(text, place), ANSWER))
             else:
-                spans.append((start, place, READ))
+                spans.append((start, place, CONTEXT))
         return spans
 
-    def _by_prefixes(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
+    def _spans_by_prefixes(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
         """By writing out the conversation up to each answer, without and with it."""
         spans = []
         for number, turn in enumerate(turns):
@@ -173,29 +178,29 @@ class Scribe:
                 continue
             try:
                 before, after = self._render(turns[:number], asking=True), self._render(turns[: number + 1])
-            except Unreadable:
+            except UnsupportedConversation:
                 return None
             if not text.startswith(before) or not text.startswith(after) or not after.startswith(before):
                 return None
             end = len(after.rstrip())
-            if end <= len(before) or not self._ending(after, end):
+            if end <= len(before) or not self._special_suffix(after, end):
                 return None
             spans.append((len(before), end, ANSWER))
         return spans
 
-    def _closed(self, text: str, end: int) -> int:
+    def _end_after_stop_token(self, text: str, end: int) -> int:
         """The end of an answer with the sign that ends the turn, which has to be learnt as well."""
-        found = self._sign.match(text, end)
+        found = self._stop_pattern.match(text, end)
         if found is None:
-            raise Unreadable("nothing marks the end of an answer")
+            raise UnsupportedConversation("nothing marks the end of an answer")
         return found.end()
 
-    def _ending(self, text: str, end: int) -> str:
+    def _special_suffix(self, text: str, end: int) -> str:
         """The sign that a text ends with at a place, '' for none."""
-        return next((sign for sign in self._signs if text.endswith(sign, 0, end)), "")
+        return next((sign for sign in self._added_tokens if text.endswith(sign, 0, end)), "")
 
     @cached_property
-    def _signs(self) -> list[str]:
+    def _added_tokens(self) -> list[str]:
         """Texts that are tokens of their own wherever they stand."""
         added = [str(token.content) for token in self.processor.added_tokens_decoder.values()]
         return sorted(
@@ -203,21 +208,21 @@ class Scribe:
         )
 
     @cached_property
-    def _sign(self) -> re.Pattern[str]:
-        return re.compile(r"\s*(?:" + "|".join(map(re.escape, self._signs)) + ")")
+    def _stop_pattern(self) -> re.Pattern[str]:
+        return re.compile(r"\s*(?:" + "|".join(map(re.escape, self._added_tokens)) + ")")
 
-    def _pieces(self, turns: Turns, asking: bool = False) -> list[str] | None:
+    def _template_pieces(self, turns: Turns, asking: bool = False) -> list[str] | None:
         """What the template writes before, between and after turns of these roles; None where it leaves one out."""
         key = (*(turn["role"] for turn in turns), asking)
-        if key not in self._around:
-            self._around[key] = self._pieces_of(key[:-1], asking)
-        return self._around[key]
+        if key not in self._pieces_cache:
+            self._pieces_cache[key] = self._render_pieces(key[:-1], asking)
+        return self._pieces_cache[key]
 
-    def _pieces_of(self, roles: Sequence[str], asking: bool) -> list[str] | None:
-        stand_ins = [STAND_IN.format(number) for number in range(len(roles))]
+    def _render_pieces(self, roles: Sequence[str], asking: bool) -> list[str] | None:
+        stand_ins = [PLACEHOLDER.format(number) for number in range(len(roles))]
         try:
-            rest = self._render([_said(*one) for one in zip(roles, stand_ins, strict=True)], asking)
-        except Unreadable:
+            rest = self._render([_message(*one) for one in zip(roles, stand_ins, strict=True)], asking)
+        except UnsupportedConversation:
             return None
         found = []
         for one in stand_ins:
@@ -227,20 +232,20 @@ class Scribe:
             found.append(before)
         return [*found, rest] if "\ue000" not in rest else None
 
-    def _asking(self, turns: Turns) -> str:
+    def _generation_prompt(self, turns: Turns) -> str:
         """What the template writes behind these turns to have them answered."""
-        around = self._pieces(turns, asking=True) if turns else None
+        around = self._template_pieces(turns, asking=True) if turns else None
         return around[-1] if around else ""
 
     # -- written ------------------------------------------------------------------------------------------
-    def _either(self, write: Callable[[Turns], T], turns: Turns) -> T:
+    def _with_system_fallback(self, write: Callable[[Turns], T], turns: Turns) -> T:
         """Many templates know no system; what it says then stands at the beginning of what the user says."""
         try:
             return write(turns)
-        except Unreadable:
+        except UnsupportedConversation:
             if len(turns) < 2 or (turns[0]["role"], turns[1]["role"]) != ("system", "user"):
                 raise
-            return write([_said("user", f"{turns[0]['content']}\n\n{turns[1]['content']}"), *turns[2:]])
+            return write([_message("user", f"{turns[0]['content']}\n\n{turns[1]['content']}"), *turns[2:]])
 
     def _render(self, turns: Turns, asking: bool = False) -> str:
         from jinja2 import TemplateError
@@ -248,41 +253,41 @@ class Scribe:
         try:
             return self.processor.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=asking)
         except (TemplateError, TypeError, ValueError) as error:  # what a template may raise about what it is given
-            raise Unreadable(str(error)) from error
+            raise UnsupportedConversation(str(error)) from error
 
-    def _ids(self, text: str) -> list[int]:
+    def _token_ids(self, text: str) -> list[int]:
         return self.processor(text, add_special_tokens=False)["input_ids"]
 
-    def cleaned(self, turns: Turns) -> list[dict[str, str]]:
+    def sanitize(self, turns: Turns) -> list[dict[str, str]]:
         """Without space at the ends, and without the tokenizer's own signs, by which a text could pretend to be
         another's turn."""
-        return [_said(turn["role"], self._plain(turn["content"])) for turn in turns]
+        return [_message(turn["role"], self._strip_special_tokens(turn["content"])) for turn in turns]
 
-    def _plain(self, text: str) -> str:
-        while found := next((sign for sign in self._special if sign in text), ""):
+    def _strip_special_tokens(self, text: str) -> str:
+        while found := next((sign for sign in self._special_tokens if sign in text), ""):
             text = text.replace(found, "")
         return text.strip()
 
     @cached_property
-    def _special(self) -> list[str]:
+    def _special_tokens(self) -> list[str]:
         """Of the signs those that no text has by itself."""
         special = {str(token.content) for token in self.processor.added_tokens_decoder.values() if token.special}
-        return [one for one in self._signs if one in special | set(self.processor.all_special_tokens)]
+        return [one for one in self._added_tokens if one in special | set(self.processor.all_special_tokens)]
 
 
-def _said(role: str, content: str) -> dict[str, str]:
+def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def _kinds(line: Line, offsets: Sequence[tuple[int, int]]) -> bytearray:
+def _token_kinds(line: RenderedChat, offsets: Sequence[tuple[int, int]]) -> bytearray:
     """What each token is for: a token that belongs to two is the later of the kinds."""
-    of = bytearray([WRITTEN]) * len(line.text)
+    of = bytearray([TEMPLATE_TEXT]) * len(line.text)
     for start, end, kind in line.spans:
         of[start:end] = bytes([kind]) * (end - start)
-    return bytearray(max(of[start:end], default=WRITTEN) for start, end in offsets)
+    return bytearray(max(of[start:end], default=TEMPLATE_TEXT) for start, end in offsets)
 
 
-def turns_of(row: str) -> list[dict[str, str]]:
+def parse_turns(row: str) -> list[dict[str, str]]:
     """What the column `messages` holds, up to the last answer."""
     turns = json.loads(row)
     while turns and turns[-1]["role"] != "assistant":
@@ -290,7 +295,7 @@ def turns_of(row: str) -> list[dict[str, str]]:
     return turns
 
 
-def shortened(turns: Turns) -> list[list[Mapping[str, str]]]:
+def truncations(turns: Turns) -> list[list[Mapping[str, str]]]:
     """The conversation, then without its first exchange, without its first two ...; what a system says stays."""
     first = [turn for turn in turns[:1] if turn["role"] == "system"]
     begins = [number for number, turn in enumerate(turns) if turn["role"] == "user"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def tensor(pixels: Any, scale: Any, shift: Any) -> Any:
+def to_tensor(pixels: Any, scale: Any, shift: Any) -> Any:
     """uint8 (n, height, width[, 3]) -> float32 (n, 3, height, width), scaled as the processor does it."""
     import torch
 
@@ -17,7 +17,7 @@ def tensor(pixels: Any, scale: Any, shift: Any) -> Any:
     return values.mul_(torch.tensor(scale)[:, None, None]).add_(torch.tensor(shift)[:, None, None])
 
 
-def scaling(processor: Any) -> tuple[Any, Any]:
+def pixel_scale_shift(processor: Any) -> tuple[Any, Any]:
     """(scale, shift), float32 (3,) each: what a processor does to the numbers of a pixel, whatever it calls that. It is
     a straight line, so black and white tell it."""
     import numpy as np
@@ -32,11 +32,11 @@ def scaling(processor: Any) -> tuple[Any, Any]:
     return ((white - black) / 255).astype(np.float32), black.astype(np.float32)
 
 
-def resized(picture: Any, processor: Any) -> Any:
+def resize_image(picture: Any, processor: Any) -> Any:
     """uint8 (height, width[, 3]): a grey or coloured picture brought to the size that the processor brings it to."""
     import numpy as np
 
-    if squeezes(processor):
+    if ignores_aspect_ratio(processor):
         return np.asarray(picture.resize((processor.size["width"], processor.size["height"]), processor.resample))
     asked = {"do_rescale": False, "do_normalize": False, "return_tensors": "np"}
     if hasattr(processor, "include_top"):  # EfficientNet's name for being scaled a second time
@@ -46,16 +46,16 @@ def resized(picture: Any, processor: Any) -> Any:
     return np.ascontiguousarray(pixels[..., 0] if picture.mode == "L" else pixels)
 
 
-def squeezes(processor: Any) -> bool:
+def ignores_aspect_ratio(processor: Any) -> bool:
     """Whether it brings each picture as a whole to a size, whatever its form, as ours do."""
     plain = type(processor).__name__ == "ViTImageProcessorPil" and not getattr(processor, "do_center_crop", None)
     return plain and processor.do_resize and bool(processor.size.get("height") and processor.size.get("width"))
 
 
-def side(processor: Any) -> tuple[int, int]:
+def output_size(processor: Any) -> tuple[int, int]:
     """(height, width) of what becomes of a picture."""
     from PIL import Image as Pictures
 
-    if squeezes(processor):
+    if ignores_aspect_ratio(processor):
         return processor.size["height"], processor.size["width"]
-    return resized(Pictures.new("L", (64, 64)), processor).shape
+    return resize_image(Pictures.new("L", (64, 64)), processor).shape

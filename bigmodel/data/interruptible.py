@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-EVERY = 500  # values that are read between two questions
+CHECK_EVERY = 500  # values that are read between two questions
 
 
-class NotWanted(Exception):
+class Cancelled(Exception):
     """Somebody has asked to stop."""
 
 
-class Ask:
+class CancelCheck:
     """`stopped()` says so; then whoever reads on is interrupted."""
 
     def __init__(self, stopped: Callable[[], bool]):
@@ -20,10 +20,10 @@ class Ask:
 
     def __call__(self) -> None:
         if self.stopped():
-            raise NotWanted
+            raise Cancelled
 
 
-def heard(splits: Mapping[str, Any], ask: Ask) -> _Splits:
+def interruptible(splits: Mapping[str, Any], ask: CancelCheck) -> _Splits:
     """The splits of a data set, of which every column asks while it is read."""
     return _Splits(splits, ask)
 
@@ -31,7 +31,7 @@ def heard(splits: Mapping[str, Any], ask: Ask) -> _Splits:
 class _Splits(dict):
     """By name; whatever else is asked of them (`map`, `select_columns` ...) is done by the data set's own."""
 
-    def __init__(self, splits: Mapping[str, Any], ask: Ask):
+    def __init__(self, splits: Mapping[str, Any], ask: CancelCheck):
         super().__init__({name: _Rows(rows, ask) for name, rows in splits.items()})
         self.splits = splits
 
@@ -42,46 +42,46 @@ class _Splits(dict):
 class _Rows:
     """A split as a task reads it; all but its columns is the split's own."""
 
-    def __init__(self, rows: Any, ask: Ask):
-        self.rows, self.ask = rows, ask
+    def __init__(self, rows: Any, ask: CancelCheck):
+        self.rows, self.check_cancelled = rows, ask
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[Any]:
-        return _asking(self.rows, self.ask)
+        return _iterate_checked(self.rows, self.check_cancelled)
 
     def __getitem__(self, what: Any) -> Any:
-        self.ask()
-        return _Column(self.rows[what], self.ask) if isinstance(what, str) else self.rows[what]
+        self.check_cancelled()
+        return _Column(self.rows[what], self.check_cancelled) if isinstance(what, str) else self.rows[what]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rows, name)
 
 
 class _Column:
-    def __init__(self, values: Any, ask: Ask):
-        self.values, self.ask = values, ask
+    def __init__(self, values: Any, ask: CancelCheck):
+        self.values, self.check_cancelled = values, ask
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __iter__(self) -> Iterator[Any]:
-        return _asking(self.values, self.ask)
+        return _iterate_checked(self.values, self.check_cancelled)
 
     def __getitem__(self, what: Any) -> Any:
-        self.ask()
+        self.check_cancelled()
         return self.values[what]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         import numpy as np
 
-        self.ask()
+        self.check_cancelled()
         return np.asarray(self.values[:], dtype=dtype)
 
 
-def _asking(values: Any, ask: Ask) -> Iterator[Any]:
+def _iterate_checked(values: Any, ask: CancelCheck) -> Iterator[Any]:
     for number, value in enumerate(values):
-        if number % EVERY == 0:
+        if number % CHECK_EVERY == 0:
             ask()
         yield value

@@ -20,19 +20,19 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data import browse, chat_tokens, row_index
 from bigmodel.data.browse import histogram
-from bigmodel.data.prepare import Prepared, key, prepare
+from bigmodel.data.prepare import Prepared, cache_key, prepare
 
 EXAMPLES = 4
-TOKENS = 400  # of an example that are shown
-SAMPLE = 2_000  # rows whose length in tokens is drawn
-COUNTED = 2_000  # rows whose tokens are counted before somebody else gets a turn
-PLAIN, CONTEXT, SPECIAL, UNKNOWN, PADDING = "counts", "context", "special", "unknown", "padding"
+MAX_SHOWN_TOKENS = 400  # of an example that are shown
+LENGTH_SAMPLE_ROWS = 2_000  # rows whose length in tokens is drawn
+COUNT_BATCH_ROWS = 2_000  # rows whose tokens are counted before somebody else gets a turn
+IN_LOSS, CONTEXT, SPECIAL, UNKNOWN, PADDING = "counts", "context", "special", "unknown", "padding"
 TEMPLATE = "template"
-IGNORED = -100  # as a label: does not count
+IGNORE_INDEX = -100  # as a label: does not count
 
 
 @dataclass(frozen=True)
-class Seen:
+class BatchView:
     """Examples as a batch holds them.
 
     examples: each {"parts": {name: [[text, id, kind], ...]}, "cut": {name: tokens left out}, "picture": base64 of a
@@ -51,55 +51,55 @@ class Seen:
     remarks: Sequence[Mapping] = ()
 
 
-def seen(spec: RunSpec, cache: Path, row: int = 0) -> Seen:
+def batch_view(spec: RunSpec, cache: Path, row: int = 0) -> BatchView:
     """The first batch of the first epoch, as it will be trained on; with a row's number, that row by itself."""
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
     dataset = catalog.dataset(spec.dataset)
     data = prepare(task, architecture, dataset, spec.settings, cache)
-    arrays, epoch = (_alone(task, dataset, data, spec, row, cache), None) if row else (data.arrays["train"], 0)
-    plan = task.plan(arrays, spec.settings, epoch)
+    arrays, epoch = (_encode_row(task, dataset, data, spec, row, cache), None) if row else (data.arrays["train"], 0)
+    plan = task.batch_indices(arrays, spec.settings, epoch)
     whole = task.batch(arrays, plan[0], spec.settings, epoch)
     shapes = {name: list(value.shape) for name, value in whole.items() if name in (*HEADS[task.head].inputs, "labels")}
     batch = {name: value[:EXAMPLES] for name, value in whole.items()}
     examples = [_example(batch, place, data) for place in range(len(batch["labels"]))]
-    lengths, unknown = _lengths(task, dataset, data) if not row else ({}, 0.0)
+    lengths, unknown = _token_lengths(task, dataset, data) if not row else ({}, 0.0)
     remarks = [words.to_json() for words in task.remarks(data.processor, data.arrays["train"])] if not row else []
-    return Seen(examples, shapes, lengths, unknown, _vocabulary(data.processor), remarks)
+    return BatchView(examples, shapes, lengths, unknown, _vocabulary_size(data.processor), remarks)
 
 
-def _alone(task: Task, dataset: Dataset, data: Prepared, spec: RunSpec, row: int, cache: Path) -> Mapping:
+def _encode_row(task: Task, dataset: Dataset, data: Prepared, spec: RunSpec, row: int, cache: Path) -> Mapping:
     """One row, encoded by itself."""
     import datasets
 
-    places = row_index.of(dataset, cache).places([row])
+    places = row_index.load_or_build(dataset, cache).positions([row])
     if not len(places):
         raise Refusal(_("There is no row {rows}.", rows=row), do=_("Name rows of this version."), field="row")
-    rows = browse.taken(dataset.path(), places).select(sorted(task.needs))
+    rows = browse.take_rows(dataset.path(), places).select(sorted(task.required_columns))
     return task.encode(datasets.Dataset(rows), data.processor, spec.settings)
 
 
-def count(spec: RunSpec, cache: Path) -> Iterator[float | str]:
+def count_tokens(spec: RunSpec, cache: Path) -> Iterator[float | str]:
     """How many tokens every text has, kept beside the index of the rows; how far it is, and at last under which name."""
     import numpy as np
     import pyarrow.parquet as parquet
 
     task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
     dataset = catalog.dataset(spec.dataset)
-    name = key(task, architecture, dataset, spec.settings)
-    folder = browse.tokens_of(dataset, name, cache)
-    columns = [one for one in sorted(task.needs) if dataset.columns[one].kind == "text"]
+    name = cache_key(task, architecture, dataset, spec.settings)
+    folder = browse.token_counts_folder(dataset, name, cache)
+    columns = [one for one in sorted(task.required_columns) if dataset.columns[one].kind == "text"]
     if folder.exists():
         yield name
         return
     processor = prepare(task, architecture, dataset, spec.settings, cache).processor
-    scribe = chat_tokens.Scribe(processor) if "messages" in columns else None
+    scribe = chat_tokens.ChatRenderer(processor) if "messages" in columns else None
     file, done = parquet.ParquetFile(dataset.path()), 0
     counted: dict[str, list] = {column: [] for column in columns}
-    for batch in file.iter_batches(COUNTED, columns=columns):
+    for batch in file.iter_batches(COUNT_BATCH_ROWS, columns=columns):
         for column in columns:
             texts = [text or "" for text in batch[column].to_pylist()]
             if column == "messages":
-                texts = [_written(row, scribe) for row in texts]
+                texts = [_rendered(row, scribe) for row in texts]
             counted[column] += map(len, processor(texts, add_special_tokens=False)["input_ids"])
         done += len(batch)
         yield done / max(file.metadata.num_rows, 1)
@@ -117,12 +117,12 @@ def count(spec: RunSpec, cache: Path) -> Iterator[float | str]:
     yield name
 
 
-def _written(row: str, scribe: chat_tokens.Scribe) -> str:
+def _rendered(row: str, scribe: chat_tokens.ChatRenderer) -> str:
     """A conversation as the template writes it, which is how it is learnt from; where it does not take it, what is said."""
-    turns = scribe.cleaned(chat_tokens.turns_of(row))
+    turns = scribe.sanitize(chat_tokens.parse_turns(row))
     try:
-        return scribe.line(turns).text
-    except chat_tokens.Unreadable:
+        return scribe.render_with_spans(turns).text
+    except chat_tokens.UnsupportedConversation:
         return "\n".join(turn["content"] for turn in turns)
 
 
@@ -130,42 +130,44 @@ def _example(batch: Mapping, place: int, data: Prepared) -> dict:
     one = {name: value[place].tolist() for name, value in batch.items() if name != "pixel_values"}
     parts: dict[str, list] = {}
     if "decoder_input_ids" in one:
-        parts["source"] = _read_only(one["input_ids"], one["attention_mask"], data)
-        parts["target"] = _answer(one["labels"], data)
+        parts["source"] = _input_tokens(one["input_ids"], one["attention_mask"], data)
+        parts["target"] = _label_tokens(one["labels"], data)
     elif "input_ids" in one and isinstance(one["labels"], list):
-        parts["text"] = _continued(one["input_ids"], one["labels"], one.get("kinds"), data)
+        parts["text"] = _causal_lm_tokens(one["input_ids"], one["labels"], one.get("kinds"), data)
     elif "input_ids" in one:
-        parts["text"] = _read_only(one["input_ids"], one.get("attention_mask"), data)
+        parts["text"] = _input_tokens(one["input_ids"], one.get("attention_mask"), data)
     return {
-        "parts": {name: tokens[:TOKENS] for name, tokens in parts.items()},
-        "cut": {name: max(len(tokens) - TOKENS, 0) for name, tokens in parts.items()},
-        "picture": _picture(batch["pixel_values"][place], data.arrays["train"]) if "pixel_values" in batch else "",
-        "label": _class(one["labels"], data) if not isinstance(one["labels"], list) else "",
+        "parts": {name: tokens[:MAX_SHOWN_TOKENS] for name, tokens in parts.items()},
+        "cut": {name: max(len(tokens) - MAX_SHOWN_TOKENS, 0) for name, tokens in parts.items()},
+        "picture": _denormalized_png(batch["pixel_values"][place], data.arrays["train"])
+        if "pixel_values" in batch
+        else "",
+        "label": _class_name(one["labels"], data) if not isinstance(one["labels"], list) else "",
     }
 
 
-def _continued(ids: Sequence[int], labels: Sequence[int], kinds: Sequence[int] | None, data: Prepared) -> list:
+def _causal_lm_tokens(ids: Sequence[int], labels: Sequence[int], kinds: Sequence[int] | None, data: Prepared) -> list:
     """A language model's window: each token is the answer to those before it, where its label counts. kinds: what a
     conversation's tokens are for."""
-    last = [labels[-1]] if labels[-1] != IGNORED else []
-    counted = [False, *(label != IGNORED for label in labels)]
-    others = {chat_tokens.WRITTEN: TEMPLATE, chat_tokens.PADDING: PADDING}
+    last = [labels[-1]] if labels[-1] != IGNORE_INDEX else []
+    counted = [False, *(label != IGNORE_INDEX for label in labels)]
+    others = {chat_tokens.TEMPLATE_TEXT: TEMPLATE, chat_tokens.PADDING: PADDING}
     rest = [others.get(kind, CONTEXT) for kind in kinds or ()] or [CONTEXT] * len(ids)
     pad = data.processor.pad_token_id or 0
     return [
-        _token(pad if kind == PADDING else id, data, PLAIN if counts else kind)
+        _token(pad if kind == PADDING else id, data, IN_LOSS if counts else kind)
         for id, counts, kind in zip([*ids, *last], counted, [*rest, CONTEXT], strict=False)
     ]
 
 
-def _read_only(ids: Sequence[int], mask: Sequence[int] | None, data: Prepared) -> list:
+def _input_tokens(ids: Sequence[int], mask: Sequence[int] | None, data: Prepared) -> list:
     mask = mask or [1] * len(ids)
     return [_token(id, data, CONTEXT if real else PADDING) for id, real in zip(ids, mask, strict=True)]
 
 
-def _answer(labels: Sequence[int], data: Prepared) -> list:
+def _label_tokens(labels: Sequence[int], data: Prepared) -> list:
     pad = data.processor.pad_token_id or 0
-    return [_token(id, data, PLAIN) if id != IGNORED else _token(pad, data, PADDING) for id in labels]
+    return [_token(id, data, IN_LOSS) if id != IGNORE_INDEX else _token(pad, data, PADDING) for id in labels]
 
 
 def _token(id: int, data: Prepared, kind: str) -> list:
@@ -181,12 +183,12 @@ def _token(id: int, data: Prepared, kind: str) -> list:
     return [text, id, kind]
 
 
-def _class(label: Any, data: Prepared) -> str:
+def _class_name(label: Any, data: Prepared) -> str:
     names = data.facts.get("classes", ())
     return str(names[label]) if isinstance(label, int) and label < len(names) else str(label)
 
 
-def _picture(pixels: Any, arrays: Mapping) -> str:
+def _denormalized_png(pixels: Any, arrays: Mapping) -> str:
     """(channels, height, width) as the network gets it back to what can be looked at."""
     import numpy as np
     from PIL import Image
@@ -199,22 +201,22 @@ def _picture(pixels: Any, arrays: Mapping) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _lengths(task: Task, dataset: Dataset, data: Prepared) -> tuple[dict, float]:
+def _token_lengths(task: Task, dataset: Dataset, data: Prepared) -> tuple[dict, float]:
     """({column: histogram of tokens a text}, share of unknown tokens) over a sample of the training rows; of
     conversations, as the template writes them, over all that are trained on."""
     processor, arrays = data.processor, data.arrays["train"]
     if "kinds" in arrays:
-        ends, (column,) = arrays["offsets"], task.needs
+        ends, (column,) = arrays["offsets"], task.required_columns
         found = {column: _histogram([int(end - start) for start, end in pairwise(ends)])}
         return found, float((arrays["tokens"] == processor.unk_token_id).mean()) if processor.unk_token_id else 0.0
-    columns = [name for name in sorted(task.needs) if dataset.columns[name].kind == "text"]
+    columns = [name for name in sorted(task.required_columns) if dataset.columns[name].kind == "text"]
     if not columns or not hasattr(processor, "decode"):
         return {}, 0.0
     rows = dataset.rows()["train"]
-    step = max(len(rows) // SAMPLE, 1)
+    step = max(len(rows) // LENGTH_SAMPLE_ROWS, 1)
     found, unknown, total = {}, 0, 0
     for name in columns:
-        texts = [text for text in rows[name][::step][:SAMPLE] if isinstance(text, str)]
+        texts = [text for text in rows[name][::step][:LENGTH_SAMPLE_ROWS] if isinstance(text, str)]
         ids = processor(texts, add_special_tokens=False)["input_ids"] if texts else []
         found[name] = _histogram([len(one) for one in ids])
         total += sum(map(len, ids))
@@ -226,5 +228,5 @@ def _histogram(lengths: list[int]) -> list[list[int]]:
     return [list(bar) for bar in histogram(Counter(lengths))]
 
 
-def _vocabulary(processor: Any) -> int:
+def _vocabulary_size(processor: Any) -> int:
     return len(processor) if hasattr(processor, "decode") else 0

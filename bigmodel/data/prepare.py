@@ -17,7 +17,7 @@ from bigmodel.core import catalog, disk_space
 from bigmodel.core.contracts import Architecture, Dataset, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
-from bigmodel.data.interruptible import Ask, heard
+from bigmodel.data.interruptible import CancelCheck, interruptible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 FACTS, PINNED = "facts.json", "pinned.parquet"  # the second: rows of which inputs to be asked are made
 PINNED_ROWS = 40
-SAMPLE, MANY = 100, 4_000  # rows by which it is told how much room all will take, where they are so many
+ESTIMATE_ROWS, ESTIMATE_THRESHOLD = (
+    100,
+    4_000,
+)  # rows by which it is told how much room all will take, where they are so many
 
 
 @dataclass(frozen=True)
@@ -39,26 +42,26 @@ class Prepared:
     pinned: list[dict]  # inputs asked at each validation
 
 
-def key(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping) -> str:
+def cache_key(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping) -> str:
     """Names the cached arrays: same rows, same code, same settings, same name."""
     parts = [
-        _code(task, architecture),
+        _code_hash(task, architecture),
         dataset.fingerprint(),
         task.name,
         architecture.name,
-        {name: settings[name] for name in task.encoding if name in settings},
-    ] + ([architecture.fingerprint(settings)] if architecture.brings else [])
+        {name: settings[name] for name in task.encoding_settings if name in settings},
+    ] + ([architecture.fingerprint(settings)] if architecture.overrides else [])
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def key_of(spec: RunSpec) -> str:
+def run_cache_key(spec: RunSpec) -> str:
     """The key of what a run learns from; Refusal where that, or its network, is no longer there."""
     checked = RunSpec.check(spec.to_json())
     parts = catalog.task(checked.task), catalog.architecture(checked.architecture), catalog.dataset(checked.dataset)
-    return key(*parts, checked.settings)
+    return cache_key(*parts, checked.settings)
 
 
-def _code(task: Task, architecture: Architecture) -> str:
+def _code_hash(task: Task, architecture: Architecture) -> str:
     """Changes when the code does that makes rows into arrays: the leaves with what they inherit, tokenizers, pictures."""
     import inspect
     from importlib.metadata import version
@@ -77,11 +80,11 @@ def prepare(
 ) -> Prepared:  # fmt: skip
     """The arrays from the cache, made first where they are missing. `stopped()` is asked all the while: when it says so,
     nothing is kept, and NotWanted is raised; where the disk has no room, NoSpace."""
-    folder = folder_of(cache) / key(task, architecture, dataset, settings)
+    folder = encoded_folder(cache) / cache_key(task, architecture, dataset, settings)
     with suppress(OSError):  # not there yet, or not ours to write
         os.utime(folder / FACTS)  # the last use, by which the cache is cleared
     if not (folder / FACTS).exists():
-        _encode(task, architecture, dataset, settings, folder, Ask(stopped))
+        _encode(task, architecture, dataset, settings, folder, CancelCheck(stopped))
     kept = json.loads((folder / FACTS).read_text("utf-8"))
     return Prepared(
         processor=load_processor(folder),
@@ -91,13 +94,13 @@ def prepare(
     )
 
 
-def folder_of(cache: Path) -> Path:
+def encoded_folder(cache: Path) -> Path:
     """Where all encoded data lie, each under its key."""
     return cache / "encoded"
 
 
 def _encode(
-    task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, folder: Path, ask: Ask
+    task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, folder: Path, ask: CancelCheck
 ) -> None:
     """Into a folder beside, then renamed, so that two runs preparing the same data do not meet."""
     import pyarrow.parquet as parquet
@@ -108,9 +111,9 @@ def _encode(
     needed = written = 0
     try:
         ask()
-        rows = heard(dataset.rows(), ask)
+        rows = interruptible(dataset.rows(), ask)
         processor = architecture.processor(task, rows, settings)
-        needed = _expected(task, rows, processor, settings, ask)
+        needed = _estimate_bytes(task, rows, processor, settings, ask)
         disk_space.check(folder.parent, needed, disk_space.ENCODING)
         for split in SPLITS:
             arrays = task.encode(rows[split], processor, settings)
@@ -132,17 +135,17 @@ def _encode(
         if not disk_space.was_full(error):
             raise
         shutil.rmtree(staging, ignore_errors=True)  # first, as its room counts
-        raise disk_space.NoSpace(disk_space.missing(folder.parent, needed), disk_space.ENCODING) from error
+        raise disk_space.DiskFull(disk_space.missing_bytes(folder.parent, needed), disk_space.ENCODING) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _expected(task: Task, rows: Mapping, processor: Any, settings: Mapping, ask: Ask) -> int:
+def _estimate_bytes(task: Task, rows: Mapping, processor: Any, settings: Mapping, ask: CancelCheck) -> int:
     """How many bytes the arrays will have, by a few rows of all the training split; 0 where it is small anyway."""
     train = rows["train"]
-    if len(train) < MANY:
+    if len(train) < ESTIMATE_THRESHOLD:
         return 0
-    few = heard({"few": train.select(range(0, len(train), len(train) // SAMPLE))}, ask)["few"]
+    few = interruptible({"few": train.select(range(0, len(train), len(train) // ESTIMATE_ROWS))}, ask)["few"]
     try:
         arrays = task.encode(few, processor, settings)
     except Refusal:  # just these are none that can be learnt from

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 from bigmodel.core.contracts import Dataset
 from bigmodel.data.prepare import SPLITS
-from bigmodel.importing.sandbox import read
+from bigmodel.importing.sandbox import run_in_sandbox
 
 if TYPE_CHECKING:
     import numpy as np
 
-AROUND = r'\[?\{"role": "\w+", "content": "|"\}(, |\])'  # of conversations, around each message
-SMALL = 32 * 2**20  # bytes of a file that is counted at once; a larger one in a process of its own
-PART = 20_000  # rows read at a time
-NONE = -1  # as a class: the row has none
+JSON_SYNTAX = r'\[?\{"role": "\w+", "content": "|"\}(, |\])'  # of conversations, around each message
+INLINE_BYTES = 32 * 2**20  # bytes of a file that is counted at once; a larger one in a process of its own
+BATCH_ROWS = 20_000  # rows read at a time
+NO_CLASS = -1  # as a class: the row has none
 
 
 @dataclass(frozen=True)
-class Index:
+class RowIndex:
     """Arrays over the rows of a file, in its order, mapped from the disk.
 
     split: places among SPLITS.  row: what own data sets name their rows by, None where they are counted from 1.
@@ -38,11 +38,11 @@ class Index:
     def __len__(self) -> int:
         return len(self.split)
 
-    def numbers(self, places: np.ndarray) -> np.ndarray:
+    def row_numbers(self, places: np.ndarray) -> np.ndarray:
         """What the rows at these places are called."""
         return places + 1 if self.row is None else self.row[places]
 
-    def places(self, numbers: object) -> np.ndarray:
+    def positions(self, numbers: object) -> np.ndarray:
         """Where the rows of these numbers stand; those that are not there are left out."""
         import numpy as np
 
@@ -52,31 +52,31 @@ class Index:
         return np.flatnonzero(np.isin(self.row, wanted))
 
 
-def of(data: Dataset, cache: Path) -> Index:
+def load_or_build(data: Dataset, cache: Path) -> RowIndex:
     """The index of a data set's file, made first where it is missing."""
-    folder = folder_of(data, cache)
+    folder = index_folder(data, cache)
     if not (folder / "split.npy").exists():
         kinds = {name: column.kind for name, column in data.columns.items()}
-        if data.path().stat().st_size <= SMALL:
-            make(data.path(), kinds, folder)
+        if data.path().stat().st_size <= INLINE_BYTES:
+            build(data.path(), kinds, folder)
         else:
-            read({"do": "index", "path": str(data.path()), "kinds": kinds, "folder": str(folder)})
-    return _mapped(folder)
+            run_in_sandbox({"do": "index", "path": str(data.path()), "kinds": kinds, "folder": str(folder)})
+    return _load_mmap(folder)
 
 
-def folder_of(data: Dataset, cache: Path) -> Path:
+def index_folder(data: Dataset, cache: Path) -> Path:
     return cache / "index" / data.fingerprint()
 
 
-def _mapped(folder: Path) -> Index:
+def _load_mmap(folder: Path) -> RowIndex:
     import numpy as np
 
     arrays = {path.name.removesuffix(".npy"): np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
     lengths = {name.removeprefix("length."): one for name, one in arrays.items() if name.startswith("length.")}
-    return Index(arrays["split"], arrays.get("row"), arrays.get("label"), lengths)
+    return RowIndex(arrays["split"], arrays.get("row"), arrays.get("label"), lengths)
 
 
-def make(path: Path, kinds: Mapping[str, str], folder: Path) -> None:
+def build(path: Path, kinds: Mapping[str, str], folder: Path) -> None:
     """Write the arrays of a Parquet file, whole or not at all. `kinds`: column -> 'text', 'class', 'image'."""
     import numpy as np
     import pyarrow.parquet as parquet
@@ -98,9 +98,9 @@ def make(path: Path, kinds: Mapping[str, str], folder: Path) -> None:
         }
         wanted = ["split", *(["row"] if "row" in there else []), *texts, *([label] if label else [])]
         start = 0
-        for batch in file.iter_batches(PART, columns=wanted, use_threads=False):
+        for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
             part = slice(start, start + len(batch))
-            for name, values in _measured(batch, texts, label, "row" in there).items():
+            for name, values in _index_columns(batch, texts, label, "row" in there).items():
                 arrays[name][part] = values
             start += len(batch)
         for array in arrays.values():
@@ -118,7 +118,7 @@ def make(path: Path, kinds: Mapping[str, str], folder: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _measured(batch, texts: list[str], label: str | None, numbered: bool) -> dict:
+def _index_columns(batch, texts: list[str], label: str | None, numbered: bool) -> dict:
     import pyarrow
     import pyarrow.compute as compute
 
@@ -126,10 +126,10 @@ def _measured(batch, texts: list[str], label: str | None, numbered: bool) -> dic
     for name in texts:
         said = batch[name]
         if name == "messages":  # what is said counts, not how it is written down
-            said = compute.replace_substring_regex(said, AROUND, "")
+            said = compute.replace_substring_regex(said, JSON_SYNTAX, "")
         found[f"length.{name}"] = compute.utf8_length(said).fill_null(0).to_numpy()
     if label:
-        found["label"] = batch[label].fill_null(NONE).to_numpy()
+        found["label"] = batch[label].fill_null(NO_CLASS).to_numpy()
     if numbered:
         found["row"] = batch["row"].to_numpy()
     return found

@@ -14,10 +14,10 @@ from bigmodel.core import limits
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-PAD, UNKNOWN, END = "<pad>", "<unk>", "<eos>"
-BEGIN, CLOSE, MASK = "<cls>", "<sep>", "<mask>"  # around a text that is read as a whole; in the place of a hidden token
+PAD, UNKNOWN, EOS = "<pad>", "<unk>", "<eos>"
+CLS, SEP, MASK = "<cls>", "<sep>", "<mask>"  # around a text that is read as a whole; in the place of a hidden token
 CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
-WIDE = "[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]"  # signs that are written without spaces
+CJK = "[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]"  # signs that are written without spaces
 
 
 def is_chinese(texts: Iterable[str]) -> bool:
@@ -42,39 +42,39 @@ def train_tokenizer(
     train = _characters if kind == "characters" else _byte_pairs
     if marked:
         return PreTrainedTokenizerFast(
-            tokenizer_object=_marked(train, texts, vocabulary),
+            tokenizer_object=_train_encoder_tokenizer(train, texts, vocabulary),
             pad_token=PAD,
             unk_token=UNKNOWN,
-            cls_token=BEGIN,
-            sep_token=CLOSE,
+            cls_token=CLS,
+            sep_token=SEP,
             mask_token=MASK,
             clean_up_tokenization_spaces=False,
         )
-    tokenizer = train(texts, vocabulary, [PAD, UNKNOWN, END, *signs])
+    tokenizer = train(texts, vocabulary, [PAD, UNKNOWN, EOS, *signs])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         unk_token=UNKNOWN,
-        eos_token=END,
-        bos_token=END,
+        eos_token=EOS,
+        bos_token=EOS,
         clean_up_tokenization_spaces=False,
         **({"additional_special_tokens": list(signs)} if signs else {}),
     )
 
 
-def _marked(train: Callable, texts: Sequence[str], vocabulary: int):
+def _train_encoder_tokenizer(train: Callable, texts: Sequence[str], vocabulary: int):
     """A tokenizer whose texts are made alike first and then stand between marks."""
     from tokenizers import Regex, normalizers, processors
 
-    beside = f"(?<={WIDE})\\s+|\\s+(?={WIDE})"  # Chinese has no spaces, and what breaks its lines says nothing
+    beside = f"(?<={CJK})\\s+|\\s+(?={CJK})"  # Chinese has no spaces, and what breaks its lines says nothing
     spaces = [normalizers.Replace(Regex(beside), ""), normalizers.Replace(Regex("\\s+"), " ")]
     alike = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), *spaces])
-    special = [PAD, UNKNOWN, BEGIN, CLOSE, MASK]
+    special = [PAD, UNKNOWN, CLS, SEP, MASK]
     tokenizer = train([alike.normalize_str(text) for text in texts], vocabulary, special)
     tokenizer.normalizer = alike
-    marks = [(mark, special.index(mark)) for mark in (BEGIN, CLOSE)]
+    marks = [(mark, special.index(mark)) for mark in (CLS, SEP)]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BEGIN} $A {CLOSE}", pair=f"{BEGIN} $A {CLOSE} $B {CLOSE}", special_tokens=marks
+        single=f"{CLS} $A {SEP}", pair=f"{CLS} $A {SEP} $B {SEP}", special_tokens=marks
     )
     return tokenizer
 
@@ -109,28 +109,28 @@ def _byte_pairs(texts: Sequence[str], vocabulary: int, special: Sequence[str]):
     return tokenizer
 
 
-def longest_text(tokenizer: Any, config: Any) -> int:
+def max_input_tokens(tokenizer: Any, config: Any) -> int:
     """Tokens that a network reads of a text at most."""
     return min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", limits.PROMPT_CHARACTERS))
 
 
 @dataclass(frozen=True)
-class Marks:
+class SentenceTokens:
     """The tokens that stand before and after the text of a sentence: its end, for some its language too."""
 
-    before: tuple[int, ...]
-    after: tuple[int, ...]
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
 
-    def around(self, ids: Sequence[int], longest: int) -> list[int]:
+    def wrap(self, ids: Sequence[int], longest: int) -> list[int]:
         """A sentence of at most so many tokens, with its marks."""
-        return [*self.before, *ids[: max(longest - len(self.before) - len(self.after), 0)], *self.after]
+        return [*self.prefix, *ids[: max(longest - len(self.prefix) - len(self.suffix), 0)], *self.suffix]
 
-    def without(self, ids: Iterable[int]) -> list[int]:
-        marks = {*self.before, *self.after}
+    def strip(self, ids: Iterable[int]) -> list[int]:
+        marks = {*self.prefix, *self.suffix}
         return [token for token in ids if token not in marks]
 
 
-def marks(tokenizer: Any, written: bool = False) -> Marks:
+def sentence_tokens(tokenizer: Any, written: bool = False) -> SentenceTokens:
     """Those of sentences that an encoder-decoder reads, or writes. A tokenizer of our own has none by itself; the end of
     a sentence is marked always."""
     side = "text_target" if written else "text"
@@ -140,4 +140,4 @@ def marks(tokenizer: Any, written: bool = False) -> Marks:
     before, after = (full[: places[0]], full[places[0] + len(bare) :]) if places else ([], [])
     if tokenizer.eos_token_id not in after:
         after = [*after, tokenizer.eos_token_id]
-    return Marks(tuple(before), tuple(after))
+    return SentenceTokens(tuple(before), tuple(after))

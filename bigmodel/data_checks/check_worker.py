@@ -15,10 +15,10 @@ from pathlib import Path
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
-from bigmodel.data_checks.run_checks import Lint, keep, lint
+from bigmodel.data_checks.run_checks import CheckReport, run_checks, save_report
 from bigmodel.importing.store import registry
 
-GENTLE = 5  # steps back from the others: a training beside it is more important
+NICENESS = 5  # steps back from the others: a training beside it is more important
 
 
 def main(name: str, cache: str, home: str) -> int:
@@ -29,13 +29,13 @@ def main(name: str, cache: str, home: str) -> int:
         print(json.dumps(what, ensure_ascii=False), file=words, flush=True)
 
     if hasattr(os, "nice"):
-        os.nice(GENTLE)
-    registry.bring(Path(home))
+        os.nice(NICENESS)
+    registry.register_home(Path(home))
     try:
         data = catalog.dataset(name)
-        for part in lint(data):
-            if isinstance(part, Lint):
-                keep(data, Path(cache), part)
+        for part in run_checks(data):
+            if isinstance(part, CheckReport):
+                save_report(data, Path(cache), part)
             else:
                 say(title=part.title.to_json(), share=part.share)
         say(done=True)

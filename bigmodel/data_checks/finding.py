@@ -10,7 +10,7 @@ from bigmodel.data_checks.row_batches import Rows
 
 ERROR, WARNING, NOTE = "error", "warning", "note"  # spoils what is learnt or measured; should be looked at; to be known
 SEVERITIES = (ERROR, WARNING, NOTE)
-EXPLAINED = 200  # rows of a finding that are kept with what was found in them
+MAX_EXPLAINED_ROWS = 200  # rows of a finding that are kept with what was found in them
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Finding:
     like: Mapping[int, int] = field(default_factory=dict)
 
     def to_json(self) -> dict:
-        kept = list(self.found.items())[:EXPLAINED]
+        kept = list(self.found.items())[:MAX_EXPLAINED_ROWS]
         return {
             "check": self.check,
             "severity": self.severity,
@@ -52,7 +52,7 @@ class Finding:
             "rows": list(self.rows),
             "found": {str(row): text.to_json() if isinstance(text, Words) else text for row, text in kept},
             "remedy": self.remedy.to_json() if self.remedy else None,
-            "like": dict([(str(row), other) for row, other in self.like.items()][:EXPLAINED]),
+            "like": dict([(str(row), other) for row, other in self.like.items()][:MAX_EXPLAINED_ROWS]),
         }
 
     @staticmethod
@@ -89,11 +89,11 @@ class Check:
     about: Words
     order: int = 50
 
-    def suits(self, rows: Rows) -> bool:
+    def applies_to(self, rows: Rows) -> bool:
         """Whether the data has what is looked at."""
         return bool(rows.texts)
 
-    def look(self, rows: Rows) -> Iterator[Finding | Fact | float]:
+    def run(self, rows: Rows) -> Iterator[Finding | Fact | float]:
         """Findings and facts; in between, how much of the looking is done, from 0 to 1."""
         raise NotImplementedError
 
@@ -113,7 +113,7 @@ def move(parts: Mapping[int, str]) -> dict:
     return {"split": {str(int(row)): part for row, part in parts.items()}}
 
 
-def together(remedies: Iterable[Remedy]) -> tuple[Mapping, ...]:
+def merge_steps(remedies: Iterable[Remedy]) -> tuple[Mapping, ...]:
     """The steps of several remedies as one step of each kind. Of two that change the same cell, or move the same row, the
     first one counts; what the other was for is found again in the new version."""
     gone: set[int] = set()

@@ -14,17 +14,19 @@ import numpy as np
 from bigmodel.core import limits
 from bigmodel.core.words import Words, _
 
-SIDE = 16  # pixels of the small picture that is compared
-PLAIN = 3  # levels of 256 between the darkest and the brightest pixel of a picture of one colour
-ALIKE = 4.0  # levels of 256, root mean square over the small picture: another compression or size of the same picture
-AXES = 8  # directions in which the small pictures differ most
+THUMBNAIL_SIDE = 16  # pixels of the small picture that is compared
+SINGLE_COLOR_RANGE = 3  # levels of 256 between the darkest and the brightest pixel of a picture of one colour
+MAX_RMS_DISTANCE = (
+    4.0  # levels of 256, root mean square over the small picture: another compression or size of the same picture
+)
+PCA_COMPONENTS = 8  # directions in which the small pictures differ most
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageStats:
     """One picture, looked at. `wrong` says why it could not be opened; then the rest says nothing."""
 
-    wrong: Words | None = None
+    error: Words | None = None
     size: tuple[int, int] = (0, 0)
     mode: str = ""
     content: bytes = b""  # a hash of the pixels
@@ -32,30 +34,32 @@ class Seen:
     small: np.ndarray | None = None  # (SIDE, SIDE) grey, float32
 
     @property
-    def plain(self) -> bool:
-        return self.wrong is None and self.spread <= PLAIN
+    def single_color(self) -> bool:
+        return self.error is None and self.spread <= SINGLE_COLOR_RANGE
 
 
-def see(data: bytes | None) -> Seen:
+def inspect_image(data: bytes | None) -> ImageStats:
     """Open and decode a picture. What is broken, cut off or too large is said and not raised."""
     from PIL import Image
 
     if not data:
-        return Seen(_("there is no picture"))
+        return ImageStats(_("there is no picture"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns before it refuses; our own bound comes first
             with Image.open(io.BytesIO(data)) as picture:
                 if picture.width * picture.height > limits.IMAGE_PIXELS:
-                    return Seen(_("{width} x {height} pixels are too many", width=picture.width, height=picture.height))
+                    return ImageStats(
+                        _("{width} x {height} pixels are too many", width=picture.width, height=picture.height)
+                    )
                 picture.load()
-                return _looked_at(picture)
+                return _image_stats(picture)
     except Exception as error:  # Pillow raises many kinds for broken files; all mean the same to a person
         cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
-        return Seen(_("the file is cut off") if cut else _("this is not a picture that can be read"))
+        return ImageStats(_("the file is cut off") if cut else _("this is not a picture that can be read"))
 
 
-def _looked_at(picture) -> Seen:
+def _image_stats(picture) -> ImageStats:
     from PIL import Image
 
     grey = picture.mode in ("L", "1", "I", "F", "I;16")
@@ -64,9 +68,9 @@ def _looked_at(picture) -> Seen:
     flat = values.reshape(-1, 1 if grey else 4).astype(np.int16)
     spread = flat.max(0) - flat.min(0)
     # A tiny picture's pixels stay squares, so that it resembles itself drawn larger; a large one's are averaged.
-    way = Image.Resampling.BOX if max(picture.size) <= SIDE else Image.Resampling.BILINEAR
-    small = pixels.convert("L").resize((SIDE, SIDE), way)
-    return Seen(
+    way = Image.Resampling.BOX if max(picture.size) <= THUMBNAIL_SIDE else Image.Resampling.BILINEAR
+    small = pixels.convert("L").resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), way)
+    return ImageStats(
         size=picture.size,
         mode="L" if grey else "RGB",
         content=hashlib.sha256(repr(pixels.size).encode() + values.tobytes()).digest(),
@@ -75,7 +79,7 @@ def _looked_at(picture) -> Seen:
     )
 
 
-def twins(seen: Sequence[Seen]) -> dict[int, dict[int, float]]:
+def find_near_duplicates(seen: Sequence[ImageStats]) -> dict[int, dict[int, float]]:
     """Place -> places of pictures with the same pixels (1) or nearly the same ones (less).
 
     Near ones are looked for by their first few principal axes: a projection never makes two pictures look farther
@@ -86,7 +90,7 @@ def twins(seen: Sequence[Seen]) -> dict[int, dict[int, float]]:
     found: dict[int, dict[int, float]] = defaultdict(dict)
     first: dict[bytes, int] = {}
     for place, one in enumerate(seen):
-        if one.wrong or one.plain:
+        if one.error or one.single_color:
             continue
         earlier = first.setdefault(one.content, place)
         if earlier != place:
@@ -94,18 +98,22 @@ def twins(seen: Sequence[Seen]) -> dict[int, dict[int, float]]:
     places = list(first.values())
     if len(places) < 3:
         return dict(found)
-    small = np.stack([seen[place].small.ravel() for place in places]) / SIDE  # a distance is a root mean square
+    small = (
+        np.stack([seen[place].small.ravel() for place in places]) / THUMBNAIL_SIDE
+    )  # a distance is a root mean square
     middle = small - small.mean(0)
     _values, axes = np.linalg.eigh(middle.T @ middle)
-    flat = middle @ axes[:, -AXES:]
-    for pairs in _parts(cKDTree(flat).query_pairs(ALIKE, output_type="ndarray")):
+    flat = middle @ axes[:, -PCA_COMPONENTS:]
+    for pairs in _chunks(cKDTree(flat).query_pairs(MAX_RMS_DISTANCE, output_type="ndarray")):
         apart = np.sqrt(((small[pairs[:, 0]] - small[pairs[:, 1]]) ** 2).sum(1))
-        for (one, other), distance in zip(pairs[apart < ALIKE].tolist(), apart[apart < ALIKE].tolist(), strict=True):
+        for (one, other), distance in zip(
+            pairs[apart < MAX_RMS_DISTANCE].tolist(), apart[apart < MAX_RMS_DISTANCE].tolist(), strict=True
+        ):
             alike = 1.0 - max(distance, 0.01) / 256
             found[places[one]][places[other]] = found[places[other]][places[one]] = alike
     return dict(found)
 
 
-def _parts(pairs: np.ndarray, size: int = 50_000) -> list[np.ndarray]:
+def _chunks(pairs: np.ndarray, size: int = 50_000) -> list[np.ndarray]:
     """As many at a time as fit the memory beside everything else."""
     return [pairs[start : start + size] for start in range(0, len(pairs), size)]

@@ -9,23 +9,26 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-ALIKE = 0.75  # of the triples of two texts together, those they share
-GRAM = 3
-BANDS, BAND = 20, 5  # texts that agree in one band of 5 of 100 minima are compared
-UNSURE = 0.12  # an estimate from 100 minima is at most this far off, nearly always
-CHUNK = 2**18  # triples worked on at a time: they stay in the processor's cache
-SHORT = 20  # characters; of shorter texts only equal ones are twins
-LONGEST = 20_000  # characters of a text that are compared
-FORM, FORMS = 0.02, 20  # of the texts, and so many of them, that share a line: then it is a form's
-NOT_SAID = re.compile(r"[\W_]+")
+JACCARD_THRESHOLD = 0.75  # of the triples of two texts together, those they share
+SHINGLE_SIZE = 3
+BANDS, ROWS_PER_BAND = 20, 5  # texts that agree in one band of 5 of 100 minima are compared
+ESTIMATE_MARGIN = 0.12  # an estimate from 100 minima is at most this far off, nearly always
+CHUNK_SHINGLES = 2**18  # triples worked on at a time: they stay in the processor's cache
+MIN_CHARACTERS = 20  # characters; of shorter texts only equal ones are twins
+MAX_CHARACTERS = 20_000  # characters of a text that are compared
+BOILERPLATE_SHARE, BOILERPLATE_COUNT = (
+    0.02,
+    20,
+)  # of the texts, and so many of them, that share a line: then it is a form's
+NON_WORD = re.compile(r"[\W_]+")
 
 
-def fold(text: str) -> str:
+def normalize(text: str) -> str:
     """What is left of a text without case, width, punctuation and spaces."""
-    return NOT_SAID.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return NON_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
-def twins(texts: Sequence[str]) -> dict[int, dict[int, float]]:
+def find_near_duplicates(texts: Sequence[str]) -> dict[int, dict[int, float]]:
     """Place -> places of other texts that are nearly the same -> how alike they are, 1 for equal."""
     found: dict[int, dict[int, float]] = defaultdict(dict)
     first: dict[str, int] = {}
@@ -33,45 +36,45 @@ def twins(texts: Sequence[str]) -> dict[int, dict[int, float]]:
         earlier = first.setdefault(text, place)
         if earlier != place and text:
             found[earlier][place] = found[place][earlier] = 1.0
-    places = [place for text, place in first.items() if len(text) >= SHORT]
-    for one, other, alike in _near([texts[place][:LONGEST] for place in places]):
+    places = [place for text, place in first.items() if len(text) >= MIN_CHARACTERS]
+    for one, other, alike in _similar_pairs([texts[place][:MAX_CHARACTERS] for place in places]):
         found[places[one]][places[other]] = found[places[other]][places[one]] = alike
     return dict(found)
 
 
-def without_forms(texts: Sequence[str]) -> list[str]:
+def without_boilerplate(texts: Sequence[str]) -> list[str]:
     """Without the lines that stand in many of the texts: what is filled into a form makes them differ, however little it is."""
     lines = [text.split("\n") for text in texts]
     counts = Counter(line for some in lines for line in set(some))
-    many = {line for line, count in counts.items() if count >= max(FORM * len(texts), FORMS)}
+    many = {line for line, count in counts.items() if count >= max(BOILERPLATE_SHARE * len(texts), BOILERPLATE_COUNT)}
     own = ("\n".join(line for line in some if line not in many) for some in lines)
     return [left if left.strip() else text for left, text in zip(own, texts, strict=True)]
 
 
-def part_by_part(
+def similar_in_every_part(
     found: Mapping[int, Mapping[int, float]], parts: Sequence[Sequence[str]]
 ) -> dict[int, dict[int, float]]:
     """Of the twins that were found those that are twins in each of their parts. `parts`: of each place."""
     left: dict[int, dict[int, float]] = defaultdict(dict)
     for one, others in found.items():
         for other, share in others.items():
-            if one < other and all(map(_alike, parts[one], parts[other])):
+            if one < other and all(map(_is_near_duplicate, parts[one], parts[other])):
                 left[one][other] = left[other][one] = share
     return dict(left)
 
 
-def _alike(one: str, other: str) -> bool:
-    if one == other or min(len(one), len(other)) < SHORT:
+def _is_near_duplicate(one: str, other: str) -> bool:
+    if one == other or min(len(one), len(other)) < MIN_CHARACTERS:
         return one == other
-    return _jaccard(_triples(one[:LONGEST]), _triples(other[:LONGEST])) >= ALIKE
+    return _jaccard(_shingles(one[:MAX_CHARACTERS]), _shingles(other[:MAX_CHARACTERS])) >= JACCARD_THRESHOLD
 
 
-def _near(texts: Sequence[str]) -> list[tuple[int, int, float]]:
+def _similar_pairs(texts: Sequence[str]) -> list[tuple[int, int, float]]:
     """Pairs of different texts with enough triples in common."""
     if len(texts) < 2:
         return []
-    minima, shingles = _signatures(texts)
-    pairs = _candidates(minima)
+    minima, shingles = _minhash_signatures(texts)
+    pairs = _lsh_candidates(minima)
     if not len(pairs):
         return []
     estimate = np.concatenate(
@@ -79,45 +82,45 @@ def _near(texts: Sequence[str]) -> list[tuple[int, int, float]]:
     )
     near = []
     for (one, other), guess in zip(pairs.tolist(), estimate.tolist(), strict=True):
-        if guess < ALIKE - UNSURE:
+        if guess < JACCARD_THRESHOLD - ESTIMATE_MARGIN:
             continue
-        alike = guess if guess > ALIKE + UNSURE else _jaccard(shingles(one), shingles(other))
-        if alike >= ALIKE:
+        alike = guess if guess > JACCARD_THRESHOLD + ESTIMATE_MARGIN else _jaccard(shingles(one), shingles(other))
+        if alike >= JACCARD_THRESHOLD:
             near.append((one, other, alike))
     return near
 
 
-def _signatures(texts: Sequence[str]):
+def _minhash_signatures(texts: Sequence[str]):
     """(minima (texts, 100) of uint32, a function: place -> its different triples as hashes)."""
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     ends = np.cumsum(lengths)
     starts = ends - lengths
     random = np.random.default_rng(20)
-    factors = random.integers(0, 2**31, BANDS * BAND, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
-    masks = random.integers(0, 2**32, BANDS * BAND, dtype=np.uint32)
-    minima = np.empty((len(texts), BANDS * BAND), dtype=np.uint32)
+    factors = random.integers(0, 2**31, BANDS * ROWS_PER_BAND, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    masks = random.integers(0, 2**32, BANDS * ROWS_PER_BAND, dtype=np.uint32)
+    minima = np.empty((len(texts), BANDS * ROWS_PER_BAND), dtype=np.uint32)
     begin = 0
     while begin < len(texts):
-        end = max(int(np.searchsorted(ends, starts[begin] + CHUNK, side="right")), begin + 1)
-        hashes, places = _hashes(texts[begin:end], lengths[begin:end])
-        for number in range(BANDS * BAND):
+        end = max(int(np.searchsorted(ends, starts[begin] + CHUNK_SHINGLES, side="right")), begin + 1)
+        hashes, places = _shingle_hashes(texts[begin:end], lengths[begin:end])
+        for number in range(BANDS * ROWS_PER_BAND):
             minima[begin:end, number] = np.minimum.reduceat((hashes ^ masks[number]) * factors[number], places)
         begin = end
-    return minima, lambda place: _triples(texts[place])
+    return minima, lambda place: _shingles(texts[place])
 
 
-def _triples(text: str) -> np.ndarray:
+def _shingles(text: str) -> np.ndarray:
     """The different triples of a text, as hashes."""
-    return np.unique(_hashes([text], np.array([len(text)]))[0])
+    return np.unique(_shingle_hashes([text], np.array([len(text)]))[0])
 
 
-def _hashes(texts: Sequence[str], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shingle_hashes(texts: Sequence[str], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(a hash for each triple of characters, where each text's begin). Every text has at least one triple."""
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     values = (
         codes[:-2] * np.uint32(0x9E3779B1) + codes[1:-1] * np.uint32(0x85EBCA77) + codes[2:] * np.uint32(0xC2B2AE3D)
     )
-    counts = lengths - (GRAM - 1)
+    counts = lengths - (SHINGLE_SIZE - 1)
     inside = np.ones(len(codes), dtype=bool)
     ends = np.cumsum(lengths)
     inside[ends - 1] = inside[ends - 2] = False  # triples that would reach into the next text
@@ -130,14 +133,14 @@ def _hashes(texts: Sequence[str], lengths: np.ndarray) -> tuple[np.ndarray, np.n
     return values, np.cumsum(counts) - counts
 
 
-def _candidates(minima: np.ndarray) -> np.ndarray:
+def _lsh_candidates(minima: np.ndarray) -> np.ndarray:
     """Pairs (one < other) that agree in all minima of a band. Of many that agree, each is paired with the first
     and with the one before it."""
     random = np.random.default_rng(21)
-    factors = random.integers(1, 2**63, BAND, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    factors = random.integers(1, 2**63, ROWS_PER_BAND, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     found = []
     for number in range(BANDS):
-        band = minima[:, number * BAND : (number + 1) * BAND].astype(np.uint64)
+        band = minima[:, number * ROWS_PER_BAND : (number + 1) * ROWS_PER_BAND].astype(np.uint64)
         keys = (band * factors).sum(1, dtype=np.uint64)
         order = np.argsort(keys, kind="stable")
         same = keys[order][1:] == keys[order][:-1]
@@ -158,7 +161,7 @@ def _jaccard(one: np.ndarray, other: np.ndarray) -> float:
     return shared / (len(one) + len(other) - shared)
 
 
-def later(twins: dict[int, dict[int, float]], among: Sequence[int]) -> dict[int, int]:
+def later_duplicates(twins: dict[int, dict[int, float]], among: Sequence[int]) -> dict[int, int]:
     """Of `among`, in order, those that resemble one that is kept -> the one they resemble."""
     kept: set[int] = set()
     gone: dict[int, int] = {}

@@ -6,10 +6,12 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
-Twins = Mapping[int, Mapping[int, float]]
+NearDuplicates = Mapping[int, Mapping[int, float]]
 
 
-def moves(splits: Sequence[str], labels: Sequence, classes: Sequence, twins: Twins) -> dict[int, str]:
+def rebalanced_splits(
+    splits: Sequence[str], labels: Sequence, classes: Sequence, twins: NearDuplicates
+) -> dict[int, str]:
     """Place -> the part that it moves to; as few as will do.
 
     A part's share of a class is its share of all rows, and at least one row. Rows that are nearly the same move together;
@@ -22,18 +24,18 @@ def moves(splits: Sequence[str], labels: Sequence, classes: Sequence, twins: Twi
     for split, label in zip(splits, labels, strict=True):
         if label in known:
             counts[label][split] += 1
-    for family in _families(len(splits), twins):
+    for family in _connected_components(len(splits), twins):
         kinds = {(splits[place], labels[place]) for place in family}
         (split, label) = next(iter(kinds))
         if len(kinds) == 1 and label in known:
             movable[label][split].append(family)
     found: dict[int, str] = {}
     for label in classes:
-        found |= _evened(movable[label], counts[label], _wanted(counts[label].total(), sizes))
+        found |= _balance(movable[label], counts[label], _target_counts(counts[label].total(), sizes))
     return found
 
 
-def _families(count: int, twins: Twins) -> Iterator[list[int]]:
+def _connected_components(count: int, twins: NearDuplicates) -> Iterator[list[int]]:
     """Places that are nearly the same, also by way of others; each place is in one family."""
     seen = [False] * count
     for place in range(count):
@@ -50,7 +52,7 @@ def _families(count: int, twins: Twins) -> Iterator[list[int]]:
         yield family
 
 
-def _wanted(total: int, sizes: Mapping[str, int]) -> dict[str, int]:
+def _target_counts(total: int, sizes: Mapping[str, int]) -> dict[str, int]:
     """How many rows of a class of `total` each part should have: shares rounded by largest remainders, at least one."""
     shares = {part: total * size / sum(sizes.values()) for part, size in sizes.items()}
     wanted = {part: max(int(share), 1) for part, share in shares.items()}
@@ -62,7 +64,7 @@ def _wanted(total: int, sizes: Mapping[str, int]) -> dict[str, int]:
     return wanted
 
 
-def _evened(
+def _balance(
     there: Mapping[str, list[list[int]]], counts: Mapping[str, int], wanted: Mapping[str, int]
 ) -> dict[int, str]:
     """Families of one class moved from where there are too many to where there are too few."""

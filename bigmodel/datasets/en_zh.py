@@ -1,6 +1,6 @@
 """English sentences with their Chinese translation."""
 
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 
@@ -11,7 +11,7 @@ class EnZh(Dataset):
     about = _(
         "Phrases and sentences of computer programs with their translation, gathered from open-source message catalogues."
     )
-    facts = Facts(
+    facts = DatasetInfo(
         licence="MIT, BSD-3-Clause, Apache-2.0",
         source=_("Message catalogues of open-source projects; each is named in DATA_LICENSES.md"),
         languages=("en", "zh"),

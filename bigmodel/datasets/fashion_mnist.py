@@ -1,6 +1,6 @@
 """Fashion-MNIST: ten kinds of clothing."""
 
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 
@@ -9,7 +9,7 @@ class FashionMnist(Dataset):
     order = 60
     title = _("Fashion-MNIST")
     about = _("10,000 grey pictures of clothing, 28 x 28 pixels, ten classes of the same size.")
-    facts = Facts(
+    facts = DatasetInfo(
         licence="MIT",
         source="Zalando Research, Debian dataset-fashion-mnist",
         citation="Xiao, Rasul, Vollgraf: Fashion-MNIST (2017), arXiv:1708.07747",
@@ -33,4 +33,4 @@ class FashionMnist(Dataset):
             ),
         ),
     }
-    recipe = {"augment": "shift-flip"}
+    default_settings = {"augment": "shift-flip"}

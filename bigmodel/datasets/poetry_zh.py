@@ -1,6 +1,6 @@
 """Classical Chinese poems."""
 
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 
@@ -11,7 +11,7 @@ class PoetryZh(Dataset):
     about = _(
         "Poems of the Tang and Song dynasties in simplified characters, one poem a row. A model raised on them writes verse."
     )
-    facts = Facts(
+    facts = DatasetInfo(
         licence="MIT (texts: public domain)",
         source="npm chinese-poetry 2.0.1",
         citation="chinese-poetry: the most comprehensive database of Chinese poetry",

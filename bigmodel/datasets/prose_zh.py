@@ -1,6 +1,6 @@
 """Classical Chinese prose."""
 
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 
@@ -11,7 +11,7 @@ class ProseZh(Dataset):
     about = _(
         "Classical prose in simplified characters, a paragraph a row. Small: a model learns its tone, not its sense."
     )
-    facts = Facts(
+    facts = DatasetInfo(
         licence="MIT (texts: public domain)",
         source="npm chinese-poetry 2.0.1",
         citation="chinese-poetry: the most comprehensive database of Chinese poetry",

@@ -1,6 +1,6 @@
 """English quiz questions with their topic."""
 
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 
@@ -11,7 +11,7 @@ class TriviaEn(Dataset):
     about = _(
         "About 6,000 English quiz questions of eight topics. A model learns to say what a question is about; some could stand under two."
     )
-    facts = Facts(
+    facts = DatasetInfo(
         licence="CC BY-SA 4.0",
         source="OpenTriviaQA, npm party-game-sentences 1.2.10",
         citation="OpenTriviaQA, uberspot and contributors",
@@ -34,4 +34,4 @@ class TriviaEn(Dataset):
             ),
         ),
     }
-    recipe = {"text_length": 64}
+    default_settings = {"text_length": 64}

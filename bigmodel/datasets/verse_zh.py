@@ -1,6 +1,6 @@
 """Chinese verse with its kind."""
 
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.words import _
 
 
@@ -11,7 +11,7 @@ class VerseZh(Dataset):
     about = _(
         "6,000 poems: shi of the Tang, shi of the Song in the very same forms, Song ci and Yuan qu. No poet is in two splits."
     )
-    facts = Facts(
+    facts = DatasetInfo(
         licence="MIT (texts: public domain)",
         source="npm chinese-poetry 2.0.1",
         citation="chinese-poetry: the most comprehensive database of Chinese poetry",
@@ -23,4 +23,4 @@ class VerseZh(Dataset):
         "title": Column("text", _("Title")),
         "author": Column("text", _("Author")),
     }
-    recipe = {"text_length": 128}
+    default_settings = {"text_length": 128}

@@ -45,77 +45,88 @@ TITLES: Mapping[str, Words] = {
 }
 
 
-def diagnosis(sign: Sign, settings: Mapping, usual: Mapping) -> Diagnosis:
+def build_diagnosis(sign: Sign, settings: Mapping, usual: Mapping) -> Diagnosis:
     """The sign in words, with the remedy worked out from the run's settings and the recommended ones."""
-    tell, treat = WAYS[sign.kind]
+    tell, treat = EXPLAINERS[sign.kind]
     evidence = tell(sign)
     advice, remedy, from_checkpoint = treat(sign, settings, usual)
     changed = {name: value for name, value in remedy.items() if name in settings and settings[name] != value}
-    harmless = sign.kind == PLATEAU and sign.way != "updates"  # who stands still has lost nothing
-    sound_before = math.inf if harmless else sign.since
-    return Diagnosis(sign.kind, sign.since, TITLES[sign.kind], evidence, advice, changed, from_checkpoint, sound_before)
+    harmless = sign.kind == PLATEAU and sign.detected_by != "updates"  # who stands still has lost nothing
+    sound_before = math.inf if harmless else sign.since_step
+    return Diagnosis(
+        sign.kind, sign.since_step, TITLES[sign.kind], evidence, advice, changed, from_checkpoint, sound_before
+    )
 
 
 # -- evidence: what was seen ---------------------------------------------------------------------------------------
 def _not_a_number(sign: Sign) -> Words:
-    if sign.way == "validation":
-        return _("At step {step} the validation loss was no number.", step=sign.since)
-    if sign.way == "gradient":
+    if sign.detected_by == "validation":
+        return _("At step {step} the validation loss was no number.", step=sign.since_step)
+    if sign.detected_by == "gradient":
         return _(
-            "At step {step} the gradient was no number; the loss was {loss}.", step=sign.since, loss=_n(sign, "loss")
+            "At step {step} the gradient was no number; the loss was {loss}.",
+            step=sign.since_step,
+            loss=_number(sign, "loss"),
         )
     if "before" not in sign.numbers:
-        return _("At step {step} the loss was no number.", step=sign.since)
+        return _("At step {step} the loss was no number.", step=sign.since_step)
     return _(
-        "At step {step} the loss was no number; before, it was {before}.", step=sign.since, before=_n(sign, "before")
+        "At step {step} the loss was no number; before, it was {before}.",
+        step=sign.since_step,
+        before=_number(sign, "before"),
     )
 
 
 def _spike(sign: Sign) -> Words:
-    if sign.way == "validation":
+    if sign.detected_by == "validation":
         return _(
             "At step {step} the validation loss is {loss}, worse than that of a model that has learnt nothing; at best it was {before}.",
-            step=sign.since, before=_n(sign, "before"), loss=_n(sign, "loss"),
+            step=sign.since_step, before=_number(sign, "before"), loss=_number(sign, "loss"),
         )  # fmt: skip
     return _(
         "At step {step} the loss leapt from {before} to {loss}, far more than it changes from step to step.",
-        step=sign.since, before=_n(sign, "before"), loss=_n(sign, "loss"),
+        step=sign.since_step, before=_number(sign, "before"), loss=_number(sign, "loss"),
     )  # fmt: skip
 
 
 def _plateau(sign: Sign) -> Words:
-    if sign.way == "updates":
+    if sign.detected_by == "updates":
         return _(
             "Since step {step} the updates move the weights {times} times less than before, at the same learning rate. The loss is {loss}.",
-            step=sign.since, times=f"{sign.numbers['times']:.0f}", loss=_n(sign, "loss"),
+            step=sign.since_step, times=f"{sign.numbers['times']:.0f}", loss=_number(sign, "loss"),
         )  # fmt: skip
-    if sign.way == "validations":
+    if sign.detected_by == "validations":
         return _(
             "Since step {step} the validation loss has changed by {change} at most from one time to the next, and stands at {loss}. Before, it changed by {before}.",
-            step=sign.since, change=_n(sign, "change"), loss=_n(sign, "loss"), before=_n(sign, "before"),
+            step=sign.since_step, change=_number(sign, "change"), loss=_number(sign, "loss"), before=_number(sign, "before"),
         )  # fmt: skip
     return _(
         "Since step {step}, for {steps} steps, the loss has been {loss} on average and has not become less.",
-        step=sign.since, steps=round(sign.numbers["steps"]), loss=_n(sign, "loss"),
+        step=sign.since_step, steps=round(sign.numbers["steps"]), loss=_number(sign, "loss"),
     )  # fmt: skip
 
 
 def _overfitting(sign: Sign) -> Words:
     return _(
         "The validation loss was best at step {step} with {best} and has risen to {loss}; meanwhile the training loss fell from {then} to {training}.",
-        step=sign.since, best=_n(sign, "best"), loss=_n(sign, "loss"), then=_n(sign, "then"),
-        training=_n(sign, "training"),
+        step=sign.since_step, best=_number(sign, "best"), loss=_number(sign, "loss"), then=_number(sign, "then"),
+        training=_number(sign, "training"),
     )  # fmt: skip
 
 
-def _too_high(sign: Sign) -> Words:
-    if sign.way == "updates":
+def _rate_too_high(sign: Sign) -> Words:
+    if sign.detected_by == "updates":
         return _(
             "An update moves the weights by {moved} % of their length, at a learning rate of {rate}; about 0.1 % is usual. The loss is {loss}.",
-            moved=f"{100 * sign.numbers['moved']:.2g}", rate=_n(sign, "rate"), loss=_n(sign, "loss"),
+            moved=f"{100 * sign.numbers['moved']:.2g}", rate=_number(sign, "rate"), loss=_number(sign, "loss"),
         )  # fmt: skip
-    values = {"step": sign.since, "before": _n(sign, "before"), "loss": _n(sign, "loss"), "rate": _n(sign, "rate")}
-    if sign.way == "start":
+    values = {
+        "step": sign.since_step,
+        "before": _number(sign, "before"),
+        "loss": _number(sign, "loss"),
+        "rate": _number(sign, "rate"),
+    }
+    if sign.detected_by == "start":
         return _(
             "The loss began at {before} and was driven up to {loss} by step {step}, at a learning rate of {rate}.",
             **values,
@@ -126,22 +137,22 @@ def _too_high(sign: Sign) -> Words:
     )
 
 
-def _too_low(sign: Sign) -> Words:
+def _rate_too_low(sign: Sign) -> Words:
     return _(
         "The loss has fallen by {fallen} % since the start. At a learning rate of {rate} no weight can move further than {reach} in the whole run.",
-        fallen=f"{100 * max(sign.numbers['fallen'], 0):.1f}", rate=_n(sign, "rate"), reach=_n(sign, "reach"),
+        fallen=f"{100 * max(sign.numbers['fallen'], 0):.1f}", rate=_number(sign, "rate"), reach=_number(sign, "reach"),
     )  # fmt: skip
 
 
 def _shuffled(sign: Sign) -> Words:
     return _(
         "At step {step} the loss is {loss}, as if the classes were guessed ({chance}), and {accuracy} % of the validation answers are right, though the weights have moved far.",
-        step=round(sign.numbers["step"]), loss=_n(sign, "loss"), chance=_n(sign, "chance"),
+        step=round(sign.numbers["step"]), loss=_number(sign, "loss"), chance=_number(sign, "chance"),
         accuracy=f"{100 * sign.numbers['accuracy']:.0f}",
     )  # fmt: skip
 
 
-def _n(sign: Sign, name: str) -> str:
+def _number(sign: Sign, name: str) -> str:
     value = sign.numbers[name]
     if value and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2e}"
@@ -150,35 +161,35 @@ def _n(sign: Sign, name: str) -> str:
 
 # -- advice: (words, settings to change, from a checkpoint?) --------------------------------------------------------
 # optimizer -> (least, most) of a weight decay that hinders learning by heart; SGD adds it to the gradient, Adam has none
-DECAY: Mapping[str, tuple[float, float]] = {"adamw": (0.1, 1.0), "sgd": (1e-3, 0.1)}
+DECAY_RANGE: Mapping[str, tuple[float, float]] = {"adamw": (0.1, 1.0), "sgd": (1e-3, 0.1)}
 Treatment = tuple[Words, dict[str, object], bool]
 
 
-def _calm(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+def _advise_not_a_number(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     rate = settings["learning_rate"]
     rate = _round(rate / 2 if rate < 10 * usual["learning_rate"] else usual["learning_rate"])
     advice = _(
         "Go back to the last good checkpoint and go on with a lower learning rate, {rate}. If it happens again at the same step, look at the data there.",
         rate=f"{rate:g}",
     )
-    return advice, {"learning_rate": rate} | _clipped(settings), True
+    return advice, {"learning_rate": rate} | _clip_setting(settings), True
 
 
-def _watch(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+def _advise_spike(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     rate = _round(settings["learning_rate"] / 2)
     advice = _(
         "One leap that falls again does no harm: some examples are odd. If it stays up or comes again, go on from the last good checkpoint with half the learning rate, {rate}.",
         rate=f"{rate:g}",
     )
-    return advice, {"learning_rate": rate} | _clipped(settings), True
+    return advice, {"learning_rate": rate} | _clip_setting(settings), True
 
 
-def _move(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+def _advise_plateau(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     rate = _round(settings["learning_rate"] / 3)
-    if sign.way == "updates":
+    if sign.detected_by == "updates":
         advice = _(
             "The gradient no longer reaches the weights: units have died or are saturated, or a part is cut off. Go on from a checkpoint before step {step} with a third of the learning rate, {rate}; if it happens again, look at the network.",
-            step=sign.since, rate=f"{rate:g}",
+            step=sign.since_step, rate=f"{rate:g}",
         )  # fmt: skip
         return advice, {"learning_rate": rate}, True
     advice = _(
@@ -188,15 +199,15 @@ def _move(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     return advice, {"learning_rate": rate}, True
 
 
-def _hold_back(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+def _advise_overfitting(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     advice = _(
         "The best weights are kept, so you may stop now. To get further: more data, a smaller network, or more of what hinders learning by heart (dropout, weight decay, augmentation); early stopping ends such a run by itself."
     )
     remedy: dict[str, object] = {"patience": settings.get("patience") or 3}
     if settings.get("dropout", 0.5) < 0.5:
         remedy["dropout"] = min(round(settings["dropout"] + 0.1, 2), 0.5)
-    if settings.get("optimizer") in DECAY:
-        least, most = DECAY[settings["optimizer"]]
+    if settings.get("optimizer") in DECAY_RANGE:
+        least, most = DECAY_RANGE[settings["optimizer"]]
         decay = settings["weight_decay"]
         remedy["weight_decay"] = max(decay, min(max(decay * 2, least), most))
     if settings.get("augment") == "none":
@@ -205,34 +216,34 @@ def _hold_back(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
         return advice, remedy, False
     advice = _(
         "The best weights are kept, so you may stop now. All that hinders learning by heart is in use already: more data or a smaller network would get further; or train again up to step {step} only, so that the learning rate has come down where the validation was best.",
-        step=max(sign.since, 1),
+        step=max(sign.since_step, 1),
     )  # fmt: skip
-    return advice, {"max_steps": max(sign.since, 1)}, False
+    return advice, {"max_steps": max(sign.since_step, 1)}, False
 
 
-def _slower(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+def _advise_rate_too_high(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     rate = settings["learning_rate"]
     lower = _round(rate / 10 if rate < 3 * usual["learning_rate"] else usual["learning_rate"])
-    if sign.way in ("start", "updates"):
+    if sign.detected_by in ("start", "updates"):
         return _("Start again with a lower learning rate: {rate}.", rate=f"{lower:g}"), {"learning_rate": lower}, False
     advice = _("Go on from the last good checkpoint with a lower learning rate: {rate}.", rate=f"{lower:g}")
-    return advice, {"learning_rate": lower} | _clipped(settings), True
+    return advice, {"learning_rate": lower} | _clip_setting(settings), True
 
 
-def _faster(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+def _advise_rate_too_low(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     rate = settings["learning_rate"]
     higher = _round(usual["learning_rate"] if usual["learning_rate"] > 3 * rate else min(rate * 10, 10.0))
     return _("Start again with a higher learning rate: {rate}.", rate=f"{higher:g}"), {"learning_rate": higher}, False
 
 
-def _look(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
+def _advise_shuffled(sign: Sign, settings: Mapping, usual: Mapping) -> Treatment:
     advice = _(
         "Look at the data: does each label belong to its row? A column sorted by itself, or labels read from another file, look like this."
     )
     return advice, {}, False
 
 
-def _clipped(settings: Mapping) -> dict[str, object]:
+def _clip_setting(settings: Mapping) -> dict[str, object]:
     """Gradients shortened, where they are not yet."""
     return {"clip": 1.0} if not 0 < settings.get("clip", 1.0) <= 1 else {}
 
@@ -242,12 +253,12 @@ def _round(rate: float) -> float:
     return float(f"{min(max(rate, 1e-7), 10.0):.2g}")
 
 
-WAYS: Mapping[str, tuple[Callable[[Sign], Words], Callable[[Sign, Mapping, Mapping], Treatment]]] = {
-    NOT_A_NUMBER: (_not_a_number, _calm),
-    SPIKE: (_spike, _watch),
-    PLATEAU: (_plateau, _move),
-    OVERFITTING: (_overfitting, _hold_back),
-    RATE_TOO_HIGH: (_too_high, _slower),
-    RATE_TOO_LOW: (_too_low, _faster),
-    SHUFFLED: (_shuffled, _look),
+EXPLAINERS: Mapping[str, tuple[Callable[[Sign], Words], Callable[[Sign, Mapping, Mapping], Treatment]]] = {
+    NOT_A_NUMBER: (_not_a_number, _advise_not_a_number),
+    SPIKE: (_spike, _advise_spike),
+    PLATEAU: (_plateau, _advise_plateau),
+    OVERFITTING: (_overfitting, _advise_overfitting),
+    RATE_TOO_HIGH: (_rate_too_high, _advise_rate_too_high),
+    RATE_TOO_LOW: (_rate_too_low, _advise_rate_too_low),
+    SHUFFLED: (_shuffled, _advise_shuffled),
 }

@@ -12,13 +12,13 @@ from bigmodel.core.events import Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.doctor import signs
 from bigmodel.doctor.curve import Curve
-from bigmodel.doctor.diagnosis import Diagnosis, diagnosis
+from bigmodel.doctor.diagnosis import Diagnosis, build_diagnosis
 from bigmodel.doctor.signs import Sign
 
 log = logging.getLogger("bigmodel.doctor")
 
-UNREADABLE = (OSError, ValueError, LookupError, TypeError)  # what a data set that was damaged on the disk raises
-LOOKS = 250  # times in a run that the slow signs are looked for; spikes and numbers at every event
+DATASET_ERRORS = (OSError, ValueError, LookupError, TypeError)  # what a data set that was damaged on the disk raises
+CHECKS_PER_RUN = 250  # times in a run that the slow signs are looked for; spikes and numbers at every event
 
 
 def diagnose(spec: RunSpec, events: Iterable[Event]) -> list[Diagnosis]:
@@ -31,12 +31,12 @@ class Doctor:
 
     def __init__(self, spec: RunSpec):
         self.settings = spec.settings
-        self.usual = _usual(spec)
-        self.classes = _classes(spec)
+        self.recommended = _recommended_settings(spec)
+        self.class_count = _class_count(spec)
         self.curve = Curve()
-        self.found: dict[str, Sign] = {}
+        self.active_signs: dict[str, Sign] = {}
         self.parameters = 0
-        self._due = 0.0
+        self._next_check = 0.0
 
     def read(self, events: Iterable[Event]) -> Doctor:
         for event in events:
@@ -51,14 +51,14 @@ class Doctor:
 
     def diagnoses(self) -> list[Diagnosis]:
         """The sicknesses that still hold. What explains another hides it."""
-        shown = [sign for kind, sign in self.found.items() if not HIDDEN_BY[kind] & self.found.keys()]
+        shown = [sign for kind, sign in self.active_signs.items() if not HIDDEN_BY[kind] & self.active_signs.keys()]
         ordered = sorted(shown, key=lambda sign: list(HIDDEN_BY).index(sign.kind))
-        return [told for sign in ordered if (told := self._in_words(sign))]
+        return [told for sign in ordered if (told := self._to_diagnosis(sign))]
 
-    def _in_words(self, sign: Sign) -> Diagnosis | None:
+    def _to_diagnosis(self, sign: Sign) -> Diagnosis | None:
         """None where the settings are not those that a remedy can be worked out from: of a run of other times, say."""
         try:
-            return diagnosis(sign, self.settings, self.usual)
+            return build_diagnosis(sign, self.settings, self.recommended)
         except Exception:
             log.debug("no words for %s", sign, exc_info=True)
             return None
@@ -70,39 +70,39 @@ class Doctor:
 
     def _step(self, event: Event) -> None:
         step, loss, norm = int(event["step"]), float(event["loss"]), float(event["gradient_norm"])
-        if len(self.curve) and step <= self.curve.now:
-            self._back_to(step)
+        if len(self.curve) and step <= self.curve.current_step:
+            self._rewind(step)
         if not math.isfinite(loss) or not math.isfinite(norm):
             way = "gradient" if math.isfinite(loss) else "loss"
             before = {"before": self.curve.loss[-1]} if len(self.curve) else {}
-            self._find(Sign(signs.NOT_A_NUMBER, step, before | {"loss": loss}, way))
+            self._record(Sign(signs.NOT_A_NUMBER, step, before | {"loss": loss}, way))
             return
         rate = float(event["learning_rate"])
         moved = (float(event.data.get(name, math.nan)) for name in ("update", "weights"))
-        self.curve.add(step, loss, rate, self._reach(rate, norm), *moved)
+        self.curve.add(step, loss, rate, self._update_bound(rate, norm), *moved)
         leap = signs.spike(self.curve)
         if leap:
-            self._find(leap)
-        if step >= self._due:
-            self._due = step + self.curve.steps / LOOKS
-            self._look()
+            self._record(leap)
+        if step >= self._next_check:
+            self._next_check = step + self.curve.steps / CHECKS_PER_RUN
+            self._check_signs()
 
     def _validation(self, event: Event) -> None:
         metrics, step = event["metrics"], int(event["step"])
         if not math.isfinite(metrics["loss"]):
-            self._find(Sign(signs.NOT_A_NUMBER, step, {}, "validation"))
+            self._record(Sign(signs.NOT_A_NUMBER, step, {}, "validation"))
             return
-        self.curve.validate(step, metrics)
-        self._take(signs.validation_leaps(self.curve))
-        self._look()
+        self.curve.add_validation(step, metrics)
+        self._record_unless_explained(signs.validation_spike(self.curve))
+        self._check_signs()
 
-    def _back_to(self, step: int) -> None:
+    def _rewind(self, step: int) -> None:
         """The run goes on from a checkpoint before what was read last: what came after it is no more."""
-        self.curve.cut(step)
-        self.found = {kind: sign for kind, sign in self.found.items() if sign.since < step}
-        self._due = 0.0
+        self.curve.truncate(step)
+        self.active_signs = {kind: sign for kind, sign in self.active_signs.items() if sign.since_step < step}
+        self._next_check = 0.0
 
-    def _reach(self, rate: float, norm: float) -> float:
+    def _update_bound(self, rate: float, norm: float) -> float:
         """How far an update moves a weight, about: Adam by the learning rate, SGD by its part of the gradient."""
         if self.settings.get("optimizer") != "sgd":
             return rate
@@ -110,39 +110,39 @@ class Doctor:
         return rate * min(norm, clip) / math.sqrt(max(self.parameters, 1))
 
     # -- signs ------------------------------------------------------------------------------------------------
-    def _find(self, sign: Sign) -> None:
+    def _record(self, sign: Sign) -> None:
         """A sickness stays as it was first seen; how far the model has learnt by heart is told anew each time."""
-        if sign.kind == signs.OVERFITTING or sign.kind not in self.found:
-            self.found[sign.kind] = sign
+        if sign.kind == signs.OVERFITTING or sign.kind not in self.active_signs:
+            self.active_signs[sign.kind] = sign
 
-    def _look(self) -> None:
+    def _check_signs(self) -> None:
         if not len(self.curve):
             return
-        for kind, sign in list(self.found.items()):
-            if signs.HEALED[kind](self.curve, sign):
-                del self.found[kind]
+        for kind, sign in list(self.active_signs.items()):
+            if signs.RECOVERED[kind](self.curve, sign):
+                del self.active_signs[kind]
         for see in (
-            signs.climbs_at_first,
-            signs.overturns,
-            signs.hardly_moves,
-            signs.weights_stand,
-            signs.stands_still,
-            signs.learns_by_heart,
+            signs.diverges_at_start,
+            signs.updates_too_large,
+            signs.updates_too_small,
+            signs.vanishing_updates,
+            signs.plateau,
+            signs.overfitting,
         ):
-            self._take(see(self.curve))
-        if self.classes:
-            self._take(signs.knows_nothing(self.curve, self.classes, self._chance()))
-        if signs.SPIKE in self.found and self.found[signs.SPIKE].way != "validation":
-            self._take(signs.stays_up(self.curve, self.found[signs.SPIKE]))
+            self._record_unless_explained(see(self.curve))
+        if self.class_count:
+            self._record_unless_explained(signs.stuck_at_chance(self.curve, self.class_count, self._chance_loss()))
+        if signs.SPIKE in self.active_signs and self.active_signs[signs.SPIKE].detected_by != "validation":
+            self._record_unless_explained(signs.lasting_spike(self.curve, self.active_signs[signs.SPIKE]))
 
-    def _take(self, sign: Sign | None) -> None:
+    def _record_unless_explained(self, sign: Sign | None) -> None:
         """Nothing new is found that a known sickness explains."""
-        if sign is not None and not HIDDEN_BY[sign.kind] & self.found.keys():
-            self._find(sign)
+        if sign is not None and not HIDDEN_BY[sign.kind] & self.active_signs.keys():
+            self._record(sign)
 
-    def _chance(self) -> float:
+    def _chance_loss(self) -> float:
         """The loss of guessing among the classes."""
-        return 1 - 1 / self.classes if self.settings.get("loss") == "mse" else math.log(self.classes)
+        return 1 - 1 / self.class_count if self.settings.get("loss") == "mse" else math.log(self.class_count)
 
 
 READERS: Mapping[str, Callable[[Doctor, Event], None]] = {
@@ -163,20 +163,20 @@ HIDDEN_BY: Mapping[str, frozenset[str]] = {
 }
 
 
-def _classes(run: RunSpec) -> int:
+def _class_count(run: RunSpec) -> int:
     """How many classes the labels have; 0 where they are no classes or the data set is no longer there."""
     try:
-        columns, needs = catalog.dataset(run.dataset).columns, catalog.task(run.task).needs
-    except (Refusal, *UNREADABLE):
+        columns, needs = catalog.dataset(run.dataset).columns, catalog.task(run.task).required_columns
+    except (Refusal, *DATASET_ERRORS):
         return 0
     return next((len(one.names) for name, one in columns.items() if name in needs and one.kind == "class"), 0)
 
 
-def _usual(run: RunSpec) -> Mapping[str, object]:
+def _recommended_settings(run: RunSpec) -> Mapping[str, object]:
     """The recommended settings for the run's task, network and data; its own where these are no longer there."""
     try:
         return spec.defaults(
             catalog.task(run.task), catalog.architecture(run.architecture), catalog.dataset(run.dataset)
         )
-    except (Refusal, *UNREADABLE):
+    except (Refusal, *DATASET_ERRORS):
         return run.settings

@@ -10,9 +10,9 @@ from itertools import combinations
 
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import chat_formats
-from bigmodel.importing.import_plan import part_of
+from bigmodel.importing.import_plan import parse_split
 
-KNOWN: Mapping[str, frozenset[str]] = {
+KNOWN_COLUMN_NAMES: Mapping[str, frozenset[str]] = {
     "text": frozenset(["text", "content", "review", "sentence", "body", "document", "tweet", "comment", "message", "poem", "article", "passage", "abstract", "summary", "文本", "内容", "正文", "评论", "句子", "文章", "诗", "原文", "评价"]),
     "label": frozenset(["label", "labels", "class", "category", "categories", "tag", "topic", "sentiment", "intent", "genre", "rating", "stars", "polarity", "y", "target", "标签", "类别", "分类", "情感", "类型", "种类", "星级"]),
     "source": frozenset(["source", "src", "original", "input", "原文", "源文", "源语言", "en", "eng", "english", "英文", "英语", "question"]),
@@ -26,8 +26,8 @@ KNOWN: Mapping[str, frozenset[str]] = {
     "history": frozenset(["history", "历史"]),
     "split": frozenset(["split", "set", "part", "fold", "partition", "subset", "划分"]),
 }  # fmt: skip
-LANGUAGE = frozenset(["en", "eng", "english", "英文", "英语", "zh", "zho", "cn", "chinese", "中文", "汉语", "de", "deu", "german", "fr", "fra", "french", "es", "spanish", "ja", "jp", "japanese", "ru", "russian", "it", "italian", "ko", "korean", "pt", "portuguese", "ar", "arabic", "法语", "德语", "日语", "韩语", "俄语"])  # fmt: skip
-IDENTITY = frozenset(
+LANGUAGE_NAMES = frozenset(["en", "eng", "english", "英文", "英语", "zh", "zho", "cn", "chinese", "中文", "汉语", "de", "deu", "german", "fr", "fra", "french", "es", "spanish", "ja", "jp", "japanese", "ru", "russian", "it", "italian", "ko", "korean", "pt", "portuguese", "ar", "arabic", "法语", "德语", "日语", "韩语", "俄语"])  # fmt: skip
+ID_COLUMN_NAMES = frozenset(
     [
         "id",
         "idx",
@@ -47,48 +47,49 @@ IDENTITY = frozenset(
         "时间",
     ]
 )
-FURTHER_TEXTS = ("question", "context", "system")  # beside an answer
-CLASSES = 200  # different values beyond which a column is hardly a class
+PROMPT_ROLES = ("question", "context", "system")  # beside an answer
+MAX_CLASSES = 200  # different values beyond which a column is hardly a class
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnStats:
     """What stands in a column, by its first rows."""
 
     name: str
-    filled: float  # share of rows that have a value
+    fill_rate: float  # share of rows that have a value
     kind: str  # 'text', 'number', 'picture', 'messages', 'other', 'empty'
     distinct: int
     count: int
-    mean: float  # length of its texts
-    wide: float  # share of Chinese, Japanese and Korean characters
+    mean_length: float  # length of its texts
+    cjk_share: float  # share of Chinese, Japanese and Korean characters
     examples: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
     values: frozenset[str] = frozenset()
 
     def to_json(self) -> dict:
-        return {"kind": self.kind, "filled": self.filled, "distinct": self.distinct, "examples": list(self.examples),
-                "parts": _names_parts(self)}  # fmt: skip
+        return {"kind": self.kind, "filled": self.fill_rate, "distinct": self.distinct, "examples": list(self.examples),
+                "parts": _names_splits(self)}  # fmt: skip
 
 
-def column(name: str, values: Sequence[object]) -> Column:
+def column_stats(name: str, values: Sequence[object]) -> ColumnStats:
     there = [value for value in values if value is not None and value != "" and value == value]
     kind = _kind(there)
     texts = [value if isinstance(value, str) else _plain(value) for value in there] if kind != "picture" else []
     joined = "".join(text[:200] for text in texts[:300])
     letters = sum(sign.isalpha() for sign in joined)
     distinct = {text[:200] for text in texts}
-    return Column(
+    return ColumnStats(
         name=name,
-        filled=len(there) / max(len(values), 1),
+        fill_rate=len(there) / max(len(values), 1),
         kind=kind,
         distinct=len(distinct),
         count=len(there),
-        mean=sum(map(len, texts)) / max(len(texts), 1),
-        wide=sum("\u3040" <= sign <= "\u9fff" or "\uac00" <= sign <= "\ud7a3" for sign in joined) / max(letters, 1),
+        mean_length=sum(map(len, texts)) / max(len(texts), 1),
+        cjk_share=sum("\u3040" <= sign <= "\u9fff" or "\uac00" <= sign <= "\ud7a3" for sign in joined)
+        / max(letters, 1),
         examples=tuple(text[:200] for text in list(dict.fromkeys(texts))[:5]),
         lengths=tuple(len(value) if isinstance(value, str) else 0 for value in values),
-        values=frozenset(list(distinct)[: CLASSES + 1]),
+        values=frozenset(list(distinct)[: MAX_CLASSES + 1]),
     )
 
 
@@ -99,8 +100,8 @@ def _plain(value: object) -> str:
 def _kind(values: Sequence[object]) -> str:
     if not values:
         return "empty"
-    share = {kind: sum(test(value) for value in values) / len(values) for kind, test in TESTS.items()}
-    return next((kind for kind, part in share.items() if part >= MOST.get(kind, 0.8)), "other")
+    share = {kind: sum(test(value) for value in values) / len(values) for kind, test in KIND_TESTS.items()}
+    return next((kind for kind, part in share.items() if part >= KIND_THRESHOLDS.get(kind, 0.8)), "other")
 
 
 def _is_messages(value: object) -> bool:
@@ -108,7 +109,7 @@ def _is_messages(value: object) -> bool:
         if not value.startswith(("[{", "[[")):
             return False
         try:
-            value = chat_formats.parsed(value)
+            value = chat_formats.parse_json(value)
         except ValueError:
             return False
     if not isinstance(value, list) or not value or not isinstance(value[0], Mapping | list):
@@ -131,8 +132,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, str) and bool(re.fullmatch(r"[-+]?[\d.,]+%?", value.strip()))
 
 
-MOST = {"messages": 0.5, "picture": 0.5}  # nothing else looks like these by chance
-TESTS = {
+KIND_THRESHOLDS = {"messages": 0.5, "picture": 0.5}  # nothing else looks like these by chance
+KIND_TESTS = {
     "messages": _is_messages,
     "picture": _is_picture,
     "number": _is_number,
@@ -140,65 +141,68 @@ TESTS = {
 }
 
 
-def parts(name: str) -> list[str]:
+def name_words(name: str) -> list[str]:
     """A name's words: 'reviewText' is review and text, 'context' is one word. The whole name is one, too."""
     pieces = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[\u3040-\u9fff]+", name)
     return [name.strip().lower(), *(piece.lower() for piece in pieces)]
 
 
-def called(column: Column, role: str) -> bool:
-    return any(part in KNOWN[role] for part in parts(column.name))
+def name_matches(column: ColumnStats, role: str) -> bool:
+    return any(part in KNOWN_COLUMN_NAMES[role] for part in name_words(column.name))
 
 
 # -- choosing ----------------------------------------------------------------------------------------------
-def choose(columns: Sequence[Column]) -> tuple[dict[str, str], str, list[Words]]:
+def choose(columns: Sequence[ColumnStats]) -> tuple[dict[str, str], str, list[Words]]:
     """(roles, the column of splits or '', why the roles). No roles where no column could play one."""
     split = next((one for one in columns if _is_split(one)), None)
     left = [one for one in columns if not _is_split(one) and one.kind != "empty"]
-    for look in (_messages, _pictures, _instructions, _pair, _texts):
+    for look in (_conversation_roles, _image_roles, _question_answer_roles, _translation_roles, _text_roles):
         roles, why = look(left)
         if roles:
             return roles, split.name if split else "", why
     return {}, "", [_("No column holds texts, pictures or conversations.")]
 
 
-def _is_split(one: Column) -> bool:
-    return 0 < one.distinct <= 4 and all(part_of(value) for value in one.values)
+def _is_split(one: ColumnStats) -> bool:
+    return 0 < one.distinct <= 4 and all(parse_split(value) for value in one.values)
 
 
-def _names_parts(one: Column) -> bool:
+def _names_splits(one: ColumnStats) -> bool:
     """Whether a person could mean it as the column that says which rows are for training."""
-    return any(part_of(value) for value in one.values)
+    return any(parse_split(value) for value in one.values)
 
 
-def _messages(columns: Sequence[Column]) -> tuple[dict, list]:
-    found = next((one for one in columns if one.kind == "messages" and not called(one, "history")), None)
+def _conversation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
+    found = next((one for one in columns if one.kind == "messages" and not name_matches(one, "history")), None)
     if found is None:
         return {}, []
     roles, why = {"messages": found.name}, [_("The column {name} holds conversations.", name=found.name)]
-    system = next((one for one in columns if one is not found and one.kind == "text" and called(one, "system")), None)
+    system = next(
+        (one for one in columns if one is not found and one.kind == "text" and name_matches(one, "system")), None
+    )
     if system is not None:
         roles["system"] = system.name
         why.append(_("The column {name} holds what the system says.", name=system.name))
     return roles, why
 
 
-def _instructions(columns: Sequence[Column]) -> tuple[dict, list]:
+def _question_answer_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     """Columns named as a question and its answer. 'input' and 'output' alone are a question and its answer where both are
     in one script, else more likely a translation."""
     texts = [one for one in columns if one.kind == "text"]
     spelled = [one for one in columns if one.kind in ("text", "number")]  # an answer may be a number
-    answer = next((one for one in spelled if called(one, "answer") and one.filled > 0.5), None)
+    answer = next((one for one in spelled if name_matches(one, "answer") and one.fill_rate > 0.5), None)
     if answer is None:
         return {}, []
     named = {
-        role: next((one for one in texts if one is not answer and called(one, role)), None) for role in FURTHER_TEXTS
+        role: next((one for one in texts if one is not answer and name_matches(one, role)), None)
+        for role in PROMPT_ROLES
     }
     question, context = named["question"], named["context"]
-    if question is None and context is not None and abs(context.wide - answer.wide) <= 0.6:
+    if question is None and context is not None and abs(context.cjk_share - answer.cjk_share) <= 0.6:
         question, context = context, None
     few = answer.distinct <= max(2, answer.count / 10)  # then it is a class
-    if question is None or question.filled < 0.5 or few:
+    if question is None or question.fill_rate < 0.5 or few:
         return {}, []
     roles = {"question": question.name, "answer": answer.name}
     why = [_("The columns {question} and {answer} hold questions or instructions and their answers.",
@@ -209,48 +213,50 @@ def _instructions(columns: Sequence[Column]) -> tuple[dict, list]:
     if named["system"] is not None:
         roles["system"] = named["system"].name
         why.append(_("The column {name} holds what the system says.", name=named["system"].name))
-    history = next((one for one in columns if called(one, "history") and one.kind in ("messages", "other")), None)
+    history = next((one for one in columns if name_matches(one, "history") and one.kind in ("messages", "other")), None)
     if history is not None:
         roles["history"] = history.name
         why.append(_("The column {name} holds the turns before a question.", name=history.name))
     return roles, why
 
 
-def _pictures(columns: Sequence[Column]) -> tuple[dict, list]:
+def _image_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     found = next((one for one in columns if one.kind == "picture"), None)
     if found is None:
         return {}, []
-    label, why = _label([one for one in columns if one is not found])
+    label, why = _label_column([one for one in columns if one is not found])
     said = [_("The column {name} holds pictures.", name=found.name)]
     return ({"image": found.name, "label": label.name}, [*said, *why]) if label else ({"image": found.name}, said)
 
 
-def _label(columns: Sequence[Column], text: Column | None = None) -> tuple[Column | None, list]:
+def _label_column(columns: Sequence[ColumnStats], text: ColumnStats | None = None) -> tuple[ColumnStats | None, list]:
     """A column with few different values: the one that is called a class, else the one with the fewest."""
     fitting = [
         one
         for one in columns
-        if one is not text and one.kind in ("text", "number", "other") and one.filled > 0.5 and 1 < one.distinct <= CLASSES
-        and one.mean <= 60 and not set(parts(one.name)) & IDENTITY
-        and (one.distinct <= max(2, one.count / 4) or (called(one, "label") and one.distinct < one.count))
+        if one is not text and one.kind in ("text", "number", "other") and one.fill_rate > 0.5 and 1 < one.distinct <= MAX_CLASSES
+        and one.mean_length <= 60 and not set(name_words(one.name)) & ID_COLUMN_NAMES
+        and (one.distinct <= max(2, one.count / 4) or (name_matches(one, "label") and one.distinct < one.count))
     ]  # fmt: skip
-    best = min(fitting, key=lambda one: (not called(one, "label"), one.kind == "number", one.distinct), default=None)
-    if best is None or (best.kind == "number" and not called(best, "label") and best.distinct > 20):
+    best = min(
+        fitting, key=lambda one: (not name_matches(one, "label"), one.kind == "number", one.distinct), default=None
+    )
+    if best is None or (best.kind == "number" and not name_matches(best, "label") and best.distinct > 20):
         return None, []
     why = _("The column {name} looks like a class: {distinct} different values in {count} rows.",
             name=best.name, distinct=best.distinct, count=best.count)  # fmt: skip
     return best, [why]
 
 
-def _pair(columns: Sequence[Column]) -> tuple[dict, list]:
+def _translation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     """Two columns of texts that say the same: by their names, or in two scripts with lengths that go together."""
     texts = [one for one in columns if one.kind == "text" and one.distinct > 1 and one.distinct > 0.3 * one.count]
     best, best_score, why = None, 0.0, []
     for one, other in combinations(texts, 2):
-        source, target = (one, other) if _forward(one, other) else (other, one)
-        named = called(source, "source") and called(target, "target")
+        source, target = (one, other) if _is_source_first(one, other) else (other, one)
+        named = name_matches(source, "source") and name_matches(target, "target")
         both = _is_language(source) and _is_language(target)
-        scripts = abs(one.wide - other.wide) > 0.6
+        scripts = abs(one.cjk_share - other.cjk_share) > 0.6
         together = correlation(one.lengths, other.lengths)
         score = 3.0 * (named or both) + 2.0 * scripts + together
         if score > best_score and (named or both or scripts) and together > (0.0 if named or both else 0.3):
@@ -264,16 +270,16 @@ def _pair(columns: Sequence[Column]) -> tuple[dict, list]:
     return ({"source": best[0].name, "target": best[1].name}, why) if best else ({}, [])
 
 
-def _is_language(one: Column) -> bool:
+def _is_language(one: ColumnStats) -> bool:
     last = re.split(r"[._\s-]", one.name.strip().lower())[-1]
-    return last in LANGUAGE
+    return last in LANGUAGE_NAMES
 
 
-def _forward(one: Column, other: Column) -> bool:
-    if called(one, "source") != called(other, "source"):
-        return called(one, "source")
-    if called(one, "target") != called(other, "target"):
-        return called(other, "target")
+def _is_source_first(one: ColumnStats, other: ColumnStats) -> bool:
+    if name_matches(one, "source") != name_matches(other, "source"):
+        return name_matches(one, "source")
+    if name_matches(one, "target") != name_matches(other, "target"):
+        return name_matches(other, "target")
     return True
 
 
@@ -288,27 +294,31 @@ def correlation(one: Sequence[int], other: Sequence[int]) -> float:
     return across / along**0.5 if along else 0.0
 
 
-def _texts(columns: Sequence[Column]) -> tuple[dict, list]:
+def _text_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     """The column with the longest, most different texts; one that is called text before the others."""
     fitting = [
-        one for one in columns if one.kind == "text" and one.filled > 0.3 and not set(parts(one.name)) & IDENTITY
+        one
+        for one in columns
+        if one.kind == "text" and one.fill_rate > 0.3 and not set(name_words(one.name)) & ID_COLUMN_NAMES
     ]
-    label, why = _label(columns)
+    label, why = _label_column(columns)
     fitting = [one for one in fitting if one is not label] or fitting
     best = max(
-        fitting, key=lambda one: (_own_name(one), one.mean * min(1.0, one.distinct / max(one.count, 1))), default=None
+        fitting,
+        key=lambda one: (_text_name_score(one), one.mean_length * min(1.0, one.distinct / max(one.count, 1))),
+        default=None,
     )
     if best is None:
         return {}, []
     said = [_("The column {name} holds texts of {length} characters on average.",
-              name=best.name, length=round(best.mean))]  # fmt: skip
+              name=best.name, length=round(best.mean_length))]  # fmt: skip
     if label is None or label is best:
-        label, why = _label(columns, best)
+        label, why = _label_column(columns, best)
     return ({"text": best.name, "label": label.name}, [*said, *why]) if label else ({"text": best.name}, said)
 
 
-def _own_name(one: Column) -> int:
+def _text_name_score(one: ColumnStats) -> int:
     """2 where the whole name is that of a text, 1 where a word of it is and the texts are not short."""
-    if one.name.strip().lower() in KNOWN["text"] and one.distinct > 0.3 * one.count:
+    if one.name.strip().lower() in KNOWN_COLUMN_NAMES["text"] and one.distinct > 0.3 * one.count:
         return 2
-    return int(called(one, "text") and one.mean > 15)
+    return int(name_matches(one, "text") and one.mean_length > 15)

@@ -17,20 +17,20 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import image_folder, plain_text, sharded_tables, zip_archive
-from bigmodel.importing.formats.folder_labels import NOTHING, Meaning, meaning
-from bigmodel.importing.formats.text_lines import GZIP, PIECE, WIDE, opened
+from bigmodel.importing.formats.folder_labels import NO_FOLDER_LABELS, FolderLabels, infer_folder_labels
+from bigmodel.importing.formats.text_lines import CHUNK_BYTES, GZIP, WIDE_ENCODINGS, open_stream
 from bigmodel.importing.import_plan import DELIMITERS, FORMATS
 
-SAMPLE = 2**20  # bytes that are looked at
-FURTHER_SECONDS = 3.0  # for which a sign that is no ASCII is looked for
-MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xef\xbb\xbf", "utf-8"),
+SAMPLE_BYTES = 2**20  # bytes that are looked at
+ASCII_SCAN_SECONDS = 3.0  # for which a sign that is no ASCII is looked for
+BOMS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xef\xbb\xbf", "utf-8"),
          (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # fmt: skip
 SAVE_AS = _("Save it as CSV or JSON lines, and give that.")
-PACK = _("Put the pictures of each class into a folder of its own, and pack the folders as a ZIP archive.")
+ZIP_IMAGE_FOLDERS = _("Put the pictures of each class into a folder of its own, and pack the folders as a ZIP archive.")
 ZIP_IT = _("Pack the files as a ZIP archive, or give them unpacked.")
 NOT_DATA = _("Give the data that a model is to learn from.")
 # first bytes -> (what it is, what to do)
-OTHERS: tuple[tuple[bytes, Words, Words], ...] = (
+UNSUPPORTED_SIGNATURES: tuple[tuple[bytes, Words, Words], ...] = (
     (b"%PDF", _("This is a PDF."), _("Copy its text into a text file, and give that.")),
     (b"\xd0\xcf\x11\xe0", _("This is a file of an old Office program."), SAVE_AS),
     (b"7z\xbc\xaf\x27\x1c", _("This is a 7z archive."), ZIP_IT),
@@ -45,11 +45,11 @@ OTHERS: tuple[tuple[bytes, Words, Words], ...] = (
     (b"\x89HDF", _("This is an HDF5 file."), SAVE_AS),
     (b"ARROW1", _("This is an Arrow file."), _("Write it as Parquet, and give that.")),
     (b"GGUF", _("These are a model's weights."), NOT_DATA),
-    (b"\x89PNG", _("This is one picture."), PACK),
-    (b"\xff\xd8\xff", _("This is one picture."), PACK),
-    (b"GIF8", _("This is one picture."), PACK),
-    (b"II*\x00", _("This is one picture."), PACK),
-    (b"MM\x00*", _("This is one picture."), PACK),
+    (b"\x89PNG", _("This is one picture."), ZIP_IMAGE_FOLDERS),
+    (b"\xff\xd8\xff", _("This is one picture."), ZIP_IMAGE_FOLDERS),
+    (b"GIF8", _("This is one picture."), ZIP_IMAGE_FOLDERS),
+    (b"II*\x00", _("This is one picture."), ZIP_IMAGE_FOLDERS),
+    (b"MM\x00*", _("This is one picture."), ZIP_IMAGE_FOLDERS),
     (b"OggS", _("This is a sound."), _("Sounds cannot be learnt here yet.")),
     (b"ID3", _("This is a sound."), _("Sounds cannot be learnt here yet.")),
     (b"fLaC", _("This is a sound."), _("Sounds cannot be learnt here yet.")),
@@ -57,7 +57,7 @@ OTHERS: tuple[tuple[bytes, Words, Words], ...] = (
 
 
 @dataclass(frozen=True)
-class Kind:
+class DetectedFormat:
     """How a file is to be opened, and why we think so. tables: the files of an archive that could be read instead.
     folders: what those say in which pictures or texts lie."""
 
@@ -69,32 +69,32 @@ class Kind:
     member: str = ""
     labels: str = ""
     tables: tuple[str, ...] = ()
-    folders: Meaning = NOTHING
+    folders: FolderLabels = NO_FOLDER_LABELS
     evidence: tuple[Words, ...] = ()
 
 
-def kind_of(path: Path, name: str, member: str = "") -> Kind:
+def detect_format(path: Path, name: str, member: str = "") -> DetectedFormat:
     """Refusal for what is none of the kinds that can be read. `member`: a file inside an archive that a person chose."""
     if path.is_dir():
-        return _folder(path)
+        return _detect_folder(path)
     size = path.stat().st_size
     if size == 0:
         raise Refusal(_("The file is empty."), do=_("Give a file with data in it."))
     with path.open("rb") as file:
         first = file.read(512)
     if first.startswith(b"PK\x03\x04") or (first.startswith(b"PK") and zipfile.is_zipfile(path)):
-        return _archive(path, member)
+        return _detect_archive(path, member)
     if first.startswith(b"PAR1"):
-        return Kind("parquet", evidence=(_("It begins as Parquet files do."),))
+        return DetectedFormat("parquet", evidence=(_("It begins as Parquet files do."),))
     packed = first.startswith(b"\x1f\x8b")
-    _refuse_others(first)
+    _refuse_unsupported(first)
     inner = re.sub(r"\.gz$", "", name, flags=re.I)
     try:
         sample, whole = _sample(path, GZIP if packed else "")
     except (OSError, EOFError, zlib.error) as error:
         what = _("This packed file cannot be read: {reason}.", reason=str(error)[:200])
         raise Refusal(what, do=_("Pack it again, or give it unpacked.")) from error
-    kind = text_kind(sample, inner, whole, _further(path, GZIP if packed else "", sample, whole))
+    kind = detect_text_format(sample, inner, whole, _read_non_ascii(path, GZIP if packed else "", sample, whole))
     if not packed:
         return kind
     return replace(kind, member=GZIP, evidence=(_("It is packed by gzip."), *kind.evidence))
@@ -103,33 +103,33 @@ def kind_of(path: Path, name: str, member: str = "") -> Kind:
 def _sample(path: Path, member: str) -> tuple[bytes, bool]:
     """The first megabyte, and whether that is all; of a packed file that breaks off what comes before."""
     data = b""
-    with opened(path, member, [0]) as file:
+    with open_stream(path, member, [0]) as file:
         try:
-            while len(data) <= SAMPLE and (piece := file.read1(2**16)):
+            while len(data) <= SAMPLE_BYTES and (piece := file.read1(2**16)):
                 data += piece
-        except (*zip_archive.DAMAGED, EOFError):
+        except (*zip_archive.ARCHIVE_ERRORS, EOFError):
             if not data:
                 raise
-    return data[:SAMPLE], len(data) <= SAMPLE
+    return data[:SAMPLE_BYTES], len(data) <= SAMPLE_BYTES
 
 
-def _further(path: Path, member: str, sample: bytes, whole: bool) -> bytes:
+def _read_non_ascii(path: Path, member: str, sample: bytes, whole: bool) -> bytes:
     """Where the first megabyte is plain ASCII, which says nothing of the encoding: the first one that is not. b'' where
     none comes in time."""
     if whole or not sample.isascii() or b"\0" in sample:
         return b""
-    data, until = b"", time.monotonic() + FURTHER_SECONDS
-    with opened(path, member, [0]) as file:
+    data, until = b"", time.monotonic() + ASCII_SCAN_SECONDS
+    with open_stream(path, member, [0]) as file:
         try:
-            while len(data) < SAMPLE and time.monotonic() < until and (piece := file.read1(PIECE)):
+            while len(data) < SAMPLE_BYTES and time.monotonic() < until and (piece := file.read1(CHUNK_BYTES)):
                 data += b"" if not data and piece.isascii() else piece
-        except (*zip_archive.DAMAGED, EOFError):
+        except (*zip_archive.ARCHIVE_ERRORS, EOFError):
             pass  # the part that can be read says what it says
-    return data[:SAMPLE]
+    return data[:SAMPLE_BYTES]
 
 
-def _refuse_others(first: bytes) -> None:
-    for mark, what, do in OTHERS:
+def _refuse_unsupported(first: bytes) -> None:
+    for mark, what, do in UNSUPPORTED_SIGNATURES:
         if first.startswith(mark):
             raise Refusal(what, do=do)
     if first[257:262] == b"ustar":
@@ -137,7 +137,7 @@ def _refuse_others(first: bytes) -> None:
     if first[:4] == b"RIFF":
         picture = first[8:12] == b"WEBP"
         raise (
-            Refusal(_("This is one picture."), do=PACK)
+            Refusal(_("This is one picture."), do=ZIP_IMAGE_FOLDERS)
             if picture
             else Refusal(_("This is a sound."), do=_("Sounds cannot be learnt here yet."))
         )
@@ -149,8 +149,8 @@ def _refuse_others(first: bytes) -> None:
 
 
 # -- archives and folders ------------------------------------------------------------------------------
-def _archive(path: Path, chosen: str) -> Kind:
-    with zip_archive.opened(path) as packed:
+def _detect_archive(path: Path, chosen: str) -> DetectedFormat:
+    with zip_archive.open_zip(path) as packed:
         found = zip_archive.entries(packed)
         names = [entry.name for entry in found]
         if not found:
@@ -160,19 +160,19 @@ def _archive(path: Path, chosen: str) -> Kind:
         if any(name.endswith("data.pkl") for name in names):
             raise Refusal(_("These are a model's weights."), do=NOT_DATA)
         shown = [entry for entry in found if image_folder.is_picture(entry.name)]
-        tables = tuple(name for name in names if name.lower().endswith(TABLES))
+        tables = tuple(name for name in names if name.lower().endswith(TABLE_EXTENSIONS))
         if chosen and chosen not in names:
             raise Refusal(_("The archive holds no file {name}.", name=chosen[:200]), do=_("Choose another file."))
         if shown and not chosen:
-            return _pictures([entry.name for entry in shown], tables)
+            return _detect_images([entry.name for entry in shown], tables)
         if not tables and not chosen:
             what = _("The archive holds no data that can be read: {names}.", names=", ".join(names[:5])[:200])
             raise Refusal(what, do=_("Put pictures, or a table as CSV, JSON or text into it."))
-        written = [name for name in tables if name.lower().endswith(plain_text.ENDS)]
+        written = [name for name in tables if name.lower().endswith(plain_text.EXTENSIONS)]
         if not chosen and len(written) > 2 and len(written) > len(names) / 2:
-            return _texts([name for name in names if name.lower().endswith(plain_text.ENDS)])
+            return _detect_text_files([name for name in names if name.lower().endswith(plain_text.EXTENSIONS)])
         member = chosen or max((entry for entry in found if entry.name in tables), key=lambda entry: entry.size).name
-        why = zip_archive.trouble(next(entry for entry in found if entry.name == member))
+        why = zip_archive.unreadable_reason(next(entry for entry in found if entry.name == member))
         if why is not None:
             raise Refusal(
                 _("{name} cannot be read.", name=member[:200]), why, _("Pack it again, or give the files themselves.")
@@ -181,17 +181,17 @@ def _archive(path: Path, chosen: str) -> Kind:
         raise Refusal(_("The archive holds a Parquet file."), do=_("Give the Parquet file itself."))
     try:
         sample, whole = _sample(path, member)
-    except zip_archive.DAMAGED as error:
+    except zip_archive.ARCHIVE_ERRORS as error:
         what = _("This ZIP archive cannot be read: {reason}.", reason=str(error)[:200] or type(error).__name__)
         raise Refusal(what, do=_("Pack it again, or give the files themselves.")) from error
     if not sample:
         raise Refusal(_("The file is empty."), do=_("Give a file with data in it."))
-    kind = text_kind(sample, member, whole, _further(path, member, sample, whole))
+    kind = detect_text_format(sample, member, whole, _read_non_ascii(path, member, sample, whole))
     said = _("The archive holds {name}.", name=member[:200])
     return replace(kind, member=member, tables=tables, evidence=(said, *kind.evidence))
 
 
-TABLES = (
+TABLE_EXTENSIONS = (
     ".csv",
     ".tsv",
     ".jsonl",
@@ -208,57 +208,61 @@ TABLES = (
 )
 
 
-def _pictures(names: list[str], tables: tuple[str, ...]) -> Kind:
+def _detect_images(names: list[str], tables: tuple[str, ...]) -> DetectedFormat:
     said = (_("It holds {count} pictures.", count=len(names)),)
-    found = meaning(names)
-    classes = found.names
+    found = infer_folder_labels(names)
+    classes = found.class_names
     if len(classes) > 1 or (classes and not tables):
         listed = ", ".join(classes[:8]) + (" ..." if len(classes) > 8 else "")
         lie = _("They lie in {count} folders: {names}.", count=len(classes), names=listed)
-        return Kind("pictures", folders=found, evidence=(*said, lie))
+        return DetectedFormat("pictures", folders=found, evidence=(*said, lie))
     labelled = [name for name in tables if not name.lower().endswith((".md", ".markdown"))]
     if labelled:
         named = min(
             labelled, key=lambda name: (not re.search(r"label|meta|annot|class|train|标", name, re.I), len(name))
         )
         says = _("The file {name} may name their classes.", name=named)
-        return Kind("pictures", labels=named, folders=found, evidence=(*said, says))
+        return DetectedFormat("pictures", labels=named, folders=found, evidence=(*said, says))
     none = _("Neither folders nor a file name their classes.")
-    return Kind("pictures", folders=found, evidence=(*said, none))
+    return DetectedFormat("pictures", folders=found, evidence=(*said, none))
 
 
-def _texts(names: list[str]) -> Kind:
+def _detect_text_files(names: list[str]) -> DetectedFormat:
     said = _("It holds {count} text files.", count=len(names))
-    return Kind("text", unit="files", folders=meaning(names), evidence=(said,))
+    return DetectedFormat("text", unit="files", folders=infer_folder_labels(names), evidence=(said,))
 
 
-def _folder(path: Path) -> Kind:
-    shown, written, tables = image_folder.names(path), plain_text.texts_in(path), sharded_tables.of(path)
+def _detect_folder(path: Path) -> DetectedFormat:
+    shown, written, tables = (
+        image_folder.names(path),
+        plain_text.list_text_files(path),
+        sharded_tables.shard_files(path),
+    )
     if (most := max(map(len, (shown, written, tables)))) > limits.ARCHIVE_FILES:
         what = _("The folder holds {count} files.", count=most)
         raise Refusal(what, do=_("Give at most {maximum}.", maximum=limits.ARCHIVE_FILES))
     if shown:
         beside = tuple(sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.name.lower().endswith(
             (".csv", ".tsv", ".jsonl", ".json")) and one.resolve().is_relative_to(path.resolve())))  # fmt: skip
-        return _pictures(shown, beside)
-    if tables and _bytes(tables) >= _bytes(written):  # beside tables there may be a file that tells of them
-        return _tables(path, tables)
+        return _detect_images(shown, beside)
+    if tables and _total_bytes(tables) >= _total_bytes(written):  # beside tables there may be a file that tells of them
+        return _detect_tables(path, tables)
     if written:
-        return _texts([one.relative_to(path).as_posix() for one in written])
+        return _detect_text_files([one.relative_to(path).as_posix() for one in written])
     what = _("The folder holds neither pictures nor text files nor tables.")
     raise Refusal(what, do=_("Name a file, or another folder."))
 
 
-def _bytes(files: list[Path]) -> int:
+def _total_bytes(files: list[Path]) -> int:
     return sum(one.stat().st_size for one in files)
 
 
-def _tables(folder: Path, files: list[Path]) -> Kind:
+def _detect_tables(folder: Path, files: list[Path]) -> DetectedFormat:
     """Read as the first of them is."""
-    kind = kind_of(files[0], files[0].name)
+    kind = detect_format(files[0], files[0].name)
     said = [_("It holds {count} files of this kind, read one after the other: {names}.", count=len(files),
               names=_listed(folder, files))]  # fmt: skip
-    others = [one for one in sharded_tables.tables_in(folder) if one not in set(files)]
+    others = [one for one in sharded_tables.list_tables(folder) if one not in set(files)]
     if others:
         said.append(_("Other tables in it are not read: {names}.", names=_listed(folder, others)))
     return replace(kind, member="", tables=(), evidence=(*kind.evidence, *said))
@@ -270,14 +274,14 @@ def _listed(folder: Path, files: list[Path]) -> str:
 
 
 # -- text ------------------------------------------------------------------------------------------------
-def text_kind(sample: bytes, name: str, whole: bool, further: bytes = b"") -> Kind:
+def detect_text_format(sample: bytes, name: str, whole: bool, further: bytes = b"") -> DetectedFormat:
     """The kind of a file of text by its first megabyte. `whole`: that is all of it; `further`: what says more of its
     encoding."""
-    encoding, said = encoding_of(sample)
+    encoding, said = detect_encoding(sample)
     if further:
         with suppress(Refusal):  # what is no text comes later than the rows that are
-            later, why = encoding_of(further)
-            encoding, said = (encoding, said) if later.startswith(WIDE) else (later, why)
+            later, why = detect_encoding(further)
+            encoding, said = (encoding, said) if later.startswith(WIDE_ENCODINGS) else (later, why)
     text = sample.decode(encoding, "replace").removeprefix("\ufeff")
     if not whole:  # the last line is most likely cut
         text = text[: text.rfind("\n") + 1] or text
@@ -288,13 +292,19 @@ def text_kind(sample: bytes, name: str, whole: bool, further: bytes = b"") -> Ki
         raise Refusal(_("This is a web page."), do=_("Copy its text into a text file, and give that."))
     if begin.startswith("{\\rtf"):
         raise Refusal(_("This is a file of a word processor."), do=_("Save it as plain text, and give that."))
-    kind = _marked(text) or _json(text, whole) or _po(text) or _table(text, name) or _prose(text, name)
+    kind = (
+        _detect_xml(text)
+        or _detect_json(text, whole)
+        or _detect_po(text)
+        or _detect_csv(text, name)
+        or _detect_plain_text(text, name)
+    )
     return replace(kind, encoding=encoding, evidence=(*kind.evidence, *said))
 
 
-def encoding_of(sample: bytes) -> tuple[str, tuple[Words, ...]]:
+def detect_encoding(sample: bytes) -> tuple[str, tuple[Words, ...]]:
     """The encoding and why; Refusal for what is no text at all."""
-    for mark, encoding in MARKS:
+    for mark, encoding in BOMS:
         if sample.startswith(mark):
             return encoding, (_("Its first bytes say {encoding}.", encoding=encoding.upper()),)
     zeros = sample.count(0)
@@ -317,25 +327,25 @@ def encoding_of(sample: bytes) -> tuple[str, tuple[Words, ...]]:
         said = _("Most of it reads as {encoding}; {count} of the first {lines} lines do not.",
                  encoding="UTF-8", count=bad, lines=len(lines))  # fmt: skip
         return "utf-8", (said,)
-    return _older(wide)
+    return _detect_legacy_encoding(wide)
 
 
-COMMON = set(
+COMMON_SIMPLIFIED = set(
     "的一是不了在有人我他这中大来上个国们为到说和地也子时道出而要于就下得可你年生自会那后能对着事其里所去行过家十用发天如然作方成者多日都三小军二无同么经法当起与好看学进种将还分此心前面又定见只主没公从年"
 )
 
 
-def _older(wide: list[bytes]) -> tuple[str, tuple[Words, ...]]:
+def _detect_legacy_encoding(wide: list[bytes]) -> tuple[str, tuple[Words, ...]]:
     """Not UTF-8. Chinese first, told by its commonest characters; then by statistics; at last what reads every byte."""
     for encoding in ("gb18030", "big5"):
         texts_read = [line.decode(encoding, "replace") for line in wide[:2000]]
         letters = [sign for line in texts_read for sign in line if ord(sign) > 127]
         broken = sum("\ufffd" in line for line in texts_read)
-        common = sum(sign in COMMON or sign in TRADITIONAL for sign in letters)
+        common = sum(sign in COMMON_SIMPLIFIED or sign in COMMON_TRADITIONAL for sign in letters)
         if letters and broken <= 0.1 * len(texts_read) and common > 0.08 * len(letters):
             return encoding, (_("It reads as Chinese in {encoding}.", encoding=encoding.upper()),)
     signs = [sign for line in wide for sign in line.decode("cp1252", "replace") if ord(sign) > 127]
-    if sum(sign in WESTERN for sign in signs) >= 0.9 * len(signs):
+    if sum(sign in WESTERN_LETTERS for sign in signs) >= 0.9 * len(signs):
         return "cp1252", (_("It is no UTF-8; by the frequency of its letters it is {encoding}.", encoding="CP1252"),)
     from charset_normalizer import from_bytes
 
@@ -349,8 +359,8 @@ def _older(wide: list[bytes]) -> tuple[str, tuple[Words, ...]]:
     )
 
 
-WESTERN = set("éèêëàâäáåãæçîïíìñôöóòõøœùûüúßÉÈÀÂÄÁÅÇÖÓØÜÚÑß¿¡«»’‘“”–—…°§€")
-TRADITIONAL = set(
+WESTERN_LETTERS = set("éèêëàâäáåãæçîïíìñôöóòõøœùûüúßÉÈÀÂÄÁÅÇÖÓØÜÚÑß¿¡«»’‘“”–—…°§€")
+COMMON_TRADITIONAL = set(
     "的一是不了在有人我這個們來大中上國為說時要就會也對生能子那得於著下自之年過發後作里用道行所然家種事成方多經麼去法學如都同現當沒動面起看定天分還進好小部其些主樣理心"
 )
 
@@ -364,24 +374,24 @@ def _decodes(line: bytes, encoding: str) -> bool:
 
 
 # what may come before the first element of XML, however much it is
-PROLOG = re.compile(r"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>)*", re.DOTALL)
+XML_PROLOG = re.compile(r"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>)*", re.DOTALL)
 
 
-def _marked(text: str) -> Kind | None:
+def _detect_xml(text: str) -> DetectedFormat | None:
     begin = text.lstrip()[:6]
     if not begin.startswith("<"):
         return None
-    root = text[PROLOG.match(text).end() :][:2000]
+    root = text[XML_PROLOG.match(text).end() :][:2000]
     for format in ("tmx", "xliff"):
         if re.search(rf"<{format}[\s>]", root):
-            return Kind(format, evidence=(_("It begins as {format} files do.", format=format.upper()),))
+            return DetectedFormat(format, evidence=(_("It begins as {format} files do.", format=format.upper()),))
     if begin.startswith("<?xml"):
         what = _("This is XML, but neither TMX nor XLIFF.")
         raise Refusal(what, do=_("Save the data as CSV or JSON lines, and give that."))
     return None
 
 
-def _json(text: str, whole: bool) -> Kind | None:
+def _detect_json(text: str, whole: bool) -> DetectedFormat | None:
     begin = text.lstrip()[:1]
     if begin not in ("{", "["):
         return None
@@ -389,11 +399,11 @@ def _json(text: str, whole: bool) -> Kind | None:
     objects = sum(_is_object(line) for line in lines)
     if objects >= max(1, 0.5 * len(lines)):
         said = _("{count} of its first {lines} lines are JSON objects.", count=objects, lines=len(lines))
-        return Kind("jsonl", evidence=(said,))
+        return DetectedFormat("jsonl", evidence=(said,))
     if re.match(r'\s*\[\s*[\{\]]|\s*\{\s*"(?:[^"\\]|\\.){0,100}"\s*:\s*\[\s*\{', text):
-        return Kind("json", evidence=(_("It begins as a JSON list of objects does."),))
+        return DetectedFormat("json", evidence=(_("It begins as a JSON list of objects does."),))
     if begin == "{" and sum(line.lstrip().startswith("{") for line in lines) > 0.8 * len(lines):
-        return Kind("jsonl", evidence=(_("Its lines begin as JSON objects do."),))
+        return DetectedFormat("jsonl", evidence=(_("Its lines begin as JSON objects do."),))
     if whole and _is_json(text):
         raise Refusal(
             _("This is JSON, but no list of objects."),
@@ -417,19 +427,19 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _po(text: str) -> Kind | None:
+def _detect_po(text: str) -> DetectedFormat | None:
     count = len(re.findall(r'^msgid "', text, re.M))
     if count and len(re.findall(r'^msgstr(?:\[\d\])? "', text, re.M)) >= count / 2:
-        return Kind("po", evidence=(_("It has {count} entries of the form `msgid`, `msgstr`.", count=count),))
+        return DetectedFormat("po", evidence=(_("It has {count} entries of the form `msgid`, `msgstr`.", count=count),))
     return None
 
 
-def _table(text: str, name: str) -> Kind | None:
+def _detect_csv(text: str, name: str) -> DetectedFormat | None:
     """A delimiter that cuts most lines into the same number of fields. A file that is not called a table must be one
     more clearly: prose has commas too."""
     ending = name.lower().rsplit(".", 1)[-1]
     called = ending in ("csv", "tsv", "tab", "psv")
-    best = max((_cut(text, delimiter) for delimiter in DELIMITERS if delimiter), key=lambda one: one[1:])
+    best = max((_score_delimiter(text, delimiter) for delimiter in DELIMITERS if delimiter), key=lambda one: one[1:])
     delimiter, good, fields, lines = best
     enough = 0.5 if called else 0.95
     rows_needed = 1 if called else 4
@@ -439,13 +449,13 @@ def _table(text: str, name: str) -> Kind | None:
     said = _("With the {delimiter} as delimiter {count} % of its first {lines} rows have {fields} fields.",
              delimiter=DELIMITERS[delimiter], count=round(100 * good), lines=lines, fields=fields)  # fmt: skip
     first = _("The first row names the columns.") if header else _("The first row is data like the others.")
-    return Kind("csv", delimiter=delimiter, header=header, evidence=(said, first))
+    return DetectedFormat("csv", delimiter=delimiter, header=header, evidence=(said, first))
 
 
-def _one_column(text: str) -> Kind:
+def _one_column(text: str) -> DetectedFormat:
     rows = _rows(text, "", 200)
     header = bool(rows) and has_header(rows, 1)
-    return Kind("csv", delimiter="", header=header, evidence=(_("It has one column."),))
+    return DetectedFormat("csv", delimiter="", header=header, evidence=(_("It has one column."),))
 
 
 def _rows(text: str, delimiter: str, count: int) -> list[list[str]]:
@@ -463,7 +473,7 @@ def _rows(text: str, delimiter: str, count: int) -> list[list[str]]:
     return found
 
 
-def _cut(text: str, delimiter: str) -> tuple[str, float, int, int]:
+def _score_delimiter(text: str, delimiter: str) -> tuple[str, float, int, int]:
     """(delimiter, share of rows with the commonest number of fields, that number, rows)."""
     rows = _rows(text, delimiter, 300)
     counted = Counter(len(row) for row in rows)
@@ -482,7 +492,7 @@ def has_header(rows: list[list[str]], fields: int) -> bool:
     whole = [row for row in rows if len(row) == fields]
     if not rows or len(rows[0]) != fields:
         return False
-    if all(_known_name(cell) for cell in rows[0]):
+    if all(_is_known_column_name(cell) for cell in rows[0]):
         return True
     if len(whole) < 2:
         return False
@@ -494,7 +504,7 @@ def has_header(rows: list[list[str]], fields: int) -> bool:
         name.endswith((".", "。", "!", "?")) for name in names
     ):
         return False
-    if any(_known_name(name) for name in names):
+    if any(_is_known_column_name(name) for name in names):
         return True
     votes = 0
     for place, name in enumerate(names):
@@ -506,23 +516,31 @@ def has_header(rows: list[list[str]], fields: int) -> bool:
     return votes > 0
 
 
-def _known_name(name: str) -> bool:
-    from bigmodel.importing.column_roles import KNOWN, parts
+def _is_known_column_name(name: str) -> bool:
+    from bigmodel.importing.column_roles import KNOWN_COLUMN_NAMES, name_words
 
-    return any(part in names for part in parts(name) for names in KNOWN.values())
+    return any(part in names for part in name_words(name) for names in KNOWN_COLUMN_NAMES.values())
 
 
-def _prose(text: str, name: str) -> Kind:
+def _detect_plain_text(text: str, name: str) -> DetectedFormat:
     lines = text.splitlines()
     blank = sum(not line.strip() for line in lines)
     headings = sum(bool(plain_text.HEADING.match(line)) for line in lines)
     if name.lower().endswith((".md", ".markdown")) and headings >= 3:
-        return Kind("text", unit="sections", evidence=(_("It has {count} headings.", count=headings),))
+        return DetectedFormat("text", unit="sections", evidence=(_("It has {count} headings.", count=headings),))
     paragraphs = len([part for part in re.split(r"\n\s*\n", text) if part.strip()])
     if blank and paragraphs >= 10:
         said = _("Blank lines part it into {count} paragraphs.", count=paragraphs)
-        return Kind("text", unit="paragraphs", evidence=(said,))
-    return Kind("text", unit="lines", evidence=(_("It is text of {count} lines.", count=len(lines)),))
+        return DetectedFormat("text", unit="paragraphs", evidence=(said,))
+    return DetectedFormat("text", unit="lines", evidence=(_("It is text of {count} lines.", count=len(lines)),))
 
 
-__all__ = ["FORMATS", "PIECE", "Kind", "encoding_of", "has_header", "kind_of", "text_kind"]
+__all__ = [
+    "CHUNK_BYTES",
+    "FORMATS",
+    "DetectedFormat",
+    "detect_encoding",
+    "detect_format",
+    "detect_text_format",
+    "has_header",
+]

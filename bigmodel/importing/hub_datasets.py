@@ -17,21 +17,24 @@ from pathlib import Path
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.importing import preview as looking
-from bigmodel.importing.import_plan import part_in
+from bigmodel.importing.import_plan import split_in_name
 from bigmodel.importing.store.parquet_writer import sha256
 
 NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 PREVIEW = 200  # rows that are looked at
-CARD, CARD_READ = 20_000, 100_000  # characters of a card that are shown, and that are read to find these
-HEAD = re.compile(r"\A\s*---\n.*?\n---\s*\n", re.DOTALL)  # of a card: YAML
-REMARK = re.compile(r"<!--.*?-->", re.DOTALL)
+CARD_SHOWN_CHARACTERS, CARD_READ_CHARACTERS = (
+    20_000,
+    100_000,
+)  # characters of a card that are shown, and that are read to find these
+FRONT_MATTER = re.compile(r"\A\s*---\n.*?\n---\s*\n", re.DOTALL)  # of a card: YAML
+HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 CONFIGS = 100
 BATCH = 500
-NONE_FOR_TRAINING = _("None of the wanted parts is for training, so the rows are cut anew.")
-NO_FILES = ("EmptyDatasetError", "DataFilesNotFoundError")  # of `datasets`: nothing in it is a table
+NO_TRAIN_SPLIT = _("None of the wanted parts is for training, so the rows are cut anew.")
+NO_TABLES_ERRORS = ("EmptyDatasetError", "DataFilesNotFoundError")  # of `datasets`: nothing in it is a table
 
 
-def about(request: Mapping, tell: Callable) -> dict:
+def dataset_info(request: Mapping, tell: Callable) -> dict:
     """id, revision (a commit), licence, card, downloads, configs {name: {split: rows, 0 where nobody has counted}}.
     Of the configurations only the first is looked into: each takes several requests."""
     name, revision = str(request["id"]).strip(), str(request.get("revision") or "").strip() or None
@@ -39,7 +42,7 @@ def about(request: Mapping, tell: Callable) -> dict:
     if not NAME.fullmatch(name):
         what = _("{name} is no name of a data set.", name=name[:100] or "''")
         raise Refusal(what, do=_("Give it as owner/name, as the Hub shows it."), field="id")
-    with explained(name):
+    with translate_hub_errors(name):
         from huggingface_hub import HfApi
 
         info = HfApi().dataset_info(name, revision=revision, timeout=20)
@@ -53,7 +56,7 @@ def about(request: Mapping, tell: Callable) -> dict:
         "id": name,
         "revision": info.sha,
         "licence": _licence(card.get("license")),
-        "card": (told or str(getattr(info, "description", "") or ""))[:CARD],
+        "card": (told or str(getattr(info, "description", "") or ""))[:CARD_SHOWN_CHARACTERS],
         "downloads": info.downloads or 0,
         "url": f"{_endpoint()}/datasets/{name}",
         "configs": configs,
@@ -91,7 +94,7 @@ def _splits(name: str, config: str, revision: str) -> dict[str, int]:
 
 def splits(request: Mapping, tell: Callable) -> dict:
     """The parts of one more configuration of what `about` was asked about."""
-    with explained(request["id"]):
+    with translate_hub_errors(request["id"]):
         return {"splits": _splits(request["id"], request["config"], request["revision"])}
 
 
@@ -104,8 +107,8 @@ def _card(name: str, revision: str) -> str:
     except errors.EntryNotFoundError:
         return ""
     with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read(CARD_READ)
-    return REMARK.sub("", HEAD.sub("", text)).strip()
+        text = file.read(CARD_READ_CHARACTERS)
+    return HTML_COMMENT.sub("", FRONT_MATTER.sub("", text)).strip()
 
 
 def _stream(about: Mapping, split: str):
@@ -122,10 +125,10 @@ def _stream(about: Mapping, split: str):
 def _rows(stream) -> Iterator[dict]:
     names = {name: feature.names for name, feature in (stream.features or {}).items() if hasattr(feature, "names")}
     for row in stream:
-        yield row | {name: _named(row.get(name), known) for name, known in names.items()}
+        yield row | {name: _class_name(row.get(name), known) for name, known in names.items()}
 
 
-def _named(value: object, names: list[str]) -> object:
+def _class_name(value: object, names: list[str]) -> object:
     """The name of a class instead of its number; None for -1 and the like: rows of a test whose classes are secret."""
     if not isinstance(value, int):
         return value
@@ -137,15 +140,15 @@ def preview(request: Mapping, tell: Callable) -> dict:
     wanted = request["about"]
     folder = Path(request["folder"])
     first = next((one for one in wanted["splits"] if "train" in one), wanted["splits"][0])
-    with explained(wanted["id"]):
-        _write(_stream(wanted, first), PREVIEW, folder / "preview.parquet", first, lambda rows: None)
+    with translate_hub_errors(wanted["id"]):
+        _write_parquet(_stream(wanted, first), PREVIEW, folder / "preview.parquet", first, lambda rows: None)
     corrected = dict(request.get("corrected") or {})
     said = [_("Revision {revision} of {name}, read as it comes over the line.",
               revision=wanted["revision"][:12], name=wanted["id"])]  # fmt: skip
-    if "split" not in corrected and not any(part_in(one) == "train" for one in wanted["splits"]):
+    if "split" not in corrected and not any(split_in_name(one) == "train" for one in wanted["splits"]):
         corrected["split"] = ""
-        said.append(NONE_FOR_TRAINING)
-    found = looking.look(folder / "preview.parquet", "preview.parquet", corrected).to_json()
+        said.append(NO_TRAIN_SPLIT)
+    found = looking.preview_file(folder / "preview.parquet", "preview.parquet", corrected).to_json()
     return found | {"evidence": [*(one.to_json() for one in said), *found["evidence"]]}
 
 
@@ -163,12 +166,12 @@ def fetch(request: Mapping, tell: Callable) -> dict:
         count = rows
         tell(done=count, total=total, rows=count, aside=0)
 
-    with explained(wanted["id"]):
+    with translate_hub_errors(wanted["id"]):
         parts = []
         for number, split in enumerate(wanted["splits"]):
             part = target.with_name(f"part-{number}.parquet")
             before = count
-            _write(_stream(wanted, split), wanted["most"], part, split,
+            _write_parquet(_stream(wanted, split), wanted["most"], part, split,
                    lambda rows, before=before: told(before + rows))  # fmt: skip
             parts.append(part)
     _join(parts, target, wanted["id"])
@@ -190,14 +193,14 @@ def _join(parts: Sequence[Path], target: Path, name: str) -> None:
         with parquet.ParquetWriter(target, form, compression="zstd") as writer:
             for file in files:
                 for batch in file.iter_batches(BATCH, use_threads=False):
-                    writer.write_batch(_as(batch, form))
+                    writer.write_batch(_align_to_schema(batch, form))
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0][:200]
         what = _("The parts of {name} do not go together: {reason}.", name=name, reason=reason)
         raise Refusal(what, do=_("Choose one part of it, or fetch its files and bring them.")) from error
 
 
-def _as(batch, form):
+def _align_to_schema(batch, form):
     """A batch with the columns of a schema; one that it lacks is empty."""
     import pyarrow
 
@@ -208,19 +211,21 @@ def _as(batch, form):
     return pyarrow.RecordBatch.from_arrays(columns, schema=form)
 
 
-def _write(stream, most: int, path: Path, split: str, tell: Callable[[int], None]) -> None:
+def _write_parquet(stream, most: int, path: Path, split: str, tell: Callable[[int], None]) -> None:
     """The first rows as Parquet, in batches; the first batch says which columns there are."""
     import pyarrow
     import pyarrow.parquet as parquet
 
-    part = part_in(split) or split
+    part = split_in_name(split) or split
     rows, writer, count = itertools.islice(_rows(stream), most), None, 0
     while batch := list(itertools.islice(rows, BATCH)):
         for row in batch:
             row["split"] = row.get("split") if isinstance(row.get("split"), str) else part
         table = pyarrow.Table.from_pylist(batch, schema=writer.schema if writer else None)
         if writer is None:
-            writer = parquet.ParquetWriter(path, _plain(table.schema, stream.features or {}), compression="zstd")
+            writer = parquet.ParquetWriter(
+                path, _resolve_null_types(table.schema, stream.features or {}), compression="zstd"
+            )
             table = table.cast(writer.schema)
         writer.write_table(table)
         count += len(batch)
@@ -230,7 +235,7 @@ def _write(stream, most: int, path: Path, split: str, tell: Callable[[int], None
     writer.close()
 
 
-def _plain(schema, features: Mapping):
+def _resolve_null_types(schema, features: Mapping):
     """A column that holds nothing in the first rows is what its authors say, else text."""
     import pyarrow
     from datasets import Value
@@ -245,7 +250,7 @@ def _plain(schema, features: Mapping):
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
+def translate_hub_errors(name: str) -> Iterator[None]:
     """What the Hub's client raises, in words: missing, gated, offline, broken."""
     from huggingface_hub import errors
 
@@ -270,12 +275,12 @@ def explained(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # the libraries raise dozens of kinds: of the net, of the files, of their own
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
-        if type(error).__name__ in NO_FILES:
+        if type(error).__name__ in NO_TABLES_ERRORS:
             raise Refusal(
                 _("{name} holds no tables that can be read.", name=name),
                 do=_("Choose another data set, or fetch its files and bring them."),
             ) from error
-        if _is_of_the_net(error):
+        if _is_network_error(error):
             what = _("The Hub cannot be reached: {reason}.", reason=reason)
             raise Refusal(
                 what, do=_("Look at the network, or set {variable} to a mirror.", variable="HF_ENDPOINT")
@@ -286,7 +291,7 @@ def explained(name: str) -> Iterator[None]:
         ) from error
 
 
-def _is_of_the_net(error: BaseException | None) -> bool:
+def _is_network_error(error: BaseException | None) -> bool:
     names = set()
     while error is not None:
         names |= {kind.__name__ for kind in type(error).__mro__}
@@ -296,4 +301,4 @@ def _is_of_the_net(error: BaseException | None) -> bool:
     )
 
 
-DO = {"about": about, "splits": splits, "preview": preview, "fetch": fetch}
+HANDLERS = {"about": dataset_info, "splits": splits, "preview": preview, "fetch": fetch}

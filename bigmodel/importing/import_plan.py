@@ -47,9 +47,23 @@ ROLES: Mapping[str, Words] = {
     "system": _("System prompt"),
     "history": _("Earlier turns"),
 }
-KINDS = {"text": "text", "label": "class", "source": "text", "target": "text", "image": "image", "messages": "text"}
-TOGETHER = ({"text"}, {"text", "label"}, {"source", "target"}, {"image", "label"}, {"messages"}, {"question", "answer"})
-FURTHER = {"messages": ("system",), "question": ("context", "system", "history")}  # what may come to a role
+ROLE_KINDS = {
+    "text": "text",
+    "label": "class",
+    "source": "text",
+    "target": "text",
+    "image": "image",
+    "messages": "text",
+}
+ROLE_SETS = (
+    {"text"},
+    {"text", "label"},
+    {"source", "target"},
+    {"image", "label"},
+    {"messages"},
+    {"question", "answer"},
+)
+OPTIONAL_ROLES = {"messages": ("system",), "question": ("context", "system", "history")}  # what may come to a role
 ENCODINGS = ("utf-8", "gb18030", "big5", "utf-16", "utf-32", "shift_jis", "euc_kr", "cp1252", "cp1251", "iso8859-1")
 SPLITS: Mapping[str, str] = {
     "train": "train", "training": "train", "训练": "train", "训练集": "train",
@@ -57,11 +71,11 @@ SPLITS: Mapping[str, str] = {
     "验证集": "validation", "eval": "validation",
     "test": "test", "testing": "test", "测试": "test", "测试集": "test",
 }  # fmt: skip
-LEAST_SHARE, LARGEST_SHARE = 0.01, 0.4  # of the rows, for validation and for test
+MIN_SPLIT_SHARE, MAX_SPLIT_SHARE = 0.01, 0.4  # of the rows, for validation and for test
 
 
 @dataclass(frozen=True)
-class Plan:
+class ImportPlan:
     """roles: role -> column of the file.  split: the column that says which rows are for training; '' to cut them here.
     member: the file inside an archive, '' for the file itself."""
 
@@ -81,12 +95,12 @@ class Plan:
         return asdict(self) | {"roles": dict(self.roles)}
 
     @staticmethod
-    def check(data: object) -> Plan:
+    def check(data: object) -> ImportPlan:
         """The plan in `data`; Refusal names what will not do."""
-        known = {one.name for one in fields(Plan)}
+        known = {one.name for one in fields(ImportPlan)}
         if not isinstance(data, Mapping) or not set(data) <= known or not {"format", "roles"} <= set(data):
             raise Refusal(_("This does not say how to read a file."), do=_("Give a format and roles."), field="plan")
-        plan = Plan(**data)
+        plan = ImportPlan(**data)
         for name, value, options in (
             ("format", plan.format, FORMATS),
             ("delimiter", plan.delimiter, DELIMITERS),
@@ -99,54 +113,54 @@ class Plan:
         for name in ("validation", "test"):
             share = getattr(plan, name)
             number = isinstance(share, int | float) and not isinstance(share, bool)
-            if not number or not LEAST_SHARE <= share <= LARGEST_SHARE:
-                raise _refused(name, share, f"{LEAST_SHARE} ... {LARGEST_SHARE}")
+            if not number or not MIN_SPLIT_SHARE <= share <= MAX_SPLIT_SHARE:
+                raise _refused(name, share, f"{MIN_SPLIT_SHARE} ... {MAX_SPLIT_SHARE}")
         for name in ("member", "labels", "split"):
             if not isinstance(getattr(plan, name), str):
                 raise _refused(name, getattr(plan, name), "...")
         return plan
 
 
-def part_of(name: str) -> str:
+def parse_split(name: str) -> str:
     """train, validation or test, by any of their names; '' for what is none of them."""
     return SPLITS.get(name.strip().lower(), "")
 
 
-def part_in(name: str) -> str:
+def split_in_name(name: str) -> str:
     """The part that one of its words names, as in train-00000-of-00002 or test_sft."""
-    return next((part for word in re.split(r"[\W\d_]+", name) if (part := part_of(word))), "")
+    return next((part for word in re.split(r"[\W\d_]+", name) if (part := parse_split(word))), "")
 
 
-def together(roles: Iterable[str]) -> bool:
+def are_trainable(roles: Iterable[str]) -> bool:
     """Whether columns of these roles make rows that can be learnt from."""
     roles = set(roles)
-    return any(needed <= roles <= needed | set(further(needed)) for needed in TOGETHER)
+    return any(needed <= roles <= needed | set(optional_roles(needed)) for needed in ROLE_SETS)
 
 
-def further(roles: Iterable[str]) -> tuple[str, ...]:
+def optional_roles(roles: Iterable[str]) -> tuple[str, ...]:
     """Roles that may be given, too."""
-    return tuple(one for role in roles for one in FURTHER.get(role, ()))
+    return tuple(one for role in roles for one in OPTIONAL_ROLES.get(role, ()))
 
 
-def columns(roles: Iterable[str]) -> dict[str, str]:
+def output_columns(roles: Iterable[str]) -> dict[str, str]:
     """The columns of the rows, with their kinds: questions and answers become conversations."""
     roles = list(roles)
-    return {"messages": "text"} if {"answer", "messages"} & set(roles) else {role: KINDS[role] for role in roles}
+    return {"messages": "text"} if {"answer", "messages"} & set(roles) else {role: ROLE_KINDS[role] for role in roles}
 
 
 @dataclass(frozen=True)
-class Found:
+class FilePreview:
     """What was seen in a file: how it can be read, why we think so, and what comes out.
 
     columns: name -> {"examples": [...], "filled": share, "distinct": n}.  preview: the first rows by role.
     tables: the files inside an archive that could be read instead.
     """
 
-    plan: Plan | None
+    plan: ImportPlan | None
     evidence: tuple[Words, ...]
     columns: Mapping[str, Mapping] = field(default_factory=dict)
     preview: tuple[Mapping, ...] = ()
-    aside: tuple[Mapping, ...] = ()
+    rejected: tuple[Mapping, ...] = ()
     tables: tuple[str, ...] = ()
     bytes: int = 0
     rows: int = 0  # as many as there seem to be
@@ -157,20 +171,20 @@ class Found:
             "evidence": [one.to_json() for one in self.evidence],
             "columns": {name: dict(column) for name, column in self.columns.items()},
             "preview": [dict(row) for row in self.preview],
-            "aside": [dict(row) for row in self.aside],
+            "aside": [dict(row) for row in self.rejected],
             "tables": list(self.tables),
             "bytes": self.bytes,
             "rows": self.rows,
         }
 
     @staticmethod
-    def from_json(data: Mapping) -> Found:
-        return Found(
-            plan=Plan(**data["plan"]) if data["plan"] else None,
+    def from_json(data: Mapping) -> FilePreview:
+        return FilePreview(
+            plan=ImportPlan(**data["plan"]) if data["plan"] else None,
             evidence=tuple(Words.from_json(one) for one in data["evidence"]),
             columns=data["columns"],
             preview=tuple(data["preview"]),
-            aside=tuple(data["aside"]),
+            rejected=tuple(data["aside"]),
             tables=tuple(data["tables"]),
             bytes=data["bytes"],
             rows=data["rows"],
@@ -199,7 +213,7 @@ def _check_encoding(name: object) -> None:
 
 
 def _check_roles(roles: object) -> None:
-    options = "; ".join(" + ".join(sorted(one)) for one in TOGETHER)
+    options = "; ".join(" + ".join(sorted(one)) for one in ROLE_SETS)
     named = isinstance(roles, Mapping) and all(isinstance(one, str) and one for one in roles.values())
     if roles == {}:
         what = _("It is not known which columns are to be learnt from.")
@@ -207,7 +221,7 @@ def _check_roles(roles: object) -> None:
     if named and set(roles) == {"image"}:
         do = _("Put the pictures of each class into a folder of its own, or add a table that names them.")
         raise Refusal(_("Nothing says which class the pictures belong to."), do=do, field="roles")
-    if not named or not together(roles):
+    if not named or not are_trainable(roles):
         what = _("These roles do not make data that a model can learn from.")
         raise Refusal(what, do=_("Choose columns for one of: {options}.", options=options), field="roles")
     if len(set(roles.values())) < len(roles):

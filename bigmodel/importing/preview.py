@@ -13,70 +13,70 @@ from pathlib import Path
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.importing import column_roles, to_rows
-from bigmodel.importing.detect_format import Kind, kind_of
+from bigmodel.importing.detect_format import DetectedFormat, detect_format
 from bigmodel.importing.formats import chat_formats, folder_labels, parquet, sharded_tables
-from bigmodel.importing.formats.bad_record import Broken
+from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.readers import records
-from bigmodel.importing.import_plan import Found, Plan, part_of, together
-from bigmodel.importing.store.parquet_writer import told
+from bigmodel.importing.import_plan import FilePreview, ImportPlan, are_trainable, parse_split
+from bigmodel.importing.store.parquet_writer import rejected_entry
 
-LOOKED_AT, PICTURES_LOOKED_AT, SHOWN = 1000, 50, 8  # records, pictures that are judged by; rows that are shown
-LONGEST = 5.0  # seconds
+PREVIEW_RECORDS, PREVIEW_IMAGES, PREVIEW_ROWS = 1000, 50, 8  # records, pictures that are judged by; rows that are shown
+MAX_SECONDS = 5.0  # seconds
 
 
-def look(path: Path, name: str, corrected: Mapping | None = None) -> Found:
+def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> FilePreview:
     """`corrected`: parts of a plan that a person has decided; the rest is found under these."""
     fixed = dict(corrected or {})
     kind = _kind(path, name, fixed)
-    plan = Plan(
+    plan = ImportPlan(
         format=kind.format, roles={}, encoding=kind.encoding, delimiter=kind.delimiter, header=kind.header,
         unit=kind.unit, member=kind.member, labels=kind.labels,
     )  # fmt: skip
     plan = dataclasses.replace(plan, **{key: value for key, value in fixed.items() if key not in ("roles", "split")})
     columns, taken, ends, whole = _columns(path, plan)
-    _refuse_nothing(taken)
+    _refuse_empty(taken)
     chosen, split, why = _roles(plan, kind, columns, fixed, whole)
     plan = dataclasses.replace(plan, roles=chosen, split=split)
     size = _size(path)
-    preview, aside = _preview(taken, plan) if together(chosen) else ([], [])
-    return Found(
+    preview, aside = _preview(taken, plan) if are_trainable(chosen) else ([], [])
+    return FilePreview(
         plan=plan,
         evidence=(*kind.evidence, *why),
         columns={one.name: one.to_json() for one in columns},
         preview=tuple(preview),
-        aside=tuple(aside),
+        rejected=tuple(aside),
         tables=kind.tables,
         bytes=size,
         rows=_estimate(path, plan, taken, ends, size, whole),
     )
 
 
-def _kind(path: Path, name: str, fixed: Mapping) -> Kind:
-    kind = kind_of(path, name, str(fixed.get("member", "")).replace("(gzip)", ""))
+def _kind(path: Path, name: str, fixed: Mapping) -> DetectedFormat:
+    kind = detect_format(path, name, str(fixed.get("member", "")).replace("(gzip)", ""))
     if "labels" in fixed and kind.format == "pictures":
         kind = dataclasses.replace(kind, labels=str(fixed["labels"]))
     return kind
 
 
-def _columns(path: Path, plan: Plan) -> tuple[list[column_roles.Column], list, int, bool]:
+def _columns(path: Path, plan: ImportPlan) -> tuple[list[column_roles.ColumnStats], list, int, bool]:
     """What stands in each column, by the first records; these records, how far they go, in bytes, and whether that is
     all there are."""
     if plan.format == "parquet":
-        names = parquet.opened(_tables(path)[0]).schema_arrow.names
+        names = parquet.open_parquet(_tables(path)[0]).schema_arrow.names
         plan = dataclasses.replace(plan, roles={name: name for name in names})
-    done, until = [0], time.monotonic() + LONGEST
+    done, until = [0], time.monotonic() + MAX_SECONDS
     taken: list = []
     left = iter(records(path, plan, done))
-    for one in itertools.islice(left, PICTURES_LOOKED_AT if plan.format == "pictures" else LOOKED_AT):
+    for one in itertools.islice(left, PREVIEW_IMAGES if plan.format == "pictures" else PREVIEW_RECORDS):
         taken.append(one)
         if time.monotonic() > until:
             break
     ends = done[0]
-    whole = [one[1] for one in taken if type(one) is not Broken]
+    whole = [one[1] for one in taken if type(one) is not BadRecord]
     flat = [_flat(record) for record in whole]
     names = list(dict.fromkeys(name for record in flat for name in record))[:200]
     return (
-        [column_roles.column(name, [record.get(name) for record in flat]) for name in names],
+        [column_roles.column_stats(name, [record.get(name) for record in flat]) for name in names],
         taken,
         ends,
         next(left, None) is None,
@@ -84,14 +84,14 @@ def _columns(path: Path, plan: Plan) -> tuple[list[column_roles.Column], list, i
 
 
 def _tables(path: Path) -> list[Path]:
-    return (sharded_tables.of(path) if path.is_dir() else []) or [path]
+    return (sharded_tables.shard_files(path) if path.is_dir() else []) or [path]
 
 
-def _refuse_nothing(taken: list) -> None:
+def _refuse_empty(taken: list) -> None:
     """Where no record can be read there is nothing to choose."""
     if not taken:
         raise Refusal(_("There are no rows in this file."), do=_("Give a file with data in it."))
-    if all(type(one) is Broken for one in taken):
+    if all(type(one) is BadRecord for one in taken):
         what = _("None of the first {count} rows can be read.", count=len(taken))
         raise Refusal(what, taken[0].reason, _("Mend the file, or give another one."))
 
@@ -109,17 +109,17 @@ def _flat(record: Mapping) -> dict:
 
 
 def _roles(
-    plan: Plan, kind: Kind, columns: list, fixed: Mapping, whole: bool
+    plan: ImportPlan, kind: DetectedFormat, columns: list, fixed: Mapping, whole: bool
 ) -> tuple[dict[str, str], str, list[Words]]:
     """Roles, the column of parts or '', why. whole: the first records are all there are."""
     _refuse_unknown([*fixed.get("roles", {}).values(), fixed.get("split", "")], {one.name for one in columns})
     if "roles" in fixed:
         return dict(fixed["roles"]), fixed.get("split", ""), []
-    chosen, split, why = _by_format(plan, kind, columns) or column_roles.choose(columns)
+    chosen, split, why = _roles_by_format(plan, kind, columns) or column_roles.choose(columns)
     if "split" in fixed or not split:
         return chosen, fixed.get("split", ""), why
     parts = next(one for one in columns if one.name == split)
-    if whole and not any(part_of(value) == "train" for value in parts.values):
+    if whole and not any(parse_split(value) == "train" for value in parts.values):
         said = _("The column {name} says of no row that it is for training, so the rows are cut anew.", name=split)
         return chosen, "", [*why, said]
     return chosen, split, [*why, _("The column {name} says which rows are for training.", name=split)]
@@ -134,17 +134,21 @@ def _refuse_unknown(named: list[str], names: set[str]) -> None:
             )
 
 
-def _by_format(plan: Plan, kind: Kind, columns: list) -> tuple[dict, str, list] | None:
+def _roles_by_format(plan: ImportPlan, kind: DetectedFormat, columns: list) -> tuple[dict, str, list] | None:
     """Formats whose columns say by themselves what they are."""
     if plan.format == "text":
-        said = kind.folders if plan.unit == "files" else folder_labels.NOTHING
-        if 1 < len(said.names) <= column_roles.CLASSES:
-            return {"text": "text", "label": said.classes}, said.parts, [_("The folders can be taken for classes.")]
-        return {"text": "text"}, said.parts, []
+        said = kind.folders if plan.unit == "files" else folder_labels.NO_FOLDER_LABELS
+        if 1 < len(said.class_names) <= column_roles.MAX_CLASSES:
+            return (
+                {"text": "text", "label": said.class_column},
+                said.split_column,
+                [_("The folders can be taken for classes.")],
+            )
+        return {"text": "text"}, said.split_column, []
     if plan.format in ("po", "xliff"):
         return {"source": "source", "target": "target"}, "", []
     if plan.format == "tmx":
-        filled = sorted(columns, key=lambda one: -one.filled)[:2]
+        filled = sorted(columns, key=lambda one: -one.fill_rate)[:2]
         if len(filled) < 2:
             return {}, "", [_("Its texts are in one language only.")]
         first = [one for one in columns if one in filled]
@@ -153,33 +157,42 @@ def _by_format(plan: Plan, kind: Kind, columns: list) -> tuple[dict, str, list] 
     if plan.format == "pictures":
         said = kind.folders
         if not plan.labels:
-            return {"image": "picture"} | ({"label": said.classes} if said.classes else {}), said.parts, []
-        told = [one for one in columns if one.name not in ("name", "picture") and not folder_labels.says(one.name)]
+            return (
+                {"image": "picture"} | ({"label": said.class_column} if said.class_column else {}),
+                said.split_column,
+                [],
+            )
+        told = [
+            one
+            for one in columns
+            if one.name not in ("name", "picture") and not folder_labels.is_folder_column(one.name)
+        ]
         chosen, split, why = column_roles.choose(told)
         label = chosen.get("label") or next((one.name for one in told if one.distinct > 0), "")
-        split = split or said.parts
+        split = split or said.split_column
         return ({"image": "picture", "label": label} if label else {"image": "picture"}), split, why
     return None
 
 
-def _preview(taken: list, plan: Plan) -> tuple[list[dict], list[dict]]:
+def _preview(taken: list, plan: ImportPlan) -> tuple[list[dict], list[dict]]:
     good: list[dict] = []
     bad: list[dict] = []
     for one in to_rows.rows(iter(taken), plan):
-        if type(one) is Broken:
-            bad.append(told(one))
-        elif len(good) < SHOWN:
+        if type(one) is BadRecord:
+            bad.append(rejected_entry(one))
+        elif len(good) < PREVIEW_ROWS:
             number, row = one
             shown = {
-                role: _short(value) if role != "messages" else chat_formats.short(value) for role, value in row.items()
+                role: _preview_value(value) if role != "messages" else chat_formats.truncate_conversation(value)
+                for role, value in row.items()
             }
             good.append({name: value for name, value in ({"row": number} | shown).items() if name != "split"})
-        if len(good) >= SHOWN and (len(bad) >= SHOWN or plan.format in ("pictures", "parquet")):
+        if len(good) >= PREVIEW_ROWS and (len(bad) >= PREVIEW_ROWS or plan.format in ("pictures", "parquet")):
             break
-    return good, bad[:SHOWN]
+    return good, bad[:PREVIEW_ROWS]
 
 
-def _short(value: object) -> object:
+def _preview_value(value: object) -> object:
     """A text's beginning; a picture so that JSON can carry it."""
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
@@ -192,17 +205,17 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def _estimate(path: Path, plan: Plan, taken: list, ends: int, size: int, whole: bool) -> int:
+def _estimate(path: Path, plan: ImportPlan, taken: list, ends: int, size: int, whole: bool) -> int:
     """All rows where all were seen; else as many as the first ones let expect."""
     if plan.format == "parquet":
-        return sum(parquet.opened(one).metadata.num_rows for one in _tables(path))
+        return sum(parquet.open_parquet(one).metadata.num_rows for one in _tables(path))
     if plan.format == "pictures":
-        said = kind_of(path, path.name).evidence
+        said = detect_format(path, path.name).evidence
         return next((value for words in said for key, value in words.values if key == "count"), 0)
     if whole or not ends:
         return len(taken)
-    numbers = [one.row if type(one) is Broken else one[0] for one in taken]
+    numbers = [one.row if type(one) is BadRecord else one[0] for one in taken]
     read = sum(
-        len(json.dumps(one[1], ensure_ascii=False, default=str).encode()) for one in taken if type(one) is not Broken
+        len(json.dumps(one[1], ensure_ascii=False, default=str).encode()) for one in taken if type(one) is not BadRecord
     )
     return max(len(numbers), round(len(numbers) * size / max(min(ends, max(read, 1)), 1)))

@@ -16,16 +16,16 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
 ROOT = Path(__file__).parents[2]  # the folder that holds the package
-LOOK_SECONDS = 30.0  # for a first look, the start of the process among them
-SILENT_SECONDS = 180.0  # without any headway
-HEAR_SECONDS = 0.1
+PREVIEW_SECONDS = 30.0  # for a first look, the start of the process among them
+STALL_SECONDS = 180.0  # without any headway
+POLL_SECONDS = 0.1
 
 
 class Cancelled(Exception):
     """A person has stopped it."""
 
 
-def read(
+def run_in_sandbox(
     request: Mapping,
     tell: Callable[[dict], None] = lambda progress: None,
     cancelled: threading.Event | None = None,
@@ -35,7 +35,7 @@ def read(
     """The child's result. Refusal for what it refuses, when it dies, makes no headway, or needs more than `seconds`."""
     process = _start(request, log)
     heard: queue.Queue = queue.Queue()
-    threading.Thread(target=_hear, args=(process, heard), daemon=True).start()
+    threading.Thread(target=_read_replies, args=(process, heard), daemon=True).start()
     begun = moved = time.monotonic()
     last: dict = {}
     try:
@@ -43,16 +43,16 @@ def read(
             if cancelled is not None and cancelled.is_set():
                 raise Cancelled
             now = time.monotonic()
-            if (seconds and now - begun > seconds) or now - moved > SILENT_SECONDS:
+            if (seconds and now - begun > seconds) or now - moved > STALL_SECONDS:
                 what = _("Reading this file takes too long: it was stopped after {seconds} seconds.",
                          seconds=round(now - begun))  # fmt: skip
                 raise Refusal(what, do=_("Give a smaller part of it, or another format."))
             try:
-                part = heard.get(timeout=HEAR_SECONDS)
+                part = heard.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
             if part is None:
-                raise _died(process.wait())
+                raise _crash_refusal(process.wait())
             if "error" in part:
                 raise Refusal.from_json(part["error"])
             if "result" in part:
@@ -82,7 +82,7 @@ def _start(request: Mapping, log: Path | None) -> subprocess.Popen:
     return process
 
 
-def _hear(process: subprocess.Popen, heard: queue.Queue) -> None:
+def _read_replies(process: subprocess.Popen, heard: queue.Queue) -> None:
     for line in process.stdout:
         heard.put(json.loads(line))
     heard.put(None)
@@ -95,7 +95,7 @@ def _end(process: subprocess.Popen) -> None:
     process.stdout.close()
 
 
-def _died(code: int) -> Refusal:
+def _crash_refusal(code: int) -> Refusal:
     if code == 0 or code > 0:
         what = _("Something went wrong in bigmodel itself while reading this file.")
         return Refusal(what, do=_("The log has the details: {file}.", file="imports.log"))

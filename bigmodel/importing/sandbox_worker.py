@@ -23,8 +23,10 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
-TELL_SECONDS = 0.3
-TOO_MUCH = _("Reading this file takes more memory than is allowed: {maximum} MB.", maximum=limits.CHILD_BYTES // 2**20)
+PROGRESS_SECONDS = 0.3
+MEMORY_EXCEEDED = _(
+    "Reading this file takes more memory than is allowed: {maximum} MB.", maximum=limits.CHILD_BYTES // 2**20
+)
 
 
 def main() -> int:
@@ -38,10 +40,10 @@ def main() -> int:
             replies.flush()
 
     request = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_leave_with_the_server, daemon=True).start()
-    _bound(reply)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _limit_memory(reply)
     try:
-        reply(result=DO[request["do"]](request, lambda **what: reply(progress=what)))
+        reply(result=HANDLERS[request["do"]](request, lambda **what: reply(progress=what)))
         return 0
     except Refusal as refusal:
         reply(error=refusal.to_json())
@@ -55,21 +57,21 @@ def main() -> int:
     return 1
 
 
-def _leave_with_the_server() -> None:
+def _exit_with_parent() -> None:
     """Nobody waits for what comes any more."""
     while sys.stdin.buffer.read(1):
         continue
     os._exit(0)
 
 
-def _bound(reply: Callable) -> None:
+def _limit_memory(reply: Callable) -> None:
     """Addresses are bounded by the system; what is really used by a look at it twenty times a second."""
     import psutil
 
     if sys.platform == "linux":  # elsewhere the system does not keep to it, or has no such bound
         import resource
 
-        most = limits.CHILD_ADDRESSES
+        most = limits.CHILD_ADDRESS_SPACE_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     me = psutil.Process()
@@ -85,51 +87,53 @@ def _bound(reply: Callable) -> None:
 
 
 def _too_large() -> Refusal:
-    return Refusal(TOO_MUCH, do=_("Give it in smaller parts, or as JSON lines or CSV, which are read piece by piece."))
+    return Refusal(
+        MEMORY_EXCEEDED, do=_("Give it in smaller parts, or as JSON lines or CSV, which are read piece by piece.")
+    )
 
 
 # -- what is done ------------------------------------------------------------------------------------------
-def look(request: dict, tell: Callable) -> dict:
-    from bigmodel.importing.preview import look
+def preview(request: dict, tell: Callable) -> dict:
+    from bigmodel.importing.preview import preview_file
 
-    return look(Path(request["path"]), request["name"], request.get("corrected")).to_json()
+    return preview_file(Path(request["path"]), request["name"], request.get("corrected")).to_json()
 
 
 def import_rows(request: dict, tell: Callable) -> dict:
     """The rows and what is set aside, in the folder that was named; what was written, with the source's hash."""
     from bigmodel.importing.formats.readers import records
-    from bigmodel.importing.import_plan import Plan, columns
+    from bigmodel.importing.import_plan import ImportPlan, output_columns
     from bigmodel.importing.store import parquet_writer
     from bigmodel.importing.to_rows import rows
 
-    plan, path, folder = Plan.check(request["plan"]), Path(request["path"]), Path(request["folder"])
-    done, counts = [0], parquet_writer.Counts()
-    stop = _telling(lambda: tell(done=done[0], rows=counts.rows, aside=counts.aside))
-    kinds = columns(plan.roles)
+    plan, path, folder = ImportPlan.check(request["plan"]), Path(request["path"]), Path(request["folder"])
+    done, counts = [0], parquet_writer.ImportCounts()
+    stop = _report_progress(lambda: tell(done=done[0], rows=counts.rows, aside=counts.rejected))
+    kinds = output_columns(plan.roles)
     written = parquet_writer.write(
         rows(records(path, plan, done), plan), folder, kinds, (plan.validation, plan.test), counts
     )
     stop()
-    return written | {"languages": languages(folder / "rows.parquet", kinds)}
+    return written | {"languages": detect_languages(folder / "rows.parquet", kinds)}
 
 
 def count(request: dict, tell: Callable) -> dict:
     """How many rows a file has, whatever they are worth."""
-    from bigmodel.importing.formats.bad_record import Broken
+    from bigmodel.importing.formats.bad_record import BadRecord
     from bigmodel.importing.formats.readers import records
-    from bigmodel.importing.import_plan import Plan
+    from bigmodel.importing.import_plan import ImportPlan
 
-    found = records(Path(request["path"]), Plan.check(request["plan"]), [0])
-    return {"count": sum(one.count if type(one) is Broken else 1 for one in found)}
+    found = records(Path(request["path"]), ImportPlan.check(request["plan"]), [0])
+    return {"count": sum(one.count if type(one) is BadRecord else 1 for one in found)}
 
 
-def hashed(request: dict, tell: Callable) -> dict:
+def hash_source(request: dict, tell: Callable) -> dict:
     """SHA-256 and size of a file or of all files of a folder."""
     from bigmodel.importing.store.originals import files_in
     from bigmodel.importing.store.parquet_writer import sha256
 
     path, done = Path(request["path"]), [0]
-    stop = _telling(lambda: tell(done=done[0]))
+    stop = _report_progress(lambda: tell(done=done[0]))
     if path.is_dir():
         import hashlib
 
@@ -143,7 +147,7 @@ def hashed(request: dict, tell: Callable) -> dict:
     return {"sha256": found, "bytes": done[0]}
 
 
-def languages(path: Path, kinds: dict) -> list[str]:
+def detect_languages(path: Path, kinds: dict) -> list[str]:
     """By the script of the first texts: Chinese where it is Chinese; Latin letters say too little."""
     import pyarrow.parquet as parquet
 
@@ -162,12 +166,12 @@ def languages(path: Path, kinds: dict) -> list[str]:
     return list(found)
 
 
-def _telling(tell: Callable[[], None]) -> Callable[[], None]:
+def _report_progress(tell: Callable[[], None]) -> Callable[[], None]:
     """Call `tell` now and then from beside, until the function that comes back is called."""
     over = threading.Event()
 
     def run() -> None:
-        while not over.wait(TELL_SECONDS):
+        while not over.wait(PROGRESS_SECONDS):
             tell()
 
     threading.Thread(target=run, daemon=True).start()
@@ -179,34 +183,34 @@ def _telling(tell: Callable[[], None]) -> Callable[[], None]:
     return stop
 
 
-def hub(request: dict, tell: Callable) -> dict:
+def hub_request(request: dict, tell: Callable) -> dict:
     from bigmodel.importing import hub_datasets
 
-    return hub_datasets.DO[request["what"]](request, tell)
+    return hub_datasets.HANDLERS[request["what"]](request, tell)
 
 
 def derive(request: dict, tell: Callable) -> dict:
     from bigmodel.importing.store import versions
 
     done = [0]
-    stop = _telling(lambda: tell(done=done[0]))
+    stop = _report_progress(lambda: tell(done=done[0]))
     name = versions.derive(Path(request["home"]), request["name"], request["steps"], Path(request["folder"]), done)
     stop()
     return {"name": name}
 
 
-def mended(request: dict, tell: Callable) -> dict:
+def read_repairs(request: dict, tell: Callable) -> dict:
     from bigmodel.importing.store import repair_rows
-    from bigmodel.importing.store.registry import Shelf
+    from bigmodel.importing.store.registry import DatasetRegistry
 
-    version = Shelf(Path(request["home"])).version(request["dataset"])
-    return repair_rows.given_back(Path(request["path"]), request["name"], version)
+    version = DatasetRegistry(Path(request["home"])).version(request["dataset"])
+    return repair_rows.parse_repairs(Path(request["path"]), request["name"], version)
 
 
-def index(request: dict, tell: Callable) -> dict:
+def build_index(request: dict, tell: Callable) -> dict:
     from bigmodel.data import row_index
 
-    row_index.make(Path(request["path"]), request["kinds"], Path(request["folder"]))
+    row_index.build(Path(request["path"]), request["kinds"], Path(request["folder"]))
     return {}
 
 
@@ -216,8 +220,8 @@ def search(request: dict, tell: Callable) -> dict:
     return search_file(Path(request["path"]), request["columns"], request["search"], request["most"], tell)
 
 
-DO = {"look": look, "import": import_rows, "hash": hashed, "count": count, "hub": hub, "derive": derive, "mended": mended,
-      "index": index, "search": search}  # fmt: skip
+HANDLERS = {"look": preview, "import": import_rows, "hash": hash_source, "count": count, "hub": hub_request, "derive": derive, "mended": read_repairs,
+      "index": build_index, "search": search}  # fmt: skip
 
 if __name__ == "__main__":
     code = main()

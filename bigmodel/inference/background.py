@@ -6,66 +6,66 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
-MOMENT = 0.002  # seconds between two looks at whether it is over; the answers of others wait for as long
-HERE = threading.local()
+POLL_SECONDS = 0.002  # seconds between two looks at whether it is over; the answers of others wait for as long
+THREAD_LOCAL = threading.local()
 
 T = TypeVar("T")
 
 
-class Left(BaseException):
+class Cancelled(BaseException):
     """Nobody waits for this work any more. No failure: whoever takes exceptions for one must not meet it."""
 
 
-class Work(Generic[T]):
+class BackgroundJob(Generic[T]):
     """Done once, in a thread that begins with the first who waits for it."""
 
     def __init__(self, do: Callable[[], T]):
-        self.do = do
-        self.waiting = 0
+        self.function = do
+        self.waiters = 0
         self.thread: threading.Thread | None = None
-        self.over = threading.Event()
+        self.finished = threading.Event()
         self.error: BaseException | None = None
 
     def wait(self, nothing: Any = None) -> Generator[Any, None, T]:
         """`nothing` now and then while it lasts; gives back what came of it, or raises. Closed, it waits no more."""
-        self.waiting += 1
+        self.waiters += 1
         try:
             if self.thread is None:
-                thread = threading.Thread(target=self._work, name="aside", daemon=True)
+                thread = threading.Thread(target=self._run, name="aside", daemon=True)
                 thread.start()
                 self.thread = thread
-            while not self.over.wait(MOMENT):
+            while not self.finished.wait(POLL_SECONDS):
                 yield nothing
         finally:
-            self.waiting -= 1
+            self.waiters -= 1
         if self.error is not None:
             raise self.error
         return self.result
 
-    def _work(self) -> None:
-        HERE.work = self
+    def _run(self) -> None:
+        THREAD_LOCAL.work = self
         try:
-            self.result = self.do()
+            self.result = self.function()
         except BaseException as error:  # raised where somebody waits for it
             self.error = error
-        self.over.set()
+        self.finished.set()
 
 
-Do = Callable[[Callable[[], T]], Generator[None, None, T]]
+RunFunction = Callable[[Callable[[], T]], Generator[None, None, T]]
 
 
-def aside(do: Callable[[], T], nothing: Any = None) -> Generator[Any, None, T]:
+def run_in_thread(do: Callable[[], T], nothing: Any = None) -> Generator[Any, None, T]:
     """To be used as `found = yield from aside(...)`."""
-    return (yield from Work(do).wait(nothing))
+    return (yield from BackgroundJob(do).wait(nothing))
 
 
-def here(do: Callable[[], T]) -> Generator[None, None, T]:
+def run_inline(do: Callable[[], T]) -> Generator[None, None, T]:
     """The same for whoever has nobody else to listen to: in this thread, without a pause."""
     yield from ()
     return do()
 
 
-def whole(parts: Generator[None, None, T]) -> T:
+def drain(parts: Generator[None, None, T]) -> T:
     """What comes of it in the end."""
     while True:
         try:
@@ -74,13 +74,13 @@ def whole(parts: Generator[None, None, T]) -> T:
             return end.value
 
 
-def unwanted() -> Callable[[], bool]:
+def cancel_checker() -> Callable[[], bool]:
     """Says, from any thread, whether nobody waits any more for what this one is working at."""
-    work = getattr(HERE, "work", None)
-    return lambda: work is not None and not work.waiting
+    work = getattr(THREAD_LOCAL, "work", None)
+    return lambda: work is not None and not work.waiters
 
 
-def seam() -> None:
+def check_cancelled() -> None:
     """A place where work can be left. Raises Left where nobody waits for it."""
-    if unwanted()():
-        raise Left
+    if cancel_checker()():
+        raise Cancelled

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bigmodel.core import blocks, catalog
 from bigmodel.core.blocks import Block
-from bigmodel.core.cpu import threads
+from bigmodel.core.cpu import thread_count
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
-from bigmodel.data.model_view import Seen
+from bigmodel.data.model_view import BatchView
 from bigmodel.data.prepare import head
 from bigmodel.training.forecast import Forecast
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bigmodel.studio import Model
 
 EXAMPLE_ROWS = 40
-LEAVING_SECONDS = 1.0
+SHUTDOWN_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -39,25 +39,25 @@ class Reply(Generic[T]):
     """What a worker says to a request, as it comes. `close` ends it at once, from whatever thread and whether or not
     somebody is waiting for the next part, and tells the worker that nobody wants the rest."""
 
-    def __init__(self, line: Line, request: dict, read: Callable[[dict], T]):
-        self.line, self.request, self.read = line, request, read
-        self.name = uuid.uuid4().hex
+    def __init__(self, line: WorkerConnection, request: dict, read: Callable[[dict], T]):
+        self.connection, self.request, self.read = line, request, read
+        self.id = uuid.uuid4().hex
         self.parts: queue.SimpleQueue[dict] = queue.SimpleQueue()
-        self.begun = self.over = False
+        self.started = self.finished = False
 
     def __iter__(self) -> Reply[T]:
         return self
 
     def __next__(self) -> T:
-        if not self.begun:
-            self.begun = True
-            self.line.send(self)
-        if self.over:
+        if not self.started:
+            self.started = True
+            self.connection.send(self)
+        if self.finished:
             raise StopIteration
         part = self.parts.get()
         if "error" in part or "done" in part:
-            self.over = True
-            self.line.forget(self)
+            self.finished = True
+            self.connection.remove_pending(self)
         if "error" in part:
             raise Refusal.from_json(part["error"])
         if "done" in part:
@@ -65,23 +65,23 @@ class Reply(Generic[T]):
         return self.read(part)
 
     def close(self) -> None:
-        if not self.over:
-            self.over = True
-            self.line.cancel(self)
+        if not self.finished:
+            self.finished = True
+            self.connection.cancel(self)
             self.parts.put({"done": True})
 
     def __del__(self) -> None:
         self.close()
 
 
-class Line:
+class WorkerConnection:
     """The line to one worker process, started when it is needed. Thread-safe."""
 
     def __init__(self, log: Path | None = None, home: Path | None = None):
         self.log, self.home = log, home
         self.lock = threading.RLock()  # what is closed when it is dropped may be dropped by whoever holds it
         self.process: subprocess.Popen | None = None
-        self.waiting: dict[
+        self.pending: dict[
             str, tuple[subprocess.Popen, queue.SimpleQueue]
         ] = {}  # request -> who works on it, what came
 
@@ -90,9 +90,9 @@ class Line:
             self._ensure()
 
     def close(self) -> None:
-        leave(self.hang_up())
+        wait_or_kill(self.disconnect())
 
-    def hang_up(self) -> subprocess.Popen | None:
+    def disconnect(self) -> subprocess.Popen | None:
         """Tell the worker to leave; the one that was told."""
         with self.lock:
             process, self.process = self.process, None
@@ -101,29 +101,29 @@ class Line:
                 process.stdin.close()
         return process
 
-    def talk(self, request: dict, read: Callable[[dict], T]) -> Reply[T]:
+    def submit(self, request: dict, read: Callable[[dict], T]) -> Reply[T]:
         """`read` makes of each part what the asker wants to have."""
         return Reply(self, request, read)
 
     def send(self, reply: Reply) -> None:
         """Have a worker begin with it, unless it has been closed before."""
         with self.lock:
-            if reply.over:
+            if reply.finished:
                 return
             process = self._ensure()
-            self.waiting[reply.name] = process, reply.parts
-            self._send(process, {"id": reply.name} | reply.request)
+            self.pending[reply.id] = process, reply.parts
+            self._send(process, {"id": reply.id} | reply.request)
 
-    def forget(self, reply: Reply) -> subprocess.Popen | None:
+    def remove_pending(self, reply: Reply) -> subprocess.Popen | None:
         """Who was working on it."""
-        process, _parts = self.waiting.pop(reply.name, (None, None))
+        process, _parts = self.pending.pop(reply.id, (None, None))
         return process
 
     def cancel(self, reply: Reply) -> None:
         with self.lock:
-            process = self.forget(reply)
+            process = self.remove_pending(reply)
             if process is not None and self.process is process and process.poll() is None:
-                self._send(process, {"id": reply.name, "do": "cancel"})
+                self._send(process, {"id": reply.id, "do": "cancel"})
 
     def _ensure(self) -> subprocess.Popen:
         """The worker, started anew where there is none or it has died."""
@@ -135,7 +135,7 @@ class Line:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=os.environ | {"OMP_NUM_THREADS": threads()},
+                env=os.environ | {"OMP_NUM_THREADS": thread_count()},
             )
             if self.log:
                 errors.close()
@@ -150,7 +150,7 @@ class Line:
     def _listen(self, process: subprocess.Popen) -> None:
         for line in process.stdout:
             part = json.loads(line)
-            _worker, parts = self.waiting.get(part["id"], (None, None))
+            _worker, parts = self.pending.get(part["id"], (None, None))
             if parts is not None:
                 parts.put(part)
         what = _("The model's process ended unexpectedly.")
@@ -158,14 +158,14 @@ class Line:
         with self.lock:  # whoever asks from now on gets a new process; whoever asked before is told
             if self.process is process:
                 self.process = None
-            for worker, parts in list(self.waiting.values()):
+            for worker, parts in list(self.pending.values()):
                 if worker is process:
                     parts.put({"error": gone.to_json()})
 
 
-def leave(*processes: subprocess.Popen | None) -> None:
+def wait_or_kill(*processes: subprocess.Popen | None) -> None:
     """Wait for those that were told to leave, a second for all of them together."""
-    until = time.monotonic() + LEAVING_SECONDS
+    until = time.monotonic() + SHUTDOWN_SECONDS
     for process in filter(None, processes):
         try:
             process.wait(max(until - time.monotonic(), 0))
@@ -174,7 +174,7 @@ def leave(*processes: subprocess.Popen | None) -> None:
             process.wait()
 
 
-class Desk(Line):
+class ModelClient(WorkerConnection):
     """The line to the process that answers, and one to a process that forecasts. Shared by all sessions of a server.
 
     A forecast that has to encode its data first computes for seconds on end; nobody who asks a model waits for that.
@@ -183,38 +183,38 @@ class Desk(Line):
     def __init__(self, log: Path | None = None, cache: Path | None = None, home: Path | None = None):
         super().__init__(log, home)
         self.cache = cache  # where models in a quicker form are kept; without one they answer by transformers
-        self.forecasting = Line(log, home)
+        self.forecast_connection = WorkerConnection(log, home)
 
     def start(self) -> None:
         """Have the workers import their libraries before the first question comes."""
         super().start()
-        self.forecasting.start()
+        self.forecast_connection.start()
 
     def close(self) -> None:
-        leave(self.hang_up(), self.forecasting.hang_up())
+        wait_or_kill(self.disconnect(), self.forecast_connection.disconnect())
 
     def ask(self, model: Model, inputs: Mapping) -> Reply[Block]:
         """Blocks as they come. Closing the reply stops the work."""
         request = {"do": "ask", "folder": str(model.folder), "task": model.task, "inputs": blocks.pack(inputs)}
         request["cache"] = str(self.cache) if self.cache else ""
-        return self.talk(request, lambda part: blocks.from_json(part["block"]))
+        return self.submit(request, lambda part: blocks.from_json(part["block"]))
 
     def forecast(self, spec: RunSpec, cache: Path) -> Forecast:
         """The figures of a probe; Refusal where the network cannot be built."""
         request = {"do": "forecast", "spec": spec.to_json(), "cache": str(cache)}
-        *_before, last = self.forecasting.talk(request, itemgetter("figures"))
+        *_before, last = self.forecast_connection.submit(request, itemgetter("figures"))
         return Forecast(**last)
 
-    def seen(self, spec: RunSpec, cache: Path, row: int = 0) -> Seen:
+    def batch_view(self, spec: RunSpec, cache: Path, row: int = 0) -> BatchView:
         """What a model sees of a row, or of the first batch; Refusal where the rows cannot be encoded."""
         request = {"do": "seen", "spec": spec.to_json(), "cache": str(cache), "row": row}
-        *_before, last = self.forecasting.talk(request, itemgetter("seen"))
-        return Seen(**last)
+        *_before, last = self.forecast_connection.submit(request, itemgetter("seen"))
+        return BatchView(**last)
 
     def count_tokens(self, spec: RunSpec, cache: Path) -> Reply[float | str]:
         """How far the counting is, from 0 to 1, and at last the name that the lengths are kept under."""
         request = {"do": "count", "spec": spec.to_json(), "cache": str(cache)}
-        return self.forecasting.talk(request, itemgetter("counted"))
+        return self.forecast_connection.submit(request, itemgetter("counted"))
 
     def examples(self, model: Model) -> list[dict]:
         """Inputs to begin with: those a starter brings along, else from rows the model has not been trained on."""

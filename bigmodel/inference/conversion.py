@@ -24,81 +24,90 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import head
 from bigmodel.inference import chat, generate_text, translate
-from bigmodel.inference.background import seam
-from bigmodel.inference.ctranslate2_runner import Translator, Writer
-from bigmodel.inference.generate_text import context_of
-from bigmodel.inference.translate import LONGEST
+from bigmodel.inference.background import check_cancelled
+from bigmodel.inference.ctranslate2_runner import TextGenerator, Translator
+from bigmodel.inference.generate_text import context_length
+from bigmodel.inference.translate import DEFAULT_MAX_LENGTH
 from bigmodel.training import out_of_memory
 
-FORM = 3  # of what is kept; a new one makes all conversions anew
-KEPT, KEPT_BYTES = 20, 10 * 2**30  # conversions in the cache; those not used for the longest time leave
-MADE_OF = {".json", ".safetensors", ".model", ".spm", ".txt", ".jinja"}  # a folder's files that a conversion depends on
-RUNNERS: Mapping[str, type[Writer] | type[Translator]] = {  # transformers' model_type -> what runs it
-    **dict.fromkeys(("gpt2", "llama", "mistral", "qwen2", "qwen3"), Writer),
+FORMAT_VERSION = 3  # of what is kept; a new one makes all conversions anew
+MAX_CACHED, MAX_CACHE_BYTES = 20, 10 * 2**30  # conversions in the cache; those not used for the longest time leave
+HASHED_SUFFIXES = {
+    ".json",
+    ".safetensors",
+    ".model",
+    ".spm",
+    ".txt",
+    ".jinja",
+}  # a folder's files that a conversion depends on
+RUNNERS: Mapping[str, type[TextGenerator] | type[Translator]] = {  # transformers' model_type -> what runs it
+    **dict.fromkeys(("gpt2", "llama", "mistral", "qwen2", "qwen3"), TextGenerator),
     **dict.fromkeys(("marian", "t5", "mt5", "m2m_100"), Translator),
 }
-LARGEST = 2 * 2**30  # bytes of weights; larger ones take as long by transformers, and their 8 bits much memory to make
-ROOM = 4  # times the weights: what converting needs of memory
-TEXTS = (
+MAX_WEIGHT_BYTES = (
+    2 * 2**30
+)  # bytes of weights; larger ones take as long by transformers, and their 8 bits much memory to make
+MEMORY_FACTOR = 4  # times the weights: what converting needs of memory
+FALLBACK_PROMPTS = (
     "Once upon a time there was a king.",
     "The house is open today.",
     "春天来了，花开了。",
 )  # where nothing else is known
-LONG = 512  # tokens at most, over which the probabilities of a writer are compared
+LONG_CONTEXT_TOKENS = 512  # tokens at most, over which the probabilities of a writer are compared
 PRECISIONS = ("float32", "int8")
-PLAIN = {  # settings of `generate` that change what is written, and what they are where they do not
+NEUTRAL_GENERATION_CONFIG = {  # settings of `generate` that change what is written, and what they are where they do not
     "no_repeat_ngram_size": (None, 0), "encoder_no_repeat_ngram_size": (None, 0), "repetition_penalty": (None, 1.0),
     "length_penalty": (None, 1.0), "min_length": (None, 0), "min_new_tokens": (None, 0), "suppress_tokens": (None,),
     "begin_suppress_tokens": (None,), "early_stopping": (None, False),
 }  # fmt: skip
 CHECKED_TOKENS = 48  # of each pinned example
-ALIKE = 1e-2  # between logarithmic probabilities: a hundredth of each, far above what rounding does
-ROWS = 40  # of the test split that say what 8 bits cost
-TOKENS = 4096  # of a text that are read for the same
+LOG_PROB_TOLERANCE = 1e-2  # between logarithmic probabilities: a hundredth of each, far above what rounding does
+EVAL_ROWS = 40  # of the test split that say what 8 bits cost
+EVAL_TOKENS = 4096  # of a text that are read for the same
 
 
 @dataclass(frozen=True)
-class Converted:
+class ConvertedModel:
     """A model that answers as it does in transformers, in CTranslate2's form."""
 
-    place: Path
-    runner: type[Writer] | type[Translator]
+    folder: Path
+    runner: type[TextGenerator] | type[Translator]
     record: Mapping[str, Any]
 
-    def load(self, precision: str) -> Writer | Translator:
+    def load(self, precision: str) -> TextGenerator | Translator:
         """precision: 'float32' or 'int8'."""
-        return self.runner(self.place / precision, self.record["facts"])
+        return self.runner(self.folder / precision, self.record["facts"])
 
 
-def converted(
+def get_or_convert(
     folder: Path, cache: Path, task: Task, spec: Mapping, model: Callable, processor: Any
-) -> Converted | None:
+) -> ConvertedModel | None:
     """The conversion of the model in a folder, made and checked where it is not yet in the cache; None where there is
     none to be had or it answers differently. `model()` is the model in transformers, loaded only when it is needed."""
-    runner = RUNNERS.get(_read(folder / "config.json").get("model_type"))
+    runner = RUNNERS.get(_read_json(folder / "config.json").get("model_type"))
     if runner is None or runner.head != task.head or find_spec("ctranslate2") is None:
         return None
-    place = cache / "converted" / _key(folder, task)
-    record = _read(place / "record.json")
+    place = cache / "converted" / _cache_key(folder, task)
+    record = _read_json(place / "record.json")
     if not record:
-        record = _make(place, runner, task, spec, folder, model(), processor)
+        record = _convert_and_verify(place, runner, task, spec, folder, model(), processor)
     elif record["agrees"]:
         with suppress(OSError):
             os.utime(place)  # used just now
-    return Converted(place, runner, record) if record["agrees"] else None
+    return ConvertedModel(place, runner, record) if record["agrees"] else None
 
 
-def _read(path: Path) -> dict:
+def _read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):  # not there, or not whole: made anew
         return {}
 
 
-def _key(folder: Path, task: Task) -> str:
+def _cache_key(folder: Path, task: Task) -> str:
     """A hash of all that a conversion depends on."""
-    total = hashlib.sha256(f"{FORM} {version('ctranslate2')} {version('transformers')} {task.name}".encode())
-    made_of = [path for path in folder.iterdir() if path.suffix in MADE_OF and path.name != "bigmodel.json"]
+    total = hashlib.sha256(f"{FORMAT_VERSION} {version('ctranslate2')} {version('transformers')} {task.name}".encode())
+    made_of = [path for path in folder.iterdir() if path.suffix in HASHED_SUFFIXES and path.name != "bigmodel.json"]
     for path in sorted(made_of):
         total.update(path.name.encode())
         with path.open("rb") as file:
@@ -107,14 +116,16 @@ def _key(folder: Path, task: Task) -> str:
 
 
 # -- made ----------------------------------------------------------------------------------------------
-def _make(place: Path, runner: type, task: Task, spec: Mapping, folder: Path, model: Any, processor: Any) -> dict:
+def _convert_and_verify(
+    place: Path, runner: type, task: Task, spec: Mapping, folder: Path, model: Any, processor: Any
+) -> dict:
     """Converted into a folder beside, compared, and renamed: it is there wholly or not at all."""
     staging = None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _drop_oldest(place.parent)
         staging = Path(tempfile.mkdtemp(dir=place.parent, prefix=".staging-"))
-        record = _convert(staging, runner, task, model, processor, _pinned(task, spec, folder))
+        record = _convert(staging, runner, task, model, processor, _comparison_inputs(task, spec, folder))
         if not record["agrees"]:
             print(f"{folder} is answered by transformers: {record}", file=sys.stderr, flush=True)
             for precision in PRECISIONS:
@@ -124,10 +135,10 @@ def _make(place: Path, runner: type, task: Task, spec: Mapping, folder: Path, mo
             staging.rename(place)
         return record
     except Exception as error:
-        if not _passes(error):
+        if not _is_transient(error):
             raise
-        if _read(place / "record.json"):  # another process was quicker, and its work is as good as ours
-            return _read(place / "record.json")
+        if _read_json(place / "record.json"):  # another process was quicker, and its work is as good as ours
+            return _read_json(place / "record.json")
         print(f"{folder} cannot be converted: {error}", file=sys.stderr, flush=True)
         return {"agrees": False}
     finally:
@@ -141,11 +152,11 @@ def _convert(staging: Path, runner: type, task: Task, model: Any, processor: Any
     import torch
 
     try:
-        facts = _facts(runner, model, processor)
+        facts = _runner_config(runner, model, processor)
         chosen = next((field.options for field in task.inputs if field.name == "precision"), PRECISIONS[:1])
         with torch.no_grad():
             for precision in chosen:
-                seam()
+                check_cancelled()
                 own = copy.deepcopy(model)  # rounding to 8 bits overwrites the weights that it is given
                 spec = _loader(own, processor)(own, processor)
                 spec.validate()
@@ -155,46 +166,46 @@ def _convert(staging: Path, runner: type, task: Task, model: Any, processor: Any
                 del own, spec
         compared = _compare(runner(staging / "float32", facts), task, model, processor, asked)
     except Exception as error:  # the converter's errors are of many kinds, and mean that transformers goes on
-        if _passes(error):
+        if _is_transient(error):
             raise
         traceback.print_exc()
         return {"agrees": False, "reason": repr(error)}
     return compared | {"facts": facts}
 
 
-def _facts(runner: type, model: Any, processor: Any) -> dict:
+def _runner_config(runner: type, model: Any, processor: Any) -> dict:
     """What a runner must know. Raises ValueError for what it could not do as transformers does, MemoryError where there
     is not the room to convert."""
     import psutil
 
     size = sum(weight.numel() for weight in model.parameters()) * 4
-    if size > LARGEST:
-        raise ValueError(f"{size} bytes of weights are more than {LARGEST}")
-    if psutil.virtual_memory().available < ROOM * size:
-        raise MemoryError(f"converting needs {ROOM * size} bytes")
+    if size > MAX_WEIGHT_BYTES:
+        raise ValueError(f"{size} bytes of weights are more than {MAX_WEIGHT_BYTES}")
+    if psutil.virtual_memory().available < MEMORY_FACTOR * size:
+        raise MemoryError(f"converting needs {MEMORY_FACTOR * size} bytes")
     ids = sorted(processor.get_vocab().values())
     if ids != list(range(len(ids))):
         raise ValueError("the numbers of the tokenizer's tokens are not one after the other")
     facts = {"bytes": size, "end": processor.eos_token_id}
-    if runner is Writer:
+    if runner is TextGenerator:
         never = {processor.pad_token_id, processor.unk_token_id} - {None, processor.eos_token_id}
         extra = range(len(ids), model.get_output_embeddings().weight.shape[0])  # outputs without a token
-        return facts | {"context": context_of(model.config), "never": [*sorted(never), *extra]}
+        return facts | {"context": context_length(model.config), "never": [*sorted(never), *extra]}
     own = model.generation_config
-    unlike = [name for name, plain in PLAIN.items() if getattr(own, name, None) not in plain]
+    unlike = [name for name, plain in NEUTRAL_GENERATION_CONFIG.items() if getattr(own, name, None) not in plain]
     bad = own.bad_words_ids or []
     if unlike or any(len(words) > 1 for words in bad):
         raise ValueError(f"it is told how to write: {', '.join(unlike) or 'bad_words_ids'}")
-    context = getattr(model.config, "max_position_embeddings", None) or LONGEST
+    context = getattr(model.config, "max_position_embeddings", None) or DEFAULT_MAX_LENGTH
     closed = own.forced_eos_token_id is not None  # the last token of a translation that is cut off is the end
     never, first = [one for (one,) in bad], own.forced_bos_token_id
     return facts | {"context": context, "never": never, "first": first, "closed": int(closed)}
 
 
-def _passes(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     """Whether it says nothing of the network: a disk that is full or cannot be written, memory that was short. Nothing
     is kept then, so that it is tried again when the model is loaded the next time."""
-    return isinstance(error, OSError) or out_of_memory.was_short(error)
+    return isinstance(error, OSError) or out_of_memory.is_out_of_memory(error)
 
 
 def _loader(model: Any, processor: Any) -> Callable:
@@ -231,36 +242,38 @@ def _drop_oldest(conversions: Path) -> None:
     for place in [
         place
         for number, (place, size) in enumerate(zip(newest, sizes, strict=True))
-        if number >= KEPT - 1 or size > KEPT_BYTES
+        if number >= MAX_CACHED - 1 or size > MAX_CACHE_BYTES
     ]:
         gone = place.rename(place.with_name(f".gone-{place.name}"))  # never half of one under its own name
         shutil.rmtree(gone, ignore_errors=True)
 
 
 # -- compared --------------------------------------------------------------------------------------------
-def _pinned(task: Task, spec: Mapping, folder: Path) -> list[dict]:
+def _comparison_inputs(task: Task, spec: Mapping, folder: Path) -> list[dict]:
     """The inputs that are looked at while the model is trained, and those that a starter brings along; a few texts for
     a model of which neither is known."""
     from bigmodel.core import blocks
 
-    examples = [blocks.unpack(one) for one in _read(folder / "bigmodel.json").get("examples", ())][:3]
+    examples = [blocks.unpack(one) for one in _read_json(folder / "bigmodel.json").get("examples", ())][:3]
     dataset = catalog.find_dataset(spec["dataset"])
     if dataset is not None and dataset.path().exists():
-        examples += task.pinned(head(dataset, "validation", ROWS), spec["settings"])
-    return examples or [{task.inputs[0].name: text} for text in TEXTS]
+        examples += task.pinned(head(dataset, "validation", EVAL_ROWS), spec["settings"])
+    return examples or [{task.inputs[0].name: text} for text in FALLBACK_PROMPTS]
 
 
-def _given(task: Task, processor: Any, inputs: Mapping, longest: int) -> tuple[list[int], Set[int]]:
+def _prompt_and_stop_ids(task: Task, processor: Any, inputs: Mapping, longest: int) -> tuple[list[int], Set[int]]:
     """(what a network reads for these inputs, the tokens that end its answer)."""
     end = frozenset({processor.eos_token_id})
     if "message" in inputs:
-        return chat.given(task.adopt(processor), inputs["message"], inputs.get("system", ""))
+        return chat.prompt_and_stop_ids(task.prepare_processor(processor), inputs["message"], inputs.get("system", ""))
     if "prompt" in inputs:
-        return generate_text.given(processor, inputs["prompt"]), end
-    return translate.pieces(processor, inputs["text"].strip(), longest)[0], end
+        return generate_text.prompt_ids(processor, inputs["prompt"]), end
+    return translate.encode_sentences(processor, inputs["text"].strip(), longest)[0], end
 
 
-def _compare(fast: Writer | Translator, task: Task, model: Any, processor: Any, asked: Sequence[Mapping]) -> dict:
+def _compare(
+    fast: TextGenerator | Translator, task: Task, model: Any, processor: Any, asked: Sequence[Mapping]
+) -> dict:
     """How many tokens of greedy answers are the same, and how far their logarithmic probabilities are apart.
 
     One pass of transformers over what CTranslate2 has written tells at each place what transformers would have
@@ -268,35 +281,38 @@ def _compare(fast: Writer | Translator, task: Task, model: Any, processor: Any, 
     """
     import torch
 
-    writes = isinstance(fast, Writer)
+    writes = isinstance(fast, TextGenerator)
     same, compared, apart, longer = 0, 0, 0.0, []
     for inputs in asked:
-        seam()
-        given, ends = _given(task, processor, inputs, fast.longest)
-        given = given[-max(fast.longest // 2, 1) :] if writes else given
-        count = min(CHECKED_TOKENS, fast.longest - (len(given) if writes else 2))
+        check_cancelled()
+        given, ends = _prompt_and_stop_ids(task, processor, inputs, fast.max_length)
+        given = given[-max(fast.max_length // 2, 1) :] if writes else given
+        count = min(CHECKED_TOKENS, fast.max_length - (len(given) if writes else 2))
         new = fast.greedy(given, count, ends)
-        chances = _chances(model, given, new, writes)
-        apart = max(apart, _apart(fast, given, new, chances))
+        chances = _log_probs(model, given, new, writes)
+        apart = max(apart, _max_abs_diff(fast, given, new, chances))
         longer += [*given, *new]
-        chances[:, fast.never] = -torch.inf
+        chances[:, fast.suppressed_ids] = -torch.inf
         likely = chances.argmax(-1).tolist()
-        forced = 0 if writes or fast.first is None else 1  # the token of the language stands there, likely or not
+        forced = (
+            0 if writes or fast.forced_bos_id is None else 1
+        )  # the token of the language stands there, likely or not
         same += sum(one == other for one, other in zip(new[forced:], likely[forced:], strict=False))
         compared += len(new) - forced
         if len(new) < count:  # it has come to an end, and so must the other
             same, compared = same + (likely[len(new)] in ends), compared + 1
     if writes:  # what counts only far from the beginning
-        longer = (longer * LONG)[: min(LONG, fast.longest)]
+        longer = (longer * LONG_CONTEXT_TOKENS)[: min(LONG_CONTEXT_TOKENS, fast.max_length)]
         half = len(longer) // 2
         apart = max(
-            apart, _apart(fast, longer[:half], longer[half:], _chances(model, longer[:half], longer[half:], True))
+            apart,
+            _max_abs_diff(fast, longer[:half], longer[half:], _log_probs(model, longer[:half], longer[half:], True)),
         )
-    agrees = 0 < compared == same and apart < ALIKE
+    agrees = 0 < compared == same and apart < LOG_PROB_TOLERANCE
     return {"agrees": agrees, "tokens_compared": compared, "tokens_equal": same, "log_probabilities_apart": apart}
 
 
-def _chances(model: Any, given: Sequence[int], new: Sequence[int], writes: bool) -> Any:
+def _log_probs(model: Any, given: Sequence[int], new: Sequence[int], writes: bool) -> Any:
     """By transformers: the logarithmic probabilities at each place of what is new, and behind it, (new + 1, entries)."""
     import torch
 
@@ -310,40 +326,40 @@ def _chances(model: Any, given: Sequence[int], new: Sequence[int], writes: bool)
     return logits[len(given) - 1 if writes else 0 :].log_softmax(-1)
 
 
-def _apart(fast: Writer | Translator, given: Sequence[int], new: Sequence[int], chances: Any) -> float:
+def _max_abs_diff(fast: TextGenerator | Translator, given: Sequence[int], new: Sequence[int], chances: Any) -> float:
     import torch
 
     wanted = torch.tensor(new, dtype=torch.long)
     theirs = chances[: len(new)].gather(1, wanted[:, None])[:, 0]
-    return float((torch.tensor(fast.chances(given, new)) - theirs).abs().max()) if len(new) else 0.0
+    return float((torch.tensor(fast.log_probs(given, new)) - theirs).abs().max()) if len(new) else 0.0
 
 
 # -- what 8 bits cost --------------------------------------------------------------------------------------
-def cost(conversion: Converted, task: Task, spec: Mapping, processor: Any) -> Words:
+def quantization_note(conversion: ConvertedModel, task: Task, spec: Mapping, processor: Any) -> Words:
     """What answering with 8-bit numbers costs on rows that the model has not been trained on; measured once."""
-    kept = _read(conversion.place / "int8.json")
+    kept = _read_json(conversion.folder / "int8.json")
     if not kept:
         kept = _measure(conversion, task, spec, processor)
         with suppress(OSError):  # it is measured again next time
-            (conversion.place / "int8.json").write_text(json.dumps(kept), "utf-8")
+            (conversion.folder / "int8.json").write_text(json.dumps(kept), "utf-8")
     if not kept["rows"]:
         return _("Answered with 8-bit numbers; its data are not here, so what that costs is not known.")
     values = {"before": round(kept["float32"], 2), "after": round(kept["int8"], 2), "count": kept["rows"]}
-    if conversion.runner is Writer:
+    if conversion.runner is TextGenerator:
         return _("Answered with 8-bit numbers: perplexity {after}, as trained {before}, on {count} tokens of the test split.", **values)  # fmt: skip
     return _("Answered with 8-bit numbers: chrF {after}, as trained {before}, on {count} sentences of the test split.", **values)  # fmt: skip
 
 
-def _measure(conversion: Converted, task: Task, spec: Mapping, processor: Any) -> dict:
+def _measure(conversion: ConvertedModel, task: Task, spec: Mapping, processor: Any) -> dict:
     import datasets
 
     dataset = catalog.find_dataset(spec["dataset"])
     if dataset is None or not dataset.path().exists():
         return {"rows": 0}
-    rows = datasets.Dataset.from_list(head(dataset, "test", ROWS))
+    rows = datasets.Dataset.from_list(head(dataset, "test", EVAL_ROWS))
     arrays = task.encode(rows, processor, spec["settings"])
     figures = {}
     for precision in ("float32", "int8"):
-        seam()
-        figures[precision], figures["rows"] = conversion.load(precision).quality(arrays, processor, TOKENS)
+        check_cancelled()
+        figures[precision], figures["rows"] = conversion.load(precision).quality(arrays, processor, EVAL_TOKENS)
     return figures

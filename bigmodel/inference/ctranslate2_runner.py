@@ -12,26 +12,30 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from bigmodel.inference.background import aside, seam, unwanted
+from bigmodel.inference.background import cancel_checker, check_cancelled, run_in_thread
 
-LOOK = 0.05  # seconds between two looks at what a writing thread has written
-SMALL = 16 * 2**20  # bytes of weights up to which a call for each token costs as much as the token
-PIECES = (8, 64, 128)  # tokens that a small model writes at a time, at first and then: a moment, and at most some 40 ms
-LARGE = 200 * 2**20  # bytes of weights from which on a second thread pays
-CHANCES = 2**25  # probabilities computed at one time: 128 MB of them
-HELD = 512 * 2**20  # bytes of weights of one model in memory for texts written at the same time
-TOGETHER = 16  # sentences translated as one batch
-FEWER = 4  # the same of a large model, so that one that is not waited for any more is soon through
+POLL_SECONDS = 0.05  # seconds between two looks at what a writing thread has written
+SMALL_MODEL_BYTES = 16 * 2**20  # bytes of weights up to which a call for each token costs as much as the token
+CHUNK_SIZES = (
+    8,
+    64,
+    128,
+)  # tokens that a small model writes at a time, at first and then: a moment, and at most some 40 ms
+LARGE_MODEL_BYTES = 200 * 2**20  # bytes of weights from which on a second thread pays
+MAX_LOG_PROBS = 2**25  # probabilities computed at one time: 128 MB of them
+MAX_POOL_BYTES = 512 * 2**20  # bytes of weights of one model in memory for texts written at the same time
+BATCH_SIZE = 16  # sentences translated as one batch
+LARGE_MODEL_BATCH_SIZE = 4  # the same of a large model, so that one that is not waited for any more is soon through
 PATIENCE = 2  # beams are followed twice as far as CTranslate2 does by itself: as far as transformers does, in 31 of 32 sentences
-SEEDING = threading.Lock()  # CTranslate2's seed is one for the process, read when a thread first draws
+SEED_LOCK = threading.Lock()  # CTranslate2's seed is one for the process, read when a thread first draws
 
 
 def _threads(weights: int) -> int:
     """One, so that training and the screen keep theirs, but for large models."""
-    return 1 if weights < LARGE else max(1, min(4, (os.cpu_count() or 1) // 2))
+    return 1 if weights < LARGE_MODEL_BYTES else max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
-class Writer:
+class TextGenerator:
     """A causal language model. Each text is written by a thread of CTranslate2's and can be left at any token; a small
     model writes some tokens at a time.
 
@@ -43,69 +47,78 @@ class Writer:
     head = "causal-lm"
 
     def __init__(self, place: Path, facts: Mapping):
-        self.place, self.longest, self.end, self.never = place, facts["context"], facts["end"], facts["never"]
-        self.threads, self.small = _threads(facts["bytes"]), facts["bytes"] <= SMALL
-        self.most = max(2, HELD // max(facts["bytes"], 1))  # generators at one time
-        self.names = json.loads((place / "vocabulary.json").read_text("utf-8"))
+        self.folder, self.max_length, self.eos_id, self.suppressed_ids = (
+            place,
+            facts["context"],
+            facts["end"],
+            facts["never"],
+        )
+        self.threads, self.small = _threads(facts["bytes"]), facts["bytes"] <= SMALL_MODEL_BYTES
+        self.max_generators = max(2, MAX_POOL_BYTES // max(facts["bytes"], 1))  # generators at one time
+        self.vocabulary = json.loads((place / "vocabulary.json").read_text("utf-8"))
         self.lock = threading.Condition()
-        self.fresh: list[Any] = []
-        self.out = 0  # generators that somebody writes with
-        self.fresh.append(self._generator())
+        self.ready_generators: list[Any] = []
+        self.in_use = 0  # generators that somebody writes with
+        self.ready_generators.append(self._generator())
 
     def _generator(self) -> Any:
         import ctranslate2
 
         return ctranslate2.Generator(
-            str(self.place), device="cpu", compute_type=self.place.name, intra_threads=self.threads
+            str(self.folder), device="cpu", compute_type=self.folder.name, intra_threads=self.threads
         )
 
     # -- generators, lent and returned ----------------------------------------------------------------------
-    def _enter(self) -> bool:
+    def _reserve_slot(self) -> bool:
         """Whether there may be one more; not where there are as many as memory allows."""
         with self.lock:
-            entered = self.out < self.most
-            self.out += entered
+            entered = self.in_use < self.max_generators
+            self.in_use += entered
         return entered
 
-    def _ready(self) -> Any:
+    def _take_ready(self) -> Any:
         """A generator that has not drawn yet, None where one has to be made first."""
         with self.lock:
-            return self.fresh.pop() if self.fresh else None
+            return self.ready_generators.pop() if self.ready_generators else None
 
-    def _leave(self, generator: Any) -> None:
+    def _release(self, generator: Any) -> None:
         """None: the generator has drawn, and is gone before the next is made, so that memory holds one of the two."""
         with self.lock:
-            self.out -= 1
-            if generator is not None and not self.fresh:
-                self.fresh.append(generator)
-            if self.fresh:
+            self.in_use -= 1
+            if generator is not None and not self.ready_generators:
+                self.ready_generators.append(generator)
+            if self.ready_generators:
                 return
-        threading.Thread(target=self._prepare, name="next generator").start()
+        threading.Thread(target=self._refill, name="next generator").start()
 
-    def _prepare(self) -> None:
+    def _refill(self) -> None:
         generator = self._generator()
         with self.lock:
-            if not self.fresh:
-                self.fresh.append(generator)
+            if not self.ready_generators:
+                self.ready_generators.append(generator)
 
     # -- texts ----------------------------------------------------------------------------------------------
-    def tokens(self, ids: Sequence[int], inputs: Mapping, ends: Set[int] = frozenset()) -> Iterator[list[int]]:
+    def generate_tokens(self, ids: Sequence[int], inputs: Mapping, ends: Set[int] = frozenset()) -> Iterator[list[int]]:
         """New tokens, some at a time, until the end token, or another of `ends`, or the asked length; [] while there is
         nothing new. Where the model's context is full, goes on from its second half. Closing the iterator ends the
         writing at once."""
-        while not self._enter():
-            time.sleep(LOOK)
+        while not self._reserve_slot():
+            time.sleep(POLL_SECONDS)
             yield []
-        generator, ends = None, ends | {self.end}
+        generator, ends = None, ends | {self.eos_id}
         seen, left, start = list(ids), inputs["max_new_tokens"], 0
-        write, pieces = (self._piece, iter(PIECES)) if self.small else (self._write, iter(()))
+        write, pieces = (
+            (self._generate_chunk, iter(CHUNK_SIZES)) if self.small else (self._generate_in_thread, iter(()))
+        )
         try:
-            generator = self._ready() or (yield from aside(self._generator, nothing=[]))
+            generator = self._take_ready() or (yield from run_in_thread(self._generator, nothing=[]))
             while left > 0:
-                if len(seen) - start > self.longest:
-                    start = len(seen) - max(self.longest // 2, 1)
+                if len(seen) - start > self.max_length:
+                    start = len(seen) - max(self.max_length // 2, 1)
                 count = min(
-                    left, self.longest - (len(seen) - start) + 1, next(pieces, PIECES[-1] if self.small else left)
+                    left,
+                    self.max_length - (len(seen) - start) + 1,
+                    next(pieces, CHUNK_SIZES[-1] if self.small else left),
                 )
                 before = len(seen)
                 for new in write(generator, seen[start:], count, inputs, ends):
@@ -117,21 +130,21 @@ class Writer:
         finally:
             if inputs["temperature"] > 0:
                 generator = None
-            self._leave(generator)
+            self._release(generator)
 
-    def _piece(
+    def _generate_chunk(
         self, generator: Any, unread: Sequence[int], count: int, inputs: Mapping, ends: Set[int]
     ) -> Iterator[list[int]]:
         """At most `count` tokens of a small model in one go; fewer where the end token came."""
         import ctranslate2
 
-        with SEEDING:
+        with SEED_LOCK:
             ctranslate2.set_random_seed(inputs["seed"] + 1)
-            prompt = [[self.names[one] for one in unread]]
+            prompt = [[self.vocabulary[one] for one in unread]]
             (answer,) = generator.generate_batch(prompt, **self._options(count, inputs, ends))
         yield answer.sequences_ids[0]
 
-    def _write(
+    def _generate_in_thread(
         self, generator: Any, unread: Sequence[int], count: int, inputs: Mapping, ends: Set[int]
     ) -> Iterator[list[int]]:
         """The same of a larger model, written by a thread that can be left at any token."""
@@ -151,7 +164,7 @@ class Writer:
 
         def work() -> None:
             try:
-                prompt = [[self.names[one] for one in unread]]
+                prompt = [[self.vocabulary[one] for one in unread]]
                 generator.generate_batch(prompt, callback=step, **self._options(count, inputs, ends))
             except Exception as error:  # raised below, where somebody waits for it
                 failed.append(error)
@@ -159,7 +172,7 @@ class Writer:
             begun.set()
 
         thread = threading.Thread(target=work, name="writing")
-        with SEEDING:
+        with SEED_LOCK:
             ctranslate2.set_random_seed(inputs["seed"] + 1)
             thread.start()
             begun.wait()
@@ -174,7 +187,7 @@ class Writer:
                 yield some
                 if ended:
                     return
-                over.wait(LOOK)
+                over.wait(POLL_SECONDS)
         finally:
             left.set()
             thread.join()
@@ -185,12 +198,12 @@ class Writer:
             "max_length": count,
             "min_length": 0,
             "include_prompt_in_result": False,  # reads the prompt in one piece
-            "suppress_sequences": [[self.names[one]] for one in self.never],
+            "suppress_sequences": [[self.vocabulary[one]] for one in self.suppressed_ids],
         }
         if inputs["temperature"] == 0:
             return options
         return options | {
-            "sampling_topk": min(inputs["top_k"], len(self.names)),
+            "sampling_topk": min(inputs["top_k"], len(self.vocabulary)),
             "sampling_topp": inputs["top_p"],
             "sampling_temperature": max(inputs["temperature"], 1e-3),
         }
@@ -199,29 +212,29 @@ class Writer:
     def greedy(self, given: Sequence[int], count: int, ends: Set[int]) -> list[int]:
         """The most likely tokens after these, at most so many, without the end."""
         asked = {"max_new_tokens": count, "temperature": 0, "seed": 0}
-        return [token for some in self.tokens(given, asked, ends) for token in some]
+        return [token for some in self.generate_tokens(given, asked, ends) for token in some]
 
-    def chances(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
+    def log_probs(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
         """The logarithmic probability of each new token."""
         import numpy as np
 
         if not new:
             return []
         read = [*given, *new[:-1]]
-        chances = np.array(self.fresh[0].forward_batch([read], return_log_probs=True))[0, -len(new) :]
+        chances = np.array(self.ready_generators[0].forward_batch([read], return_log_probs=True))[0, -len(new) :]
         return chances[np.arange(len(new)), new].tolist()
 
     def quality(self, arrays: Mapping, processor: Any, most: int) -> tuple[float, int]:
         """(perplexity, tokens it was measured on), a context at a time, or less of it with many entries."""
         import numpy as np
 
-        length = min(self.longest, max(CHANCES // len(self.names), 1))
+        length = min(self.max_length, max(MAX_LOG_PROBS // len(self.vocabulary), 1))
         stream = arrays["tokens"][: most + 1].astype(np.int32)
         nats, count = 0.0, 0
         for start in range(0, len(stream) - 1, length):
-            seam()
+            check_cancelled()
             part = stream[start : start + length + 1]
-            chances = np.array(self.fresh[0].forward_batch([part[:-1].tolist()], return_log_probs=True))[0]
+            chances = np.array(self.ready_generators[0].forward_batch([part[:-1].tolist()], return_log_probs=True))[0]
             nats -= float(chances[np.arange(len(part) - 1), part[1:]].sum())
             count += len(part) - 1
         return exp(min(nats / count, 700)), count
@@ -235,12 +248,14 @@ class Translator:
     def __init__(self, place: Path, facts: Mapping):
         import ctranslate2
 
-        self.together = TOGETHER if facts["bytes"] < LARGE else FEWER
-        self.small = facts["bytes"] <= SMALL  # over before it could be left, and asking costs it a tenth of its time
-        self.longest, self.end, self.never = facts["context"], facts["end"], facts["never"]
-        self.first, self.closed = facts["first"], facts["closed"]
-        self.names = json.loads((place / "shared_vocabulary.json").read_text("utf-8"))
-        self.ids = {name: index for index, name in enumerate(self.names)}
+        self.batch_size = BATCH_SIZE if facts["bytes"] < LARGE_MODEL_BYTES else LARGE_MODEL_BATCH_SIZE
+        self.small = (
+            facts["bytes"] <= SMALL_MODEL_BYTES
+        )  # over before it could be left, and asking costs it a tenth of its time
+        self.max_length, self.eos_id, self.suppressed_ids = facts["context"], facts["end"], facts["never"]
+        self.forced_bos_id, self.forced_eos = facts["first"], facts["closed"]
+        self.vocabulary = json.loads((place / "shared_vocabulary.json").read_text("utf-8"))
+        self.token_to_id = {name: index for index, name in enumerate(self.vocabulary)}
         self.translator = ctranslate2.Translator(
             str(place), device="cpu", compute_type=place.name, intra_threads=_threads(facts["bytes"])
         )
@@ -248,48 +263,48 @@ class Translator:
     def translate(self, sentences: Sequence[Sequence[int]], beams: int, most: int) -> list[list[int]]:
         """Token ids, each sentence closed by the end token -> those of the translations, without it."""
         answers = self.translator.translate_batch(
-            [[self.names[one] for one in sentence[: self.longest]] for sentence in sentences],
-            None if self.first is None else [[self.names[self.first]]] * len(sentences),
+            [[self.vocabulary[one] for one in sentence[: self.max_length]] for sentence in sentences],
+            None if self.forced_bos_id is None else [[self.vocabulary[self.forced_bos_id]]] * len(sentences),
             beam_size=beams,
             patience=1 if beams == 1 else PATIENCE,
-            max_decoding_length=max(min(most, self.longest - 1) - self.closed, 1),
+            max_decoding_length=max(min(most, self.max_length - 1) - self.forced_eos, 1),
             min_decoding_length=0,
-            max_batch_size=self.together,
-            callback=_until(unwanted()) if beams == 1 and not self.small else None,
-            suppress_sequences=[[self.names[one]] for one in self.never],
+            max_batch_size=self.batch_size,
+            callback=_stop_callback(cancel_checker()) if beams == 1 and not self.small else None,
+            suppress_sequences=[[self.vocabulary[one]] for one in self.suppressed_ids],
         )
-        return [[self.ids[name] for name in answer.hypotheses[0]] for answer in answers]
+        return [[self.token_to_id[name] for name in answer.hypotheses[0]] for answer in answers]
 
     # -- compared and measured --------------------------------------------------------------------------------
     def greedy(self, given: Sequence[int], count: int, ends: Set[int]) -> list[int]:
         """The translation's most likely tokens, at most so many, without the end."""
-        return self.translate([given], 1, count + self.closed)[0]
+        return self.translate([given], 1, count + self.forced_eos)[0]
 
-    def chances(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
+    def log_probs(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
         """The logarithmic probability of each new token."""
-        source, target = ([self.names[one] for one in ids if one != self.end] for ids in (given, new))
-        (scored,) = self.translator.score_batch([[*source, self.names[self.end]]], [target])
+        source, target = ([self.vocabulary[one] for one in ids if one != self.eos_id] for ids in (given, new))
+        (scored,) = self.translator.score_batch([[*source, self.vocabulary[self.eos_id]]], [target])
         return scored.log_probs[: len(new)]
 
     def quality(self, arrays: Mapping, processor: Any, most: int) -> tuple[float, int]:
         """(chrF, sentences it was measured on)."""
         from sacrebleu import corpus_chrf
 
-        source, target = (_sentences(arrays, side) for side in ("source", "target"))
+        source, target = (_sequences(arrays, side) for side in ("source", "target"))
         answers = []
-        for start in range(0, len(source), self.together):
-            seam()
-            some = self.translate(source[start : start + self.together], 1, self.longest)
+        for start in range(0, len(source), self.batch_size):
+            check_cancelled()
+            some = self.translate(source[start : start + self.batch_size], 1, self.max_length)
             answers += processor.batch_decode(some, skip_special_tokens=True)
         references = processor.batch_decode(target, skip_special_tokens=True)
         return corpus_chrf(answers, [references]).score, len(source)
 
 
-def _until(ended: Callable[[], bool]) -> Callable[[Any], bool]:
+def _stop_callback(ended: Callable[[], bool]) -> Callable[[Any], bool]:
     """What CTranslate2 asks after each token."""
     return lambda _result: ended()
 
 
-def _sentences(arrays: Mapping, side: str) -> list[list[int]]:
+def _sequences(arrays: Mapping, side: str) -> list[list[int]]:
     offsets = arrays[f"{side}_offsets"]
     return [arrays[side][start:end].tolist() for start, end in pairwise(offsets)]

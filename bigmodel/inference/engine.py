@@ -17,13 +17,17 @@ from bigmodel.core.contracts import HEADS, Architecture, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import check_inputs
 from bigmodel.core.words import _
-from bigmodel.data.tokenizers import longest_text
-from bigmodel.inference.background import Do, Work, here, seam, whole
+from bigmodel.data.tokenizers import max_input_tokens
+from bigmodel.inference.background import BackgroundJob, RunFunction, check_cancelled, drain, run_inline
 from bigmodel.training import out_of_memory
 
-KEPT = 3  # models held in memory; the least recently used leaves
-ON_GPU = 64 * 2**20  # bytes of weights from which on a language model writes faster there than CTranslate2 on the CPU
-ALONE = threading.RLock()  # while transformers loads a model, and torch traces one, they change what others would meet
+MAX_LOADED_ENGINES = 3  # models held in memory; the least recently used leaves
+GPU_MIN_BYTES = (
+    64 * 2**20
+)  # bytes of weights from which on a language model writes faster there than CTranslate2 on the CPU
+MODEL_LOAD_LOCK = (
+    threading.RLock()
+)  # while transformers loads a model, and torch traces one, they change what others would meet
 
 
 def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
@@ -32,20 +36,20 @@ def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
     import transformers
 
     architecture.register()
-    with ALONE:
-        seam()
-        model = getattr(transformers, HEADS[head].auto).from_pretrained(
+    with MODEL_LOAD_LOCK:
+        check_cancelled()
+        model = getattr(transformers, HEADS[head].auto_class).from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
     return model.eval()
 
 
-class kept:
+class lazy_property:
     """A property that is computed once for each object. functools' own holds a lock for all objects of a class at a time before
     Python 3.12: one model that is being loaded would wait for another that waits for it."""
 
     def __init__(self, make: Callable[[Any], Any]):
-        self.make, self.__doc__ = make, make.__doc__
+        self.compute, self.__doc__ = make, make.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -53,7 +57,7 @@ class kept:
     def __get__(self, one: Any, owner: type | None = None) -> Any:
         if one is None:
             return self
-        found = one.__dict__[self.name] = self.make(one)  # found there the next time, before this is
+        found = one.__dict__[self.name] = self.compute(one)  # found there the next time, before this is
         return found
 
 
@@ -77,7 +81,7 @@ class Engine:
         self.lock = threading.Lock()
         self.task: Task = catalog.task(self.spec["task"])
         self.architecture = catalog.architecture(self.spec["architecture"])
-        with refusing(folder):
+        with load_errors_as_refusal(folder):
             self.processor = load_processor(folder)
         self.device = self._device()
         self.cache = cache
@@ -85,7 +89,7 @@ class Engine:
         if self.device == "cpu" and self.conversion is not None:
             self.__dict__.pop("model", None)  # the conversion was compared with it; nobody needs it any more
 
-    def answer(self, inputs: Mapping, aside: Do = here) -> Iterator[Block | None]:
+    def answer(self, inputs: Mapping, aside: RunFunction = run_inline) -> Iterator[Block | None]:
         """Blocks as they come; inputs are checked and filled up with defaults first. `aside` does what takes long beside
         the blocks; None comes while it lasts."""
         checked = check_inputs(self.task, inputs)
@@ -93,26 +97,26 @@ class Engine:
         model = self.loaded.get(asked) or (yield from aside(lambda: self.load(asked)))
         yield from self.task.answer(model, self.processor, checked)
         if asked == "int8":
-            yield Note((yield from aside(self._cost)))
+            yield Note((yield from aside(self._quantization_note)))
 
-    @kept
+    @lazy_property
     def model(self) -> Any:
         """The model in transformers."""
-        with refusing(self.folder):
+        with load_errors_as_refusal(self.folder):
             return load_model(self.folder, self.architecture, self.task.head).to(self.device)
 
-    @kept
+    @lazy_property
     def conversion(self) -> Any:
         """The model in CTranslate2, None where it has none or answers otherwise there."""
-        from bigmodel.inference.conversion import converted
+        from bigmodel.inference.conversion import get_or_convert
 
         return (
-            converted(self.folder, self.cache, self.task, self.spec, self._on_cpu, self.processor)
+            get_or_convert(self.folder, self.cache, self.task, self.spec, self._cpu_model, self.processor)
             if self.cache
             else None
         )
 
-    def _on_cpu(self) -> Any:
+    def _cpu_model(self) -> Any:
         """The model to compare a conversion with."""
         return self.model if self.device == "cpu" else load_model(self.folder, self.architecture, self.task.head)
 
@@ -121,7 +125,7 @@ class Engine:
         import torch
 
         size = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
-        if self.task.head != "causal-lm" or size < ON_GPU or not torch.cuda.is_available():
+        if self.task.head != "causal-lm" or size < GPU_MIN_BYTES or not torch.cuda.is_available():
             return "cpu"
         free, _total = torch.cuda.mem_get_info()
         return "cuda" if free > 2 * size else "cpu"
@@ -138,52 +142,52 @@ class Engine:
         if (self.device == "cpu" or precision == "int8") and self.conversion is not None:
             return self.conversion.load(precision)
         if self.task.head == "image-classification":
-            from bigmodel.data.image_transforms import side
-            from bigmodel.inference.traced_classifier import traced
+            from bigmodel.data.image_transforms import output_size
+            from bigmodel.inference.traced_classifier import trace_image_classifier
 
-            with ALONE:
-                return traced(self.model, *side(self.processor))
+            with MODEL_LOAD_LOCK:
+                return trace_image_classifier(self.model, *output_size(self.processor))
         if self.task.head == "text-classification":
-            from bigmodel.inference.traced_classifier import traced_reader
+            from bigmodel.inference.traced_classifier import trace_text_classifier
 
-            with ALONE:
-                return traced_reader(self.model, longest_text(self.processor, self.model.config))
+            with MODEL_LOAD_LOCK:
+                return trace_text_classifier(self.model, max_input_tokens(self.processor, self.model.config))
         return self.model
 
-    def _cost(self) -> Any:
-        from bigmodel.inference.conversion import cost
+    def _quantization_note(self) -> Any:
+        from bigmodel.inference.conversion import quantization_note
 
         if self.conversion is None:
             return _("There is no 8-bit form of this network; it has answered as trained.")
-        return cost(self.conversion, self.task, self.spec, self.processor)
+        return quantization_note(self.conversion, self.task, self.spec, self.processor)
 
 
 @contextmanager
-def refusing(folder: Path) -> Iterator[None]:
+def load_errors_as_refusal(folder: Path) -> Iterator[None]:
     """A model that cannot be read is refused; its libraries raise errors of many kinds for that."""
     what = _("The model in {folder} cannot be loaded.", folder=str(folder))
     try:
         yield
     except Exception as error:
-        if out_of_memory.was_short(error):
+        if out_of_memory.is_out_of_memory(error):
             raise Refusal(what, _("The memory is not enough."), _("Choose a smaller one."), field="model") from error
         traceback.print_exc()
         why = _("Its files are damaged or not complete.")
         raise Refusal(what, why, _("Choose another one, or train it anew."), field="model") from error
 
 
-class Engines:
+class EngineCache:
     """Engines by folder, a few at a time. Each is loaded in a thread of its own, once for all who wait for it, and given
     up where nobody waits any more."""
 
     def __init__(self) -> None:
         self.loaded: OrderedDict[tuple, Engine] = OrderedDict()
-        self.coming: dict[tuple, Work[Engine]] = {}
+        self.loading: dict[tuple, BackgroundJob[Engine]] = {}
 
     def get(self, folder: Path, cache: Path | None = None, task: str = "") -> Engine:
-        return whole(self.bring(folder, cache, task))
+        return drain(self.load(folder, cache, task))
 
-    def bring(self, folder: Path, cache: Path | None = None, task: str = "") -> Generator[None, None, Engine]:
+    def load(self, folder: Path, cache: Path | None = None, task: str = "") -> Generator[None, None, Engine]:
         """None while it is being loaded."""
         about = folder / "bigmodel.json"
         written = about.stat().st_mtime_ns if about.exists() else 0  # a run that goes on writes a new model
@@ -194,13 +198,15 @@ class Engines:
         return engine
 
     def _load(self, key: tuple, load: Callable[[], Engine]) -> Generator[None, None, Engine]:
-        work = self.coming.get(key)
-        if work is None or not work.waiting:  # one that everybody has left is about to end
-            while self.loaded and len(self.loaded) + len(self.coming) >= KEPT:  # before: never one more in memory
+        work = self.loading.get(key)
+        if work is None or not work.waiters:  # one that everybody has left is about to end
+            while (
+                self.loaded and len(self.loaded) + len(self.loading) >= MAX_LOADED_ENGINES
+            ):  # before: never one more in memory
                 self.loaded.popitem(last=False)
-            work = self.coming[key] = Work(load)
+            work = self.loading[key] = BackgroundJob(load)
         try:
             return (yield from work.wait())
         finally:
-            if not work.waiting and self.coming.get(key) is work:
-                del self.coming[key]
+            if not work.waiters and self.loading.get(key) is work:
+                del self.loading[key]

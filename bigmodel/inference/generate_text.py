@@ -9,24 +9,24 @@ from functools import partial
 from typing import Any
 
 from bigmodel.core.blocks import Prose
-from bigmodel.inference.ctranslate2_runner import Writer
-from bigmodel.inference.kv_cache import reader
+from bigmodel.inference.ctranslate2_runner import TextGenerator
+from bigmodel.inference.kv_cache import make_decoder
 
-SHOWN_EVERY = 0.05  # seconds between two looks at a growing text; an eye sees no more
+DISPLAY_INTERVAL = 0.05  # seconds between two looks at a growing text; an eye sees no more
 
 
-def write(model: Any, processor: Any, inputs: Mapping) -> Iterator[Prose]:
+def complete_prompt(model: Any, processor: Any, inputs: Mapping) -> Iterator[Prose]:
     """The text that goes on from a prompt, as it grows."""
-    ids = given(processor, inputs["prompt"])
-    return grow(model, processor, ids, inputs, inputs["prompt"])
+    ids = prompt_ids(processor, inputs["prompt"])
+    return stream_text(model, processor, ids, inputs, inputs["prompt"])
 
 
-def given(processor: Any, prompt: str) -> list[int]:
+def prompt_ids(processor: Any, prompt: str) -> list[int]:
     """What a model reads before it goes on: the end of another text, and the prompt."""
     return [processor.eos_token_id, *processor(prompt, add_special_tokens=False)["input_ids"]]
 
 
-def grow(
+def stream_text(
     model: Any, processor: Any, ids: list[int], inputs: Mapping, prompt: str = "", ends: Set[int] = frozenset()
 ) -> Iterator[Prose]:
     """What comes after tokens, at most 20 times a second; the last Prose has `done`. ends: tokens beside the end token
@@ -35,7 +35,7 @@ def grow(
     Sampling uses a generator of its own, so that neither training nor another request is disturbed.
     """
     stop = inputs.get("stop", "")
-    write = model.tokens if isinstance(model, Writer) else partial(tokens, model, processor)
+    write = model.generate_tokens if isinstance(model, TextGenerator) else partial(generate_tokens, model, processor)
     source = write(ids, inputs, ends)
     new: list[int] = []
     started = shown = time.monotonic()
@@ -43,12 +43,12 @@ def grow(
         for some in source:
             new += some
             now = time.monotonic()
-            due = now - shown >= SHOWN_EVERY or 0 < len(new) == len(some)  # the first token is shown at once
+            due = now - shown >= DISPLAY_INTERVAL or 0 < len(new) == len(some)  # the first token is shown at once
             if not due and not (stop and some):
                 continue
             text = processor.decode(new)
             if stop and stop in text:
-                count = _tokens_to(stop, new, len(some), processor)
+                count = _count_until_stop(stop, new, len(some), processor)
                 yield Prose(text[: text.index(stop) + len(stop)], prompt, True, count, now - started)
                 return
             if due:
@@ -57,20 +57,20 @@ def grow(
     yield Prose(processor.decode(new).rstrip("\ufffd"), prompt, True, len(new), time.monotonic() - started)
 
 
-def _tokens_to(stop: str, new: Sequence[int], latest: int, processor: Any) -> int:
+def _count_until_stop(stop: str, new: Sequence[int], latest: int, processor: Any) -> int:
     """How many tokens it took to write `stop`, one of the latest being the last of them."""
     counts = range(len(new) - latest + 1, len(new))
     return next((count for count in counts if stop in processor.decode(new[:count])), len(new))
 
 
-def tokens(
+def generate_tokens(
     model: Any, processor: Any, ids: list[int], inputs: Mapping, ends: Set[int] = frozenset()
 ) -> Iterator[list[int]]:
     """New tokens, one at a time, until the end token or the asked length. Where the model's context is full, goes on
     from its second half."""
     import torch
 
-    context = context_of(model.config)
+    context = context_length(model.config)
     device = next(model.parameters()).device
     random = torch.Generator(device=device).manual_seed(inputs["seed"])
     entries = len(processor)  # a network may have more outputs than the tokenizer has tokens
@@ -78,18 +78,18 @@ def tokens(
     never = [token for token in never if token != processor.eos_token_id]  # a pretrained one may pad with its end
     seen, unread = list(ids), list(ids)
     length = 0  # tokens that have been read
-    reading = reader(model, min(context, len(ids) + inputs["max_new_tokens"]), inputs["max_new_tokens"])
+    reading = make_decoder(model, min(context, len(ids) + inputs["max_new_tokens"]), inputs["max_new_tokens"])
     training = model.training
     model.eval()
     try:
         for _step in range(inputs["max_new_tokens"]):
             if length + len(unread) > context:
                 unread, length = seen[-max(context // 2, 1) :], 0
-                reading.forget()
-            logits, length = reading.read(unread), length + len(unread)
+                reading.reset()
+            logits, length = reading.next_logits(unread), length + len(unread)
             logits[never] = -torch.inf
             logits[entries:] = -torch.inf
-            token = draw(logits, inputs, random)
+            token = sample_token(logits, inputs, random)
             if token == processor.eos_token_id or token in ends:
                 return
             seen.append(token)
@@ -99,12 +99,12 @@ def tokens(
         model.train(training)
 
 
-def context_of(config: Any) -> int:
+def context_length(config: Any) -> int:
     """Tokens that a network reads at most."""
     return getattr(config, "max_position_embeddings", None) or 10**9
 
 
-def draw(logits: Any, inputs: Mapping, random: Any) -> int:
+def sample_token(logits: Any, inputs: Mapping, random: Any) -> int:
     """One token: the most likely one at temperature 0, else drawn after top-k and top-p (Holtzman et al. 2019)."""
     import torch
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-ROOM = 256  # tokens: what is kept of a text grows by as many, so that attention does not look at room nobody uses
-WORTH = 8  # tokens to write from which on recording pays
+CACHE_BLOCK_TOKENS = (
+    256  # tokens: what is kept of a text grows by as many, so that attention does not look at room nobody uses
+)
+MIN_TOKENS_FOR_GRAPH = 8  # tokens to write from which on recording pays
 
 
-class Plain:
+class DynamicCacheDecoder:
     """As the network comes; keeps the keys and values of what was read."""
 
     def __init__(self, model: Any):
         self.model, self.past = model, None
 
-    def read(self, ids: Sequence[int]) -> Any:
+    def next_logits(self, ids: Sequence[int]) -> Any:
         """Logits (entries,) of what follows after these."""
         import torch
 
@@ -31,11 +33,11 @@ class Plain:
         self.past = output.past_key_values
         return output.logits[0, -1].float().clone()  # what inference mode made cannot be changed
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self.past = None
 
 
-class Recorded:
+class CudaGraphDecoder:
     """The same on a GPU: texts of several tokens as they come, single ones by playing back the work of one."""
 
     def __init__(self, model: Any, length: int):
@@ -44,11 +46,13 @@ class Recorded:
         from transformers import StaticCache
 
         self.model = model
-        self.cache = StaticCache(config=model.config, max_cache_len=-(-length // ROOM) * ROOM)
+        self.cache = StaticCache(
+            config=model.config, max_cache_len=-(-length // CACHE_BLOCK_TOKENS) * CACHE_BLOCK_TOKENS
+        )
         self.token = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
         self.graph, self.logits = None, None
 
-    def read(self, ids: Sequence[int]) -> Any:
+    def next_logits(self, ids: Sequence[int]) -> Any:
         import torch
 
         if len(ids) > 1:
@@ -61,7 +65,7 @@ class Recorded:
         self.graph.replay()
         return self.logits.clone()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self.cache.reset()
 
     def _record(self) -> None:
@@ -85,9 +89,9 @@ class Recorded:
         return self.model(input_ids=self.token, past_key_values=self.cache, use_cache=True).logits[0, -1].float()
 
 
-def reader(model: Any, length: int, new: int) -> Plain | Recorded:
+def make_decoder(model: Any, length: int, new: int) -> DynamicCacheDecoder | CudaGraphDecoder:
     """For a text of so many tokens, of which some are new."""
     on_gpu = next(model.parameters()).is_cuda
-    if on_gpu and new >= WORTH and getattr(model, "_can_compile_fullgraph", False):
-        return Recorded(model, length)
-    return Plain(model)
+    if on_gpu and new >= MIN_TOKENS_FOR_GRAPH and getattr(model, "_can_compile_fullgraph", False):
+        return CudaGraphDecoder(model, length)
+    return DynamicCacheDecoder(model)

@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-ALIKE = 1e-4  # between the answers of the network and those of what was made of it
-LENGTHS = (1, 2, 7, 33, 128)  # tokens of the texts that are compared; longer ones spend their time elsewhere
-LARGE = 200 * 2**20  # bytes of weights from which on the time is spent elsewhere, too
-TRIES = 7  # of each program, to see which is the quickest
+LOGIT_TOLERANCE = 1e-4  # between the answers of the network and those of what was made of it
+TRACED_LENGTHS = (1, 2, 7, 33, 128)  # tokens of the texts that are compared; longer ones spend their time elsewhere
+MAX_WEIGHT_BYTES = 200 * 2**20  # bytes of weights from which on the time is spent elsewhere, too
+TIMING_REPEATS = 7  # of each program, to see which is the quickest
 LINEAR = """
 graph(%given, %weight, %bias):
   %found = aten::linear(%given, %weight, %bias)
@@ -26,7 +26,7 @@ graph(%given, %weight, %bias):
   return (%found)"""
 
 
-def traced(model: Any, height: int, width: int) -> Any:
+def trace_image_classifier(model: Any, height: int, width: int) -> Any:
     """What is called as the model is, on one picture of this size, in half the time or less: batch norms folded into
     convolutions, channels last. The model itself where it could not be traced or does not answer the same."""
     import torch
@@ -35,34 +35,34 @@ def traced(model: Any, height: int, width: int) -> Any:
         return {"pixel_values": picture.contiguous(memory_format=torch.channels_last)}
 
     folded = copy.deepcopy(model).eval()
-    _fold(folded)
+    _fuse_batch_norms(folded)
     folded = folded.to(memory_format=torch.channels_last)
     random = torch.Generator().manual_seed(0)
     pictures = [torch.rand(1, 3, height, width, generator=random) * 2 - 1 for _time in range(2)]
-    program = _program(model, folded, [laid_out(picture) for picture in pictures])
-    return _ready(model, lambda pixel_values: program(**laid_out(pixel_values))) if program else model
+    program = _fastest_program(model, folded, [laid_out(picture) for picture in pictures])
+    return _wrap_as_model(model, lambda pixel_values: program(**laid_out(pixel_values))) if program else model
 
 
-def traced_reader(model: Any, longest: int) -> Any:
+def trace_text_classifier(model: Any, longest: int) -> Any:
     """The same for a single text, of any length up to the last of LENGTHS; longer ones are for the model itself."""
     import torch
 
-    if sum(weight.nbytes for weight in model.parameters()) >= LARGE:
+    if sum(weight.nbytes for weight in model.parameters()) >= MAX_WEIGHT_BYTES:
         return model
     random, entries = torch.Generator().manual_seed(0), model.get_input_embeddings().num_embeddings
-    lengths = [length for length in LENGTHS if length <= longest]
+    lengths = [length for length in TRACED_LENGTHS if length <= longest]
     texts = [{"input_ids": torch.randint(0, entries, (1, length), generator=random)} for length in lengths]
-    program = _program(model, model, texts)
+    program = _fastest_program(model, model, texts)
 
     def logits(input_ids: Any, attention_mask: Any) -> Any:
         if len(input_ids) == 1 and input_ids.shape[1] <= lengths[-1]:  # alone it is not padded and needs no mask
             return program(input_ids=input_ids)
         return model(input_ids=input_ids, attention_mask=attention_mask).logits
 
-    return _ready(model, logits) if program else model
+    return _wrap_as_model(model, logits) if program else model
 
 
-def _program(model: Any, changed: Any, examples: Sequence[dict]) -> Callable | None:
+def _fastest_program(model: Any, changed: Any, examples: Sequence[dict]) -> Callable | None:
     """`changed` without its Python, the quicker of two ways to multiply; None where it cannot be had, or says something
     else than the model of an example."""
     import torch
@@ -71,11 +71,13 @@ def _program(model: Any, changed: Any, examples: Sequence[dict]) -> Callable | N
     programs = []
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a trace takes for fixed is compared
-        for way in (_frozen, _by_onednn):
+        for way in (_trace_and_freeze, _trace_with_onednn):
             try:
                 program = way(changed, name, examples[-1][name])
-                if all(torch.allclose(model(**one).logits, program(one[name]), atol=ALIKE) for one in examples):
-                    programs.append((_seconds(program, examples[-1][name]), len(programs), program))
+                if all(
+                    torch.allclose(model(**one).logits, program(one[name]), atol=LOGIT_TOLERANCE) for one in examples
+                ):
+                    programs.append((_min_seconds(program, examples[-1][name]), len(programs), program))
             except Exception as error:  # one that decides by what it sees cannot be traced, and says so in many ways
                 print(f"{type(model).__name__} is not traced: {error}", file=sys.stderr, flush=True)
     if not programs:
@@ -84,7 +86,7 @@ def _program(model: Any, changed: Any, examples: Sequence[dict]) -> Callable | N
     return lambda **given: quickest(given[name])
 
 
-def _frozen(network: Any, name: str, example: Any) -> Any:
+def _trace_and_freeze(network: Any, name: str, example: Any) -> Any:
     import torch
 
     class Logits(torch.nn.Module):
@@ -98,27 +100,27 @@ def _frozen(network: Any, name: str, example: Any) -> Any:
     return torch.jit.freeze(torch.jit.trace(Logits().eval(), example, check_trace=False))
 
 
-def _seconds(program: Callable, example: Any) -> float:
+def _min_seconds(program: Callable, example: Any) -> float:
     """The quickest of a few times; what a program does at its first calls is not among them."""
     times = []
-    for _time in range(TRIES):
+    for _time in range(TIMING_REPEATS):
         begun = time.perf_counter()
         program(example)
         times.append(time.perf_counter() - begun)
     return min(times)
 
 
-def _by_onednn(network: Any, name: str, example: Any) -> Any:
+def _trace_with_onednn(network: Any, name: str, example: Any) -> Any:
     """The same, multiplied by oneDNN and not by the library that torch was built with: on AMD's processors up to twice as
     fast, on others not always."""
     import torch
 
-    program = _frozen(network, name, example)
+    program = _trace_and_freeze(network, name, example)
     torch._C._jit_pass_custom_pattern_based_rewrite_graph(LINEAR, ONEDNN, program.graph)
     return program
 
 
-def _ready(model: Any, logits: Callable) -> Any:
+def _wrap_as_model(model: Any, logits: Callable) -> Any:
     """What is called as the model is, and answers always: there is nothing in it to switch between training and answering."""
     import torch
     from transformers.modeling_outputs import SequenceClassifierOutput
@@ -137,7 +139,7 @@ def _ready(model: Any, logits: Callable) -> Any:
     return Ready()
 
 
-def _fold(module: Any) -> None:
+def _fuse_batch_norms(module: Any) -> None:
     """Each batch norm that follows a convolution becomes part of it (Ioffe, Szegedy 2015, section 3.1)."""
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -147,5 +149,5 @@ def _fold(module: Any) -> None:
         if isinstance(child, torch.nn.BatchNorm2d) and before:
             setattr(module, before, fuse_conv_bn_eval(getattr(module, before), child))
             setattr(module, name, torch.nn.Identity())
-        _fold(child)
+        _fuse_batch_norms(child)
         before = name if isinstance(child, torch.nn.Conv2d) else ""

@@ -7,50 +7,56 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bigmodel.data.tokenizers import is_chinese, marks
-from bigmodel.inference.background import aside, seam
+from bigmodel.data.tokenizers import is_chinese, sentence_tokens
+from bigmodel.inference.background import check_cancelled, run_in_thread
 from bigmodel.inference.ctranslate2_runner import Translator
 
-LONGEST = 512  # tokens, where the network has no bound of its own
+DEFAULT_MAX_LENGTH = 512  # tokens, where the network has no bound of its own
 
 
 def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int] | None]:
     """(translation, new tokens) of each line, None while there is nothing new; sentence by sentence where a line is
     longer than what the model was trained on. CTranslate2 gets lines together, as a batch costs little more than one of
     them."""
-    together = model.together if isinstance(model, Translator) else 1
+    together = model.batch_size if isinstance(model, Translator) else 1
     for start in range(0, len(lines), together):
-        yield from _together(model, processor, lines[start : start + together], inputs)
+        yield from _translate_batch(model, processor, lines[start : start + together], inputs)
 
 
-def _together(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int] | None]:
+def _translate_batch(
+    model: Any, processor: Any, lines: Sequence[str], inputs: Mapping
+) -> Iterator[tuple[str, int] | None]:
     longest = (
-        model.longest if isinstance(model, Translator) else getattr(model.config, "max_position_embeddings", LONGEST)
+        model.max_length
+        if isinstance(model, Translator)
+        else getattr(model.config, "max_position_embeddings", DEFAULT_MAX_LENGTH)
     )
-    written = marks(processor, written=True)
-    found = [pieces(processor, line.strip(), longest) for line in lines]
-    answered = iter((yield from _written(model, [sentence for line in found for sentence in line], longest, inputs)))
+    written = sentence_tokens(processor, written=True)
+    found = [encode_sentences(processor, line.strip(), longest) for line in lines]
+    answered = iter(
+        (yield from _generate_batch(model, [sentence for line in found for sentence in line], longest, inputs))
+    )
     for line in found:
-        answers = [written.without(next(answered)) for _sentence in line]
+        answers = [written.strip(next(answered)) for _sentence in line]
         done = [processor.decode(one, skip_special_tokens=True).replace("\ufffd", "") for one in answers]  # no halves
         text = "".join(done)
         yield text if is_chinese([text]) else " ".join(done), sum(map(len, answers))
 
 
-def _written(
+def _generate_batch(
     model: Any, sentences: Sequence[list[int]], longest: int, inputs: Mapping
 ) -> Generator[None, None, list[list[int]]]:
     """What is written for each sentence. Closed, it ends at the next token; beams of CTranslate2, which cannot be left,
     are followed to their end in the background."""
     if isinstance(model, Translator):
-        return (yield from aside(lambda: model.translate(sentences, inputs["beams"], inputs["max_new_tokens"])))
+        return (yield from run_in_thread(lambda: model.translate(sentences, inputs["beams"], inputs["max_new_tokens"])))
     found = []
     for sentence in sentences:
-        found.append((yield from aside(partial(_generate, model, sentence, longest, inputs))))
+        found.append((yield from run_in_thread(partial(_generate, model, sentence, longest, inputs))))
     return found
 
 
-def pieces(processor: Any, line: str, longest: int) -> list[list[int]]:
+def encode_sentences(processor: Any, line: str, longest: int) -> list[list[int]]:
     """The tokens of a line's sentences, each between its marks; none for an empty line. What a single sentence has
     beyond the model's positions is not read."""
     if not line:
@@ -58,12 +64,12 @@ def pieces(processor: Any, line: str, longest: int) -> list[list[int]]:
     prefix = processor.init_kwargs.get("source_prefix", "")
     ids = [processor(prefix + line, add_special_tokens=False)["input_ids"]]
     if len(ids[0]) > longest // 2:
-        ids = [processor(prefix + one, add_special_tokens=False)["input_ids"] for one in _sentences(line)]
-    around = marks(processor)
-    return [around.around(one, longest) for one in ids]
+        ids = [processor(prefix + one, add_special_tokens=False)["input_ids"] for one in _split_sentences(line)]
+    around = sentence_tokens(processor)
+    return [around.wrap(one, longest) for one in ids]
 
 
-def _sentences(line: str) -> list[str]:
+def _split_sentences(line: str) -> list[str]:
     return [piece for piece in re.split(r"(?<=[.!?;:])\s+|(?<=[。！？；])", line) if piece]
 
 
@@ -72,7 +78,7 @@ def _generate(model: Any, ids: Sequence[int], longest: int, inputs: Mapping) -> 
 
     def heard(ids: Any, _scores: Any) -> Any:
         """Asked after each token: never the end, unless nobody waits for it any more."""
-        seam()
+        check_cancelled()
         return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
     device = next(model.parameters()).device

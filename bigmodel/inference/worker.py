@@ -27,25 +27,25 @@ from bigmodel.core.blocks import Prose
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.importing.store import registry
-from bigmodel.inference.background import aside
+from bigmodel.inference.background import run_in_thread
 from bigmodel.training import out_of_memory
 
 if TYPE_CHECKING:
-    from bigmodel.inference.engine import Engines
+    from bigmodel.inference.engine import EngineCache
 
 
 def main() -> None:
     """`python -m bigmodel.inference.worker [HOME]`: with the data that people have brought to a home folder."""
     for home in sys.argv[1:]:
-        registry.bring(Path(home))
-        bases.bring(Path(home))
+        registry.register_home(Path(home))
+        bases.register_bases(Path(home))
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no reply
     requests: queue.Queue = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
-    from bigmodel.training.loop import warm
+    from bigmodel.training.loop import warm_up
 
-    warm()
+    warm_up()
     serve(requests, replies)
 
 
@@ -57,9 +57,9 @@ def _listen(source: IO[bytes], requests: queue.Queue) -> None:
 
 def serve(requests: queue.Queue, replies: IO[bytes]) -> None:
     """Until the requests end: take what has come, then give each open answer a turn."""
-    from bigmodel.inference.engine import Engines
+    from bigmodel.inference.engine import EngineCache
 
-    engines = Engines()
+    engines = EngineCache()
     open_answers: dict[str, Iterator[dict | None]] = {}
 
     def reply(request: str, **what: object) -> None:
@@ -67,7 +67,7 @@ def serve(requests: queue.Queue, replies: IO[bytes]) -> None:
         replies.flush()
 
     while True:
-        for request in _waiting(requests, wait=not open_answers):
+        for request in _pending_requests(requests, wait=not open_answers):
             if request is None:
                 for answer in open_answers.values():
                     answer.close()
@@ -77,12 +77,12 @@ def serve(requests: queue.Queue, replies: IO[bytes]) -> None:
                 if answer is not None:
                     answer.close()
                 continue
-            open_answers[request["id"]] = _answer(request, engines)
+            open_answers[request["id"]] = _handle_request(request, engines)
         for name, answer in list(open_answers.items()):
-            _turn(name, answer, open_answers, reply)
+            _advance(name, answer, open_answers, reply)
 
 
-def _waiting(requests: queue.Queue, wait: bool) -> Iterator[dict | None]:
+def _pending_requests(requests: queue.Queue, wait: bool) -> Iterator[dict | None]:
     """What has come; waits for the first where there is nothing else to do."""
     if wait:
         yield requests.get()
@@ -93,7 +93,7 @@ def _waiting(requests: queue.Queue, wait: bool) -> Iterator[dict | None]:
             return
 
 
-def _answer(request: dict, engines: Engines) -> Iterator[dict | None]:
+def _handle_request(request: dict, engines: EngineCache) -> Iterator[dict | None]:
     if request["do"] == "forecast":
         from bigmodel.core.spec import RunSpec
         from bigmodel.training.forecast import forecast
@@ -102,12 +102,12 @@ def _answer(request: dict, engines: Engines) -> Iterator[dict | None]:
             yield {"figures": figures} if figures else {}
         return
     if request["do"] in ("seen", "count"):
-        yield from _looked_at(request)
+        yield from _handle_data_request(request)
         return
     cache = Path(request["cache"]) if request["cache"] else None
-    engine = yield from engines.bring(Path(request["folder"]), cache, request.get("task", ""))
+    engine = yield from engines.load(Path(request["folder"]), cache, request.get("task", ""))
     said = ""
-    for block in engine.answer(blocks.unpack(request["inputs"]), aside):
+    for block in engine.answer(blocks.unpack(request["inputs"]), run_in_thread):
         growing = isinstance(block, Prose) and not block.done
         if block is None or (growing and block.text == said):  # nothing new: a turn for the next
             yield None
@@ -116,20 +116,20 @@ def _answer(request: dict, engines: Engines) -> Iterator[dict | None]:
         yield {"block": blocks.to_json(block)}
 
 
-def _looked_at(request: dict) -> Iterator[dict]:
+def _handle_data_request(request: dict) -> Iterator[dict]:
     """The rows as a model sees them."""
     from bigmodel.core.spec import RunSpec
     from bigmodel.data import model_view
 
     spec, cache = RunSpec.check(request["spec"]), Path(request["cache"])
     if request["do"] == "seen":
-        yield {"seen": asdict(model_view.seen(spec, cache, request["row"]))}
+        yield {"seen": asdict(model_view.batch_view(spec, cache, request["row"]))}
         return
-    for part in model_view.count(spec, cache):
+    for part in model_view.count_tokens(spec, cache):
         yield {"counted": part}
 
 
-def _turn(name: str, answer: Iterator[dict | None], open_answers: dict, reply: Callable) -> None:
+def _advance(name: str, answer: Iterator[dict | None], open_answers: dict, reply: Callable) -> None:
     try:
         part = next(answer)
         if part:
@@ -142,8 +142,8 @@ def _turn(name: str, answer: Iterator[dict | None], open_answers: dict, reply: C
         reply(name, error=refusal.to_json())
     except Exception as error:  # one request's bug must not end the others' answers
         open_answers.pop(name)
-        if out_of_memory.was_short(error):
-            reply(name, error=_too_large().to_json())
+        if out_of_memory.is_out_of_memory(error):
+            reply(name, error=_out_of_memory().to_json())
             return
         mark = uuid.uuid4().hex[:8]
         print(f"[{mark}] {traceback.format_exc()}", file=sys.stderr, flush=True)
@@ -152,7 +152,7 @@ def _turn(name: str, answer: Iterator[dict | None], open_answers: dict, reply: C
         reply(name, error=Refusal(what, why, _("Try other values.")).to_json())
 
 
-def _too_large() -> Refusal:
+def _out_of_memory() -> Refusal:
     what = _("The memory was used up. This was being done: {phase}.", phase=_("Computing an answer"))
     return Refusal(what, do=_("Ask for less at once: a shorter input or answer, fewer beams, or a smaller model."))
 

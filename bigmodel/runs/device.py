@@ -29,7 +29,7 @@ class Device:
     total: Mapping[str, float] = field(default_factory=dict)
 
 
-def key(asked: str) -> str:
+def resolve(asked: str) -> str:
     """The device that a run's setting means on this machine: two runs with the same key wait for each other."""
     if asked == "auto":
         return best()
@@ -37,14 +37,14 @@ def key(asked: str) -> str:
 
 
 def best() -> str:
-    if gpus():
+    if gpu_count():
         return "cuda:0"
-    return "mps" if apple() else "cpu"
+    return "mps" if has_apple_gpu() else "cpu"
 
 
 def check(asked: str) -> None:
     """Refusal for a device that this machine has not."""
-    present = {"auto": True, "cpu": True, "cuda": gpus() > 0, "mps": apple()}
+    present = {"auto": True, "cpu": True, "cuda": gpu_count() > 0, "mps": has_apple_gpu()}
     if present.get(asked, False):
         return
     options = ", ".join(name for name, there in present.items() if there)
@@ -52,56 +52,56 @@ def check(asked: str) -> None:
     raise Refusal(what, do=_("Choose one of: {options}.", options=options), field="device")
 
 
-def processor(kind: str) -> str:
+def processor_name(kind: str) -> str:
     """The name of what computes on a device of this kind."""
     if kind != "cuda":
-        return cpu.processor()
+        return cpu.cpu_name()
     nvml = _nvml()
     return nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByIndex(_first_visible()))
 
 
-def now() -> Device:
+def current_device() -> Device:
     """The device of the next run, and how busy it is: read once a second, however many ask."""
-    return _in_second(int(time.monotonic()))
+    return _read_device(int(time.monotonic()))
 
 
 @lru_cache(maxsize=1)
-def _in_second(second: int) -> Device:
+def _read_device(second: int) -> Device:
     import psutil
 
     memory = psutil.virtual_memory()
-    used = {"cpu_percent": _processors(), "memory": float(memory.total - memory.available)}
+    used = {"cpu_percent": _cpu_percent(), "memory": float(memory.total - memory.available)}
     total = {"cpu_percent": 100.0, "memory": float(memory.total)}
-    if not gpus():
-        return Device("Apple GPU" if apple() else "CPU", best(), used, total)
+    if not gpu_count():
+        return Device("Apple GPU" if has_apple_gpu() else "CPU", best(), used, total)
     nvml = _nvml()
     gpu = nvml.nvmlDeviceGetHandleByIndex(_first_visible())
     held = nvml.nvmlDeviceGetMemoryInfo(gpu)
     used["gpu_memory"], total["gpu_memory"] = float(held.used), float(held.total)
     with suppress(nvml.NVMLError):  # a part of a GPU (MIG) does not tell
         used["gpu_percent"], total["gpu_percent"] = float(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu), 100.0
-    return Device(processor("cuda"), "cuda", used, total)
+    return Device(processor_name("cuda"), "cuda", used, total)
 
 
-def _processors() -> float:
+def _cpu_percent() -> float:
     """Percent of all cores since the last look; the first look waits a moment."""
     import psutil
 
-    global _looked
-    first, _looked = not _looked, True
+    global _sampled_before
+    first, _sampled_before = not _sampled_before, True
     return psutil.cpu_percent(interval=0.1 if first else None)
 
 
-_looked = False
+_sampled_before = False
 
 
 @cache
-def apple() -> bool:
+def has_apple_gpu() -> bool:
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
 @cache
-def gpus() -> int:
+def gpu_count() -> int:
     """NVIDIA GPUs that the installed torch can use. None for a torch that was built for the CPU only."""
     if not _torch_has_cuda():
         return 0

@@ -14,7 +14,7 @@ from bigmodel.core.events import QUEUED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.runs.lock import Lock, is_held
-from bigmodel.runs.run import Facts, grow, nothing
+from bigmodel.runs.run import Facts, apply_event, empty_facts
 
 
 class Folder:
@@ -28,7 +28,7 @@ class Folder:
         self.lock_file = path / "lock"
         self.log_file = path / "log.txt"
         self.stop_file = path / "stop"
-        self.reserve = path / "reserve"
+        self.reserve_file = path / "reserve"
         self.model = path / "model"
 
     @property
@@ -39,15 +39,15 @@ class Folder:
     def spec(self) -> RunSpec:
         """As it was written, unchecked: a run whose data set is gone can still be looked at."""
         try:
-            return spec_of(json.loads(self.spec_file.read_bytes()))
+            return parse_spec(json.loads(self.spec_file.read_bytes()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise unreadable(self.id, error) from error
 
     def facts(self) -> Facts:
         """What all its events say."""
-        facts = nothing()
+        facts = empty_facts()
         for _offset, event in self.events():
-            grow(facts, event)
+            apply_event(facts, event)
         return facts
 
     def size(self) -> int:
@@ -111,30 +111,30 @@ class Folder:
         self.stop_file.unlink(missing_ok=True)
         self.append(Event("state", {"state": QUEUED}))
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         self.stop_file.touch()
 
-    def asked_to_stop(self) -> bool:
+    def stop_requested(self) -> bool:
         return self.stop_file.exists()
 
 
-def write(path: Path, spec: RunSpec, first: Event, origin: Path | None = None) -> None:
+def create_run_folder(path: Path, spec: RunSpec, first: Event, origin: Path | None = None) -> None:
     """A new run's folder, whole or not at all, on disk when this returns. `origin`: the checkpoint it begins with."""
     staging = path.parent.parent / "staging" / path.name
     shutil.rmtree(staging, ignore_errors=True)  # of a launch that died; callers hold the launch lock
     staging.mkdir(parents=True)
     if origin is not None:
-        shutil.copytree(origin, staging / "origin", copy_function=_link)
-        sync(staging / "origin")
-    _write(staging / "spec.json", json.dumps(spec.to_json(), ensure_ascii=False, indent=1).encode())
-    _write(staging / "events.jsonl", first.line())
-    sync(staging)  # or else a power failure may leave the name and nothing under it
+        shutil.copytree(origin, staging / "origin", copy_function=_hard_link)
+        fsync_folder(staging / "origin")
+    _write_fsync(staging / "spec.json", json.dumps(spec.to_json(), ensure_ascii=False, indent=1).encode())
+    _write_fsync(staging / "events.jsonl", first.line())
+    fsync_folder(staging)  # or else a power failure may leave the name and nothing under it
     path.parent.mkdir(parents=True, exist_ok=True)
     os.rename(staging, path)
-    sync(path.parent)
+    fsync_folder(path.parent)
 
 
-def spec_of(data: dict) -> RunSpec:
+def parse_spec(data: dict) -> RunSpec:
     names = ("task", "architecture", "dataset", "settings", "name", "version")
     return RunSpec(**{name: data[name] for name in names}, parent=data.get("parent"))
 
@@ -144,7 +144,7 @@ def unreadable(id: str, error: Exception) -> Refusal:
     return Refusal(what, why=_("The system says: {reason}.", reason=str(error)[:200]), field="run")
 
 
-def _link(source: str, target: str) -> None:
+def _hard_link(source: str, target: str) -> None:
     """The same bytes under a second name, so that a branch costs no space and outlives its parent: a checkpoint's
     files are never written again. A copy where the file system has no such thing."""
     try:
@@ -153,14 +153,14 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_fsync(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def sync(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Wait until a folder's entries are on the disk; Windows has no such thing."""
     if os.name == "nt":
         return

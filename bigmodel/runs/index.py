@@ -14,11 +14,13 @@ from typing import NamedTuple, TypeVar
 
 from bigmodel.core.events import Event, parse
 from bigmodel.runs.folder import Folder
-from bigmodel.runs.run import Facts, grow, nothing
+from bigmodel.runs.run import Facts, apply_event, empty_facts
 
 T = TypeVar("T")
 VERSION = 4  # what facts hold: an index of another version is made anew
-BATCH = 5_000  # events in one transaction, so that a long run's first reading does not hold up the others
+EVENTS_PER_TRANSACTION = (
+    5_000  # events in one transaction, so that a long run's first reading does not hold up the others
+)
 
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;
@@ -54,11 +56,11 @@ class Row:
     spec: str
     facts: str
 
-    def grown(self) -> Facts:
+    def load_facts(self) -> Facts:
         return json.loads(self.facts)
 
 
-class Mark(NamedTuple):
+class IndexedRun(NamedTuple):
     """How far the index has read a run, and what decides what is to be done with it."""
 
     offset: int
@@ -69,7 +71,7 @@ class Mark(NamedTuple):
 COLUMNS = "id, offset, state, number, spec, facts"
 
 
-class Reader:
+class IndexReader:
     """Looks things up; any number of threads and processes may. An index that is missing or broken reads as empty:
     whoever reads goes on in the folders from where the index ends, and the supervisor mends it."""
 
@@ -78,14 +80,14 @@ class Reader:
 
     def rows(self) -> dict[str, Row]:
         query = f"SELECT {COLUMNS} FROM runs"
-        return self._ask(lambda file: {row[0]: Row(*row) for row in file.execute(query)}, {})
+        return self._query(lambda file: {row[0]: Row(*row) for row in file.execute(query)}, {})
 
     def row(self, id: str) -> Row | None:
         query = f"SELECT {COLUMNS} FROM runs WHERE id = ?"
-        found = self._ask(lambda file: file.execute(query, (id,)).fetchone(), None)
+        found = self._query(lambda file: file.execute(query, (id,)).fetchone(), None)
         return Row(*found) if found else None
 
-    def naming(self, text: str) -> tuple[set[str], dict[str, Row]]:
+    def rows_containing(self, text: str) -> tuple[set[str], dict[str, Row]]:
         """(ids of all runs, those whose spec has this text in it)."""
         query = f"SELECT {COLUMNS} FROM runs WHERE instr(spec, ?)"
 
@@ -93,7 +95,7 @@ class Reader:
             every = {row[0] for row in file.execute("SELECT id FROM runs")}
             return every, {row[0]: Row(*row) for row in file.execute(query, (text,))}
 
-        return self._ask(look, (set(), {}))
+        return self._query(look, (set(), {}))
 
     def events(self, id: str, after: int, kinds: Sequence[str], limit: int = -1) -> tuple[int, list[Event]]:
         """(place up to which the index knows the run's events, those of them after `after`): all, or the first `limit`,
@@ -109,9 +111,9 @@ class Reader:
             place = rows[-1][1] if len(rows) == limit else found[1]
             return place, [parse(line) for line, _offset in rows]
 
-        return self._ask(look, (0, []))
+        return self._query(look, (0, []))
 
-    def _ask(self, look: Callable[[sqlite3.Connection], T], empty: T) -> T:
+    def _query(self, look: Callable[[sqlite3.Connection], T], empty: T) -> T:
         """What `look` sees, all of one moment."""
         try:
             with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as file:
@@ -122,49 +124,49 @@ class Reader:
             return empty
 
 
-class Index:
+class IndexWriter:
     """The writing side. There is one at a time: whoever holds the supervisor's lock."""
 
     def __init__(self, path: Path):
         self.path = path
-        self._file: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
         self._inode = 0
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
-    def marks(self) -> dict[str, Mark]:
+    def indexed_runs(self) -> dict[str, IndexedRun]:
         query = "SELECT id, offset, state, number FROM runs"
-        return {id: Mark(*mark) for id, *mark in self._ready().execute(query)}
+        return {id: IndexedRun(*mark) for id, *mark in self._connect().execute(query)}
 
-    def mark(self, id: str) -> Mark:
+    def indexed_run(self, id: str) -> IndexedRun:
         query = "SELECT offset, state, number FROM runs WHERE id = ?"
-        return Mark(*self._ready().execute(query, (id,)).fetchone())
+        return IndexedRun(*self._connect().execute(query, (id,)).fetchone())
 
     def facts(self, id: str) -> Facts:
-        found = self._ready().execute("SELECT facts FROM runs WHERE id = ?", (id,)).fetchone()
-        return json.loads(found[0]) if found else nothing()
+        found = self._connect().execute("SELECT facts FROM runs WHERE id = ?", (id,)).fetchone()
+        return json.loads(found[0]) if found else empty_facts()
 
-    def take_in(self, folder: Folder) -> bool:
+    def sync_run(self, folder: Folder) -> bool:
         """Copy what is new in a run's events; whether anything was. Offset, rows and summary in one transaction."""
-        file = self._ready()
+        file = self._connect()
         found = file.execute("SELECT key, offset, facts, spec FROM runs WHERE id = ?", (folder.id,)).fetchone()
         size = folder.size()
         if found and found[1] == size:
             return False
         if found and found[1] > size:  # an older state of the folder was put back
-            self.forget(folder.id)
+            self.remove_run(folder.id)
             found = None
         key, offset, facts, spec = found or (None, 0, None, None)
-        facts = json.loads(facts) if facts else nothing()
+        facts = json.loads(facts) if facts else empty_facts()
         spec = spec or json.dumps(folder.spec().to_json(), ensure_ascii=False)
-        fresh = list(islice(folder.events(offset), BATCH))
+        fresh = list(islice(folder.events(offset), EVENTS_PER_TRANSACTION))
         if not fresh and key is not None:
             return False
         for _offset, event in fresh:
-            grow(facts, event)
+            apply_event(facts, event)
         end = fresh[-1][0] if fresh else offset
         summary = (end, facts["state"], facts["number"], spec, json.dumps(facts, ensure_ascii=False))
         with file:
@@ -179,8 +181,8 @@ class Index:
             file.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", lines)
         return True
 
-    def forget(self, id: str) -> None:
-        file = self._ready()
+    def remove_run(self, id: str) -> None:
+        file = self._connect()
         with file:
             file.execute("BEGIN IMMEDIATE")
             file.execute("DELETE FROM events WHERE run = (SELECT key FROM runs WHERE id = ?)", (id,))
@@ -192,23 +194,23 @@ class Index:
         for end in ("", "-wal", "-shm"):
             Path(f"{self.path}{end}").unlink(missing_ok=True)
 
-    def _ready(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         """The open file; anew if somebody deleted it, from nothing if it cannot be used."""
         inode = _inode(self.path)
-        if self._file is not None and inode == self._inode:
-            return self._file
-        if self._file is not None or not inode:
+        if self._connection is not None and inode == self._inode:
+            return self._connection
+        if self._connection is not None or not inode:
             self.rebuild()  # takes a left write-ahead log along, which would be played back into the new file
         try:
-            self._file = _create(self.path)
+            self._connection = _open_database(self.path)
         except sqlite3.DatabaseError:
             self.rebuild()
-            self._file = _create(self.path)
+            self._connection = _open_database(self.path)
         self._inode = _inode(self.path)
-        return self._file
+        return self._connection
 
 
-def _create(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     try:

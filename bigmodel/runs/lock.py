@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-PAUSE = 0.01  # seconds between two tries of one who waits
+RETRY_SECONDS = 0.01  # seconds between two tries of one who waits
 
 if sys.platform == "win32":
     import msvcrt
@@ -42,17 +42,17 @@ class Lock:
         """Whether this object holds it."""
         return self._file is not None
 
-    def take(self, wait: float = 0.0) -> bool:
+    def acquire(self, wait: float = 0.0) -> bool:
         """Whether it could be had within `wait` seconds. FileNotFoundError when its folder is gone."""
         if self.held:
             return True
         file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         until = time.monotonic() + wait
-        while not _try(file, shared=False):
+        while not _try_lock(file, shared=False):
             if time.monotonic() >= until:
                 os.close(file)
                 return False
-            time.sleep(PAUSE)
+            time.sleep(RETRY_SECONDS)
         self._file = file
         return True
 
@@ -64,7 +64,7 @@ class Lock:
         os.close(file)
 
     def __enter__(self) -> Lock:
-        while not self.take(wait=60):
+        while not self.acquire(wait=60):
             continue
         return self
 
@@ -79,7 +79,7 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if not _try(file, shared=True):
+        if not _try_lock(file, shared=True):
             return True
         _unlock(file)
         return False
@@ -87,7 +87,7 @@ def is_held(path: Path) -> bool:
         os.close(file)
 
 
-def _try(file: int, shared: bool) -> bool:
+def _try_lock(file: int, shared: bool) -> bool:
     try:
         _lock(file, shared)
     except (BlockingIOError, PermissionError):  # the second is how Windows says it

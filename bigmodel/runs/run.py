@@ -9,9 +9,9 @@ from bigmodel.core.events import ENDED, LIVE, QUEUED, RUNNING, TRANSITIONS, Even
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 
-ENOUGH = 10.0  # seconds of steps after which a process that goes on with a run knows its own speed
-MARKS = 60  # step events of which is remembered how long they took, evenly over the whole run
-LOOK_COST = 0.4  # of a step: a pass over a batch without a way back, before the first validation has been timed
+MIN_SPEED_SECONDS = 10.0  # seconds of steps after which a process that goes on with a run knows its own speed
+MAX_TIMINGS = 60  # step events of which is remembered how long they took, evenly over the whole run
+EVAL_STEP_COST = 0.4  # of a step: a pass over a batch without a way back, before the first validation has been timed
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Run:
         return self.state in LIVE
 
     @property
-    def over(self) -> bool:
+    def has_ended(self) -> bool:
         return self.state in ENDED
 
 
@@ -58,13 +58,13 @@ Facts = dict  # what the events so far say, as JSON: kept in the index, so that 
 
 def fold(id: str, spec: RunSpec, events: Iterable[Event], position: int = 0, has_model: bool = False) -> Run:
     """The run that these events tell of."""
-    facts = nothing()
+    facts = empty_facts()
     for event in events:
-        grow(facts, event)
-    return run_of(id, spec, facts, position, has_model)
+        apply_event(facts, event)
+    return build_run(id, spec, facts, position, has_model)
 
 
-def nothing() -> Facts:
+def empty_facts() -> Facts:
     """The facts before the first event."""
     return {
         "state": "", "reason": None, "error": None, "created": 0.0, "started": 0.0, "ended": 0.0, "clock": 0.0,
@@ -76,7 +76,7 @@ def nothing() -> Facts:
     }  # fmt: skip
 
 
-def grow(facts: Facts, event: Event) -> None:
+def apply_event(facts: Facts, event: Event) -> None:
     """Add one event. What makes no sense (an illegal transition, a line without its numbers) changes nothing."""
     handler = HANDLERS.get(event.kind)
     if handler is None:
@@ -88,7 +88,7 @@ def grow(facts: Facts, event: Event) -> None:
         return
 
 
-def run_of(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: bool = False) -> Run:
+def build_run(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: bool = False) -> Run:
     plain = (
         "state",
         "error",
@@ -110,7 +110,7 @@ def run_of(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: b
         plan=facts["plan"],
         pretraining=facts.get("pretraining") or {},
         baseline=facts.get("baseline") or {},
-        steps=_planned(facts),
+        steps=_planned_steps(facts),
         reason=Words.from_json(facts["reason"]) if facts["reason"] else None,
         phase=Words.from_json(facts["phase"]) if facts["phase"] else None,
         eta=eta(facts, spec.settings),
@@ -129,9 +129,9 @@ def eta(facts: Facts, settings: Mapping) -> float | None:
     clock that jumps is in it. The speed of a few seconds is that of whatever else the machine does just then, so that
     of a run that has just gone on is the one that it had before.
     """
-    recent, steps = facts["recent"], _planned(facts)
+    recent, steps = facts["recent"], _planned_steps(facts)
     own = [mark for mark in recent if mark[0] >= facts["since"]]
-    if own and own[-1][1] - own[0][1] >= ENOUGH:
+    if own and own[-1][1] - own[0][1] >= MIN_SPEED_SECONDS:
         recent = own
     if facts["state"] != RUNNING or len(recent) < 2 or not steps:
         return None
@@ -139,17 +139,21 @@ def eta(facts: Facts, settings: Mapping) -> float | None:
     half = (recent[0][0] + last) / 2
     _first, since, before = next((mark for mark in reversed(recent[:-1]) if mark[0] <= half), recent[0])
     pace = (until - since) / max(done - before, 1e-9)
-    return max(steps - last, 0) * pace + _looking(facts, settings, steps, pace)
+    return max(steps - last, 0) * pace + _eval_seconds(facts, settings, steps, pace)
 
 
-def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
+def _eval_seconds(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
     """Seconds in which the model will be measured, asked and saved, and not trained."""
     if facts["result"]:
         return 0.0
     plan, (count, spent) = facts["plan"], facts["looks"]
-    per_epoch, passes = _whole(plan, "steps_per_epoch") or steps, plan.get("passes") or {}
+    per_epoch, passes = _integer(plan, "steps_per_epoch") or steps, plan.get("passes") or {}
     validation, test = (float(passes.get(split) or 0.0) for split in ("validation", "test"))
-    once = spent / max(count - 1, 1) if count else validation * _pass(plan, pace / (settings.get("accumulation") or 1))
+    once = (
+        spent / max(count - 1, 1)
+        if count
+        else validation * _eval_pass_seconds(plan, pace / (settings.get("accumulation") or 1))
+    )
     every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
     saves, saved = facts["saves"]
@@ -161,7 +165,7 @@ def _looking(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
     return due * (once + answers + each) + once * test / max(validation, 1e-9) + save
 
 
-def _pass(plan: Mapping, step: float) -> float:
+def _eval_pass_seconds(plan: Mapping, step: float) -> float:
     """Seconds of a pass of a measurement, before the first validation has been timed: as tried before the first step;
     of a run that has not tried it, by a step, dearer where that is in bf16, as a measurement is always in fp32."""
     tried = plan.get("pass_seconds")
@@ -169,14 +173,14 @@ def _pass(plan: Mapping, step: float) -> float:
         return tried
     seconds, threads = plan.get("probe_seconds") or {}, plan.get("threads")
     exact, taken = (seconds.get(f"{precision}, {threads}") for precision in ("fp32", plan.get("precision")))
-    return step * LOOK_COST * (exact / taken if exact and taken else 1.0)
+    return step * EVAL_STEP_COST * (exact / taken if exact and taken else 1.0)
 
 
-def _planned(facts: Facts) -> int:
-    return _whole(facts["plan"], "steps")
+def _planned_steps(facts: Facts) -> int:
+    return _integer(facts["plan"], "steps")
 
 
-def _whole(numbers: object, name: str) -> int:
+def _integer(numbers: object, name: str) -> int:
     """A whole number of a plan, 0 where there is none."""
     number = numbers.get(name) if isinstance(numbers, Mapping) else None
     return number if isinstance(number, int) else 0
@@ -221,10 +225,10 @@ def _step(facts: Facts, data: Mapping) -> None:
         facts |= {"since": step, "lost": [seconds - told, work - done], "anew": False}
     lost = facts["lost"]
     mark = [step, seconds - lost[0], work - lost[1]]
-    if len(recent) > 2 and mark[1] - recent[-2][1] < (mark[1] - recent[0][1]) * 2 / MARKS:
+    if len(recent) > 2 and mark[1] - recent[-2][1] < (mark[1] - recent[0][1]) * 2 / MAX_TIMINGS:
         recent.pop()  # the newest is always there
     recent.append(mark)
-    if len(recent) > MARKS:
+    if len(recent) > MAX_TIMINGS:
         del recent[1:-1:2]
     facts |= {"step": step, "epoch": float(data.get("epoch", 0.0)), "loss": float(data["loss"]), "phase": None}
 
@@ -235,15 +239,15 @@ def _pretraining(facts: Facts, data: Mapping) -> None:
 
 def _validation(facts: Facts, data: Mapping) -> None:
     facts |= {"validation": dict(data["metrics"]), "validated": int(data["step"])}
-    _took(facts, "looks", float(data["seconds"]))
+    _record_duration(facts, "looks", float(data["seconds"]))
 
 
 def _baseline(facts: Facts, data: Mapping) -> None:
     facts["baseline"] = dict(data["metrics"])
-    _took(facts, "looks", float(data["seconds"]))
+    _record_duration(facts, "looks", float(data["seconds"]))
 
 
-def _took(facts: Facts, what: str, seconds: float) -> None:
+def _record_duration(facts: Facts, what: str, seconds: float) -> None:
     """How often something was done and how long that took; the first time, which loads libraries, counts only while there is
     no other."""
     count, spent = facts[what]
@@ -262,7 +266,7 @@ def _sample(facts: Facts, data: Mapping) -> None:
 
 
 def _checkpoint(facts: Facts, data: Mapping) -> None:
-    _took(facts, "saves", float(data.get("seconds", 0.0)))
+    _record_duration(facts, "saves", float(data.get("seconds", 0.0)))
     if not data.get("best"):
         return
     facts["best_step"] = int(data["step"])

@@ -17,10 +17,10 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.events import CANCELLED, LIVE, QUEUED, RESUMABLE, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
-from bigmodel.runs.folder import Folder, spec_of, sync, unreadable, write
-from bigmodel.runs.index import Reader, Row
+from bigmodel.runs.folder import Folder, create_run_folder, fsync_folder, parse_spec, unreadable
+from bigmodel.runs.index import IndexReader, Row
 from bigmodel.runs.lock import Lock
-from bigmodel.runs.run import Facts, Run, grow, nothing, run_of
+from bigmodel.runs.run import Facts, Run, apply_event, build_run, empty_facts
 
 
 class Store:
@@ -28,14 +28,14 @@ class Store:
 
     def __init__(self, home: Path):
         self.home = home.absolute()
-        self.folders = self.home / "runs"
+        self.runs_folder = self.home / "runs"
         self.cache = self.home / "cache"
         self.index_file = self.home / "index.sqlite"
         self.supervisor_lock = self.home / "supervisor.lock"
         self.launch_lock = self.home / "launch.lock"
         self.server_lock = self.home / "server.lock"
         self.trash = self.home / "trash"
-        self.index = Reader(self.index_file)
+        self.index = IndexReader(self.index_file)
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -57,7 +57,9 @@ class Store:
                 raise Refusal(what, do=_("Wait until some have finished, or cancel some."))
             number = max((one["number"] for one in facts.values()), default=0) + 1
             id = self._new_id(spec, key)
-            write(self.folders / id, spec, Event("state", {"state": QUEUED, "number": number, "token": key}), origin)
+            create_run_folder(
+                self.runs_folder / id, spec, Event("state", {"state": QUEUED, "number": number, "token": key}), origin
+            )
         return id
 
     def stop(self, id: str, reason: Words) -> None:
@@ -65,10 +67,10 @@ class Store:
         folder = self.folder(id)
         state = folder.facts()["state"]
         if state == QUEUED:
-            folder.ask_to_stop()  # first, for the worker that may be starting at this moment
+            folder.request_stop()  # first, for the worker that may be starting at this moment
             folder.append(Event("state", {"state": CANCELLED, "reason": reason.to_json()}))
         elif state in LIVE:
-            folder.ask_to_stop()
+            folder.request_stop()
         else:
             what = _("The run {run} is not running.", run=id)
             raise Refusal(what, why=_("It has ended already."), field="run")
@@ -95,7 +97,7 @@ class Store:
         self.trash.mkdir(parents=True, exist_ok=True)
         gone = self.trash / f"{id}-{secrets.token_hex(4)}"
         os.rename(folder.path, gone)
-        sync(self.folders)  # or else a power failure may bring half a run back
+        fsync_folder(self.runs_folder)  # or else a power failure may bring half a run back
         shutil.rmtree(gone, ignore_errors=True)  # what stays is emptied by the supervisor
 
     # -- read --------------------------------------------------------------------------------------
@@ -103,11 +105,11 @@ class Store:
         """The folder of a run that exists."""
         if id not in self.ids():
             raise Refusal(_("There is no run {run}.", run=id[:100]), do=_("Look at the list of runs."), field="run")
-        return Folder(self.folders / id)
+        return Folder(self.runs_folder / id)
 
     def ids(self) -> set[str]:
         try:
-            return {entry.name for entry in os.scandir(self.folders) if entry.is_dir()}
+            return {entry.name for entry in os.scandir(self.runs_folder) if entry.is_dir()}
         except FileNotFoundError:
             return set()
 
@@ -123,7 +125,7 @@ class Store:
                 break
             position = waiting.index(number) + 1 if state == QUEUED else 0
             try:
-                found.append(self._run(id, rows.get(id), facts or rows[id].grown(), position))
+                found.append(self._run(id, rows.get(id), facts or rows[id].load_facts(), position))
             except Refusal:
                 continue
         return found
@@ -132,7 +134,7 @@ class Store:
         folder = self.folder(id)
         row = self.index.row(id)
         try:
-            facts = _fresh(folder, row) or row.grown()
+            facts = _updated_facts(folder, row) or row.load_facts()
         except OSError as error:
             raise unreadable(id, error) from error
         if not facts["state"]:
@@ -142,7 +144,7 @@ class Store:
 
     def branches(self, id: str) -> list[Run]:
         """The runs that begin with a checkpoint of this one, newest first."""
-        indexed, naming = self.index.naming(json.dumps(id))
+        indexed, naming = self.index.rows_containing(json.dumps(id))
         found: list[Run] = []
         for other in self.ids() - (indexed - naming.keys()):
             try:
@@ -170,7 +172,7 @@ class Store:
         for id in self.ids():
             row = rows.get(id)
             try:
-                facts = _fresh(Folder(self.folders / id), row)
+                facts = _updated_facts(Folder(self.runs_folder / id), row)
                 state, number = (facts["state"], facts["number"]) if facts else (row.state, row.number)
                 if state:
                     yield id, state, number, facts
@@ -180,17 +182,17 @@ class Store:
     def _facts(self) -> Iterator[tuple[str, Facts]]:
         rows = self.index.rows()
         for id, _state, _number, facts in self._facts_or_rows(rows):
-            yield id, facts or rows[id].grown()
+            yield id, facts or rows[id].load_facts()
 
     def _position(self, number: int) -> int:
         known = self._facts_or_rows(self.index.rows())
         return 1 + sum(state == QUEUED and other < number for _id, state, other, _facts in known)
 
     def _run(self, id: str, row: Row | None, facts: Facts, position: int) -> Run:
-        return run_of(id, self._spec(id, row), facts, position, Folder(self.folders / id).has_model())
+        return build_run(id, self._spec(id, row), facts, position, Folder(self.runs_folder / id).has_model())
 
     def _spec(self, id: str, row: Row | None) -> RunSpec:
-        return spec_of(json.loads(row.spec)) if row else Folder(self.folders / id).spec()
+        return parse_spec(json.loads(row.spec)) if row else Folder(self.runs_folder / id).spec()
 
     def _new_id(self, spec: RunSpec, key: str) -> str:
         """Sorts by time, says what it is, and ends in four characters of the token's hash."""
@@ -199,17 +201,17 @@ class Store:
             moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(seconds))
             data = spec.dataset.partition("@")[0]  # the version of an own data set stands in the spec
             id = f"{moment}-{spec.architecture}-{data}-{key[:4]}"
-            if not (self.folders / id).exists():
+            if not (self.runs_folder / id).exists():
                 return id
             seconds += 1
 
 
-def _fresh(folder: Folder, row: Row | None) -> Facts | None:
+def _updated_facts(folder: Folder, row: Row | None) -> Facts | None:
     """The facts with what the index does not know yet, None where it knows all."""
     size = folder.size()
     if row and row.offset == size:
         return None
-    facts, offset = (row.grown(), row.offset) if row and row.offset < size else (nothing(), 0)
+    facts, offset = (row.load_facts(), row.offset) if row and row.offset < size else (empty_facts(), 0)
     for _offset, event in folder.events(offset):
-        grow(facts, event)
+        apply_event(facts, event)
     return facts

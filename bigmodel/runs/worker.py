@@ -28,8 +28,8 @@ from bigmodel.runs.folder import Folder
 from bigmodel.runs.lock import Lock
 
 LOCK_SECONDS = 30.0  # whoever else has the lock only looks at it
-LOOK_SECONDS = 0.05  # between two looks for the stop message
-NOT_BEGUN = _("Stopped before it began.")
+STOP_POLL_SECONDS = 0.05  # between two looks for the stop message
+STOPPED_BEFORE_START = _("Stopped before it began.")
 SHUT_DOWN = _(
     "The system ended the training process, as it does when the machine shuts down or a service is stopped. What was learnt is kept; the run can go on from there."
 )
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         return _spare()
     (path,) = arguments
     folder = Folder(Path(path))
-    return _work(folder, _lease(folder))
+    return _run(folder, _lease(folder))
 
 
 def _spare() -> int:
@@ -54,27 +54,27 @@ def _spare() -> int:
             os._exit(0)  # the server is gone; nothing is held that would have to be put away
         folder = Folder(Path(path))
         given.append((folder, _lease(folder)))  # at once, even while libraries load: now it counts as alive
-        _write_to(folder.log_file)
+        _redirect_output(folder.log_file)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    from bigmodel.training.loop import warm
+    from bigmodel.training.loop import warm_up
 
-    warm()
+    warm_up()
     listener.join()
-    return _work(*given[0])
+    return _run(*given[0])
 
 
 def _lease(folder: Folder) -> Lock | None:
     """The run's lock, kept until the process ends; None when the run is another's or was deleted meanwhile."""
     lock = folder.lock()
     try:
-        return lock if lock.take(wait=LOCK_SECONDS) else None
+        return lock if lock.acquire(wait=LOCK_SECONDS) else None
     except FileNotFoundError:
         return None
 
 
-def _write_to(path: Path) -> None:
+def _redirect_output(path: Path) -> None:
     """From now on all output, that of libraries in C too, goes to this file."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -84,19 +84,19 @@ def _write_to(path: Path) -> None:
     os.dup2(file, 2)
 
 
-def _work(folder: Folder, lock: Lock | None) -> int:
-    registry.bring(folder.home)
-    bases.bring(folder.home)
+def _run(folder: Folder, lock: Lock | None) -> int:
+    registry.register_home(folder.home)
+    bases.register_bases(folder.home)
     facts = folder.facts()
     if lock is None or facts["state"] != STARTING:
         return 0  # it was cancelled, declared dead or given to another worker before we had it
-    if folder.asked_to_stop():
-        folder.append(_state(STOPPED, NOT_BEGUN))
+    if folder.stop_requested():
+        folder.append(_state_event(STOPPED, STOPPED_BEFORE_START))
         return 0
-    stop = Stop(folder)
-    folder.append(_state(RUNNING))
-    with _ledger(folder) as put:
-        ended = _train(folder, facts["device"] or "auto", stop, lambda event: put(stop.told(event)))
+    stop = StopSignal(folder)
+    folder.append(_state_event(RUNNING))
+    with _event_writer(folder) as put:
+        ended = _train(folder, facts["device"] or "auto", stop, lambda event: put(stop.mark_interruption(event)))
     return 1 if ended == FAILED else 0
 
 
@@ -116,7 +116,7 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
             if (
                 not planned and state not in ENDED and stopped()
             ):  # train() itself asks while it encodes and before a step
-                write(_state(STOPPED, NOT_BEGUN))
+                write(_state_event(STOPPED, STOPPED_BEFORE_START))
                 return STOPPED
         if state not in ENDED:
             raise RuntimeError(f"training ended in state {state!r}")
@@ -125,7 +125,7 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
         error = refusal.to_json()
     except Exception as bug:
         if disk_space.was_full(bug):  # the log is not written to: it has no room either
-            write(_state(INTERRUPTED, disk_space.in_words(disk_space.missing(folder.path))))
+            write(_state_event(INTERRUPTED, disk_space.disk_full_words(disk_space.missing_bytes(folder.path))))
             return INTERRUPTED
         error = _explain(bug)
     write(Event("state", {"state": FAILED, "error": error}))
@@ -137,10 +137,10 @@ def _explain(bug: Exception) -> dict:
     id = secrets.token_hex(3)
     print(f"\n[error {id}]", file=sys.stderr)
     traceback.print_exception(bug)
-    return _in_words(bug, id).to_json() | {"id": id}
+    return _as_refusal(bug, id).to_json() | {"id": id}
 
 
-def _in_words(bug: Exception, id: str) -> Refusal:
+def _as_refusal(bug: Exception, id: str) -> Refusal:
     log = _("The log has the details under {id}.", id=id)
     text = str(bug).lower()
     if isinstance(bug, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
@@ -150,7 +150,7 @@ def _in_words(bug: Exception, id: str) -> Refusal:
 
 
 @contextmanager
-def _ledger(folder: Folder) -> Iterator[Callable[[Event], None]]:
+def _event_writer(folder: Folder) -> Iterator[Callable[[Event], None]]:
     """One write for each event. After a line that a full disk has torn, the next begins on a line of its own; a
     state then takes the room that was kept for it."""
     file = os.open(folder.events_file, os.O_WRONLY | os.O_APPEND)
@@ -171,46 +171,46 @@ def _ledger(folder: Folder) -> Iterator[Callable[[Event], None]]:
         except OSError as error:
             if event.kind != "state" or not disk_space.was_full(error):
                 raise
-            folder.reserve.unlink(missing_ok=True)
+            folder.reserve_file.unlink(missing_ok=True)
             put(event)
 
     with suppress(OSError):  # without room for it there is none for a checkpoint either, which says so
-        folder.reserve.write_bytes(bytes(RESERVE))
+        folder.reserve_file.write_bytes(bytes(RESERVE))
     try:
         yield write
     finally:
         os.close(file)
-        folder.reserve.unlink(missing_ok=True)
+        folder.reserve_file.unlink(missing_ok=True)
 
 
-class Stop:
+class StopSignal:
     """Whether the run has to end: a person asks by the message in its folder, or by Ctrl-C; the system, which then ends all
     that runs, by SIGTERM."""
 
     def __init__(self, folder: Folder):
         self.folder = folder
-        self.asked, self.by_system = threading.Event(), threading.Event()
-        self._looked = -LOOK_SECONDS
-        signal.signal(signal.SIGINT, lambda *_: self.asked.set())
+        self.requested, self.by_system = threading.Event(), threading.Event()
+        self._last_poll = -STOP_POLL_SECONDS
+        signal.signal(signal.SIGINT, lambda *_: self.requested.set())
         signal.signal(signal.SIGTERM, lambda *_: self.by_system.set())
 
     def __call__(self) -> bool:
         now = time.monotonic()
-        if not self.asked.is_set() and now - self._looked >= LOOK_SECONDS:
-            self._looked = now
-            if self.folder.asked_to_stop():
-                self.asked.set()
-        return self.asked.is_set() or self.by_system.is_set()
+        if not self.requested.is_set() and now - self._last_poll >= STOP_POLL_SECONDS:
+            self._last_poll = now
+            if self.folder.stop_requested():
+                self.requested.set()
+        return self.requested.is_set() or self.by_system.is_set()
 
-    def told(self, event: Event) -> Event:
+    def mark_interruption(self, event: Event) -> Event:
         """The end that nobody has asked for is a death, after which the run goes on by itself."""
         stopped = event.kind == "state" and event["state"] == STOPPED
-        if not stopped or not self.by_system.is_set() or self.asked.is_set() or self.folder.asked_to_stop():
+        if not stopped or not self.by_system.is_set() or self.requested.is_set() or self.folder.stop_requested():
             return event
         return Event("state", {"state": INTERRUPTED, "reason": SHUT_DOWN.to_json(), "died": True})
 
 
-def _state(state: str, reason: Words | None = None) -> Event:
+def _state_event(state: str, reason: Words | None = None) -> Event:
     return Event("state", {"state": state, "reason": reason.to_json() if reason else None})
 
 

@@ -13,8 +13,10 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Number, Text, Turns
 from bigmodel.core.words import Words, _
 
-ENCODED = 500  # conversations at a time: what the tokenizer returns takes forty times the memory of the text
-LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
+TOKENIZER_BATCH = 500  # conversations at a time: what the tokenizer returns takes forty times the memory of the text
+PAD_TO_MULTIPLE_OF = (
+    8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
+)
 MEGABATCH = 50  # batches whose conversations are sorted by length together
 EXAMPLE_CHARACTERS = 200  # of a question that is offered to be asked
 
@@ -25,7 +27,7 @@ class Dialogue(Task):
     title = _("Dialogue and instructions")
     about = _("The model learns to answer questions and to follow instructions, and can be talked with.")
     icon = ":material/forum:"
-    needs = frozenset({"messages"})
+    required_columns = frozenset({"messages"})
     head = "causal-lm"
     unit = _("tokens")
     metrics = (
@@ -72,7 +74,7 @@ class Dialogue(Task):
             help=_("At most this many different tokens."),
         ),
     )
-    encoding = ("tokenizer", "vocabulary", "block_size")
+    encoding_settings = ("tokenizer", "vocabulary", "block_size")
     inputs = (
         Text(
             name="message",
@@ -148,20 +150,22 @@ class Dialogue(Task):
     # -- from rows to batches ---------------------------------------------------------------------
     def processor(self, rows: Any, settings: Mapping) -> Any:
         """A tokenizer of all that is said, with a mark for each role and a chat template of our own."""
-        from bigmodel.data.chat_tokens import MARKS, TEMPLATE, turns_of
+        from bigmodel.data.chat_tokens import CHAT_TEMPLATE, ROLE_TOKENS, parse_turns
         from bigmodel.data.tokenizers import train_tokenizer
 
-        texts = [turn["content"] for row in rows["train"]["messages"] for turn in turns_of(row)]
-        tokenizer = train_tokenizer(texts, settings["tokenizer"], settings["vocabulary"], signs=tuple(MARKS.values()))
-        tokenizer.chat_template = TEMPLATE
+        texts = [turn["content"] for row in rows["train"]["messages"] for turn in parse_turns(row)]
+        tokenizer = train_tokenizer(
+            texts, settings["tokenizer"], settings["vocabulary"], signs=tuple(ROLE_TOKENS.values())
+        )
+        tokenizer.chat_template = CHAT_TEMPLATE
         return tokenizer
 
-    def adopt(self, processor: Any) -> Any:
+    def prepare_processor(self, processor: Any) -> Any:
         """A pretrained model that has only read texts is given a chat template in plain words."""
-        from bigmodel.data.chat_tokens import PLAIN
+        from bigmodel.data.chat_tokens import PLAIN_TEMPLATE
 
         if not getattr(processor, "chat_template", None):
-            processor.chat_template = PLAIN
+            processor.chat_template = PLAIN_TEMPLATE
         return processor
 
     def facts(self, rows: Any, processor: Any, settings: Mapping) -> dict:
@@ -175,30 +179,30 @@ class Dialogue(Task):
         """
         import numpy as np
 
-        from bigmodel.data.chat_tokens import Scribe, Unreadable, turns_of
+        from bigmodel.data.chat_tokens import ChatRenderer, UnsupportedConversation, parse_turns
 
-        scribe, longest, found = Scribe(processor), settings["block_size"] + 1, []
+        scribe, longest, found = ChatRenderer(processor), settings["block_size"] + 1, []
         cut = long = refused = 0
-        for start in range(0, len(rows), ENCODED):
+        for start in range(0, len(rows), TOKENIZER_BATCH):
             said, lines = [], []
-            for row in rows[start : start + ENCODED]["messages"]:
-                turns = scribe.cleaned(turns_of(row))
+            for row in rows[start : start + TOKENIZER_BATCH]["messages"]:
+                turns = scribe.sanitize(parse_turns(row))
                 try:
-                    lines.append(scribe.line(turns))
+                    lines.append(scribe.render_with_spans(turns))
                     said.append(turns)
-                except Unreadable:
+                except UnsupportedConversation:
                     refused += 1
-            for turns, tokens in zip(said, scribe.tokens(lines), strict=True):
+            for turns, tokens in zip(said, scribe.tokenize(lines), strict=True):
                 whole = tokens is not None and len(tokens[0]) <= longest
                 if not whole and tokens is not None:
-                    tokens = _cut(scribe, turns, longest)
+                    tokens = _truncate(scribe, turns, longest)
                     cut, long = cut + (tokens is not None), long + (tokens is None)
                 elif tokens is None:
                     refused += 1
                 if tokens is not None:
                     found.append(tokens)
         if not found:
-            raise _nothing(long, refused, settings["block_size"])
+            raise _no_conversations(long, refused, settings["block_size"])
         kind = np.uint16 if len(processor) <= 2**16 else np.uint32
         return {
             "tokens": np.concatenate([np.asarray(ids, dtype=kind) for ids, _kinds in found]),
@@ -208,10 +212,10 @@ class Dialogue(Task):
         }
 
     def remarks(self, processor: Any, arrays: Mapping) -> list[Words]:
-        from bigmodel.data.chat_tokens import PLAIN
+        from bigmodel.data.chat_tokens import PLAIN_TEMPLATE
 
         said = []
-        if processor.chat_template == PLAIN:
+        if processor.chat_template == PLAIN_TEMPLATE:
             said.append(_("This base model has no chat template; it is given a plain one with headings in words."))
         whole, cut, long, refused = (int(count) for count in arrays["counts"])
         total = whole + cut + long + refused
@@ -223,7 +227,7 @@ class Dialogue(Task):
             said.append(_("{count} of {total} conversations are left out: the chat template does not take them, or does not say where an answer ends.", count=refused, total=total))  # fmt: skip
         return said
 
-    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+    def batch_indices(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
         """Conversations of like length together, so that little is padded; the batches in random order. Each has a
         row of its own: none reads another."""
         import numpy as np
@@ -250,7 +254,7 @@ class Dialogue(Task):
 
         starts, ends = arrays["offsets"][indices], arrays["offsets"][np.asarray(indices) + 1]
         longest = (ends - starts).max() - 1
-        width = max(min(-(-longest // LENGTHS) * LENGTHS, settings["block_size"]), longest)
+        width = max(min(-(-longest // PAD_TO_MULTIPLE_OF) * PAD_TO_MULTIPLE_OF, settings["block_size"]), longest)
         places = np.arange(width + 1)[None] + starts[:, None]
         real, places = places < ends[:, None], np.minimum(places, len(arrays["tokens"]) - 1)
         first = arrays["tokens"][starts][
@@ -265,7 +269,7 @@ class Dialogue(Task):
             "kinds": torch.from_numpy(np.ascontiguousarray(kinds[:, :-1])),
         }
 
-    def size(self, batch: Mapping) -> int:
+    def count_units(self, batch: Mapping) -> int:
         return int((batch["kinds"] != 0).sum())
 
     # -- how good -----------------------------------------------------------------------------------
@@ -278,7 +282,7 @@ class Dialogue(Task):
         nats, hits, count = 0.0, 0, 0
         model.eval()
         with torch.inference_mode():
-            for indices in self.plan(arrays, settings, None):
+            for indices in self.batch_indices(arrays, settings, None):
                 batch = self.batch(arrays, indices, settings, None)
                 counted = batch["labels"] != -100
                 right = batch["labels"][counted].to(device)
@@ -293,11 +297,11 @@ class Dialogue(Task):
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
         """How conversations begin."""
-        from bigmodel.data.chat_tokens import turns_of
+        from bigmodel.data.chat_tokens import parse_turns
 
         found: dict[str, dict] = {}
         for row in rows:
-            turns = turns_of(row["messages"])
+            turns = parse_turns(row["messages"])
             system = next((turn["content"] for turn in turns[:1] if turn["role"] == "system"), "")
             asked = next((turn["content"] for turn in turns if turn["role"] == "user"), "")
             if asked and len(asked) <= EXAMPLE_CHARACTERS:
@@ -310,20 +314,20 @@ class Dialogue(Task):
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
         from bigmodel.inference.chat import reply
 
-        yield from reply(model, self.adopt(processor), inputs)
+        yield from reply(model, self.prepare_processor(processor), inputs)
 
 
-def _cut(scribe: Any, turns: Sequence[Mapping], longest: int) -> tuple[list[int], Any] | None:
+def _truncate(scribe: Any, turns: Sequence[Mapping], longest: int) -> tuple[list[int], Any] | None:
     """The longest end of a conversation that fits, beginning with what a user says; None where there is none."""
-    from bigmodel.data.chat_tokens import Unreadable, shortened
+    from bigmodel.data.chat_tokens import UnsupportedConversation, truncations
 
-    ends = shortened(turns)
+    ends = truncations(turns)
     low, high, best = 0, len(ends) - 1, None
     while low <= high:
         middle = (low + high) // 2
         try:
             (tokens,) = scribe.tokens([scribe.line(ends[middle])])
-        except Unreadable:
+        except UnsupportedConversation:
             tokens = None
         if tokens is not None and len(tokens[0]) <= longest:
             best, high = tokens, middle - 1
@@ -332,7 +336,7 @@ def _cut(scribe: Any, turns: Sequence[Mapping], longest: int) -> tuple[list[int]
     return best
 
 
-def _nothing(long: int, refused: int, block: int) -> Refusal:
+def _no_conversations(long: int, refused: int, block: int) -> Refusal:
     what = _("None of the conversations can be learnt from.")
     if refused >= long:
         why = _("The chat template does not take them, or does not say where an answer ends.")

@@ -10,10 +10,12 @@ from bigmodel.core.blocks import Block, Note, Picture, Scores
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Image
 from bigmodel.core.words import Words, _
-from bigmodel.data.image_transforms import resized, scaling, side, squeezes, tensor
+from bigmodel.data.image_transforms import ignores_aspect_ratio, output_size, pixel_scale_shift, resize_image, to_tensor
 
-LARGEST = 64  # pixels of a side, unless a person asks for more
-SEEN = 512  # pixels of the longer side of a drawing that are looked at; the models' own pictures are smaller still
+MAX_SIDE = 64  # pixels of a side, unless a person asks for more
+THUMBNAIL_SIDE = (
+    512  # pixels of the longer side of a drawing that are looked at; the models' own pictures are smaller still
+)
 
 
 class ImageClassification(Task):
@@ -22,7 +24,7 @@ class ImageClassification(Task):
     title = _("Image classification")
     about = _("The model learns which class a picture belongs to, and says how sure it is.")
     icon = ":material/image_search:"
-    needs = frozenset({"image", "label"})
+    required_columns = frozenset({"image", "label"})
     head = "image-classification"
     losses = ("cross-entropy", "mse")
     unit = _("pictures")
@@ -70,7 +72,7 @@ class ImageClassification(Task):
             },
         ),
     )
-    encoding = ("side",)
+    encoding_settings = ("side",)
     inputs = (Image(name="image", label=_("Picture"), help=_("A picture like those the model was trained on.")),)
 
     # -- from rows to batches ---------------------------------------------------------------------
@@ -80,8 +82,8 @@ class ImageClassification(Task):
 
         width, height = _open(rows["train"][0]["image"]).size
         side = settings.get("side", "auto")
-        if side != "auto" or max(width, height) > LARGEST:  # photos: each step would take minutes
-            width = height = LARGEST if side == "auto" else int(side)
+        if side != "auto" or max(width, height) > MAX_SIDE:  # photos: each step would take minutes
+            width = height = MAX_SIDE if side == "auto" else int(side)
         return ViTImageProcessorPil(
             size={"height": height, "width": width}, resample=Pictures.Resampling.BICUBIC,
             image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True,
@@ -104,7 +106,7 @@ class ImageClassification(Task):
             "width": pixels.shape[2],
             "grey": pixels.ndim == 3,
             "dark_ground": bool(border.mean() < 96),
-            "seen_size": _one_size(rows["train"]),
+            "seen_size": _common_size(rows["train"]),
         }
 
     def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
@@ -116,15 +118,15 @@ class ImageClassification(Task):
         grey = all(picture.mode in ("L", "1") for picture in pictures)
         pixels = np.empty(0, dtype=np.uint8)
         for place, picture in enumerate(pictures):
-            one = resized(picture.convert("L" if grey else "RGB"), processor)
+            one = resize_image(picture.convert("L" if grey else "RGB"), processor)
             if not place:
                 pixels = np.empty((len(pictures), *one.shape), dtype=np.uint8)
             pixels[place] = one
             pictures[place] = None  # decoded, it is held twice
-        scale, shift = scaling(processor)
+        scale, shift = pixel_scale_shift(processor)
         return {"pixels": pixels, "labels": np.asarray(rows["label"], dtype=np.int64), "scale": scale, "shift": shift}
 
-    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+    def batch_indices(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
         import numpy as np
 
         size, count = settings["batch_size"], len(arrays["labels"])
@@ -144,7 +146,7 @@ class ImageClassification(Task):
         if epoch is not None and settings["augment"] != "none":
             random = np.random.default_rng([settings["seed"], epoch, int(indices[0])])
             pixels = augment(pixels, settings["augment"], random)
-        values = tensor(pixels, arrays["scale"], arrays["shift"])
+        values = to_tensor(pixels, arrays["scale"], arrays["shift"])
         return {"pixel_values": values, "labels": torch.from_numpy(np.ascontiguousarray(labels))}
 
     # -- how good -----------------------------------------------------------------------------------
@@ -159,7 +161,7 @@ class ImageClassification(Task):
         training = model.training
         model.eval()
         with torch.inference_mode():
-            for indices in self.plan(arrays, settings, None):
+            for indices in self.batch_indices(arrays, settings, None):
                 batch = self.batch(arrays, indices, settings, None)
                 logits = model(pixel_values=batch["pixel_values"].to(device)).logits.float()
                 labels = batch["labels"].to(device)
@@ -186,8 +188,10 @@ class ImageClassification(Task):
 
         picture, config = Pictures.open(io.BytesIO(inputs["image"])), model.config
         grey, dark, seen = (getattr(config, name, None) for name in ("grey", "dark_ground", "seen_size"))
-        fitted, changed = fit(picture, processor, bool(grey), bool(dark), seen)
-        pixels = tensor(np.array(fitted)[None], *scaling(processor))  # the processor does the same, more slowly
+        fitted, changed = preprocess(picture, processor, bool(grey), bool(dark), seen)
+        pixels = to_tensor(
+            np.array(fitted)[None], *pixel_scale_shift(processor)
+        )  # the processor does the same, more slowly
         training = model.training
         if training:  # going through all modules takes as long as some networks do
             model.eval()
@@ -202,7 +206,7 @@ class ImageClassification(Task):
             yield Note(changed)
 
 
-def _one_size(rows: Any) -> list[int] | None:
+def _common_size(rows: Any) -> list[int] | None:
     sizes = {_open(image).size for image in rows.select(range(min(len(rows), 200)))["image"]}
     return list(sizes.pop()) if len(sizes) == 1 else None
 
@@ -237,7 +241,7 @@ def augment(pixels: Any, kind: str, random: Any) -> Any:
     return moved
 
 
-def fit(
+def preprocess(
     picture: Any, processor: Any, grey: bool, dark_ground: bool, seen_size: Sequence[int] | None = None
 ) -> tuple[Any, Words | None]:
     """The picture as the model's training pictures looked, and what was done to it, None for nothing.
@@ -249,10 +253,10 @@ def fit(
     from PIL import ImageOps
 
     mode = "L" if grey else "RGB"
-    picture = _eight_bits(ImageOps.exif_transpose(picture))
-    height, width = side(processor)
+    picture = _to_8_bit(ImageOps.exif_transpose(picture))
+    height, width = output_size(processor)
     plain = picture.mode in ("L", "RGB")
-    if plain and picture.size == (width, height) and squeezes(processor):
+    if plain and picture.size == (width, height) and ignores_aspect_ratio(processor):
         return picture.convert(mode), None
     done = _(
         "This is the picture as the model sees it: brought to {width} x {height} pixels.", width=width, height=height
@@ -263,17 +267,17 @@ def fit(
         picture = Pictures.alpha_composite(ground, picture)
     picture = picture.convert(mode)
     if grey and dark_ground and not (plain and picture.size == tuple(seen_size or ())):
-        picture.thumbnail((SEEN, SEEN))
-        picture = _cut_out(picture)
+        picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        picture = _crop_to_content(picture)
         done = _(
             "This is the picture as the model sees it: cut out, bright on dark, and brought to {width} x {height} pixels.",
             width=width,
             height=height,
         )
-    return Pictures.fromarray(resized(picture, processor)), done
+    return Pictures.fromarray(resize_image(picture, processor)), done
 
 
-def _eight_bits(picture: Any) -> Any:
+def _to_8_bit(picture: Any) -> Any:
     """16-bit grey scaled to 8: Pillow's own conversion cuts everything bright to white."""
     if not picture.mode.startswith(("I", "F")):
         return picture
@@ -285,7 +289,7 @@ def _eight_bits(picture: Any) -> Any:
     return Pictures.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
-def _cut_out(picture: Any) -> Any:
+def _crop_to_content(picture: Any) -> Any:
     """Bright on dark, cropped to what stands out from the ground, padded to a square."""
     import numpy as np
     from PIL import Image as Pictures

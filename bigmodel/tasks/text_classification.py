@@ -10,10 +10,12 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Number, Text
 from bigmodel.core.words import _
 
-ENCODED = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
-LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
+TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
+PAD_TO_MULTIPLE_OF = (
+    8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
+)
 MEGABATCH = 50  # batches whose texts are sorted by length together
-SHOWN = 10  # classes of an answer
+TOP_CLASSES = 10  # classes of an answer
 EXAMPLE_CHARACTERS = 600  # of a text that is offered to be tried
 
 
@@ -23,7 +25,7 @@ class TextClassification(Task):
     title = _("Text classification")
     about = _("The model reads a text and says which class it belongs to: its topic, its tone, its author.")
     icon = ":material/label:"
-    needs = frozenset({"text", "label"})
+    required_columns = frozenset({"text", "label"})
     head = "text-classification"
     losses = ("cross-entropy", "mse")
     unit = _("texts")
@@ -84,7 +86,7 @@ class TextClassification(Task):
             help=_("At most this many different tokens."),
         ),
     )
-    encoding = ("text_length", "tokenizer", "vocabulary")
+    encoding_settings = ("text_length", "tokenizer", "vocabulary")
     inputs = (
         Text(
             name="text",
@@ -120,8 +122,8 @@ class TextClassification(Task):
         import numpy as np
 
         texts, parts, lengths = rows["text"], [], [0]
-        for start in range(0, len(texts), ENCODED):
-            some = list(texts[start : start + ENCODED])
+        for start in range(0, len(texts), TOKENIZER_BATCH):
+            some = list(texts[start : start + TOKENIZER_BATCH])
             for ids in processor(some, truncation=True, max_length=settings["text_length"])["input_ids"]:
                 ids = ids or [processor.pad_token_id]  # an empty text of a tokenizer without marks
                 parts.append(np.asarray(ids, dtype=np.int32))
@@ -133,7 +135,7 @@ class TextClassification(Task):
             "pad": np.asarray(processor.pad_token_id),
         }
 
-    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+    def batch_indices(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
         """Texts of like length together, so that little is padded; the batches in random order."""
         import numpy as np
 
@@ -156,7 +158,7 @@ class TextClassification(Task):
 
         indices = np.asarray(indices)
         starts, ends = arrays["offsets"][indices], arrays["offsets"][indices + 1]
-        width = min(-(-(ends - starts).max() // LENGTHS) * LENGTHS, settings["text_length"])
+        width = min(-(-(ends - starts).max() // PAD_TO_MULTIPLE_OF) * PAD_TO_MULTIPLE_OF, settings["text_length"])
         places = np.arange(width)[None] + starts[:, None]
         real = places < ends[:, None]
         tokens = arrays["tokens"][np.minimum(places, len(arrays["tokens"]) - 1)]
@@ -174,7 +176,7 @@ class TextClassification(Task):
         from bigmodel.training.losses import LOSSES
 
         device = next(model.parameters()).device
-        loss, guesses, plan = 0.0, [], self.plan(arrays, settings, None)
+        loss, guesses, plan = 0.0, [], self.batch_indices(arrays, settings, None)
         training = model.training
         model.eval()
         with torch.inference_mode():
@@ -187,7 +189,7 @@ class TextClassification(Task):
         model.train(training)
         truth, guesses = np.asarray(arrays["labels"])[np.concatenate(plan)], np.concatenate(guesses)
         values = {"accuracy": float((guesses == truth).mean()), "loss": loss / len(truth)}
-        return values | (class_by_class(truth, guesses) if final else {})
+        return values | (macro_metrics(truth, guesses) if final else {})
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
@@ -201,9 +203,9 @@ class TextClassification(Task):
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
         import torch
 
-        from bigmodel.data.tokenizers import longest_text
+        from bigmodel.data.tokenizers import max_input_tokens
 
-        longest = longest_text(processor, model.config)
+        longest = max_input_tokens(processor, model.config)
         read = processor(inputs["text"], truncation=True, max_length=longest + 1, return_tensors="pt")
         if cut := read["input_ids"].shape[1] > longest:
             read = processor(inputs["text"], truncation=True, max_length=longest, return_tensors="pt")
@@ -214,7 +216,7 @@ class TextClassification(Task):
         with torch.inference_mode():
             chances = model(**asked).logits[0].float().softmax(-1)
         model.train(training)
-        values, best = (part.tolist() for part in chances.topk(min(len(chances), SHOWN)))
+        values, best = (part.tolist() for part in chances.topk(min(len(chances), TOP_CLASSES)))
         yield Scores(tuple(model.config.id2label[place] for place in best), tuple(values))
         if cut:
             yield Note(
@@ -222,7 +224,7 @@ class TextClassification(Task):
             )
 
 
-def class_by_class(truth: Any, guesses: Any) -> dict[str, float]:
+def macro_metrics(truth: Any, guesses: Any) -> dict[str, float]:
     """Precision, recall and F1 as the mean over the classes, and F1 weighted by the size of the classes."""
     from sklearn.metrics import f1_score, precision_recall_fscore_support
 

@@ -12,7 +12,7 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Number, Text
 from bigmodel.core.words import _
 
-ENCODED = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
+TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
 
 
 class TextGeneration(Task):
@@ -21,10 +21,10 @@ class TextGeneration(Task):
     title = _("Text generation")
     about = _("The model learns to guess the next token of a text, and writes new text token by token.")
     icon = ":material/edit_note:"
-    needs = frozenset({"text"})
+    required_columns = frozenset({"text"})
     head = "causal-lm"
     unit = _("tokens")
-    compared_by = "bits_per_character"  # everything else depends on the tokenizer
+    comparison_metric = "bits_per_character"  # everything else depends on the tokenizer
     metrics = (
         LOSS,
         Metric(
@@ -77,7 +77,7 @@ class TextGeneration(Task):
             help=_("At most this many different tokens."),
         ),
     )
-    encoding = ("tokenizer", "vocabulary")
+    encoding_settings = ("tokenizer", "vocabulary")
     inputs = (
         Text(
             name="prompt",
@@ -171,8 +171,8 @@ class TextGeneration(Task):
         end, texts = processor.eos_token_id, rows["text"]
         kind = np.uint16 if len(processor) <= 2**16 else np.uint32
         parts, symbols = [np.asarray([end], dtype=kind)], 0
-        for start in range(0, len(texts), ENCODED):
-            some = list(texts[start : start + ENCODED])
+        for start in range(0, len(texts), TOKENIZER_BATCH):
+            some = list(texts[start : start + TOKENIZER_BATCH])
             stream: list[int] = []
             for ids in processor(some, add_special_tokens=False)["input_ids"]:
                 stream.extend(ids)
@@ -181,7 +181,7 @@ class TextGeneration(Task):
             symbols += sum(len(text) + 1 for text in some)
         return {"tokens": np.concatenate(parts), "symbols": np.asarray([symbols])}
 
-    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+    def batch_indices(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
         """Windows of `block_size` tokens; each epoch cuts the stream at other places."""
         import numpy as np
 
@@ -202,7 +202,7 @@ class TextGeneration(Task):
 
         return window(arrays["tokens"], indices, settings["block_size"])
 
-    def size(self, batch: Mapping) -> int:
+    def count_units(self, batch: Mapping) -> int:
         return batch["labels"].numel()
 
     # -- how good -----------------------------------------------------------------------------------
@@ -228,23 +228,25 @@ class TextGeneration(Task):
             "bits_per_character": spelled / log(2) / int(arrays["symbols"][0]),
         }
 
-    def passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
-        return len(self.plan(arrays, settings, None)) * (2 if final else 1)  # the windows overlap by half at the end
+    def eval_passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
+        return len(self.batch_indices(arrays, settings, None)) * (
+            2 if final else 1
+        )  # the windows overlap by half at the end
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
-        return [{"prompt": opening(row["text"])} for row in rows[:6]]
+        return [{"prompt": prompt_from(row["text"])} for row in rows[:6]]
 
     def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
         return [example | {"max_new_tokens": 60, "seed": 1} for example in self.examples(rows, settings)[:3]]
 
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
-        from bigmodel.inference.generate_text import write
+        from bigmodel.inference.generate_text import complete_prompt
 
-        yield from write(model, processor, inputs)
+        yield from complete_prompt(model, processor, inputs)
 
 
-def opening(text: str) -> str:
+def prompt_from(text: str) -> str:
     """The first words of a text, enough to go on from: a verse's first half or a few words."""
     first = text.strip().split("\n")[0]
     for mark in "，。？！；":

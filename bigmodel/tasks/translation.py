@@ -11,12 +11,16 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Number, Text
 from bigmodel.core.words import _
 
-SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
-ENCODED = 1000  # pairs at a time: what the tokenizer returns takes forty times the memory of the text
-LENGTHS = 8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
-TOGETHER = 64  # sentences that are translated at the same time when the model is measured
-LEAST = 24  # tokens that are written to see how long one takes: a network that has just begun may have nothing to say
-LONGEST = 512  # tokens of a translation, where the network has no bound of its own
+EVAL_SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
+TOKENIZER_BATCH = 1000  # pairs at a time: what the tokenizer returns takes forty times the memory of the text
+PAD_TO_MULTIPLE_OF = (
+    8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
+)
+EVAL_BATCH = 64  # sentences that are translated at the same time when the model is measured
+MIN_PROBE_TOKENS = (
+    24  # tokens that are written to see how long one takes: a network that has just begun may have nothing to say
+)
+MAX_TRANSLATION_TOKENS = 512  # tokens of a translation, where the network has no bound of its own
 MEGABATCH = 50  # batches whose sentences are sorted by length together
 
 
@@ -26,7 +30,7 @@ class Translation(Task):
     title = _("Translation")
     about = _("The model reads a sentence in one language and writes it in another.")
     icon = ":material/translate:"
-    needs = frozenset({"source", "target"})
+    required_columns = frozenset({"source", "target"})
     head = "seq2seq-lm"
     unit = _("tokens")
     metrics = (
@@ -78,7 +82,7 @@ class Translation(Task):
             help=_("Longer sentences are cut off; in tokens."),
         ),
     )
-    encoding = ("direction", "vocabulary", "sentence_length")
+    encoding_settings = ("direction", "vocabulary", "sentence_length")
     inputs = (
         Text(
             name="text",
@@ -128,7 +132,7 @@ class Translation(Task):
     def facts(self, rows: Any, processor: Any, settings: Mapping) -> dict:
         """start: what the decoder of a pretrained network begins with; first: the token that every translation of it
         begins with, that of its language, None where there is none."""
-        from bigmodel.data.tokenizers import marks
+        from bigmodel.data.tokenizers import sentence_tokens
 
         return {
             "vocabulary": len(processor),
@@ -136,7 +140,7 @@ class Translation(Task):
             "end": processor.eos_token_id,
             "longest": settings["sentence_length"] + 32,
             "start": processor.init_kwargs.get("decoder_start_token_id"),
-            "first": next(iter(marks(processor, written=True).before), None),
+            "first": next(iter(sentence_tokens(processor, written=True).prefix), None),
         }
 
     def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
@@ -144,13 +148,13 @@ class Translation(Task):
         closed by the end token, those of a pretrained network of many languages with their language too."""
         import numpy as np
 
-        from bigmodel.data.tokenizers import marks
+        from bigmodel.data.tokenizers import sentence_tokens
 
         sides = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
         prefix = processor.init_kwargs.get("source_prefix", "")  # of a pretrained T5: what it is to do
         ids: tuple[list, list] = [], []
-        for start in range(0, len(rows), ENCODED):
-            part = slice(start, start + ENCODED)
+        for start in range(0, len(rows), TOKENIZER_BATCH):
+            part = slice(start, start + TOKENIZER_BATCH)
             read = [prefix + text for text in rows[sides[0]][part]]
             ids[0].extend(processor(read, add_special_tokens=False)["input_ids"])
             ids[1].extend(processor(text_target=list(rows[sides[1]][part]), add_special_tokens=False)["input_ids"])
@@ -158,13 +162,13 @@ class Translation(Task):
         room = longest + (len(processor(prefix, add_special_tokens=False)["input_ids"]) if prefix else 0)
         arrays = {"start": np.asarray(processor.init_kwargs.get("decoder_start_token_id", 0))}  # of a pretrained one
         for side, sentences, most in zip(("source", "target"), ids, (room, longest), strict=True):
-            around = marks(processor, written=side == "target")
-            closed = [around.around(sentence, most) for sentence in sentences]
+            around = sentence_tokens(processor, written=side == "target")
+            closed = [around.wrap(sentence, most) for sentence in sentences]
             arrays[side] = np.concatenate([np.asarray(one, dtype=np.int32) for one in closed])
             arrays[f"{side}_offsets"] = np.cumsum([0, *map(len, closed)])
         return arrays
 
-    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+    def batch_indices(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
         """Sentences of like length together, so that little is padded; the batches in random order."""
         import numpy as np
 
@@ -197,7 +201,7 @@ class Translation(Task):
             "labels": target.masked_fill(~real, -100),
         }
 
-    def size(self, batch: Mapping) -> int:
+    def count_units(self, batch: Mapping) -> int:
         return int((batch["labels"] != -100).sum() + batch["attention_mask"].sum())
 
     # -- how good -----------------------------------------------------------------------------------
@@ -211,7 +215,7 @@ class Translation(Task):
         training = model.training
         model.eval()
         with torch.inference_mode():
-            for indices in self.plan(arrays, settings, None):
+            for indices in self.batch_indices(arrays, settings, None):
                 batch = {name: value.to(device) for name, value in self.batch(arrays, indices, settings, None).items()}
                 labels = batch.pop("labels")
                 logits = model(**batch).logits.float()
@@ -220,25 +224,27 @@ class Translation(Task):
                 count += (labels != -100).sum().item()
         loss = nats / count
         values = {"loss": loss, "accuracy": hits / count, "perplexity": exp(min(loss, 700))}
-        values |= self._translated(model, processor, arrays, None if final else SAMPLE)
+        values |= self._translation_metrics(model, processor, arrays, None if final else EVAL_SAMPLE)
         model.train(training)
         return values
 
-    def _translated(self, model: Any, processor: Any, arrays: Mapping, count: int | None, least: int = 0) -> dict:
+    def _translation_metrics(
+        self, model: Any, processor: Any, arrays: Mapping, count: int | None, least: int = 0
+    ) -> dict:
         import numpy as np
         import torch
 
-        from bigmodel.data.tokenizers import marks
+        from bigmodel.data.tokenizers import sentence_tokens
         from bigmodel.evaluation.translation_metrics import bleu_and_chrf
 
-        written = marks(processor, written=True)
+        written = sentence_tokens(processor, written=True)
         device = next(model.parameters()).device
         total = len(arrays["source_offsets"]) - 1
         chosen = np.arange(total) if count is None else np.random.default_rng(0).permutation(total)[:count]
         chosen = chosen[np.argsort(np.diff(arrays["source_offsets"])[chosen], kind="stable")]
         answers, references = [], []
-        for start in range(0, len(chosen), TOGETHER):
-            part = chosen[start : start + TOGETHER]
+        for start in range(0, len(chosen), EVAL_BATCH):
+            part = chosen[start : start + EVAL_BATCH]
             source, mask = _gather(arrays, "source", part)
             with torch.inference_mode():
                 ids = model.generate(
@@ -247,24 +253,27 @@ class Translation(Task):
                     num_beams=1,
                     do_sample=False,
                     min_length=least,
-                    max_length=min(2 * source.shape[1] + 16, getattr(model.config, "max_position_embeddings", LONGEST)),
+                    max_length=min(
+                        2 * source.shape[1] + 16,
+                        getattr(model.config, "max_position_embeddings", MAX_TRANSLATION_TOKENS),
+                    ),
                 )
             for texts, found in ((answers, ids), (references, _gather(arrays, "target", part)[0])):
                 texts += processor.batch_decode(
-                    [written.without(one) for one in found.tolist()], skip_special_tokens=True
+                    [written.strip(one) for one in found.tolist()], skip_special_tokens=True
                 )
         return bleu_and_chrf(answers, references)
 
-    def written(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
+    def generated_tokens(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
         """As many as the longest sentence of each batch has: a model that has learnt writes about as much."""
         import numpy as np
 
         lengths = np.sort(np.diff(arrays["target_offsets"]))
-        chosen = lengths if final else lengths[:: max(len(lengths) // SAMPLE, 1)]
-        return float(chosen[TOGETHER - 1 :: TOGETHER].sum() + chosen[-1])
+        chosen = lengths if final else lengths[:: max(len(lengths) // EVAL_SAMPLE, 1)]
+        return float(chosen[EVAL_BATCH - 1 :: EVAL_BATCH].sum() + chosen[-1])
 
-    def write(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> None:
-        self._translated(model, processor, arrays, TOGETHER, LEAST)
+    def probe_generation(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> None:
+        self._translation_metrics(model, processor, arrays, EVAL_BATCH, MIN_PROBE_TOKENS)
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
@@ -300,7 +309,7 @@ def _gather(arrays: Mapping, side: str, indices: Any) -> tuple[Any, Any]:
     import torch
 
     starts, ends = arrays[f"{side}_offsets"][indices], arrays[f"{side}_offsets"][np.asarray(indices) + 1]
-    width = -(-(ends - starts).max() // LENGTHS) * LENGTHS
+    width = -(-(ends - starts).max() // PAD_TO_MULTIPLE_OF) * PAD_TO_MULTIPLE_OF
     places = np.arange(width)[None] + starts[:, None]
     real = places < ends[:, None]
     ids = np.where(real, arrays[side][np.minimum(places, len(arrays[side]) - 1)], 0).astype(np.int64)

@@ -27,7 +27,7 @@ def save(folder: Path, write: Callable[[Path], None]) -> Path:
     for path in [*files, staging / MANIFEST]:
         flush(path)
     flush(staging)
-    away = _away(folder)
+    away = _trash_path(folder)
     if folder.exists():
         shutil.rmtree(away, ignore_errors=True)
         folder.rename(away)
@@ -37,7 +37,7 @@ def save(folder: Path, write: Callable[[Path], None]) -> Path:
     return folder
 
 
-def complete(folder: Path) -> bool:
+def verify(folder: Path) -> bool:
     """Whether every file of the manifest is there with its size and hash."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
@@ -49,7 +49,7 @@ def complete(folder: Path) -> bool:
         return False
 
 
-def intact(file: Path) -> bool:
+def verify_file(file: Path) -> bool:
     """Whether one file of a saved folder is as its manifest says; the others are not read."""
     try:
         entry = json.loads((file.parent / MANIFEST).read_text("utf-8"))[file.name]
@@ -62,14 +62,14 @@ def remove(folder: Path) -> None:
     """Renamed away first, so that nothing half deleted ever bears the name."""
     if not folder.exists():
         return
-    away = _away(folder)
+    away = _trash_path(folder)
     shutil.rmtree(away, ignore_errors=True)
     folder.rename(away)
     flush(folder.parent)  # or else a power failure may bring the name back, with half of its files
     shutil.rmtree(away, ignore_errors=True)
 
 
-def mend(parent: Path) -> None:
+def recover(parent: Path) -> None:
     """Bring to an end, or undo, what a death in `save` or `remove` has left half done in a folder of `parent`.
 
     Only for whoever may write there: what is being saved at this moment would be taken for a remainder.
@@ -77,7 +77,7 @@ def mend(parent: Path) -> None:
     for staging in parent.glob(".*.staging"):
         folder = staging.with_name(staging.name.removeprefix(".").removesuffix(".staging"))
         if not folder.exists():  # death came between the two renames
-            whole = next((one for one in (staging, _away(folder)) if complete(one)), None)
+            whole = next((one for one in (staging, _trash_path(folder)) if verify(one)), None)
             if whole is not None:
                 whole.rename(folder)
                 flush(parent)
@@ -85,7 +85,7 @@ def mend(parent: Path) -> None:
         shutil.rmtree(rest, ignore_errors=True)
 
 
-def _away(folder: Path) -> Path:
+def _trash_path(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.removed")
 
 

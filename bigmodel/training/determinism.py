@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SAYING = "deterministic"  # in what torch says of an operation that has no such form
+ERROR_MARKER = "deterministic"  # in what torch says of an operation that has no such form
 
 
-def ready(device: str) -> None:
+def enable_determinism(device: str) -> None:
     """Before the first number on a GPU. Matrix products of fp32 numbers may round their factors to TF32, as is usual in
     training; where an operation has a form that repeats itself, that is taken."""
     import torch
@@ -23,7 +23,7 @@ def ready(device: str) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-class Repeated:
+class Determinism:
     """Attention of torch is computed so that it repeats itself only where it may fail otherwise: so a step is tried
     strictly, and where some operation of the network cannot, as well as it can be."""
 
@@ -31,7 +31,7 @@ class Repeated:
         self.strict = device.startswith("cuda")
 
     @contextmanager
-    def strictly(self) -> Iterator[None]:
+    def strict_mode(self) -> Iterator[None]:
         import torch
 
         if not self.strict:
@@ -43,9 +43,9 @@ class Repeated:
         finally:
             torch.use_deterministic_algorithms(True, warn_only=True)
 
-    def cannot(self, error: Exception) -> bool:
+    def relax_if_unsupported(self, error: Exception) -> bool:
         """Whether this says that an operation has no form that repeats itself; then nothing is strict any more."""
-        if not self.strict or not isinstance(error, RuntimeError) or SAYING not in str(error):
+        if not self.strict or not isinstance(error, RuntimeError) or ERROR_MARKER not in str(error):
             return False
         self.strict = False
         return True

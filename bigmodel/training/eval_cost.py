@@ -13,16 +13,16 @@ from typing import Any
 from bigmodel.core.contracts import Task
 from bigmodel.data.prepare import Prepared
 
-SECONDS = 0.6  # for which each of them is tried
-LONGER = 3  # times as long where passes are so slow that the first would count
+PROBE_SECONDS = 0.6  # for which each of them is tried
+SLOW_PASS_FACTOR = 3  # times as long where passes are so slow that the first would count
 
 
-class _Enough(Exception):
+class _ProbeDone(Exception):
     """It has been looked at for long enough."""
 
 
 @dataclass(frozen=True)
-class Look:
+class EvalCost:
     """What measuring a model costs, in seconds: a pass with its loss, and a token that is written."""
 
     each: float
@@ -31,27 +31,33 @@ class Look:
     def seconds(self, task: Task, data: Prepared, settings: Mapping, split: str) -> float:
         """Of measuring it on a split; the test is measured in full."""
         rows, final = data.arrays[split], split == "test"
-        return self.each * task.passes(rows, settings, final) + self.token * task.written(rows, settings, final)
+        return self.each * task.eval_passes(rows, settings, final) + self.token * task.generated_tokens(
+            rows, settings, final
+        )
 
     def passes(self, task: Task, data: Prepared, settings: Mapping, split: str) -> float:
         """The same, in passes."""
         if not self.each:
-            return task.passes(data.arrays[split], settings, split == "test")
+            return task.eval_passes(data.arrays[split], settings, split == "test")
         return self.seconds(task, data, settings, split) / self.each
 
 
-def look_at(task: Task, model: Any, data: Prepared, settings: Mapping, seconds: float = SECONDS) -> Look:
+def measure_eval_cost(
+    task: Task, model: Any, data: Prepared, settings: Mapping, seconds: float = PROBE_SECONDS
+) -> EvalCost:
     """What it costs on the validation split, each part tried for so many seconds. Random numbers are put back, and the
     model trains again."""
     rows = data.arrays["validation"]
-    each = _between(model, seconds, lambda: task.measure(model, data.processor, rows, settings), task.passes(rows, settings, False))  # fmt: skip
-    if not task.written(rows, settings, False):
-        return Look(each)
+    each = _seconds_per_pass(model, seconds, lambda: task.measure(model, data.processor, rows, settings), task.eval_passes(rows, settings, False))  # fmt: skip
+    if not task.generated_tokens(rows, settings, False):
+        return EvalCost(each)
     model.eval()
-    return Look(each, _between(model, seconds, lambda: task.write(model, data.processor, rows, settings)))
+    return EvalCost(
+        each, _seconds_per_pass(model, seconds, lambda: task.probe_generation(model, data.processor, rows, settings))
+    )
 
 
-def _between(model: Any, seconds: float, do: Callable[[], object], most: float = math.inf) -> float:
+def _seconds_per_pass(model: Any, seconds: float, do: Callable[[], object], most: float = math.inf) -> float:
     """Seconds from one pass through the model to the next, so that what is computed beside it counts too; of at most so
     many. The first, which pays for what is allocated, is left out where there are more; of these the lower quartile, as the
     next ones still pay for some of it."""
@@ -62,11 +68,11 @@ def _between(model: Any, seconds: float, do: Callable[[], object], most: float =
     def listen(*_anything: object) -> None:
         begun.append(time.perf_counter())
         spent = begun[-1] - begun[0]
-        if (spent > seconds and (len(begun) > 4 or spent > LONGER * seconds)) or len(begun) > most + 1:
-            raise _Enough
+        if (spent > seconds and (len(begun) > 4 or spent > SLOW_PASS_FACTOR * seconds)) or len(begun) > most + 1:
+            raise _ProbeDone
 
     devices = [weight.device for weight in model.parameters() if weight.is_cuda][:1]
-    with torch.random.fork_rng(devices), _listened(model, listen), suppress(_Enough):
+    with torch.random.fork_rng(devices), _forward_hook(model, listen), suppress(_ProbeDone):
         do()
     if len(begun) > 3:
         taken = sorted(after - before for before, after in pairwise(begun[2:]))
@@ -81,18 +87,18 @@ def answer_seconds(task: Task, model: Any, data: Prepared) -> float:
     begun, defaults = time.perf_counter(), {field.name: field.default for field in task.inputs}
 
     def listen(*_anything: object) -> None:
-        if time.perf_counter() - begun > SECONDS:
-            raise _Enough
+        if time.perf_counter() - begun > PROBE_SECONDS:
+            raise _ProbeDone
 
-    with torch.random.fork_rng([]), _listened(model, listen):
+    with torch.random.fork_rng([]), _forward_hook(model, listen):
         for asked in data.pinned[:1]:
-            with suppress(_Enough):
+            with suppress(_ProbeDone):
                 list(task.answer(model, data.processor, defaults | asked))
     return (time.perf_counter() - begun) * len(data.pinned)
 
 
 @contextmanager
-def _listened(model: Any, listen: Any) -> Iterator[None]:
+def _forward_hook(model: Any, listen: Any) -> Iterator[None]:
     handle = model.register_forward_pre_hook(listen)
     try:
         yield

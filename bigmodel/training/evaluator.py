@@ -13,7 +13,7 @@ from typing import Any
 
 from bigmodel.core import blocks, catalog, disk_space
 from bigmodel.core.contracts import Task
-from bigmodel.core.disk_space import NoSpace
+from bigmodel.core.disk_space import DiskFull
 from bigmodel.core.events import DIVERGED, FINISHED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
@@ -25,29 +25,29 @@ CHECKPOINT_SHARE = 0.02  # of the time may go into saving: a large network on a 
 KEPT = 2  # checkpoints beside the best one: if the newest is damaged, the one before does
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """Somebody has asked the run to stop."""
 
 
-class Watch:
+class Evaluator:
     """Best and newest state of a run. `rest()` gives what a snapshot holds beside model and optimizer."""
 
     def __init__(
         self, task: Task, model: Any, optimize: Any, data: Prepared, spec: RunSpec, folder: Path,
         stopped: Callable[[], bool],
     ):  # fmt: skip
-        self.task, self.model, self.optimize, self.data, self.spec = task, model, optimize, data, spec
-        self.settings, self.folder, self.stopped = spec.settings, folder, stopped
+        self.task, self.model, self.optimizer, self.data, self.spec = task, model, optimize, data, spec
+        self.settings, self.folder, self.should_stop = spec.settings, folder, stopped
         self.best: tuple[float, ...] = ()
         self.best_step, self.best_metrics, self.worse_in_a_row = 0, {}, 0
         self.before: Mapping[str, float] = {}  # of a base as it was, on the validation split
         self.step = 0  # the weights are those after this update
         self.validated = 0  # the last step that was measured
-        self.concluded = False  # the model holds the best weights, no longer the newest
-        self.saved, self.saved_at, self.bytes = -1, time.monotonic(), 0
-        self.saving = 0.0  # seconds that the newest checkpoint took
-        self.sound: set[Path] = set()  # checkpoints that this process has found whole
-        self.rest: Callable[[], Mapping] = dict
+        self.finished = False  # the model holds the best weights, no longer the newest
+        self.saved_step, self.saved_at, self.checkpoint_bytes = -1, time.monotonic(), 0
+        self.save_seconds = 0.0  # seconds that the newest checkpoint took
+        self.valid_checkpoints: set[Path] = set()  # checkpoints that this process has found whole
+        self.extra_state: Callable[[], Mapping] = dict
 
     def state(self) -> dict:
         names = ("best", "best_step", "best_metrics", "worse_in_a_row", "validated", "before")
@@ -56,16 +56,16 @@ class Watch:
     def restore(self, state: Mapping) -> None:
         for name, value in state.items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
-        self.saved = self.step
+        self.saved_step = self.step
 
     # -- looking -----------------------------------------------------------------------------------
     def validate(self, epoch: float) -> Iterator[Event]:
         """Measure, ask, and keep the weights where they are the best so far."""
         started = time.monotonic()
-        with self._heard():
+        with self._interruptible():
             metrics = self._measure("validation")
             measured = time.monotonic() - started
-            merit = self._merit(metrics)
+            merit = self.score(metrics)
             answers = list(self.samples()) if all(map(math.isfinite, merit)) else []  # else it cannot answer either
         yield Event(
             "validation",
@@ -77,22 +77,24 @@ class Watch:
             self.worse_in_a_row += 1
             return
         self.best, self.best_step, self.best_metrics, self.worse_in_a_row = merit, self.step, metrics, 0
-        yield from self.keep()
+        yield from self.save_checkpoint()
 
     def measure_base(self) -> Iterator[Event]:
         """What a base can do before it has learnt anything here."""
         yield Event("phase", {"words": _("Measuring the base model as it is").to_json()})
         started = time.monotonic()
-        with self._heard():
+        with self._interruptible():
             self.before = self._measure("validation")
         yield Event("baseline", {"metrics": self.before, "seconds": time.monotonic() - started})
 
     def _measure(self, split: str) -> dict:
         final, rows = split == "test", self.data.arrays[split]
-        with out_of_memory.doing(_("Measuring the model on the test split") if final else _("Validating the model")):
+        with out_of_memory.refuse_on_oom(
+            _("Measuring the model on the test split") if final else _("Validating the model")
+        ):
             return self.task.measure(self.model, self.data.processor, rows, self.settings, final=final)
 
-    def _merit(self, metrics: Mapping) -> tuple[float, ...]:
+    def score(self, metrics: Mapping) -> tuple[float, ...]:
         """Greater is better: the task's first metric, and the loss where that is the same."""
         first = self.task.metrics[0]
         return (metrics[first.name] if first.higher_is_better else -metrics[first.name], -metrics["loss"])
@@ -101,19 +103,19 @@ class Watch:
         """What the model answers to the pinned inputs, the random numbers of training left as they were."""
         for asked in self.data.pinned:
             started, defaults = time.monotonic(), {field.name: field.default for field in self.task.inputs}
-            with out_of_memory.doing(_("Answering the sample inputs")):
+            with out_of_memory.refuse_on_oom(_("Answering the sample inputs")):
                 shown = list(self.task.answer(self.model, self.data.processor, defaults | asked))
             kept = [blocks.to_json(block) for block in shown if not isinstance(block, blocks.Prose) or block.done]
             seconds = time.monotonic() - started
             yield Event("sample", {"step": self.step, "inputs": blocks.pack(asked), "blocks": kept, "seconds": seconds})
 
     @contextmanager
-    def _heard(self) -> Iterator[None]:
+    def _interruptible(self) -> Iterator[None]:
         """Stop is heard before each pass through the model; it is in training mode again afterwards."""
 
         def listen(*_anything: object) -> None:
-            if self.stopped():
-                raise Stopped
+            if self.should_stop():
+                raise StopRequested
 
         handle = self.model.register_forward_pre_hook(listen)
         try:
@@ -125,25 +127,25 @@ class Watch:
     # -- keeping -----------------------------------------------------------------------------------
     def due(self) -> bool:
         """Whether so much has been computed since the last checkpoint that losing it would hurt."""
-        costly = self.saving / (CHECKPOINT_SECONDS * CHECKPOINT_SHARE)
+        costly = self.save_seconds / (CHECKPOINT_SECONDS * CHECKPOINT_SHARE)
         return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS * max(1.0, costly)
 
-    def keep(self) -> Iterator[Event]:
+    def save_checkpoint(self) -> Iterator[Event]:
         """A checkpoint of now, from which the run can go on. Once it has been read back, those that are not needed any
         more leave."""
         started = time.monotonic()
-        if self.saved != self.step:
+        if self.saved_step != self.step:
             self._make_room()
-            self._flush_story()
+            self._flush_events()
             path = self._save()
-            self.bytes = sum(file.stat().st_size for file in path.iterdir())
-            sound = self._is_sound(path)
-            self.saving = time.monotonic() - started
+            self.checkpoint_bytes = sum(file.stat().st_size for file in path.iterdir())
+            sound = self._is_valid(path)
+            self.save_seconds = time.monotonic() - started
             if not sound:
                 self.saved_at = time.monotonic()
-                yield _not_sound(self.step)
+                yield _unreadable_note(self.step)
                 return
-            self.saved = self.step
+            self.saved_step = self.step
         self.saved_at = time.monotonic()
         best = self.best_step == self.step
         place = f"checkpoints/step-{self.step}"
@@ -154,20 +156,24 @@ class Watch:
     def _rotate(self) -> None:
         """The best stays, and the newest others that are whole: a damaged one of a later step must not push out one that
         the run can go on from. To go on from an older one, the best of its time is needed too."""
-        others = [place for place in resume_state.places(self.folder) if place != self._place(self.best_step)]
-        kept = list(islice(filter(self._is_sound, others), KEPT))
-        needed = {self._place(best) for place in kept if (best := resume_state.best_of(place)) is not None}
+        others = [
+            place
+            for place in resume_state.checkpoint_folders(self.folder)
+            if place != self._checkpoint_path(self.best_step)
+        ]
+        kept = list(islice(filter(self._is_valid, others), KEPT))
+        needed = {self._checkpoint_path(best) for place in kept if (best := resume_state.best_step(place)) is not None}
         for place in others:
             if place not in kept and place not in needed:
                 checkpoint.remove(place)
 
-    def _is_sound(self, place: Path) -> bool:
+    def _is_valid(self, place: Path) -> bool:
         """Whether a checkpoint is whole; each is read once."""
-        if place not in self.sound and resume_state.whole(place):
-            self.sound.add(place)
-        return place in self.sound
+        if place not in self.valid_checkpoints and resume_state.is_valid(place):
+            self.valid_checkpoints.add(place)
+        return place in self.valid_checkpoints
 
-    def _flush_story(self) -> None:
+    def _flush_events(self) -> None:
         """What has been told of the steps up to here must outlive a power failure if the checkpoint does, or else the
         curve has a hole."""
         story = self.folder / "events.jsonl"
@@ -175,43 +181,46 @@ class Watch:
             checkpoint.flush(story)
 
     def _save(self) -> Path:
-        self.sound.discard(self._place(self.step))
-        with self._or_no_space(self._needed(), disk_space.CHECKPOINT), out_of_memory.doing(_("Saving a checkpoint")):
-            return checkpoint.save(self._place(self.step), self._write)
+        self.valid_checkpoints.discard(self._checkpoint_path(self.step))
+        with (
+            self._catch_disk_full(self._required_bytes(), disk_space.CHECKPOINT),
+            out_of_memory.refuse_on_oom(_("Saving a checkpoint")),
+        ):
+            return checkpoint.save(self._checkpoint_path(self.step), self._write)
 
     @contextmanager
-    def _or_no_space(self, needed: int, wanted: str) -> Iterator[None]:
+    def _catch_disk_full(self, needed: int, wanted: str) -> Iterator[None]:
         """NoSpace where somebody else has filled the disk meanwhile; what is half written is taken away at once."""
         try:
             yield
         except Exception as error:
             if not disk_space.was_full(error):
                 raise
-            resume_state.mend(self.folder)
-            raise NoSpace(disk_space.missing(self.folder, needed), wanted) from error
+            resume_state.recover(self.folder)
+            raise DiskFull(disk_space.missing_bytes(self.folder, needed), wanted) from error
 
     def _write(self, staging: Path) -> None:
         resume_state.write_weights(staging, self.model)
-        resume_state.write(staging, self.optimize, self.rest())
+        resume_state.write(staging, self.optimizer, self.extra_state())
 
     def _make_room(self) -> None:
         """NoSpace before anything is written that could not be written to its end."""
-        disk_space.check(self.folder, self._needed(), disk_space.CHECKPOINT)
+        disk_space.check(self.folder, self._required_bytes(), disk_space.CHECKPOINT)
 
-    def _needed(self) -> int:
+    def _required_bytes(self) -> int:
         """Bytes of the next checkpoint."""
         changing = [weight for weight in self.model.parameters() if weight.requires_grad]
-        return self.bytes or 4 * sum(weight.numel() * weight.element_size() for weight in changing)
+        return self.checkpoint_bytes or 4 * sum(weight.numel() * weight.element_size() for weight in changing)
 
-    def keep_current(self) -> Iterator[Event]:
+    def save_current_model(self) -> Iterator[Event]:
         """The weights of now become the model, and the run can go on from them."""
-        if not self.concluded:
-            yield from self.keep()
-        step = self.best_step if self.concluded else self.step
+        if not self.finished:
+            yield from self.save_checkpoint()
+        step = self.best_step if self.finished else self.step
         self._write_model(step, {})
         yield Event("note", {"words": _("The weights of step {step} are kept.", step=step).to_json()})
 
-    def keep_good(self) -> Iterator[Event]:
+    def save_best_model(self) -> Iterator[Event]:
         """The best weights there are become the model; before the first validation, those that it has."""
         if self.best_step:
             yield from self._load_best()
@@ -219,42 +228,44 @@ class Watch:
         self._write_model(step, {})
         yield Event("note", {"words": _("The weights of step {step} are kept.", step=step).to_json()})
 
-    def conclude(self, reason: Words) -> Iterator[Event]:
+    def finish(self, reason: Words) -> Iterator[Event]:
         """The best weights, measured once on the test split, become the model."""
-        yield from self.keep()
+        yield from self.save_checkpoint()
         if not self.best_step:
-            yield from self.keep_good()
+            yield from self.save_best_model()
             words = _("No validation gave a number. Try a lower learning rate.")
             yield Event("state", {"state": DIVERGED, "reason": words.to_json()})
             return
         words = _("Measuring the best weights on the test split")
         yield Event("phase", {"words": words.to_json()})
         yield from self._load_best()
-        self.concluded = True
-        with self._heard():
+        self.finished = True
+        with self._interruptible():
             metrics = self._measure("test")
         yield Event("result", {"step": self.best_step, "metrics": metrics})
         self._write_model(self.best_step, metrics)
         yield Event("state", {"state": FINISHED, "reason": reason.to_json()})
 
-    def _place(self, step: int) -> Path:
+    def _checkpoint_path(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step-{step}"
 
     def _load_best(self) -> Iterator[Event]:
         """The best weights; where the disk has damaged them, the newest that are whole."""
-        best = self._place(self.best_step)
-        if not resume_state.whole(best):
-            best = next((place for place in resume_state.places(self.folder) if resume_state.whole(place)), None)
-            yield self.forget_best()
+        best = self._checkpoint_path(self.best_step)
+        if not resume_state.is_valid(best):
+            best = next(
+                (place for place in resume_state.checkpoint_folders(self.folder) if resume_state.is_valid(place)), None
+            )
+            yield self.reset_best()
         if best is None:
             return
         resume_state.load_weights(best, self.model)
         self.best_step = int(best.name.removeprefix("step-"))
 
     def best_is_lost(self) -> bool:
-        return bool(self.best_step) and not resume_state.whole(self._place(self.best_step))
+        return bool(self.best_step) and not resume_state.is_valid(self._checkpoint_path(self.best_step))
 
-    def forget_best(self) -> Event:
+    def reset_best(self) -> Event:
         """Look for a best anew, and say so."""
         words = _(
             "The checkpoint of step {step}, the best so far, is damaged or gone; a best one is looked for anew.",
@@ -283,11 +294,11 @@ class Watch:
 
         needed = sum(weight.numel() * weight.element_size() for weight in kept.parameters())
         disk_space.check(self.folder, needed, disk_space.MODEL)
-        with self._or_no_space(needed, disk_space.MODEL), out_of_memory.doing(_("Saving the model")):
+        with self._catch_disk_full(needed, disk_space.MODEL), out_of_memory.refuse_on_oom(_("Saving the model")):
             checkpoint.save(self.folder / "model", write)
 
 
-def _not_sound(step: int) -> Event:
+def _unreadable_note(step: int) -> Event:
     words = _(
         "The checkpoint of step {step} cannot be read back as it was written; those before it are kept. The disk may be failing: copy what matters to another one.",
         step=step,

@@ -18,27 +18,29 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
-from bigmodel.data.prepare import Prepared, key, prepare
+from bigmodel.data.prepare import Prepared, cache_key, prepare
 from bigmodel.training import out_of_memory, pretraining
-from bigmodel.training.batch_sizes import size_of, sizes
-from bigmodel.training.determinism import ready
-from bigmodel.training.eval_cost import answer_seconds, look_at
-from bigmodel.training.forward import Forward, on, quicken
+from bigmodel.training.batch_sizes import batch_numel, sample_batch_sizes
+from bigmodel.training.determinism import enable_determinism
+from bigmodel.training.eval_cost import answer_seconds, measure_eval_cost
+from bigmodel.training.forward import Forward, apply_cpu_kernels, to_device
 from bigmodel.training.kernels import malloc
 from bigmodel.training.optimizers import optimizer
-from bigmodel.training.precision import device_for, pace_file, probe
+from bigmodel.training.precision import compute_plan_file, probe, resolve_device
 
 PROBE_SECONDS = 2.0
-LATEST = 3.5  # seconds after which no more steps are tried, once there is one: with what follows, five in all
-LONGEST_STEP = 0.5  # seconds; of a slower one only a part is tried
-ROUNDS = 4
-WEIGHED = 3  # steps of which it is counted what they keep
+PROBE_DEADLINE_SECONDS = (
+    3.5  # seconds after which no more steps are tried, once there is one: with what follows, five in all
+)
+MAX_STEP_SECONDS = 0.5  # seconds; of a slower one only a part is tried
+MIN_TIMED_STEPS = 4
+MEMORY_STEPS = 3  # steps of which it is counted what they keep
 CUDA_BYTES = 600 * 2**20  # what is held on a GPU before the first weight: its context, and the libraries' work space
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
 FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 690 * 2**20  # Python, torch and transformers before the first weight, tokenizers and metrics
 LOGIT_BYTES = 7  # of each number that a language model says of a token: with its gradient, and what the loss holds
-BY_HEAD = {  # measured at the end of small runs; sentences come in many shapes, each of which may keep kernels of its own
+PROCESS_BYTES_BY_HEAD = {  # measured at the end of small runs; sentences come in many shapes, each of which may keep kernels of its own
     "causal-lm": {"fp32": 642 * 2**20, "bf16": 642 * 2**20},
     "image-classification": {"fp32": 600 * 2**20, "bf16": 600 * 2**20},
     "seq2seq-lm": {"fp32": 880 * 2**20, "bf16": 1120 * 2**20},
@@ -65,7 +67,7 @@ class Forecast:
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     """Yields {} while it works and the figures last: parameters, memory (bytes), steps, seconds, step_seconds,
     device, rows. `seconds` is None where the network is too large to be tried on this machine."""
-    with out_of_memory.doing(_("Trying a few steps for the forecast")), malloc.kept():
+    with out_of_memory.refuse_on_oom(_("Trying a few steps for the forecast")), malloc.retain_freed_memory():
         yield from _forecast(spec, cache)
 
 
@@ -78,11 +80,11 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         catalog.architecture(spec.architecture),
         catalog.dataset(spec.dataset),
     )
-    settings, device = spec.settings, device_for(spec.settings["device"])
-    ready(device)
+    settings, device = spec.settings, resolve_device(spec.settings["device"])
+    enable_determinism(device)
     data = prepare(task, architecture, dataset, settings, cache)
     yield {}
-    latest = time.perf_counter() + LATEST
+    latest = time.perf_counter() + PROBE_DEADLINE_SECONDS
     with torch.device("meta"):
         weights = list(architecture.model(data.facts, settings).parameters())
     parameters = sum(weight.numel() for weight in weights)
@@ -90,7 +92,7 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     if parameters > limits.PARAMETERS:
         what = _("A network of {billions} billion parameters is too large.", billions=round(parameters / 1e9, 1))
         raise Refusal(what, do=_("Make it narrower or give it fewer layers."))
-    plan = task.plan(data.arrays["train"], settings, 0)
+    plan = task.batch_indices(data.arrays["train"], settings, 0)
     per_epoch = math.ceil(len(plan) / settings["accumulation"])
     steps = min(per_epoch * settings["epochs"], settings["max_steps"] or math.inf)
     own = trainable * STATE_BYTES[settings["optimizer"]] + (parameters - trainable) * FROZEN_BYTES
@@ -98,7 +100,7 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     figures = {
         "parameters": parameters,
         "trainable": trainable,
-        "memory": _process(task, device, precision) + own,
+        "memory": _process_bytes(task, device, precision) + own,
         "steps": steps,
         "seconds": None,
         "step_seconds": None,
@@ -111,54 +113,61 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
         return
     yield {}
     model = architecture.model(data.facts, settings).to(device).train()
-    quicken(model, device)
+    apply_cpu_kernels(model, device)
     optimize = optimizer(model, settings)
     few = plan[0][:2]  # a little of a batch says what all of it would need, before all of it is tried
-    held, _size = _step(task, model, data, settings, device, precision, optimize, few)
+    held, _size = _probe_step(task, model, data, settings, device, precision, optimize, few)
     held *= len(plan[0]) / len(few)
     if figures["memory"] + held > free:
         yield figures | {"memory": round(figures["memory"] + held)}
         return
     yield {}
     pace = probe(
-        task, model, data, settings, device, pace_file(cache, spec, key(task, architecture, dataset, settings), device)
+        task,
+        model,
+        data,
+        settings,
+        device,
+        compute_plan_file(cache, spec, cache_key(task, architecture, dataset, settings), device),
     )
     yield {}
-    epoch = sizes(task, data.arrays["train"], settings, plan)
+    epoch = sample_batch_sizes(task, data.arrays["train"], settings, plan)
     yield {}
-    tried = max(int(len(plan[0]) * min(1.0, LONGEST_STEP / pace.step)), 1)  # rows of a batch, when all are too many
-    weighed = WEIGHED if time.perf_counter() + WEIGHED * LONGEST_STEP < latest else 1
+    tried = max(
+        int(len(plan[0]) * min(1.0, MAX_STEP_SECONDS / pace.step_seconds)), 1
+    )  # rows of a batch, when all are too many
+    weighed = MEMORY_STEPS if time.perf_counter() + MEMORY_STEPS * MAX_STEP_SECONDS < latest else 1
     kept, spent, worked = 0.0, [], 0
     until = time.perf_counter() + PROBE_SECONDS
     for number, indices in enumerate(islice(cycle(plan), 1, None)):
         begun, part = time.perf_counter(), indices[:tried]
         if number < weighed:  # to look at what is kept takes time: these do not count
-            held, size = _step(task, model, data, settings, device, pace.precision, optimize, part)
+            held, size = _probe_step(task, model, data, settings, device, pace.precision, optimize, part)
             kept = max(kept, held / size)
             yield {}
             continue
-        worked += _step(task, model, data, settings, device, pace.precision, optimize, part, weigh=False)[1]
+        worked += _probe_step(task, model, data, settings, device, pace.precision, optimize, part, weigh=False)[1]
         spent.append(time.perf_counter() - begun)
         yield {}
         now = time.perf_counter()
-        if now > latest or (len(spent) > ROUNDS and now > until):
+        if now > latest or (len(spent) > MIN_TIMED_STEPS and now > until):
             break
     # By how large the batches are, as they differ. What disturbs here will disturb the run as well.
     step_seconds = sum(spent) / worked * float(epoch.mean()) * settings["accumulation"]
     looks = math.ceil(steps / (settings["eval_every"] or per_epoch))
-    look, answers = look_at(task, model, data, settings), answer_seconds(task, model, data)
+    look, answers = measure_eval_cost(task, model, data, settings), answer_seconds(task, model, data)
     final = look.seconds(task, data, settings, "test") + answers
     once = look.seconds(task, data, settings, "validation")
     first = (once if settings.get("baseline") else 0.0) + answers
     each = once + answers
     before = 0.0
-    if pretraining.wanted(settings):
+    if pretraining.is_enabled(settings):
         yield {}
         model = architecture.pretraining_model(data.facts, settings).to(device).train()
-        guessing, chosen = pretraining.Guessing(task, data.facts), pretraining.spec_of(spec).settings
-        before = _pretraining(guessing, model, data, chosen, device, pace.precision)
+        guessing, chosen = pretraining.MaskedLmTask(task, data.facts), pretraining.pretraining_spec(spec).settings
+        before = _pretraining_seconds(guessing, model, data, chosen, device, pace.precision)
     yield figures | {
-        "memory": round(_process(task, device, pace.precision) + own + kept * float(epoch.max())),
+        "memory": round(_process_bytes(task, device, pace.precision) + own + kept * float(epoch.max())),
         "step_seconds": step_seconds,
         "precision": pace.precision,
         "threads": pace.threads,
@@ -167,28 +176,30 @@ def _forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
     }
 
 
-def _process(task: Task, device: str, precision: str) -> int:
+def _process_bytes(task: Task, device: str, precision: str) -> int:
     """Bytes that a run takes beside weights and batches, where these are: in the memory of the machine or of its GPU."""
     if device.startswith("cuda"):
         return CUDA_BYTES
-    return BY_HEAD.get(task.head, {}).get(precision, PROCESS_BYTES)
+    return PROCESS_BYTES_BY_HEAD.get(task.head, {}).get(precision, PROCESS_BYTES)
 
 
-def _pretraining(task: Task, model: Any, data: Prepared, settings: Mapping, device: str, precision: str) -> float:
+def _pretraining_seconds(
+    task: Task, model: Any, data: Prepared, settings: Mapping, device: str, precision: str
+) -> float:
     """Seconds of the epochs before the first step, from some of their steps."""
-    quicken(model, device)
-    optimize, plan, spent = optimizer(model, settings), task.plan(data.arrays["train"], settings, 0), []
+    apply_cpu_kernels(model, device)
+    optimize, plan, spent = optimizer(model, settings), task.batch_indices(data.arrays["train"], settings, 0), []
     until = time.perf_counter() + PROBE_SECONDS / 2
     for indices in cycle(plan):
         begun = time.perf_counter()
-        _step(task, model, data, settings, device, precision, optimize, indices, weigh=False)
+        _probe_step(task, model, data, settings, device, precision, optimize, indices, weigh=False)
         spent.append(time.perf_counter() - begun)
         if len(spent) > 1 and time.perf_counter() > until:
             break
     return fmean(spent[1:]) * len(plan) * settings["epochs"]
 
 
-def _step(
+def _probe_step(
     task: Any, model: Any, data: Any, settings: Any, device: str, precision: str, optimize: Any, indices: Any,
     weigh: bool = True,
 ) -> tuple[int, int]:  # fmt: skip
@@ -205,7 +216,7 @@ def _step(
             held[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    batch = on(device, task.batch(data.arrays["train"], indices, settings, 0))
+    batch = to_device(device, task.batch(data.arrays["train"], indices, settings, 0))
     forward = Forward(model, task.head, settings, device, precision)
     inputs = {name: batch[name] for name in forward.inputs if name in batch}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor) if weigh else nullcontext():
@@ -219,4 +230,4 @@ def _step(
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     said = logits.numel() * LOGIT_BYTES if task.head == "causal-lm" else 0
-    return sum(held.values()) + said, size_of(batch)
+    return sum(held.values()) + said, batch_numel(batch)

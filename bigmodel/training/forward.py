@@ -10,11 +10,11 @@ from typing import Any
 
 from bigmodel.core.contracts import HEADS
 from bigmodel.training.kernels import convolution, dropout
-from bigmodel.training.kernels.attention import by_products
+from bigmodel.training.kernels.attention import use_matmul_attention
 from bigmodel.training.losses import LOSSES
 
-COMPILING = 60.0  # seconds that a compiler takes for a network of some hundred million weights, at most
-GAIN = 0.25  # of a step that compiling saves on a GPU, at least
+COMPILE_SECONDS = 60.0  # seconds that a compiler takes for a network of some hundred million weights, at most
+COMPILE_SPEEDUP = 0.25  # of a step that compiling saves on a GPU, at least
 
 
 class Forward:
@@ -32,38 +32,38 @@ class Forward:
         self.model, self.device, self.precision = model, device, precision
         self.inputs, self.of, self.smoothing = HEADS[head].inputs, LOSSES[settings["loss"]], settings["label_smoothing"]
         # what a network keeps to write the next token faster is of no use here, and costs copies
-        self.more = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
-        self.compiled = torch.compile(self._both) if compiled else None
-        self.shapes: dict[str, Any] = {}
+        self.extra_kwargs = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+        self.compiled = torch.compile(self._forward_loss) if compiled else None
+        self.compiled_shapes: dict[str, Any] = {}
 
     def __call__(self, batch: Mapping) -> Any:
-        batch = on(self.device, {name: batch[name] for name in (*self.inputs, "labels") if name in batch})
+        batch = to_device(self.device, {name: batch[name] for name in (*self.inputs, "labels") if name in batch})
         labels = batch.pop("labels")
         if self.compiled is None:
-            return self._both(batch, labels)
+            return self._forward_loss(batch, labels)
         shapes = {name: value.shape for name, value in batch.items()}
-        self.shapes = self.shapes or shapes
-        return (self.compiled if shapes == self.shapes else self._both)(batch, labels)
+        self.compiled_shapes = self.compiled_shapes or shapes
+        return (self.compiled if shapes == self.compiled_shapes else self._forward_loss)(batch, labels)
 
     def logits(self, inputs: Mapping) -> Any:
         with autocast(self.device, self.precision):
-            return self.model(**inputs, **self.more).logits
+            return self.model(**inputs, **self.extra_kwargs).logits
 
     def loss(self, logits: Any, labels: Any) -> Any:
         return self.of(logits, labels, self.smoothing)
 
-    def _both(self, inputs: Mapping, labels: Any) -> Any:
+    def _forward_loss(self, inputs: Mapping, labels: Any) -> Any:
         return self.loss(self.logits(inputs), labels)
 
 
-def quicken(model: Any, device: str) -> None:
+def apply_cpu_kernels(model: Any, device: str) -> None:
     """Let a network compute the same for less while it learns. What is saved of it stays as it was."""
-    dropout.lean(model)
-    convolution.lean(model)
-    by_products(model, device)
+    dropout.apply_cpu_kernels(model)
+    convolution.apply_cpu_kernels(model)
+    use_matmul_attention(model, device)
 
 
-def on(device: str, batch: Mapping) -> dict:
+def to_device(device: str, batch: Mapping) -> dict:
     """The tensors there; to a GPU they go beside what it computes, from memory that the system does not move."""
     if not device.startswith("cuda"):
         return {name: value.to(device) for name, value in batch.items()}
@@ -91,7 +91,7 @@ def can_compile(device: str) -> bool:
     return device == "cpu" and shutil.which("g++") is not None
 
 
-def pays_back(device: str, seconds: float) -> bool:
+def compile_pays_off(device: str, seconds: float) -> bool:
     """Whether compiling is worth a try for a run that takes so many seconds without. On the CPU it has brought nothing
     (BENCHMARKS.md)."""
-    return device.startswith("cuda") and seconds * GAIN > COMPILING and can_compile(device)
+    return device.startswith("cuda") and seconds * COMPILE_SPEEDUP > COMPILE_SECONDS and can_compile(device)

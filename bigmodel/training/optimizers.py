@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-FACTORS = ("ia3_", "lora_magnitude_vector")  # of adapters: they begin at what changes nothing, and a decay pulls to 0
+NO_DECAY_NAMES = (
+    "ia3_",
+    "lora_magnitude_vector",
+)  # of adapters: they begin at what changes nothing, and a decay pulls to 0
 BETAS = (0.9, 0.98)  # of Adam: the second as Vaswani et al. 2017 have it, quicker to follow than 0.999
 
 
@@ -20,7 +23,7 @@ def optimizer(model: Any, settings: Mapping) -> Any:
     import torch
 
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    kept = {id(weight) for name, weight in model.named_parameters() if any(part in name for part in FACTORS)}
+    kept = {id(weight) for name, weight in model.named_parameters() if any(part in name for part in NO_DECAY_NAMES)}
     kept |= {id(weight) for weight in weights if weight.ndim <= 1}
     decay = 0.0 if settings["optimizer"] == "adam" else settings["weight_decay"]
     groups = [
@@ -35,7 +38,7 @@ def optimizer(model: Any, settings: Mapping) -> Any:
     return torch.optim.AdamW(groups, lr=rate, betas=BETAS, fused=fused)
 
 
-def rate_factor(settings: Mapping, step: int, steps: int) -> float:
+def lr_factor(settings: Mapping, step: int, steps: int) -> float:
     """What the learning rate is multiplied by at `step` (from 0) of `steps`.
 
     cosine: Loshchilov and Hutter 2017, down to a hundredth. inverse-sqrt: Vaswani et al. 2017, section 5.3,

@@ -9,28 +9,28 @@ from contextlib import contextmanager
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 
-SAYINGS = ("out of memory", "can't allocate memory", "cannot allocate memory", "unable to allocate", "bad_alloc")
+OOM_MESSAGES = ("out of memory", "can't allocate memory", "cannot allocate memory", "unable to allocate", "bad_alloc")
 
 
-def was_short(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was wanting: of Python, of torch on any device, of numpy, of the system."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in SAYINGS)
+    return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in OOM_MESSAGES)
 
 
 @contextmanager
-def doing(phase: Words) -> Iterator[None]:
+def refuse_on_oom(phase: Words) -> Iterator[None]:
     """Name what was being done when the memory was not enough."""
     try:
         yield
     except Exception as error:
-        if not was_short(error):
+        if not is_out_of_memory(error):
             raise
-        raise in_words(phase) from error
+        raise oom_refusal(phase) from error
 
 
-def in_words(phase: Words | None) -> Refusal:
+def oom_refusal(phase: Words | None) -> Refusal:
     """What to tell a person; `phase` says what was being done."""
     what = _("The memory was used up. This was being done: {phase}.", phase=phase) if phase else None
     return Refusal(

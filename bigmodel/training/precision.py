@@ -16,27 +16,39 @@ from typing import Any
 
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
-from bigmodel.core.files import write_whole
+from bigmodel.core.files import write_atomic
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
 from bigmodel.training import out_of_memory
-from bigmodel.training.determinism import Repeated
+from bigmodel.training.determinism import Determinism
 from bigmodel.training.forward import Forward
 
-WORTH = 1.15  # how much faster more threads, or a compiled network, must be to be taken
-WORTH_BF16 = 1.1  # passes alone are tried, and of whole updates bf16 has been seen to save more
-ROUNDS = 3
-QUICK_ROUNDS = 10  # of passes so quick that all of them take less than QUICK
-PART = 4  # of a batch that is slow, a quarter is tried
-QUICK = 0.1  # seconds; what is faster is tried whole
-HOPELESS = 5  # times what is known, and FIRST: a first pass that takes as long need not be repeated
-FIRST = 0.3  # seconds that a first pass may take longer for good reason: kernels are made for a number of threads
-LONG = 0.8  # seconds; a pass that takes as long says enough by itself
-PATIENCE = 0.3  # seconds after which each way is tried only twice more
-KEPT_SECONDS = 24 * 3600.0  # for which what was decided holds for runs of the same settings
-NO_MATTER = ("seed", "epochs", "max_steps", "eval_every", "patience", "learning_rate", "warmup", "schedule", "device")
-OTHERS = 0.3  # cores that other programs may have used meanwhile for it to be kept
+MIN_SPEEDUP = 1.15  # how much faster more threads, or a compiled network, must be to be taken
+MIN_SPEEDUP_BF16 = 1.1  # passes alone are tried, and of whole updates bf16 has been seen to save more
+MIN_TIMED_PASSES = 3
+MAX_TIMED_PASSES = 10  # of passes so quick that all of them take less than QUICK
+PROBE_DIVISOR = 4  # of a batch that is slow, a quarter is tried
+FAST_PASS_SECONDS = 0.1  # seconds; what is faster is tried whole
+GIVE_UP_FACTOR = 5  # times what is known, and FIRST: a first pass that takes as long need not be repeated
+WARMUP_SECONDS = (
+    0.3  # seconds that a first pass may take longer for good reason: kernels are made for a number of threads
+)
+SLOW_PASS_SECONDS = 0.8  # seconds; a pass that takes as long says enough by itself
+PROBE_SECONDS = 0.3  # seconds after which each way is tried only twice more
+CACHE_SECONDS = 24 * 3600.0  # for which what was decided holds for runs of the same settings
+IRRELEVANT_SETTINGS = (
+    "seed",
+    "epochs",
+    "max_steps",
+    "eval_every",
+    "patience",
+    "learning_rate",
+    "warmup",
+    "schedule",
+    "device",
+)
+MAX_OTHER_LOAD = 0.3  # cores that other programs may have used meanwhile for it to be kept
 
 
 def best_device() -> str:
@@ -47,7 +59,7 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def device_for(asked: str) -> str:
+def resolve_device(asked: str) -> str:
     """The torch device for a setting; Refusal when this machine lacks it."""
     import torch
 
@@ -63,7 +75,7 @@ def device_for(asked: str) -> str:
 
 
 @dataclass(frozen=True)
-class Pace:
+class ComputePlan:
     """How steps are computed, and what was measured before that was decided."""
 
     precision: str
@@ -72,10 +84,10 @@ class Pace:
     compiled: bool = False
 
     @property
-    def step(self) -> float:
-        return self.seconds[_name(self.precision, self.threads, self.compiled)]
+    def step_seconds(self) -> float:
+        return self.seconds[_variant_name(self.precision, self.threads, self.compiled)]
 
-    def take(self, device: str) -> Pace:
+    def apply(self, device: str) -> ComputePlan:
         """Compute so from now on: a run that goes on does it as it has begun."""
         import torch
 
@@ -84,7 +96,9 @@ class Pace:
         return self
 
 
-def probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str, kept: Path | None = None) -> Pace:
+def probe(
+    task: Task, model: Any, data: Prepared, settings: Mapping, device: str, kept: Path | None = None
+) -> ComputePlan:
     """How to compute the steps, from passes over the first batch that leave no trace in model or random numbers.
 
     A part of the batch says as much about which way is the fastest, so of a slow one only a quarter is tried, and less where
@@ -94,14 +108,14 @@ def probe(task: Task, model: Any, data: Prepared, settings: Mapping, device: str
     compute as the forecast has, and the same as each other, to the bit: two ways can be so close that a stopwatch
     decides now for one, now for the other. What was measured while other programs were at work is not kept.
     """
-    pace = _kept(kept)
+    pace = _read_cached(kept)
     if pace is not None:
-        return pace.take(device)
+        return pace.apply(device)
     used, began = _use(), time.perf_counter()
     pace = _probed(task, model, data, settings, device)
-    if kept is not None and _use() - used < OTHERS * (time.perf_counter() - began):
+    if kept is not None and _use() - used < MAX_OTHER_LOAD * (time.perf_counter() - began):
         with suppress(OSError):
-            _keep(pace, kept)
+            _write_cached(pace, kept)
     return pace
 
 
@@ -113,13 +127,13 @@ def all_threads() -> int:
     return torch.get_num_threads()
 
 
-def pace_file(cache: Path, spec: RunSpec, data: str, device: str) -> Path:
+def compute_plan_file(cache: Path, spec: RunSpec, data: str, device: str) -> Path:
     """Where the pace of runs like this one is kept. `data`: the name of the encoded data."""
     from importlib.metadata import version
 
     import torch
 
-    settings = {name: value for name, value in spec.settings.items() if name not in NO_MATTER}
+    settings = {name: value for name, value in spec.settings.items() if name not in IRRELEVANT_SETTINGS}
     where = (
         torch.cuda.get_device_name(device)
         if device.startswith("cuda")
@@ -129,22 +143,22 @@ def pace_file(cache: Path, spec: RunSpec, data: str, device: str) -> Path:
     return cache / "paces" / (hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24] + ".json")
 
 
-def _kept(place: Path | None) -> Pace | None:
+def _read_cached(place: Path | None) -> ComputePlan | None:
     if place is None:
         return None
     with suppress(OSError, ValueError, TypeError, KeyError):
-        if time.time() - place.stat().st_mtime < KEPT_SECONDS:
-            pace = Pace(**json.loads(place.read_text("utf-8")))
-            return pace if pace.step > 0 else None
+        if time.time() - place.stat().st_mtime < CACHE_SECONDS:
+            pace = ComputePlan(**json.loads(place.read_text("utf-8")))
+            return pace if pace.step_seconds > 0 else None
     return None
 
 
-def _keep(pace: Pace, place: Path) -> None:
+def _write_cached(pace: ComputePlan, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     for other in place.parent.iterdir():
-        if time.time() - other.stat().st_mtime > KEPT_SECONDS:
+        if time.time() - other.stat().st_mtime > CACHE_SECONDS:
             other.unlink()
-    write_whole(place, json.dumps(asdict(pace)))
+    write_atomic(place, json.dumps(asdict(pace)))
 
 
 def _use() -> float:
@@ -156,9 +170,9 @@ def _use() -> float:
     return every - spent.idle - getattr(spent, "iowait", 0.0) - time.process_time()
 
 
-def _probed(task: Task, model: Any, data: Prepared, settings: Mapping, device: str) -> Pace:
+def _probed(task: Task, model: Any, data: Prepared, settings: Mapping, device: str) -> ComputePlan:
     arrays = data.arrays["train"]
-    indices = task.plan(arrays, settings, 0)[0]
+    indices = task.batch_indices(arrays, settings, 0)[0]
     forward = {name: Forward(model, task.head, settings, device, name) for name in ("fp32", "bf16")}
     batch: Mapping = {}
 
@@ -166,44 +180,49 @@ def _probed(task: Task, model: Any, data: Prepared, settings: Mapping, device: s
         forward[precision](batch).backward()
         model.zero_grad(set_to_none=True)
 
-    part = indices[: max(len(indices) // PART, 1)]
+    part = indices[: max(len(indices) // PROBE_DIVISOR, 1)]
     while True:
         try:
-            with _no_trace(model, device):
+            with _preserve_state(model, device):
                 batch, tried = task.batch(arrays, part, settings, 0), part
                 begun = time.perf_counter()
                 step("fp32" if settings["precision"] == "auto" else settings["precision"])
-                if (time.perf_counter() - begun) * len(indices) / len(part) < QUICK:
+                if (time.perf_counter() - begun) * len(indices) / len(part) < FAST_PASS_SECONDS:
                     batch, tried = task.batch(arrays, indices, settings, 0), indices
                 return measure(step, device, settings["precision"], len(indices) / len(tried))
         except Exception as error:
-            if not out_of_memory.was_short(error) or len(part) <= 2:
+            if not out_of_memory.is_out_of_memory(error) or len(part) <= 2:
                 raise
         model.zero_grad(set_to_none=True)
         part = part[: len(part) // 2]
 
 
-def compare(compiled: Forward, task: Task, data: Prepared, settings: Mapping, pace: Pace) -> Pace:
+def compare_compiled(
+    compiled: Forward, task: Task, data: Prepared, settings: Mapping, pace: ComputePlan
+) -> ComputePlan:
     """The pace once the network has been compiled, if it is then worth it; the compiled one's time is kept either way."""
     arrays, model, device = data.arrays["train"], compiled.model, compiled.device
-    batch = task.batch(arrays, task.plan(arrays, settings, 0)[0], settings, 0)
+    batch = task.batch(arrays, task.batch_indices(arrays, settings, 0)[0], settings, 0)
     as_it_is = Forward(model, task.head, settings, device, pace.precision)
 
     def step(forward: Forward) -> None:
         forward(batch).backward()
         model.zero_grad(set_to_none=True)
 
-    with _no_trace(model, device), Repeated(device).strictly():
-        until = time.perf_counter() + PATIENCE
-        plain = _fastest(step, as_it_is, device, until)
+    with _preserve_state(model, device), Determinism(device).strict_mode():
+        until = time.perf_counter() + PROBE_SECONDS
+        plain = _best_pass_seconds(step, as_it_is, device, until)
         step(compiled)  # this is where it is compiled
-        quick = _fastest(step, compiled, device, time.perf_counter() + PATIENCE)
-    names = {_name(pace.precision, pace.threads): plain, _name(pace.precision, pace.threads, True): quick}
-    return replace(pace, compiled=quick * WORTH < plain, seconds={**pace.seconds, **names})
+        quick = _best_pass_seconds(step, compiled, device, time.perf_counter() + PROBE_SECONDS)
+    names = {
+        _variant_name(pace.precision, pace.threads): plain,
+        _variant_name(pace.precision, pace.threads, True): quick,
+    }
+    return replace(pace, compiled=quick * MIN_SPEEDUP < plain, seconds={**pace.seconds, **names})
 
 
 @contextmanager
-def _no_trace(model: Any, device: str) -> Iterator[None]:
+def _preserve_state(model: Any, device: str) -> Iterator[None]:
     """What is computed within leaves random numbers and buffers as they were: batch norm counts batches."""
     import torch
 
@@ -217,7 +236,7 @@ def _no_trace(model: Any, device: str) -> Iterator[None]:
                 value.copy_(state[name])
 
 
-def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 1.0) -> Pace:
+def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 1.0) -> ComputePlan:
     """Tries `step(precision)`, one forward and backward pass without an update, and keeps what is fastest.
 
     On the CPU one thread is taken unless all of them are clearly faster: then the cores are wanted elsewhere,
@@ -226,33 +245,37 @@ def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 
     """
     import torch
 
-    until = time.perf_counter() + PATIENCE
+    until = time.perf_counter() + PROBE_SECONDS
     first = "fp32" if asked == "auto" else asked
     every = all_threads() if device == "cpu" else 1
     seconds = {}
     for threads in dict.fromkeys((1, every)):
         if device == "cpu":
             torch.set_num_threads(threads)
-        seconds[_name(first, threads)] = _fastest(step, first, device, until, min(seconds.values(), default=math.inf))
-    threads = every if seconds[_name(first, every)] * WORTH < seconds[_name(first, 1)] else 1
+        seconds[_variant_name(first, threads)] = _best_pass_seconds(
+            step, first, device, until, min(seconds.values(), default=math.inf)
+        )
+    threads = every if seconds[_variant_name(first, every)] * MIN_SPEEDUP < seconds[_variant_name(first, 1)] else 1
     if device == "cpu":
         torch.set_num_threads(threads)
     if asked != "auto" or device.split(":")[0] == "mps":
-        return Pace(first, threads, _scaled(seconds, times))
-    seconds[_name("bf16", threads)] = _fastest(step, "bf16", device, until, min(seconds.values()))
-    faster = seconds[_name("bf16", threads)] * WORTH_BF16 < seconds[_name(first, threads)]
-    return Pace("bf16" if faster else first, threads, _scaled(seconds, times))
+        return ComputePlan(first, threads, _scaled(seconds, times))
+    seconds[_variant_name("bf16", threads)] = _best_pass_seconds(step, "bf16", device, until, min(seconds.values()))
+    faster = seconds[_variant_name("bf16", threads)] * MIN_SPEEDUP_BF16 < seconds[_variant_name(first, threads)]
+    return ComputePlan("bf16" if faster else first, threads, _scaled(seconds, times))
 
 
 def _scaled(seconds: Mapping[str, float], times: float) -> dict[str, float]:
     return {name: spent * times for name, spent in seconds.items()}
 
 
-def _name(precision: str, threads: int, compiled: bool = False) -> str:
+def _variant_name(precision: str, threads: int, compiled: bool = False) -> str:
     return f"{precision}, {threads}" + (", compiled" if compiled else "")
 
 
-def _fastest(step: Callable[[Any], Any], way: Any, device: str, until: float, known: float = math.inf) -> float:
+def _best_pass_seconds(
+    step: Callable[[Any], Any], way: Any, device: str, until: float, known: float = math.inf
+) -> float:
     """Seconds of a step: the least of some, as what disturbs a measurement only ever makes it slower. The first pass pays
     for allocations and does not count, unless it says enough: threads that wait for each other on a busy machine can
     take fifty times as long as what is known."""
@@ -261,11 +284,11 @@ def _fastest(step: Callable[[Any], Any], way: Any, device: str, until: float, kn
     best, begun = math.inf, time.perf_counter()
     step(way)
     first = time.perf_counter() - begun
-    if first > HOPELESS * known + FIRST or (first > LONG and known > LONG / 2):
+    if first > GIVE_UP_FACTOR * known + WARMUP_SECONDS or (first > SLOW_PASS_SECONDS and known > SLOW_PASS_SECONDS / 2):
         return first
     begun = time.perf_counter()
-    for number in range(QUICK_ROUNDS):
-        if number >= ROUNDS and time.perf_counter() - begun > QUICK:
+    for number in range(MAX_TIMED_PASSES):
+        if number >= MIN_TIMED_PASSES and time.perf_counter() - begun > FAST_PASS_SECONDS:
             break
         if device.startswith("cuda"):
             torch.cuda.synchronize()

@@ -13,12 +13,15 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.training import checkpoint, resume_state
 
-MASKED = 0.15  # of the tokens are asked for
-HIDDEN, OTHER = 0.8, 0.1  # of those: replaced by the mask, replaced by any token; the rest is left as it is
-EPOCHS = "pretraining_epochs"  # the knob of a network that can do this
+MASK_PROBABILITY = 0.15  # of the tokens are asked for
+MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE = (
+    0.8,
+    0.1,
+)  # of those: replaced by the mask, replaced by any token; the rest is left as it is
+EPOCHS_SETTING = "pretraining_epochs"  # the knob of a network that can do this
 
 
-class Guessing(Task):
+class MaskedLmTask(Task):
     """The task of naming masked tokens, over the batches of another task. Its logits are those of the asked places."""
 
     head = "masked-lm"
@@ -29,10 +32,14 @@ class Guessing(Task):
 
     def __init__(self, task: Task, facts: Mapping):
         self.task, self.unit = task, task.unit
-        self.mask, self.vocabulary, self.special = facts["mask"], facts["vocabulary"], facts["special"]
+        self.mask_token_id, self.vocab_size, self.special_token_ids = (
+            facts["mask"],
+            facts["vocabulary"],
+            facts["special"],
+        )
 
-    def plan(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
-        return self.task.plan(arrays, settings, epoch)
+    def batch_indices(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
+        return self.task.batch_indices(arrays, settings, epoch)
 
     def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
         """input_ids with some of them hidden and attention_mask (batch, tokens), places and labels (asked)."""
@@ -44,13 +51,15 @@ class Guessing(Task):
         random = np.random.default_rng(
             [settings["seed"], 0 if epoch is None else epoch + 1, int(indices[0]), len(indices)]
         )
-        words = real & ~np.isin(ids, self.special)
-        asked = words & (random.random(ids.shape) < MASKED)
+        words = real & ~np.isin(ids, self.special_token_ids)
+        asked = words & (random.random(ids.shape) < MASK_PROBABILITY)
         if not asked.any():  # of a few short texts
             asked.flat[np.flatnonzero(words if words.any() else real)[0]] = True
-        fate, any_token = random.random(ids.shape), random.integers(0, self.vocabulary, ids.shape)
-        hidden = np.where(asked & (fate < HIDDEN), self.mask, ids)
-        hidden = np.where(asked & (fate >= HIDDEN) & (fate < HIDDEN + OTHER), any_token, hidden)
+        fate, any_token = random.random(ids.shape), random.integers(0, self.vocab_size, ids.shape)
+        hidden = np.where(asked & (fate < MASK_TOKEN_SHARE), self.mask_token_id, ids)
+        hidden = np.where(
+            asked & (fate >= MASK_TOKEN_SHARE) & (fate < MASK_TOKEN_SHARE + RANDOM_TOKEN_SHARE), any_token, hidden
+        )
         return {
             "input_ids": torch.from_numpy(hidden),
             "attention_mask": batch["attention_mask"],
@@ -58,7 +67,7 @@ class Guessing(Task):
             "labels": torch.from_numpy(ids[asked]),
         }
 
-    def size(self, batch: Mapping) -> int:
+    def count_units(self, batch: Mapping) -> int:
         return len(batch["input_ids"])
 
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
@@ -73,7 +82,7 @@ class Guessing(Task):
         training = model.training
         model.eval()
         with torch.inference_mode():
-            for indices in self.plan(arrays, settings, None):
+            for indices in self.batch_indices(arrays, settings, None):
                 batch = {name: value.to(device) for name, value in self.batch(arrays, indices, settings, None).items()}
                 labels = batch.pop("labels")
                 logits = model(**batch).logits.float()
@@ -84,37 +93,39 @@ class Guessing(Task):
         return {"loss": nats / count, "accuracy": hits / count}
 
 
-def wanted(settings: Mapping) -> bool:
-    return settings.get(EPOCHS, 0) > 0
+def is_enabled(settings: Mapping) -> bool:
+    return settings.get(EPOCHS_SETTING, 0) > 0
 
 
-def place(folder: Path) -> Path:
+def pretraining_folder(folder: Path) -> Path:
     """Where the pretraining of the run in `folder` is kept, as that of a run is."""
     return folder / "pretraining"
 
 
-def kept(folder: Path) -> int:
+def latest_step(folder: Path) -> int:
     """The step of its pretraining that a run would go on from, 0 where there is none."""
-    steps = [int(one.name.removeprefix("step-")) for one in resume_state.places(place(folder))]
+    steps = [int(one.name.removeprefix("step-")) for one in resume_state.checkpoint_folders(pretraining_folder(folder))]
     return max(steps, default=0)
 
 
-def done(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
     """Whether the pretraining of a run has come to its end."""
-    return not (place(folder) / "checkpoints").exists() and checkpoint.complete(place(folder) / "model")
+    return not (pretraining_folder(folder) / "checkpoints").exists() and checkpoint.verify(
+        pretraining_folder(folder) / "model"
+    )
 
 
-def needed(settings: Mapping, folder: Path) -> bool:
+def is_needed(settings: Mapping, folder: Path) -> bool:
     """Whether a run has to pretrain: not where it goes on from weights that have."""
-    if not wanted(settings) or done(folder) or (folder / resume_state.ORIGIN).exists():
+    if not is_enabled(settings) or is_finished(folder) or (folder / resume_state.ORIGIN).exists():
         return False
-    return not any(resume_state.whole(one) for one in resume_state.places(folder))
+    return not any(resume_state.is_valid(one) for one in resume_state.checkpoint_folders(folder))
 
 
-def spec_of(spec: RunSpec) -> RunSpec:
+def pretraining_spec(spec: RunSpec) -> RunSpec:
     """The same run, with the settings of its pretraining."""
     own = {
-        "epochs": spec.settings[EPOCHS],
+        "epochs": spec.settings[EPOCHS_SETTING],
         "learning_rate": spec.settings["pretraining_rate"],
         "loss": "cross-entropy",
         "label_smoothing": 0.0,
@@ -125,9 +136,9 @@ def spec_of(spec: RunSpec) -> RunSpec:
     return replace(spec, settings={**spec.settings, **own})
 
 
-def told(events: Iterator[Event], folder: Path) -> Generator[Event, None, bool]:
+def relay_events(events: Iterator[Event], folder: Path) -> Generator[Event, None, bool]:
     """The events of a pretraining as part of the run that it belongs to; whether it has come to its end."""
-    place(folder).mkdir(parents=True, exist_ok=True)
+    pretraining_folder(folder).mkdir(parents=True, exist_ok=True)
     steps = 0
     for event in events:
         if event.kind == "plan":
@@ -138,16 +149,16 @@ def told(events: Iterator[Event], folder: Path) -> Generator[Event, None, bool]:
         elif event.kind == "validation":
             yield Event("pretraining", {name: event[name] for name in ("step", "epoch", "metrics")} | {"steps": steps})
         elif event.kind == "state" and event["state"] == FINISHED:
-            checkpoint.remove(place(folder) / "checkpoints")
+            checkpoint.remove(pretraining_folder(folder) / "checkpoints")
             return True
         elif event.kind == "state":
-            yield _in_pretraining(event)
+            yield _relayed_state(event)
         elif event.kind == "note" and "parts" in event.data:
             yield event
     return False
 
 
-def _in_pretraining(state: Event) -> Event:
+def _relayed_state(state: Event) -> Event:
     """A state with words that do not take its steps for those of the run."""
     if state["state"] == STOPPED:
         words = _("Stopped in the pretraining; it can go on from there.")
@@ -158,7 +169,7 @@ def _in_pretraining(state: Event) -> Event:
     return Event("state", {**state.data, "reason": words.to_json()})
 
 
-def forget(folder: Path) -> None:
+def clean_up(folder: Path) -> None:
     """What was learnt before is in the run's own checkpoints by now."""
     if resume_state.can_resume(folder):
-        checkpoint.remove(place(folder))
+        checkpoint.remove(pretraining_folder(folder))

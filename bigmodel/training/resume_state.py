@@ -19,11 +19,11 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, fields_for
 from bigmodel.core.words import Words, _
-from bigmodel.data.prepare import key
+from bigmodel.data.prepare import cache_key
 from bigmodel.training import checkpoint
 
-TENSORS, REST = "training.safetensors", "training.json"
-TRAINED = "trained.safetensors"  # the weights of a network of which most are frozen
+TENSORS_FILE, STATE_FILE = "training.safetensors", "training.json"
+TRAINED_WEIGHTS_FILE = "trained.safetensors"  # the weights of a network of which most are frozen
 ORIGIN = "origin"  # in the folder of a run that was branched off: the checkpoint that it begins with
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -33,10 +33,12 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
-def newest(folder: Path) -> dict | None:
+def read_newest(folder: Path) -> dict | None:
     """What is no tensor of the newest checkpoint in which it is undamaged, None where there is none. Cheap, for pages:
     no weights are read, nor torch loaded."""
-    return next((read(place) for place in places(folder) if checkpoint.intact(place / REST)), None)
+    return next(
+        (read(place) for place in checkpoint_folders(folder) if checkpoint.verify_file(place / STATE_FILE)), None
+    )
 
 
 def changes(before: Mapping, spec: RunSpec, device: str, processor: str) -> list[Words]:
@@ -51,19 +53,19 @@ def changes(before: Mapping, spec: RunSpec, device: str, processor: str) -> list
     ]
     if before.get("device", device) != device:
         told.append(_("the device was {before} and is {now}", before=before["device"].upper(), now=device.upper()))
-    elif not _same(was := before.get("processor", processor), processor):
+    elif not _same_processor(was := before.get("processor", processor), processor):
         told.append(_("the processor was {before} and is {now}", before=was, now=processor))
     try:
         then, spec = RunSpec.check(before["spec"]), RunSpec.check(spec.to_json())
         parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
         told += _changed_settings(then, spec, fields_for(*parts[:2]))
-        same = key(*parts, spec.settings) == before["data"]
+        same = cache_key(*parts, spec.settings) == before["data"]
     except (Refusal, OSError, ValueError, KeyError, TypeError):
         same = False
     return told if same else [*told, _("the data, or how it is encoded, has changed")]
 
 
-def _same(processor: str, other: str) -> bool:
+def _same_processor(processor: str, other: str) -> bool:
     """A part of a GPU (MIG) is named by torch with its size, by NVIDIA's library without."""
     return processor.startswith(other) or other.startswith(processor)
 
@@ -93,23 +95,23 @@ def write(folder: Path, optimize: Any, rest: Mapping) -> None:
                 plain[f"{number}.{name}"] = value
     kind, keys, *numbers = np.random.get_state()
     others = {"python": random.getstate(), "numpy": [kind, keys.tolist(), *numbers]}
-    save_file(tensors, folder / TENSORS)
+    save_file(tensors, folder / TENSORS_FILE)
     device = next(weight for group in optimize.param_groups for weight in group["params"]).device
-    where = {"device": device.type, "processor": processor_of(device)}
+    where = {"device": device.type, "processor": processor_name(device)}
     rest = {**rest, "versions": versions(), **where, "optimizer": plain, "random": others}
-    (folder / REST).write_text(json.dumps(rest), "utf-8")
+    (folder / STATE_FILE).write_text(json.dumps(rest), "utf-8")
 
 
-def processor_of(device: Any) -> str:
+def processor_name(device: Any) -> str:
     """The name of a GPU, or of what this machine has for a CPU."""
     import torch
 
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu.processor()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu.cpu_name()
 
 
 def read(folder: Path) -> dict:
     """What is no tensor."""
-    return json.loads((folder / REST).read_text("utf-8"))
+    return json.loads((folder / STATE_FILE).read_text("utf-8"))
 
 
 def write_weights(folder: Path, model: Any) -> None:
@@ -124,17 +126,17 @@ def write_weights(folder: Path, model: Any) -> None:
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
     state = {name: value for name, value in model.state_dict().items() if name not in frozen}  # statistics of norms too
     kept = {name: value for name, value in state.items() if name in changing or name in dict(model.named_buffers())}
-    save_file({name: value.detach().contiguous() for name, value in kept.items()}, folder / TRAINED)
+    save_file({name: value.detach().contiguous() for name, value in kept.items()}, folder / TRAINED_WEIGHTS_FILE)
 
 
 def load_weights(folder: Path, model: Any) -> None:
     """Into the model, by way of transformers: some networks bear other names in a file than in memory."""
     import torch
 
-    if (folder / TRAINED).exists():
+    if (folder / TRAINED_WEIGHTS_FILE).exists():
         from safetensors.torch import load_file
 
-        _missing, unknown = model.load_state_dict(load_file(folder / TRAINED), strict=False)
+        _missing, unknown = model.load_state_dict(load_file(folder / TRAINED_WEIGHTS_FILE), strict=False)
         if unknown:
             raise ValueError(f"{folder.name} holds weights of another network: {unknown[:3]}")
         return
@@ -147,7 +149,7 @@ def load_optimizer(folder: Path, optimize: Any) -> None:
     from safetensors.torch import load_file
 
     state: dict[int, dict] = {}
-    for name, value in load_file(folder / TENSORS).items():
+    for name, value in load_file(folder / TENSORS_FILE).items():
         kind, _dot, rest = name.partition(".")
         if kind == "optimizer":
             number, _dot, what = rest.partition(".")
@@ -168,31 +170,31 @@ def load_random(folder: Path) -> None:
     kind, numbers, gauss = others["python"]
     random.setstate((kind, tuple(numbers), gauss))
     np.random.set_state(tuple(others["numpy"]))
-    with safe_open(folder / TENSORS, "pt") as file:
+    with safe_open(folder / TENSORS_FILE, "pt") as file:
         torch.set_rng_state(file.get_tensor("random.cpu"))
         names = [name for name in file.keys() if name.startswith("random.cuda.")]  # noqa: SIM118 (it is no dict)
         if names and torch.cuda.is_available():
             torch.cuda.set_rng_state_all([file.get_tensor(f"random.cuda.{i}") for i in range(len(names))])
 
 
-def places(folder: Path) -> list[Path]:
+def checkpoint_folders(folder: Path) -> list[Path]:
     """The checkpoints of a run's folder, newest first, whole or not."""
     found = [path for path in (folder / "checkpoints").glob("step-*") if path.name[5:].isdigit()]
     return sorted(found, key=lambda path: int(path.name[5:]), reverse=True)
 
 
-def mend(folder: Path) -> None:
+def recover(folder: Path) -> None:
     """Put a run's folder in order after a death. Only for whoever holds its lock."""
-    checkpoint.mend(folder)
-    checkpoint.mend(folder / "checkpoints")
+    checkpoint.recover(folder)
+    checkpoint.recover(folder / "checkpoints")
 
 
-def whole(place: Path) -> bool:
+def is_valid(place: Path) -> bool:
     """Whether a run can go on from it: nothing is missing or damaged."""
-    return (place / REST).exists() and checkpoint.complete(place)
+    return (place / STATE_FILE).exists() and checkpoint.verify(place)
 
 
-def best_of(place: Path) -> int | None:
+def best_step(place: Path) -> int | None:
     """The step that was the best when this checkpoint was written; None where that cannot be read."""
     try:
         return read(place)["watch"]["best_step"] or None
@@ -202,4 +204,4 @@ def best_of(place: Path) -> int | None:
 
 def can_resume(folder: Path) -> bool:
     """Cheap, for pages: whether there is anything to go on from, not whether it is undamaged."""
-    return any((place / REST).exists() for place in places(folder))
+    return any((place / STATE_FILE).exists() for place in checkpoint_folders(folder))

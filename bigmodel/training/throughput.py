@@ -13,7 +13,7 @@ from bigmodel.core.events import Event
 DEVICE_EVENT_SECONDS = 2.0
 
 
-class Meter:
+class Throughput:
     """Counts between two step events. What it has counted goes on in another process.
 
     `usual`: numbers in all batches of an update, padding included, in the mean of an epoch. Batches of long sentences take
@@ -22,12 +22,12 @@ class Meter:
 
     def __init__(self, device: str, usual: float, before: Mapping | None = None):
         before = before or {"seconds": 0.0, "units": 0, "losses": []}
-        self.device, self.usual = device, usual
-        self.last = self.device_last = time.perf_counter()
-        self.started = self.last - before["seconds"]
+        self.device, self.mean_update_numel = device, usual
+        self.last_rate_time = self.last_device_time = time.perf_counter()
+        self.started = self.last_rate_time - before["seconds"]
         self.paused = 0.0
         self.units: int = before["units"]
-        self.size: int = before.get("size", 0)
+        self.numel: int = before.get("size", 0)
         self.losses: list = list(before["losses"])
 
     def state(self) -> dict:
@@ -35,18 +35,18 @@ class Meter:
         return {
             "seconds": self.seconds(),
             "units": self.units,
-            "size": self.size,
+            "size": self.numel,
             "losses": [float(loss) for loss in self.losses],
         }
 
     def count(self, units: int, size: int) -> None:
         self.units += units
-        self.size += size
+        self.numel += size
 
-    def add(self, loss: Any) -> None:
+    def add_loss(self, loss: Any) -> None:
         self.losses.append(loss)
 
-    def event(
+    def step_event(
         self, step: int, per_epoch: int, learning_rate: float, norm: Any, moved: Mapping[str, float] | None = None
     ) -> Event:
         """What the steps since the last event came to; `moved` is of the newest one."""
@@ -58,9 +58,9 @@ class Meter:
                 "loss": self.loss(),
                 "learning_rate": learning_rate,
                 "gradient_norm": norm.item(),
-                "rate": self.rate(),
+                "rate": self.pop_rate(),
                 "seconds": self.seconds(),
-                "work": self.size / self.usual,
+                "work": self.numel / self.mean_update_numel,
                 **(moved or {}),
             },
         )
@@ -71,10 +71,10 @@ class Meter:
         self.losses = []
         return mean
 
-    def rate(self) -> float:
+    def pop_rate(self) -> float:
         now = time.perf_counter()
-        rate = self.units / max(now - self.last, 1e-9)
-        self.last, self.units = now, 0
+        rate = self.units / max(now - self.last_rate_time, 1e-9)
+        self.last_rate_time, self.units = now, 0
         return rate
 
     def seconds(self) -> float:
@@ -88,13 +88,13 @@ class Meter:
         finally:
             spent = time.perf_counter() - begun
             self.paused += spent
-            self.last += spent
+            self.last_rate_time += spent
 
     def device_due(self) -> bool:
         now = time.perf_counter()
-        if now - self.device_last < DEVICE_EVENT_SECONDS:
+        if now - self.last_device_time < DEVICE_EVENT_SECONDS:
             return False
-        self.device_last = now
+        self.last_device_time = now
         return True
 
     def device_event(self) -> Event:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-TENSORS = 16  # that are looked at, spread over the network
-PIECE = 4096  # numbers of each: enough for a mean, and nothing beside the step
+MAX_TENSORS = 16  # that are looked at, spread over the network
+SAMPLE_NUMEL = 4096  # numbers of each: enough for a mean, and nothing beside the step
 
 
-class Moves:
+class UpdateRatio:
     """Compares a sample of the weights before and after an update.
 
     Matrices are looked at where there are any: biases and norms begin at 0 or 1, which says nothing about their size.
@@ -17,32 +17,32 @@ class Moves:
 
     def __init__(self, weights: Sequence[Any]):
         chosen = [weight for weight in weights if weight.ndim > 1] or list(weights)
-        chosen = chosen[:: -(-len(chosen) // TENSORS)]
-        self.pieces = [_piece(weight.detach()) for weight in chosen]
-        self.kept: list[Any] = []
+        chosen = chosen[:: -(-len(chosen) // MAX_TENSORS)]
+        self.samples = [_sample(weight.detach()) for weight in chosen]
+        self.saved: list[Any] = []
 
-    def before(self) -> None:
-        self.kept = [piece.clone() for piece in self.pieces]
+    def save(self) -> None:
+        self.saved = [piece.clone() for piece in self.samples]
 
-    def after(self) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:
         """update: length of the update as a part of the length of the weights (Karpathy 2019 takes 1e-3 for usual).
         weights: root mean square of the weights after it."""
         import torch
 
-        if not self.kept:
+        if not self.saved:
             return {}
-        moved = torch._foreach_sub(self.kept, self.pieces)
-        lengths = torch.stack([*torch._foreach_norm(moved), *torch._foreach_norm(self.pieces)]).double().square()
-        self.kept = []
+        moved = torch._foreach_sub(self.saved, self.samples)
+        lengths = torch.stack([*torch._foreach_norm(moved), *torch._foreach_norm(self.samples)]).double().square()
+        self.saved = []
         update, length = lengths.view(2, -1).sum(1).sqrt().tolist()  # one look at the device
-        numbers = sum(piece.numel() for piece in self.pieces)
+        numbers = sum(piece.numel() for piece in self.samples)
         return {"update": update / max(length, 1e-30), "weights": length / numbers**0.5}
 
 
-def _piece(weight: Any) -> Any:
+def _sample(weight: Any) -> Any:
     """Its first rows, a view: what is written into the weight is seen here."""
-    if weight.ndim < 1 or weight.numel() <= PIECE:
+    if weight.ndim < 1 or weight.numel() <= SAMPLE_NUMEL:
         return weight
-    rows = max(PIECE // weight[0].numel(), 1)
+    rows = max(SAMPLE_NUMEL // weight[0].numel(), 1)
     piece = weight[:rows]
-    return piece if weight[0].ndim != 1 or weight[0].numel() <= PIECE else piece[:, :PIECE]
+    return piece if weight[0].ndim != 1 or weight[0].numel() <= SAMPLE_NUMEL else piece[:, :SAMPLE_NUMEL]

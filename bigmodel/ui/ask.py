@@ -13,10 +13,10 @@ from streamlit.delta_generator import DeltaGenerator
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Image, Number, Switch, Text, Turns
 from bigmodel.ui.image_widgets import draw, upload
-from bigmodel.ui.language import _, current, plain, say
-from bigmodel.ui.stable_selectbox import apart, hold
+from bigmodel.ui.language import _, current, escape_markdown, say
+from bigmodel.ui.stable_selectbox import disambiguate, pin_choice
 
-NARROW = 34  # letters of all options together that still fit beside each other
+MAX_SEGMENTED_CHARACTERS = 34  # letters of all options together that still fit beside each other
 SLIDER_STEPS = 400  # more cannot be hit with a finger
 
 
@@ -32,23 +32,23 @@ class Form:
     sliders: bool = False
     columns: int = 3
     values: dict[str, object] = default_field(default_factory=dict)
-    places: dict[str, DeltaGenerator] = default_field(default_factory=dict)
+    error_slots: dict[str, DeltaGenerator] = default_field(default_factory=dict)
 
-    def ask(self, fields: Iterable[Field]) -> None:
+    def render(self, fields: Iterable[Field]) -> None:
         """Beside each other where there is room."""
         fields = list(fields)
         wide = [field for field in fields if isinstance(field, Image) or (isinstance(field, Text) and field.lines > 1)]
         for field in wide:
-            self.one(field)
+            self.render_field(field)
         grid = (
             st.grid(self.columns, min_column_width=180, gap=("medium", "medium")) if len(fields) > len(wide) else None
         )
         for field in fields:
             if field not in wide:
                 with grid.cell():
-                    self.one(field)
+                    self.render_field(field)
 
-    def ask_advanced(self, fields: Iterable[Field], label: str) -> None:
+    def render_advanced(self, fields: Iterable[Field], label: str) -> None:
         """Folded away, each with its sentence in full."""
         fields = list(fields)
         if not fields:
@@ -57,31 +57,31 @@ class Form:
             grid = st.grid(self.columns, min_column_width=220, gap=("medium", "medium"))
             for field in fields:
                 with grid.cell():
-                    self.one(field, explained=True)
+                    self.render_field(field, explained=True)
 
-    def one(self, field: Field, explained: bool = False) -> None:
+    def render_field(self, field: Field, explained: bool = False) -> None:
         """The widget of one field, and under it what is wrong with its value."""
         widget = WIDGETS[type(field)]
         help = None if explained else say(field.help)
         value = widget(field, f"{self.key}.{field.name}", self.start.get(field.name, field.default), help, self.sliders)
         self.values[field.name] = value
-        self.places[field.name] = st.container()
+        self.error_slots[field.name] = st.container()
         untouched = isinstance(field, Image | Text) and not value
-        problem = "" if untouched else refused(field, value)
+        problem = "" if untouched else validation_error(field, value)
         if problem:
-            self.complain(field.name, problem)
+            self.show_error(field.name, problem)
         if explained:
             st.caption(say(field.help))
 
-    def complain(self, name: str, problem: str) -> bool:
+    def show_error(self, name: str, problem: str) -> bool:
         """Say at the field what is wrong with it; False when there is no such field here."""
-        if name not in self.places:
+        if name not in self.error_slots:
             return False
-        self.places[name].markdown(f":red[:material/error: {plain(problem)}]")
+        self.error_slots[name].markdown(f":red[:material/error: {escape_markdown(problem)}]")
         return True
 
 
-def refused(field: Field, value: object) -> str:
+def validation_error(field: Field, value: object) -> str:
     """What is wrong with a value and what would do; '' for nothing."""
     if value is None:
         return _("This is empty.")
@@ -92,12 +92,12 @@ def refused(field: Field, value: object) -> str:
     return ""
 
 
-def checked(fields: Iterable[Field], values: Mapping[str, object]) -> dict[str, object]:
+def validated(fields: Iterable[Field], values: Mapping[str, object]) -> dict[str, object]:
     """The values in their proper types; raises Refusal for the first that will not do."""
     return {field.name: field.check(values[field.name]) for field in fields if field.name in values}
 
 
-def begin(key: str, value: object) -> None:
+def set_default(key: str, value: object) -> None:
     """A widget's first value; one that a person has changed stays."""
     if key not in st.session_state:
         st.session_state[key] = value
@@ -105,18 +105,18 @@ def begin(key: str, value: object) -> None:
 
 def _number(field: Number, key: str, value: object, help: str | None, sliders: bool) -> object:
     kind = int if field.integer else float
-    begin(key, kind(value))
+    set_default(key, kind(value))
     label = _label(field)
     if sliders and field.step and (field.maximum - field.minimum) / field.step <= SLIDER_STEPS:
         bounds = {"min_value": kind(field.minimum), "max_value": kind(field.maximum), "step": kind(field.step)}
         return st.slider(label, key=key, help=help, persist_state="session", **bounds)
-    step = int(field.step or 1) if field.integer else field.step or _stride(float(value))
+    step = int(field.step or 1) if field.integer else field.step or _step_for(float(value))
     return st.number_input(
         label, step=step, format="%d" if field.integer else "%g", key=key, help=help, persist_state="session"
     )
 
 
-def _stride(value: float) -> float:
+def _step_for(value: float) -> float:
     """A step that changes the first digit's neighbour: 0.0001 for 0.001."""
     return 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 0.01
 
@@ -127,21 +127,21 @@ def _label(field: Field) -> str:
 
 
 def _choice(field: Choice, key: str, value: object, help: str | None, sliders: bool) -> object:
-    named = apart({option: say(words) for option, words in field.options.items()})
-    hold(key, named, str(value) if value in field.options else field.default)
+    named = disambiguate({option: say(words) for option, words in field.options.items()})
+    pin_choice(key, named, str(value) if value in field.options else field.default)
     parts = {"format_func": named.__getitem__, "key": key, "help": help, "persist_state": "session"}
-    if sum(len(words) * (2 if current() == "zh" else 1) + 3 for words in named.values()) <= NARROW:
+    if sum(len(words) * (2 if current() == "zh" else 1) + 3 for words in named.values()) <= MAX_SEGMENTED_CHARACTERS:
         return st.segmented_control(_label(field), list(field.options), required=True, width="stretch", **parts)
     return st.selectbox(_label(field), list(field.options), **parts)
 
 
 def _switch(field: Switch, key: str, value: object, help: str | None, sliders: bool) -> object:
-    begin(key, bool(value))
+    set_default(key, bool(value))
     return st.toggle(_label(field), key=key, help=help, persist_state="session")
 
 
 def _text(field: Text, key: str, value: object, help: str | None, sliders: bool) -> object:
-    begin(key, str(value))
+    set_default(key, str(value))
     parts = {"key": key, "help": help, "max_chars": field.maximum, "persist_state": "session"}
     if field.lines > 1:
         return st.text_area(_label(field), height=28 * field.lines + 24, **parts)
@@ -150,7 +150,7 @@ def _text(field: Text, key: str, value: object, help: str | None, sliders: bool)
 
 def _image(field: Image, key: str, value: object, help: str | None, sliders: bool) -> object:
     """Uploaded or drawn; a picture that was given (an example) stays until there is another."""
-    begin(f"{key}.way", "upload")
+    set_default(f"{key}.way", "upload")
     way = st.segmented_control(
         _label(field),
         ["upload", "draw"],

@@ -34,7 +34,7 @@ def refusals() -> Iterator[None]:
         show_refusal(refusal)
 
 
-def show_trouble(error: Exception) -> bool:
+def show_unexpected_error(error: Exception) -> bool:
     """A fault of ours: people get a number, the log the traceback under the same number."""
     if isinstance(error, Refusal):
         show_refusal(error)

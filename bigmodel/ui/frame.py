@@ -10,7 +10,7 @@ from bigmodel.ui import language, navigation, number_format
 from bigmodel.ui.language import _, say
 from bigmodel.ui.runs import poll_interval
 from bigmodel.ui.runs.list_row import run_title
-from bigmodel.ui.runs.status import look
+from bigmodel.ui.runs.status import status_style
 from bigmodel.ui.state import studio
 
 BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0  # between two looks at what is going on
@@ -19,13 +19,13 @@ BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0  # between two looks at what is going on
 def sidebar() -> None:
     with st.sidebar:
         with st.container(gap="xxsmall"):
-            for name in navigation.PLACES:
+            for name in navigation.PAGE_SPECS:
                 navigation.link(name, width="stretch")
         st.space("small")
-        busy = bool(_active())
-        st.fragment(_now, run_every=poll_interval.interval(BUSY_SECONDS) if busy else IDLE_SECONDS)(busy)
-        language.switch()
-        language.tell_browser()
+        busy = bool(_active_runs())
+        st.fragment(_status, run_every=poll_interval.interval(BUSY_SECONDS) if busy else IDLE_SECONDS)(busy)
+        language.language_switch()
+        language.set_document_language()
 
 
 def notices() -> None:
@@ -39,13 +39,13 @@ def notices() -> None:
         )
 
 
-def _active() -> list[Run]:
+def _active_runs() -> list[Run]:
     return studio().runs(states=(*events.LIVE, events.QUEUED))
 
 
-def _now(was_busy: bool) -> None:
+def _status(was_busy: bool) -> None:
     """The live run and the device; looked at often only while something is going on."""
-    runs = _active()
+    runs = _active_runs()
     if bool(runs) != was_busy:
         st.rerun()
     live = [run for run in runs if run.state in events.LIVE]
@@ -64,7 +64,7 @@ def _run_chip(run: Run, waiting: int) -> None:
         left = (
             _("{time} left", time=number_format.duration(run.eta))
             if run.eta is not None
-            else say(look(run.state).title)
+            else say(status_style(run.state).title)
         )
         st.caption(left if not waiting else _("{left} · waiting: {count}", left=left, count=waiting))
 

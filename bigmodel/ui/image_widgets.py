@@ -16,7 +16,7 @@ from bigmodel.core import limits
 from bigmodel.ui.language import _
 
 HERE = Path(__file__).parent
-PEN = 22  # of 280 pixels: at 28 x 28 a line a little over two pixels wide, as the digits have
+PEN_WIDTH = 22  # of 280 pixels: at 28 x 28 a line a little over two pixels wide, as the digits have
 
 _board = st.components.v2.component(
     "bigmodel_draw",
@@ -40,7 +40,7 @@ _gallery = st.components.v2.component(
 )
 
 
-def enlarged(picture: bytes, pixels: int = 96) -> bytes:
+def upscale(picture: bytes, pixels: int = 96) -> bytes:
     """A small picture with every pixel as a square, as a browser's smoothing hides what the model sees."""
     with Image.open(io.BytesIO(picture)) as small:
         times = pixels // max(small.size)
@@ -54,10 +54,10 @@ def enlarged(picture: bytes, pixels: int = 96) -> bytes:
 def thumbnail(picture: bytes | None, pixels: int = 96) -> bytes:
     """A PNG that is no larger than it is shown; a sign in the place of a picture that cannot be read."""
     if picture is None:
-        return _unreadable(pixels)
+        return _placeholder(pixels)
     with Image.open(io.BytesIO(picture)) as whole:
         if max(whole.size) <= 2 * pixels:
-            return enlarged(picture, pixels)
+            return upscale(picture, pixels)
         buffer = io.BytesIO()
         small = whole.convert("RGB" if whole.mode not in ("L", "RGBA") else whole.mode)
         small.thumbnail((2 * pixels, 2 * pixels))  # twice, for screens with fine dots
@@ -65,7 +65,7 @@ def thumbnail(picture: bytes | None, pixels: int = 96) -> bytes:
         return buffer.getvalue()
 
 
-def squared(picture: bytes) -> bytes:
+def pad_to_square(picture: bytes) -> bytes:
     """A PNG with nothing at its sides, where a table would cut off what is wider than high."""
     with Image.open(io.BytesIO(picture)) as whole:
         side, (width, height) = max(whole.size), whole.size
@@ -77,7 +77,7 @@ def squared(picture: bytes) -> bytes:
 
 
 @cache
-def _unreadable(pixels: int) -> bytes:
+def _placeholder(pixels: int) -> bytes:
     """A grey square with a stroke through it."""
     square = Image.new("L", (pixels, pixels), 200)
     for place in range(pixels):
@@ -92,11 +92,16 @@ def draw(key: str) -> bytes | None:
     drawn = st.session_state.get(key, {}).get("drawn", "")
     result = _board(
         key=key,
-        data={"alt": _("A black board to draw on in white"), "clear": _("Wipe the board"), "pen": PEN, "drawn": drawn},
+        data={
+            "alt": _("A black board to draw on in white"),
+            "clear": _("Wipe the board"),
+            "pen": PEN_WIDTH,
+            "drawn": drawn,
+        },
         width="content",
         on_drawn_change=lambda: None,
     )
-    return _bytes(result.drawn)
+    return _decode_data_url(result.drawn)
 
 
 def upload(key: str) -> bytes | None:
@@ -114,10 +119,10 @@ def upload(key: str) -> bytes | None:
         },
         on_file_change=lambda: None,
     )
-    return _bytes((result.file or {}).get("data"))
+    return _decode_data_url((result.file or {}).get("data"))
 
 
-def _bytes(address: object) -> bytes | None:
+def _decode_data_url(address: object) -> bytes | None:
     """The bytes of a data address; what is none of ours, or too long, is taken for nothing."""
     head, _comma, body = address.partition(",") if isinstance(address, str) else ("", "", "")
     if not head.endswith(";base64") or len(body) > limits.UPLOAD_BYTES * 4 / 3 + 4:

@@ -13,11 +13,11 @@ from bigmodel.core.words import _ as words
 from bigmodel.ui import language
 from bigmodel.ui.language import say
 
-PAGES = Path(__file__).parents[2] / "pages"
+PAGES_FOLDER = Path(__file__).parents[2] / "pages"
 
 
 @dataclass(frozen=True)
-class Place:
+class PageSpec:
     file: str
     title: Words
     icon: str
@@ -25,28 +25,28 @@ class Place:
     default: bool = False
 
 
-PLACES = {
-    "home": Place(
+PAGE_SPECS = {
+    "home": PageSpec(
         "home.py",
         words("Home"),
         ":material/home:",
         words("Three models that answer at once, and the way to a model of your own."),
         default=True,
     ),
-    "data": Place(
+    "data": PageSpec(
         "data.py", words("Data"), ":material/table_view:", words("Look at the data sets that come with bigmodel.")
     ),
-    "train": Place(
+    "train": PageSpec(
         "train.py",
         words("Train"),
         ":material/model_training:",
         words("Choose what to learn, from which data, with which network, and start."),
     ),
-    "runs": Place(
+    "runs": PageSpec(
         "runs.py", words("Runs"), ":material/monitoring:", words("Watch training live and look back at earlier runs.")
     ),
-    "try": Place("try_it.py", words("Try it"), ":material/play_circle:", words("Use a trained model.")),
-    "models": Place(
+    "try": PageSpec("try_it.py", words("Try it"), ":material/play_circle:", words("Use a trained model.")),
+    "models": PageSpec(
         "models.py",
         words("Models"),
         ":material/deployed_code:",
@@ -56,9 +56,9 @@ PLACES = {
 
 
 def page(name: str) -> st.Page:
-    place = PLACES[name]
+    place = PAGE_SPECS[name]
     return st.Page(
-        PAGES / place.file,
+        PAGES_FOLDER / place.file,
         title=say(place.title),
         icon=place.icon,
         help=say(place.help),
@@ -68,7 +68,7 @@ def page(name: str) -> st.Page:
 
 
 def pages() -> list[st.Page]:
-    return [page(name) for name in PLACES]
+    return [page(name) for name in PAGE_SPECS]
 
 
 def link(
@@ -76,10 +76,15 @@ def link(
 ) -> None:
     """A link that can also be opened in a new tab."""
     st.page_link(
-        page(name), label=label, icon=icon, help="", width=width, query_params={**parameters, **language.chosen()}
+        page(name),
+        label=label,
+        icon=icon,
+        help="",
+        width=width,
+        query_params={**parameters, **language.url_parameters()},
     )
 
 
 def go(name: str, **parameters: str) -> NoReturn:
     """Leave for another page, after a button."""
-    st.switch_page(page(name), query_params={**parameters, **language.chosen()})
+    st.switch_page(page(name), query_params={**parameters, **language.url_parameters()})

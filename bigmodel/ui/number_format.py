@@ -14,37 +14,37 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def rough(number: float) -> str:
+def compact(number: float) -> str:
     """Three significant digits at most: 950, 12.3 k, 1.27 M."""
     for power, letter in ((9, "B"), (6, "M"), (3, "k")):
         if abs(number) >= 10**power:
-            return f"{_three(number / 10**power)} {letter}"
-    return _three(number)
+            return f"{_three_significant(number / 10**power)} {letter}"
+    return _three_significant(number)
 
 
-def three(number: float) -> str:
+def three_digits(number: float) -> str:
     """Three digits that mean something, the rest rounded: 0.0123, 3.46, 671, 2,950."""
     return count(number) if abs(number) >= 100 else f"{number:.3g}"
 
 
-def _three(number: float) -> str:
+def _three_significant(number: float) -> str:
     if number == int(number) and abs(number) < 1000:
         return str(int(number))
     return f"{number:.0f}" if abs(number) >= 100 else f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
 
 
-def trained(trainable: object, parameters: object) -> str:
+def trained_parameters(trainable: object, parameters: object) -> str:
     """'1.16 M trained', '' where all of them are."""
     if not isinstance(trainable, int) or not isinstance(parameters, int) or not 0 < trainable < parameters:
         return ""
-    return _("{count} trained", count=rough(trainable))
+    return _("{count} trained", count=compact(trainable))
 
 
-def size(number: float) -> str:
+def byte_size(number: float) -> str:
     """Bytes as kB, MB, GB."""
     for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
         if number >= 1000**power:
-            return f"{_three(number / 1000**power)} {unit}"
+            return f"{_three_significant(number / 1000**power)} {unit}"
     return f"{number:.0f} B"
 
 
@@ -96,7 +96,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def measured(metric: Metric, value: float) -> str:
+def metric_value(metric: Metric, value: float) -> str:
     """A metric's value the way the metric is read."""
     return percent(value) if metric.percent and math.isfinite(value) else number(value)
 
@@ -113,15 +113,15 @@ def metric_named(task: Task, name: str) -> Metric:
 
 def headline(task: Task, metrics: Mapping[str, float]) -> tuple[str, str] | None:
     """(label, value) of the first metric that was measured; the loss, which says least, only where there is no other."""
-    metric = first_measured(task, metrics)
-    return (say(metric.label), measured(metric, metrics[metric.name])) if metric else None
+    metric = primary_metric(task, metrics)
+    return (say(metric.label), metric_value(metric, metrics[metric.name])) if metric else None
 
 
-def first_measured(task: Task, metrics: Mapping[str, float]) -> Metric | None:
+def primary_metric(task: Task, metrics: Mapping[str, float]) -> Metric | None:
     ordered = (*(metric for metric in task.metrics if metric.name != LOSS.name), LOSS)
     return next((metric for metric in ordered if metric.name in metrics), None)
 
 
-def joined(parts: list[str]) -> str:
+def join_list(parts: list[str]) -> str:
     """An enumeration in the language's punctuation."""
     return ("、" if current() == "zh" else ", ").join(parts)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 
-def apart(said: Mapping[str, str], more: Callable[[str], str] = str) -> dict[str, str]:
+def disambiguate(said: Mapping[str, str], more: Callable[[str], str] = str) -> dict[str, str]:
     """What each thing is called, by its id; those called alike with `more` of each behind it, which no two may share."""
     often = Counter(said.values())
     return {id: words if often[words] == 1 else f"{words} · {more(id)}" for id, words in said.items()}
 
 
-def hold(key: str, named: Mapping[str, str], first: str | None, typed: bool = False) -> None:
+def pin_choice(key: str, named: Mapping[str, str], first: str | None, typed: bool = False) -> None:
     """Before the choice with this key is drawn: what was chosen stays chosen for as long as it is there, and `first` is before
     anything else. `named`: id -> the words it is drawn with, no two alike. typed: what is not among them may be asked for."""
     if not named:

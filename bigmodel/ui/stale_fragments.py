@@ -9,12 +9,12 @@ from streamlit.runtime.app_session import AppSession
 _request_rerun = AppSession.request_rerun
 
 
-def leave_out() -> None:
+def drop_stale_reruns() -> None:
     """From now on what comes from a timer of another page than the one that the session is on is not heard."""
-    AppSession.request_rerun = _heard
+    AppSession.request_rerun = _request_rerun_unless_stale
 
 
-def _heard(self: AppSession, client_state: ClientState | None) -> None:
+def _request_rerun_unless_stale(self: AppSession, client_state: ClientState | None) -> None:
     if client_state and client_state.is_auto_rerun and client_state.page_script_hash not in ("", self.page_script_hash):
         return
     _request_rerun(self, client_state)

@@ -22,12 +22,12 @@ def _studio(folder: Path) -> Studio:
     return Studio(folder)
 
 
-def token(name: str) -> str:
+def session_token(name: str) -> str:
     """The same until `spend`: an action sent twice (a double click, a stale tab) carries it twice and is done once."""
     return st.session_state.setdefault(f"token.{name}", secrets.token_hex(16))
 
 
-def spend(name: str) -> None:
+def discard_token(name: str) -> None:
     st.session_state.pop(f"token.{name}", None)
 
 

@@ -17,6 +17,6 @@ _component = st.components.v2.component(
 )
 
 
-def prose(text: str, *, key: str, prompt: str = "", done: bool = True, language: str = "") -> None:
+def streaming_text(text: str, *, key: str, prompt: str = "", done: bool = True, language: str = "") -> None:
     """Show `text`, after the `prompt` it goes on from; a caret blinks until it is done."""
     _component(key=key, data={"text": text, "prompt": prompt, "done": done, "language": language})

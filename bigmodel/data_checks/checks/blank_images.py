@@ -9,17 +9,17 @@ from bigmodel.data_checks.finding import WARNING, Check, Finding, Remedy, drop
 from bigmodel.data_checks.row_batches import Rows
 
 
-class PlainPictures(Check):
+class BlankImages(Check):
     name = "plain-pictures"
     order = 6
     title = _("Pictures of one colour")
     about = _("Pictures on which nothing can be seen: every pixel is the same.")
 
-    def suits(self, rows: Rows) -> bool:
+    def applies_to(self, rows: Rows) -> bool:
         return rows.image is not None
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
-        ids = rows.named(place for place, seen in enumerate(rows.pictures) if seen.plain)
+    def run(self, rows: Rows) -> Iterator[Finding]:
+        ids = rows.ids_of(place for place, seen in enumerate(rows.pictures) if seen.single_color)
         if ids:
             yield Finding(
                 self.name,

@@ -8,26 +8,26 @@ from bigmodel.core.words import _
 from bigmodel.data_checks.finding import ERROR, Check, Fact, Finding, Remedy, drop
 from bigmodel.data_checks.row_batches import Rows
 
-LOOK = 500  # pictures between two words on how far it is
+PROGRESS_EVERY = 500  # pictures between two words on how far it is
 
 
-class BrokenPictures(Check):
+class BrokenImages(Check):
     name = "broken-pictures"
     order = 5
     title = _("Broken pictures")
     about = _("Files that are cut off, empty, no pictures, or too large to be opened.")
 
-    def suits(self, rows: Rows) -> bool:
+    def applies_to(self, rows: Rows) -> bool:
         return rows.image is not None
 
-    def look(self, rows: Rows) -> Iterator[Finding | Fact | float]:
+    def run(self, rows: Rows) -> Iterator[Finding | Fact | float]:
         wrong, sizes = {}, {}
-        for place, seen in enumerate(rows.see()):
-            if seen.wrong:
-                wrong[int(rows.ids[place])] = seen.wrong
+        for place, seen in enumerate(rows.inspect_images()):
+            if seen.error:
+                wrong[int(rows.ids[place])] = seen.error
             else:
                 sizes[seen.size] = sizes.get(seen.size, 0) + 1
-            if place % LOOK == LOOK - 1:
+            if place % PROGRESS_EVERY == PROGRESS_EVERY - 1:
                 yield place / len(rows)
         common = sorted(sizes.items(), key=lambda item: -item[1])[:10]
         yield Fact("sizes", [[*size, count] for size, count in common])

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.checks.duplicates import like
+from bigmodel.data_checks.checks.duplicates import similar_rows
 from bigmodel.data_checks.finding import ERROR, Check, Finding, Remedy, drop
 from bigmodel.data_checks.row_batches import Rows
 
@@ -17,12 +17,12 @@ class Contradictions(Check):
     title = _("Contradictory classes")
     about = _("The same text, or the same picture, with different classes.")
 
-    def suits(self, rows: Rows) -> bool:
+    def applies_to(self, rows: Rows) -> bool:
         return rows.label is not None and bool(rows.texts or rows.image)
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
+    def run(self, rows: Rows) -> Iterator[Finding]:
         families: Mapping[object, list[int]] = defaultdict(list)
-        contents = [seen.content for seen in rows.pictures] if rows.image else rows.folded
+        contents = [seen.content for seen in rows.pictures] if rows.image else rows.normalized_texts
         for place, content in enumerate(contents):
             if content and any(content):
                 families[content].append(place)
@@ -35,7 +35,7 @@ class Contradictions(Check):
                     found[place] = others[0]
         if found:
             places = sorted(found)
-            ids = rows.named(places)
+            ids = rows.ids_of(places)
             yield Finding(
                 self.name,
                 ERROR,
@@ -43,5 +43,5 @@ class Contradictions(Check):
                 _("No model can be right about both."),
                 ids,
                 remedy=Remedy(_("Leave all of them out"), (drop(ids),)),
-                like=like(rows, {place: found[place] for place in places}),
+                like=similar_rows(rows, {place: found[place] for place in places}),
             )

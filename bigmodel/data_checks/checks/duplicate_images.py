@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.checks.duplicates import like, within_splits
+from bigmodel.data_checks.checks.duplicates import similar_rows, within_splits
 from bigmodel.data_checks.finding import WARNING, Check, Finding, Remedy, drop
 from bigmodel.data_checks.row_batches import Rows
 
 
-class SamePictures(Check):
+class DuplicateImages(Check):
     name = "same-pictures"
     order = 12
     title = _("Pictures that are there twice")
     about = _("The same pixels, or the same picture compressed anew or in another size, within one part of the data.")
 
-    def suits(self, rows: Rows) -> bool:
+    def applies_to(self, rows: Rows) -> bool:
         return rows.image is not None
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
-        gone = within_splits(rows, rows.picture_twins)
+    def run(self, rows: Rows) -> Iterator[Finding]:
+        gone = within_splits(rows, rows.near_duplicate_images)
         if not gone:
             return
-        ids = rows.named(gone)
+        ids = rows.ids_of(gone)
         yield Finding(
             self.name,
             WARNING,
@@ -31,5 +31,5 @@ class SamePictures(Check):
             _("What stands in the data twice counts twice; the model learns it by heart."),
             ids,
             remedy=Remedy(_("Keep one of each"), (drop(ids),)),
-            like=like(rows, gone),
+            like=similar_rows(rows, gone),
         )

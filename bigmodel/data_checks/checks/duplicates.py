@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from bigmodel.core.words import _
 from bigmodel.data.prepare import SPLITS
 from bigmodel.data_checks.finding import WARNING, Check, Finding, Remedy, drop
-from bigmodel.data_checks.minhash import later
+from bigmodel.data_checks.minhash import later_duplicates
 from bigmodel.data_checks.row_batches import Rows
 
 
@@ -17,9 +17,9 @@ class Duplicates(Check):
     title = _("Duplicates")
     about = _("Rows with the same texts and the same class as an earlier row of the same part.")
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
+    def run(self, rows: Rows) -> Iterator[Finding]:
         labels = rows.labels if rows.label else [None] * len(rows)
-        texts = [rows.text(name) for name in rows.texts]
+        texts = [rows.column_texts(name) for name in rows.texts]
         first: dict[tuple, int] = {}
         gone = {}
         for place, (split, label, *parts) in enumerate(zip(rows.split, labels, *texts, strict=True)):
@@ -30,7 +30,7 @@ class Duplicates(Check):
             if earlier != place:
                 gone[place] = earlier
         if gone:
-            ids = rows.named(gone)
+            ids = rows.ids_of(gone)
             yield Finding(
                 self.name,
                 WARNING,
@@ -38,11 +38,11 @@ class Duplicates(Check):
                 _("What stands in the data twice counts twice; the model learns it by heart."),
                 ids,
                 remedy=Remedy(_("Keep one of each"), (drop(ids),)),
-                like=like(rows, gone),
+                like=similar_rows(rows, gone),
             )
 
 
-def like(rows: Rows, gone: Mapping[int, int]) -> dict[int, int]:
+def similar_rows(rows: Rows, gone: Mapping[int, int]) -> dict[int, int]:
     """Row -> the row it resembles, of places."""
     return {int(rows.ids[place]): int(rows.ids[other]) for place, other in gone.items()}
 
@@ -52,5 +52,5 @@ def within_splits(rows: Rows, twins: Mapping[int, Mapping[int, float]]) -> dict[
     gone = {}
     for split in SPLITS:
         among = [place for place in sorted(twins) if rows.split[place] == split]
-        gone |= later(dict(twins), among)
+        gone |= later_duplicates(dict(twins), among)
     return gone

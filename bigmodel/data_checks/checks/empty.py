@@ -9,14 +9,14 @@ from bigmodel.core.words import Words, _
 from bigmodel.data_checks.finding import ERROR, Check, Finding, Remedy, drop
 from bigmodel.data_checks.row_batches import Rows
 
-SAID = re.compile(r"[^\W_]|[\u2600-\u27bf\U0001f000-\U0001faff]")  # a letter, a digit, a character, an emoji
+HAS_CONTENT = re.compile(r"[^\W_]|[\u2600-\u27bf\U0001f000-\U0001faff]")  # a letter, a digit, a character, an emoji
 # What tables hold where they hold nothing. Words that people also write ('none', 'unknown', '无') are not among them.
-STAND_INS = re.compile(
+NULL_MARKERS = re.compile(
     r"\s*(?:nan|null|n/?a|#n/a|#ref!|#value!|#name\?|#div/0!|undefined|\(null\)|\[object object\]|-?1\.#ind|lorem ipsum.*)\s*",
     re.IGNORECASE | re.DOTALL,
 )
 
-TURNS = {
+ROLE_LABELS = {
     "user": _("the question"),
     "assistant": _("the answer"),
     "system": _("the system prompt"),
@@ -30,18 +30,18 @@ class Empty(Check):
     title = _("Empty rows")
     about = _("Rows whose text is missing, blank, without a letter or digit, or a table's sign for nothing.")
 
-    def suits(self, rows: Rows) -> bool:
+    def applies_to(self, rows: Rows) -> bool:
         return bool(rows.texts or rows.label)
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
+    def run(self, rows: Rows) -> Iterator[Finding]:
         found: dict[int, Words] = {}
         for name in rows.texts:
-            label, said = rows.data.columns[name].label, rows.said(name)
-            for place, text in enumerate(rows.text(name)):
+            label, said = rows.data.columns[name].label, rows.message_texts(name)
+            for place, text in enumerate(rows.column_texts(name)):
                 if not text.strip():
                     found[place] = _("{column} is empty", column=label)
-            for place, role, text in zip(said.places, said.roles, said.texts, strict=True):
-                wrong = _wrong(text, TURNS.get(role, label))
+            for place, role, text in zip(said.row_positions, said.roles, said.texts, strict=True):
+                wrong = _reason_empty(text, ROLE_LABELS.get(role, label))
                 if wrong is not None:
                     found[place] = wrong
         if rows.label:
@@ -50,7 +50,7 @@ class Empty(Check):
                     found[place] = _("there is no class")
         if found:
             places = sorted(found)
-            ids = rows.named(places)
+            ids = rows.ids_of(places)
             yield Finding(
                 self.name,
                 ERROR,
@@ -62,9 +62,9 @@ class Empty(Check):
             )
 
 
-def _wrong(text: str, name: Words | str) -> Words | None:
+def _reason_empty(text: str, name: Words | str) -> Words | None:
     if not text.strip():
         return _("{column} is empty", column=name)
-    if not SAID.search(text):
+    if not HAS_CONTENT.search(text):
         return _("{column} has neither letters nor digits", column=name)
-    return _("{column} is '{text}'", column=name, text=text.strip()[:30]) if STAND_INS.fullmatch(text) else None
+    return _("{column} is '{text}'", column=name, text=text.strip()[:30]) if NULL_MARKERS.fullmatch(text) else None

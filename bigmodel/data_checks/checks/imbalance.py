@@ -9,14 +9,14 @@ from random import Random
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import SPLITS
 from bigmodel.data_checks.finding import NOTE, WARNING, Check, Finding, Remedy, drop, move
-from bigmodel.data_checks.resplit import moves
+from bigmodel.data_checks.resplit import rebalanced_splits
 from bigmodel.data_checks.row_batches import Rows
 
 RATIO = 10  # the largest class to the smallest
-MILD = 4  # the same, where a model learns both without further ado: the smaller one is a fifth
-WORTH = 0.75  # of the largest class are kept at most, else leaving rows out is not worth it
-FEW = 5  # rows of a class from which nothing can be learnt
-NAMED = 8  # classes that a sentence names
+ACCEPTABLE_RATIO = 4  # the same, where a model learns both without further ado: the smaller one is a fifth
+MAX_KEPT_SHARE = 0.75  # of the largest class are kept at most, else leaving rows out is not worth it
+MIN_CLASS_ROWS = 5  # rows of a class from which nothing can be learnt
+MAX_NAMED_CLASSES = 8  # classes that a sentence names
 TITLES = {"train": _("for training"), "validation": _("for validation"), "test": _("for the test")}
 
 
@@ -26,21 +26,21 @@ class Imbalance(Check):
     title = _("Balance of the classes")
     about = _("Classes that are ten times as frequent as others, have hardly any rows, or are missing in a part.")
 
-    def suits(self, rows: Rows) -> bool:
+    def applies_to(self, rows: Rows) -> bool:
         return rows.label is not None
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
+    def run(self, rows: Rows) -> Iterator[Finding]:
         parts = {split: Counter() for split in SPLITS}
         for split, label in zip(rows.split, rows.labels, strict=True):
             if label is not None:
                 parts[split][label] += 1
         everywhere = sum(parts.values(), Counter())
-        few = [label for label, count in everywhere.items() if count < FEW]
+        few = [label for label, count in everywhere.items() if count < MIN_CLASS_ROWS]
         if few:
             yield self._too_few(rows, few)
         train = Counter({label: count for label, count in parts["train"].items() if label not in few})
         if len(train) > 1 and max(train.values()) >= RATIO * min(train.values()):
-            yield self._lopsided(rows, train)
+            yield self._imbalanced(rows, train)
         missing = {
             split: [label for label in everywhere if label not in few and not counts[label]]
             for split, counts in parts.items()
@@ -50,46 +50,54 @@ class Imbalance(Check):
             yield from self._missing(rows, [label for label in everywhere if label not in few], missing)
 
     def _too_few(self, rows: Rows, few: list) -> Finding:
-        ids = rows.named(_of(rows, few))
+        ids = rows.ids_of(_positions_of(rows, few))
         return Finding(
             self.name,
             WARNING,
-            _("Fewer than {few} rows of each of these classes: {names}.", few=FEW, names=_names(rows, few)),
+            _(
+                "Fewer than {few} rows of each of these classes: {names}.",
+                few=MIN_CLASS_ROWS,
+                names=_class_titles(rows, few),
+            ),
             _("A class cannot be learnt from a handful of rows, nor can it be measured."),
             ids,
             remedy=Remedy(_("Leave these rows out"), (drop(ids),)),
         )
 
-    def _lopsided(self, rows: Rows, train: Counter) -> Finding:
+    def _imbalanced(self, rows: Rows, train: Counter) -> Finding:
         """Shows the rows of the rare classes; offers to keep fewer of the largest."""
         (most, many), *others = train.most_common()
         least, count = others[-1]
         rare = [label for label, count in others if many >= RATIO * count]
-        kept = max(others[0][1], MILD * count)
+        kept = max(others[0][1], ACCEPTABLE_RATIO * count)
         return Finding(
             self.name,
             NOTE,
             _(
                 "The class '{most}' has {times} times as many rows as '{least}'.",
-                most=_title(rows, most),
-                least=_title(rows, least),
+                most=_class_title(rows, most),
+                least=_class_title(rows, least),
                 times=round(many / count),
             ),
             _("A model that always says the frequent class is often right: look at F1, not at accuracy alone."),
-            rows.named(_of(rows, rare, "train")),
-            remedy=self._fewer(rows, most, kept) if kept <= WORTH * many else None,
+            rows.ids_of(_positions_of(rows, rare, "train")),
+            remedy=self._undersample(rows, most, kept) if kept <= MAX_KEPT_SHARE * many else None,
         )
 
-    def _fewer(self, rows: Rows, label: object, kept: int) -> Remedy:
+    def _undersample(self, rows: Rows, label: object, kept: int) -> Remedy:
         """Leaves out training rows of a class by chance; what the model is measured on stays as it is."""
-        places = _of(rows, [label], "train")
+        places = _positions_of(rows, [label], "train")
         gone = sorted(Random(0).sample(places, len(places) - kept))
-        said = _("Keep {count} of the {all} rows of '{name}'", count=kept, all=len(places), name=_title(rows, label))
-        return Remedy(said, (drop(rows.named(gone)),))
+        said = _(
+            "Keep {count} of the {all} rows of '{name}'", count=kept, all=len(places), name=_class_title(rows, label)
+        )
+        return Remedy(said, (drop(rows.ids_of(gone)),))
 
     def _missing(self, rows: Rows, classes: list, missing: Mapping[str, list]) -> Iterator[Finding]:
         """Shows where the rows of these classes do stand; offers to cut all classes anew, in proportion."""
-        moved = moves(rows.split, rows.labels, classes, rows.picture_twins if rows.image else rows.twins)
+        moved = rebalanced_splits(
+            rows.split, rows.labels, classes, rows.near_duplicate_images if rows.image else rows.near_duplicate_texts
+        )
         step = move({int(rows.ids[place]): split for place, split in moved.items()})
         label = _("Move {count} rows: each part gets its share of each class", count=len(moved))
         for split, labels in missing.items():
@@ -101,15 +109,15 @@ class Imbalance(Check):
                     _(
                         "Among the rows {part} there is none of {names}.",
                         part=TITLES[split],
-                        names=_names(rows, labels),
+                        names=_class_titles(rows, labels),
                     ),
                     _("What is not there can be neither learnt nor measured. Split the data anew, in proportion."),
-                    rows.named(_of(rows, labels)),
+                    rows.ids_of(_positions_of(rows, labels)),
                     remedy=Remedy(label, (step,)) if helps else None,
                 )
 
 
-def _of(rows: Rows, labels: list, split: str = "") -> list[int]:
+def _positions_of(rows: Rows, labels: list, split: str = "") -> list[int]:
     """The places of the rows of these classes, of a part or of all."""
     wanted = set(labels)
     return [
@@ -119,14 +127,14 @@ def _of(rows: Rows, labels: list, split: str = "") -> list[int]:
     ]
 
 
-def _title(rows: Rows, label: object) -> Words | str:
-    return rows.names[label] if isinstance(label, int) and label < len(rows.names) else str(label)
+def _class_title(rows: Rows, label: object) -> Words | str:
+    return rows.class_names[label] if isinstance(label, int) and label < len(rows.class_names) else str(label)
 
 
-def _names(rows: Rows, labels: list) -> Words | str:
+def _class_titles(rows: Rows, labels: list) -> Words | str:
     """The first few, in each person's language."""
-    titles = [_title(rows, label) for label in sorted(labels, key=str)[:NAMED]]
-    if len(labels) > NAMED:
+    titles = [_class_title(rows, label) for label in sorted(labels, key=str)[:MAX_NAMED_CLASSES]]
+    if len(labels) > MAX_NAMED_CLASSES:
         titles.append("…")
     joined = titles[0]
     for title in titles[1:]:

@@ -10,8 +10,8 @@ from bigmodel.core.words import Words, _, say
 from bigmodel.data_checks.finding import ERROR, Check, Finding, Remedy, edit
 from bigmodel.data_checks.row_batches import Rows
 
-RARE = 0.25  # as often as the class it resembles, at most: 'cat' and 'bat' are both common
-SLIPS = ((4, 1), (8, 2))  # from so many characters on, so many slips of the pen
+MAX_FREQUENCY_RATIO = 0.25  # as often as the class it resembles, at most: 'cat' and 'bat' are both common
+MAX_EDITS = ((4, 1), (8, 2))  # from so many characters on, so many slips of the pen
 
 
 class LabelTypos(Check):
@@ -22,13 +22,13 @@ class LabelTypos(Check):
         "Rare classes whose name is nearly that of a common one: a letter more, less, other or swapped, other case or spaces."
     )
 
-    def suits(self, rows: Rows) -> bool:
+    def applies_to(self, rows: Rows) -> bool:
         return rows.label is not None
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
+    def run(self, rows: Rows) -> Iterator[Finding]:
         counts = Counter(label for label in rows.labels if label is not None)
         names = {label: _name(rows, label) for label in counts}
-        meant = _meant(names, counts)
+        meant = _corrections(names, counts)
         if not meant:
             return
         places: dict[object, list[int]] = defaultdict(list)
@@ -36,7 +36,7 @@ class LabelTypos(Check):
             if label in meant:
                 places[label].append(place)
         for label, right in meant.items():
-            ids = rows.named(places[label])
+            ids = rows.ids_of(places[label])
             yield Finding(
                 self.name,
                 ERROR,
@@ -58,49 +58,51 @@ class LabelTypos(Check):
 
 def _name(rows: Rows, label: object) -> str:
     """As it stands in the file, which is English where the class has words."""
-    if isinstance(label, int) and label < len(rows.names):
-        name = rows.names[label]
+    if isinstance(label, int) and label < len(rows.class_names):
+        name = rows.class_names[label]
         return say(name, "en") if isinstance(name, Words) else str(name)
     return str(label)
 
 
-def _meant(names: dict, counts: Counter) -> dict:
+def _corrections(names: dict, counts: Counter) -> dict:
     """Misspelt class -> the class that is meant."""
     meant = {}
     for label, name in names.items():
         alike = [
             other
             for other, right in names.items()
-            if other != label and counts[label] <= RARE * counts[other] and alike_names(name, right)
+            if other != label and counts[label] <= MAX_FREQUENCY_RATIO * counts[other] and is_misspelling(name, right)
         ]
         if alike:
-            meant[label] = max(alike, key=lambda other: (-slips(_plain(name), _plain(names[other])), counts[other]))
+            meant[label] = max(
+                alike, key=lambda other: (-edit_distance(_normalize(name), _normalize(names[other])), counts[other])
+            )
     return {label: right for label, right in meant.items() if right not in meant}
 
 
-def alike_names(one: str, other: str) -> bool:
+def is_misspelling(one: str, other: str) -> bool:
     """Whether one may be the other misspelt."""
-    one, other = _plain(one), _plain(other)
+    one, other = _normalize(one), _normalize(other)
     if one == other:
         return True
-    if _numbers(one) != _numbers(other):
+    if _digits(one) != _digits(other):
         return False  # 'grade 1' and 'grade 2'
     longer = max(len(one), len(other))
-    allowed = max((count for length, count in SLIPS if longer >= length), default=0)
-    return slips(one, other) <= allowed
+    allowed = max((count for length, count in MAX_EDITS if longer >= length), default=0)
+    return edit_distance(one, other) <= allowed
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split()).strip(
         ".,;:!'\""
     )
 
 
-def _numbers(name: str) -> list[str]:
+def _digits(name: str) -> list[str]:
     return [character for character in name if character.isdigit()]
 
 
-def slips(one: Sequence, other: Sequence) -> int:
+def edit_distance(one: Sequence, other: Sequence) -> int:
     """How many letters were added, left out, mistaken or swapped with their neighbour (Damerau 1964)."""
     before, row = [], list(range(len(other) + 1))
     for i, left in enumerate(one, start=1):

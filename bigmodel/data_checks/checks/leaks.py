@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.checks.duplicates import like
+from bigmodel.data_checks.checks.duplicates import similar_rows
 from bigmodel.data_checks.finding import ERROR, Check, Finding, Remedy, drop
 from bigmodel.data_checks.row_batches import HELD_OUT, Rows
 
@@ -16,11 +16,11 @@ class Leaks(Check):
     title = _("Leaks between the parts")
     about = _("Rows for training that stand, the same or nearly so, among the rows for validation or test.")
 
-    def suits(self, rows: Rows) -> bool:
+    def applies_to(self, rows: Rows) -> bool:
         return bool(rows.texts or rows.image)
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
-        twins = rows.picture_twins if rows.image else rows.twins
+    def run(self, rows: Rows) -> Iterator[Finding]:
+        twins = rows.near_duplicate_images if rows.image else rows.near_duplicate_texts
         gone = {}  # what leaves training, and of validation what the test holds
         for place, others in twins.items():
             above = _held_out(rows.split[place])
@@ -28,11 +28,11 @@ class Leaks(Check):
             if held:
                 gone[place] = max(held, key=others.__getitem__)
         if rows.texts and not rows.image:
-            gone = _same_question(rows) | gone
+            gone = _same_prompt(rows) | gone
         if not gone:
             return
         places = sorted(gone)
-        ids = rows.named(places)
+        ids = rows.ids_of(places)
         yield Finding(
             self.name,
             ERROR,
@@ -40,7 +40,7 @@ class Leaks(Check):
             _("Who has seen the exam before does well in it: the figures would be better than the model."),
             ids,
             remedy=Remedy(_("Take them out of training"), (drop(ids),)),
-            like=like(rows, {place: gone[place] for place in places}),
+            like=similar_rows(rows, {place: gone[place] for place in places}),
         )
 
 
@@ -49,14 +49,14 @@ def _held_out(split: str) -> tuple[str, ...]:
     return {"train": HELD_OUT, "validation": ("test",)}.get(split, ())
 
 
-def _same_question(rows: Rows) -> dict[int, int]:
+def _same_prompt(rows: Rows) -> dict[int, int]:
     """What is asked alone is the same, whatever the answer: of a pair that is the sentence to be translated."""
     held: dict[str, dict[str, int]] = {}
-    for place, (split, text) in enumerate(zip(rows.split, rows.questions, strict=True)):
+    for place, (split, text) in enumerate(zip(rows.split, rows.prompts, strict=True)):
         if split in HELD_OUT and text.strip():
             held.setdefault(text.strip(), {})[split] = place
     gone = {}
-    for place, (split, text) in enumerate(zip(rows.split, rows.questions, strict=True)):
+    for place, (split, text) in enumerate(zip(rows.split, rows.prompts, strict=True)):
         same = held.get(text.strip(), {})
         first = next((same[part] for part in _held_out(split) if part in same), None)
         if first is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.checks.duplicates import like, within_splits
+from bigmodel.data_checks.checks.duplicates import similar_rows, within_splits
 from bigmodel.data_checks.finding import NOTE, WARNING, Check, Finding, Remedy, drop
 from bigmodel.data_checks.row_batches import Rows
 
-MANY = 0.02  # of the rows; fewer are of little weight
+WARNING_SHARE = 0.02  # of the rows; fewer are of little weight
 
 
 class NearDuplicates(Check):
@@ -21,23 +21,23 @@ class NearDuplicates(Check):
         "in case and punctuation only."
     )
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
-        twins = within_splits(rows, rows.twins)
+    def run(self, rows: Rows) -> Iterator[Finding]:
+        twins = within_splits(rows, rows.near_duplicate_texts)
         gone = {place: other for place, other in twins.items() if not _equal(rows, place, other)}
         if not gone:
             return
-        ids = rows.named(gone)
+        ids = rows.ids_of(gone)
         yield Finding(
             self.name,
-            WARNING if len(ids) > MANY * len(rows) else NOTE,
+            WARNING if len(ids) > WARNING_SHARE * len(rows) else NOTE,
             _("{count} rows nearly repeat another one.", count=len(ids)),
             _("They teach little that is new, and weigh more than their share."),
             ids,
             remedy=Remedy(_("Keep one of each"), (drop(ids),)),
-            like=like(rows, gone),
+            like=similar_rows(rows, gone),
         )
 
 
 def _equal(rows: Rows, one: int, other: int) -> bool:
     """Then it is a duplicate, or, with another class, a contradiction: other checks' findings."""
-    return all(rows.text(name)[one].strip() == rows.text(name)[other].strip() for name in rows.texts)
+    return all(rows.column_texts(name)[one].strip() == rows.column_texts(name)[other].strip() for name in rows.texts)

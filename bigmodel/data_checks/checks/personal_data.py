@@ -13,12 +13,12 @@ from bigmodel.data_checks.finding import WARNING, Check, Finding, Remedy, edit
 from bigmodel.data_checks.row_batches import Rows
 
 # Names that stand for no one: RFC 2606 and 6761, and what manuals use.
-NOBODYS = re.compile(
+PLACEHOLDER_EMAIL = re.compile(
     r"(?:^|[@.])(?:example\.(?:com|org|net|edu)|example|invalid|test|localhost|domain\.(?:com|tld)|(?:your|my)?(?:email|mail|domain|company|site|server)\.(?:com|org|net))$",
     re.IGNORECASE,
 )
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)  # GB 11643-1999
-ENDINGS = "10X98765432"
+CHECK_DIGITS = "10X98765432"
 PROVINCES = frozenset(
     str(number)
     for number in (
@@ -42,14 +42,14 @@ IBAN_LENGTHS = {
 
 
 def _email(text: str) -> bool:
-    return not NOBODYS.search(text)
+    return not PLACEHOLDER_EMAIL.search(text)
 
 
 def _digits(text: str) -> str:
     return "".join(character for character in text if character.isdigit())
 
 
-def _many(text: str) -> bool:
+def _varied_digits(text: str) -> bool:
     """Not a row of one digit, and not 123456789."""
     digits = _digits(text)
     steps = {int(after) - int(before) for before, after in pairwise(digits)}
@@ -61,7 +61,10 @@ def chinese_id(text: str) -> bool:
     text = text.upper()
     if text[:2] not in PROVINCES or not _is_day(text[6:10], text[10:12], text[12:14]):
         return False
-    return ENDINGS[sum(int(digit) * weight for digit, weight in zip(text[:17], WEIGHTS, strict=True)) % 11] == text[17]
+    return (
+        CHECK_DIGITS[sum(int(digit) * weight for digit, weight in zip(text[:17], WEIGHTS, strict=True)) % 11]
+        == text[17]
+    )
 
 
 def _is_day(year: str, month: str, day: str) -> bool:
@@ -74,7 +77,11 @@ def _is_day(year: str, month: str, day: str) -> bool:
 def bank_card(text: str) -> bool:
     """13 to 19 digits whose check digit is right (Luhn 1960), of an issuer that there is."""
     digits = _digits(text)
-    if not 13 <= len(digits) <= 19 or not re.match(r"4|5[1-5]|2[2-7]|3[47]|62|6011|65|35", digits) or not _many(text):
+    if (
+        not 13 <= len(digits) <= 19
+        or not re.match(r"4|5[1-5]|2[2-7]|3[47]|62|6011|65|35", digits)
+        or not _varied_digits(text)
+    ):
         return False
     doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
     return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
@@ -96,22 +103,22 @@ def social_security(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Kind:
+class PersonalDataKind:
     """Something personal: how it is written, what makes sure of it, what is put in its place."""
 
     name: str
     pattern: re.Pattern
-    sure: Callable[[str], bool]
+    is_valid: Callable[[str], bool]
     mask: str
     sentence: Callable[[int], Words]
 
 
 def _phone(text: str) -> bool:
-    return _many(text) and not re.fullmatch(r"\D*(?:19|20)\d\d[-. ]?(?:0\d|1[0-2])[-. ]?\d\d\D*", text)
+    return _varied_digits(text) and not re.fullmatch(r"\D*(?:19|20)\d\d[-. ]?(?:0\d|1[0-2])[-. ]?\d\d\D*", text)
 
 
 KINDS = (
-    Kind(
+    PersonalDataKind(
         "email",
         re.compile(
             r"(?<![\w.+%-])[A-Za-z0-9][\w.+%-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![A-Za-z0-9])",
@@ -121,35 +128,35 @@ KINDS = (
         "[EMAIL]",
         lambda count: _("{count} rows contain e-mail addresses.", count=count),
     ),
-    Kind(
+    PersonalDataKind(
         "identity",
         re.compile(r"(?<![0-9A-Za-z])[1-8]\d{16}[0-9Xx](?![0-9A-Za-z])", re.ASCII),
         chinese_id,
         "[ID]",
         lambda count: _("{count} rows contain numbers of Chinese identity cards.", count=count),
     ),
-    Kind(
+    PersonalDataKind(
         "identity",
         re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])", re.ASCII),
         social_security,
         "[ID]",
         lambda count: _("{count} rows contain US social security numbers.", count=count),
     ),
-    Kind(
+    PersonalDataKind(
         "account",
         re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![0-9A-Za-z])", re.ASCII),
         iban,
         "[ACCOUNT]",
         lambda count: _("{count} rows contain account numbers (IBAN).", count=count),
     ),
-    Kind(
+    PersonalDataKind(
         "card",
         re.compile(r"(?<![\d.])(?:\d[ -]?){12,18}\d(?![\d.]*\d)", re.ASCII),
         bank_card,
         "[CARD]",
         lambda count: _("{count} rows contain numbers of bank cards.", count=count),
     ),
-    Kind(
+    PersonalDataKind(
         "phone",
         re.compile(
             r"(?<![\w.+/=#-])(?:"
@@ -166,12 +173,12 @@ KINDS = (
         lambda count: _("{count} rows contain telephone numbers.", count=count),
     ),
 )
-MAYBE = re.compile(
+PREFILTER = re.compile(
     r"@|\d[\d -]{5}|\d{3}[.)/ -]+\d{3}|[A-Z]{2}\d{2}", re.ASCII
 )  # what has none of these is not looked at closer
 
 
-class Personal(Check):
+class PersonalData(Check):
     name = "personal"
     order = 13
     title = _("Personal data")
@@ -179,19 +186,19 @@ class Personal(Check):
         "E-mail addresses, telephone numbers, and numbers of identity cards, bank cards and accounts whose check digits are right."
     )
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
+    def run(self, rows: Rows) -> Iterator[Finding]:
         found: dict[int, dict[int, str]] = {}  # kind -> row -> what stands there
         masked: dict[int, dict[int, dict[str, str]]] = {}  # kind -> row -> column -> text without it
         for name in rows.texts:
-            said, new = rows.said(name), {}
-            for number, (place, text) in enumerate(zip(said.places, said.texts, strict=True)):
-                if not MAYBE.search(text):
+            said, new = rows.message_texts(name), {}
+            for number, (place, text) in enumerate(zip(said.row_positions, said.texts, strict=True)):
+                if not PREFILTER.search(text):
                     continue
-                for kind, hits, left in personal(text):
+                for kind, hits, left in find_personal_data(text):
                     found.setdefault(kind, {}).setdefault(int(rows.ids[place]), ", ".join(hits[:3]))
                     new.setdefault(kind, {})[number] = left
             for kind, texts in new.items():
-                for place, cell in said.replaced(texts).items():
+                for place, cell in said.replace_texts(texts).items():
                     masked.setdefault(kind, {}).setdefault(int(rows.ids[place]), {})[name] = cell
         for number, kind in enumerate(KINDS):
             if number not in found:
@@ -207,14 +214,14 @@ class Personal(Check):
             )
 
 
-def personal(text: str) -> Iterator[tuple[int, list[str], str]]:
+def find_personal_data(text: str) -> Iterator[tuple[int, list[str], str]]:
     """(number of the kind, what was found, the text with its mask instead) of each kind that is in the text."""
     taken: list[tuple[int, int]] = []
     for number, kind in enumerate(KINDS):
         hits = [
             hit
             for hit in kind.pattern.finditer(text)
-            if kind.sure(hit.group()) and not any(start < hit.end() and hit.start() < end for start, end in taken)
+            if kind.is_valid(hit.group()) and not any(start < hit.end() and hit.start() < end for start, end in taken)
         ]
         if not hits:
             continue

@@ -13,56 +13,54 @@ from bigmodel.data_checks.finding import WARNING, Check, Fact, Finding, Remedy, 
 from bigmodel.data_checks.row_batches import Rows
 
 # The languages that are told apart. Of rarer ones a model of short texts sees too many in too few words.
-KNOWN = tuple(
+CANDIDATE_LANGUAGES = tuple(
     re.split(
         " ", "en de fr es it nl pt zh ja ko ru sv pl da no cs tr fi hu ro uk el ar he th hi vi id bg hr sk ca fa bn ta"
     )
 )
 SAMPLE = 1000  # texts that say which language a column is in
-OWN = 0.05  # of a column's texts: a language with so many belongs to it
+MIN_LANGUAGE_SHARE = 0.05  # of a column's texts: a language with so many belongs to it
 UNLIKELY, LIKELY = 0.08, 0.25  # the column's language has at most this chance, another at least that
-UNLIKE_LATIN = frozenset(
-    ["zh", "ja", "ko", "th", "ar", "fa", "he", "hi", "bn", "ta", "el"]
-)  # no letter in common with it
-WORDS, SIGNS = 3, 8  # texts of fewer words, or of so few letters, are names as often as not
-LONG_WORDS = 12  # letters of one or two words that are a name no more than a sentence is
+NON_LATIN = frozenset(["zh", "ja", "ko", "th", "ar", "fa", "he", "hi", "bn", "ta", "el"])  # no letter in common with it
+MIN_WORDS, MIN_LETTERS = 3, 8  # texts of fewer words, or of so few letters, are names as often as not
+MIN_LETTERS_OF_FEW_WORDS = 12  # letters of one or two words that are a name no more than a sentence is
 SURE, IMPOSSIBLE = 0.5, 0.02  # of these few the other language has at least that chance, the column's own at most this
-NAME, CAPITALS = 8, 0.6  # words that a name has at most, and how many of them have a capital
-LOOK = 2000
+MAX_NAME_WORDS, MIN_CAPITALIZED_SHARE = 8, 0.6  # words that a name has at most, and how many of them have a capital
+PROGRESS_EVERY = 2000
 NOT_LANGUAGE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|\{[^{}]*\}|%\(?\w*\)?[sd]|<[^<>]*>|https?://\S+|\S+@\S+|[\d_/\\]+", re.DOTALL
 )
-SPACED = re.compile(r"[^\W\d_]{2,}")
+WORD = re.compile(r"[^\W\d_]{2,}")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 KANA = re.compile(r"[\u3040-\u30ff]")
 LETTER = re.compile(r"[^\W\d_]")
 
 
-class Languages(Check):
+class TextLanguage(Check):
     name = "languages"
     order = 16
     title = _("Languages")
     about = _("Texts in another language than the rest of their column: exchanged, not translated, strayed in.")
 
-    def look(self, rows: Rows) -> Iterator[Finding | Fact | float]:
+    def run(self, rows: Rows) -> Iterator[Finding | Fact | float]:
         counted: dict[str, dict[str, int]] = {}
         strange: dict[int, str] = {}
-        work, done = sum(len(rows.said(name).texts) for name in rows.texts), 0
+        work, done = sum(len(rows.message_texts(name).texts) for name in rows.texts), 0
         for name in rows.texts:
-            said = rows.said(name)
-            own, counted[name] = _own(said.texts)
-            for place, role, text in zip(said.places, said.roles, said.texts, strict=True):
-                named = role and not own <= UNLIKE_LATIN and is_name(text)
-                language = foreign(text, own) if own and not named else ""
+            said = rows.message_texts(name)
+            own, counted[name] = _column_languages(said.texts)
+            for place, role, text in zip(said.row_positions, said.roles, said.texts, strict=True):
+                named = role and not own <= NON_LATIN and is_name(text)
+                language = foreign_language(text, own) if own and not named else ""
                 if language:
                     strange[place] = language
                 done += 1
-                if done % LOOK == 0:
+                if done % PROGRESS_EVERY == 0:
                     yield done / work
         yield Fact("languages", counted)
         if strange:
             places = sorted(strange)
-            ids = rows.named(places)
+            ids = rows.ids_of(places)
             yield Finding(
                 self.name,
                 WARNING,
@@ -74,43 +72,45 @@ class Languages(Check):
             )
 
 
-def _own(texts: Sequence[str]) -> tuple[frozenset[str], dict[str, int]]:
+def _column_languages(texts: Sequence[str]) -> tuple[frozenset[str], dict[str, int]]:
     """(the languages that belong to a column, how many texts of a sample are in which)."""
     drawn = Random(0).sample(range(len(texts)), min(SAMPLE, len(texts)))  # every n-th may fall in step with the data
     counted = Counter()
     for place in drawn:
-        chances = chances_of(texts[place])
+        chances = language_probabilities(texts[place])
         if chances:
             best = max(chances, key=chances.__getitem__)
             if chances[best] > 0.5:
                 counted[best] += 1
     total = sum(counted.values())
-    own = frozenset(language for language, count in counted.items() if count >= OWN * total)
+    own = frozenset(language for language, count in counted.items() if count >= MIN_LANGUAGE_SHARE * total)
     return own, dict(counted.most_common(6))
 
 
-def foreign(text: str, own: frozenset[str]) -> str:
+def foreign_language(text: str, own: frozenset[str]) -> str:
     """The language of a text that is in none of a column's; '' for one that is, or may be."""
-    chances = chances_of(text)
+    chances = language_probabilities(text)
     if not chances:
-        return _few_words(text, own)
+        return _foreign_few_words(text, own)
     if sum(chances.get(language, 0.0) for language in own) > UNLIKELY:
         return ""
     best = max(chances, key=chances.__getitem__)
-    return best if chances[best] >= LIKELY or own <= UNLIKE_LATIN else ""
+    return best if chances[best] >= LIKELY or own <= NON_LATIN else ""
 
 
 def is_name(text: str) -> bool:
     """Whether a few words look like a name, which is in no language, among other words of the same letters; a turn is often
     nothing else."""
-    words = SPACED.findall(text)
-    return len(words) <= NAME and sum(word[0].isupper() for word in words) >= CAPITALS * len(words)
+    words = WORD.findall(text)
+    return len(words) <= MAX_NAME_WORDS and sum(word[0].isupper() for word in words) >= MIN_CAPITALIZED_SHARE * len(
+        words
+    )
 
 
-def _few_words(text: str, own: frozenset[str]) -> str:
+def _foreign_few_words(text: str, own: frozenset[str]) -> str:
     """The same of one or two long words, in a column whose language has the same letters."""
     said = NOT_LANGUAGE.sub(" ", text[:1000])
-    if own & UNLIKE_LATIN or len(LETTER.findall(said)) < LONG_WORDS or HAN.search(said) or KANA.search(said):
+    if own & NON_LATIN or len(LETTER.findall(said)) < MIN_LETTERS_OF_FEW_WORDS or HAN.search(said) or KANA.search(said):
         return ""
     chances = dict(_identifier().rank(said))
     best = max(chances, key=chances.__getitem__)
@@ -118,7 +118,7 @@ def _few_words(text: str, own: frozenset[str]) -> str:
     return best if sure and best not in own else ""
 
 
-def chances_of(text: str) -> dict[str, float]:
+def language_probabilities(text: str) -> dict[str, float]:
     """Language -> its probability; nothing for a text that is too short to say."""
     said = NOT_LANGUAGE.sub(" ", text[:1000])
     letters = len(LETTER.findall(said))
@@ -127,7 +127,7 @@ def chances_of(text: str) -> dict[str, float]:
         return {"ja": 1.0}
     if han and (han * 3 > letters or han >= 8):  # a character is a word: names in Latin letters stand between them
         return {"zh": 1.0} if han >= 2 else {}
-    if letters < SIGNS or len(SPACED.findall(said)) < WORDS:
+    if letters < MIN_LETTERS or len(WORD.findall(said)) < MIN_WORDS:
         return {}
     return dict(_identifier().rank(said))
 
@@ -137,5 +137,5 @@ def _identifier():
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(KNOWN)
+    identifier.set_languages(CANDIDATE_LANGUAGES)
     return identifier

@@ -12,13 +12,13 @@ from bigmodel.data_checks.row_batches import Rows
 
 ENDED = re.compile(r"```\s*$|[.!?:;…。！？：；．｡—–\-][\s\"'”’»«“‘)\]）】」』》〉*_]*$|[\"'”’»)\]）】」』》〉]\s*$")
 STOPPED = re.compile(r"[.!?…。！？．｡][\s\"'”’»«“‘)\]）】」』》〉*_]*$")
-ALWAYS = 0.97  # of the texts end like a sentence: then those that do not were cut off
-SENTENCES = 0.95  # of the pairs whose one side ends with a full stop, the other does
-PILE = 20  # rows of exactly the greatest length ...
-STEEP = 8  # ... and so many times more than there are of the lengths below it
-LONG = 30  # characters; a pile of shorter texts is no cut
-FEW = 30  # texts from which nothing can be said about all
-ANSWER = 30  # bytes, which are ten Chinese characters; a shorter answer need not be a sentence
+MIN_ENDED_SHARE = 0.97  # of the texts end like a sentence: then those that do not were cut off
+MIN_PAIRED_SHARE = 0.95  # of the pairs whose one side ends with a full stop, the other does
+MIN_ROWS_AT_LIMIT = 20  # rows of exactly the greatest length ...
+LIMIT_RATIO = 8  # ... and so many times more than there are of the lengths below it
+MIN_LIMIT_CHARACTERS = 30  # characters; a pile of shorter texts is no cut
+MIN_TEXTS = 30  # texts from which nothing can be said about all
+MIN_ANSWER_BYTES = 30  # bytes, which are ten Chinese characters; a shorter answer need not be a sentence
 
 
 class Truncated(Check):
@@ -30,19 +30,19 @@ class Truncated(Check):
         "of which only one side ends like a sentence."
     )
 
-    def look(self, rows: Rows) -> Iterator[Finding]:
+    def run(self, rows: Rows) -> Iterator[Finding]:
         found: dict[int, Words] = {}
         for name in rows.texts:
-            for role, places, texts in rows.said(name).speakers():
+            for role, places, texts in rows.message_texts(name).by_role():
                 cut = _cut_at_a_length(texts)
-                if not rows.pair and role in ("", "assistant"):  # people end what they ask as they like
-                    cut |= _cut_in_a_sentence(texts, ANSWER if role else 1)
+                if not rows.is_translation and role in ("", "assistant"):  # people end what they ask as they like
+                    cut |= _cut_in_a_sentence(texts, MIN_ANSWER_BYTES if role else 1)
                 found |= {places[number]: words for number, words in cut.items()}
-        if rows.pair:
-            found |= _cut_on_one_side(rows.text("source"), rows.text("target"))
+        if rows.is_translation:
+            found |= _cut_on_one_side(rows.column_texts("source"), rows.column_texts("target"))
         if found:
             places = sorted(found)
-            ids = rows.named(places)
+            ids = rows.ids_of(places)
             yield Finding(
                 self.name,
                 WARNING,
@@ -58,7 +58,7 @@ def _cut_in_a_sentence(texts: Sequence[str], least: int) -> dict[int, Words]:
     """least: bytes of a text that is a sentence."""
     written = [place for place, text in enumerate(texts) if len(text.strip().encode()) >= least]
     open_ended = [place for place in written if not ENDED.search(texts[place])]
-    if len(written) < FEW or len(open_ended) > (1 - ALWAYS) * len(written):
+    if len(written) < MIN_TEXTS or len(open_ended) > (1 - MIN_ENDED_SHARE) * len(written):
         return {}
     return {place: _("ends with '{end}'", end=texts[place].rstrip()[-12:]) for place in open_ended}
 
@@ -69,7 +69,7 @@ def _cut_at_a_length(texts: Sequence[str]) -> dict[int, Words]:
     longest = max(lengths, default=0)
     below = range(int(longest * 0.8), longest)
     usual = sum(lengths[length] for length in below) / max(len(below), 1)
-    if longest < LONG or lengths[longest] < max(PILE, STEEP * usual):
+    if longest < MIN_LIMIT_CHARACTERS or lengths[longest] < max(MIN_ROWS_AT_LIMIT, LIMIT_RATIO * usual):
         return {}
     return {
         place: _("exactly {count} characters, as many as the longest", count=longest)
@@ -87,7 +87,7 @@ def _cut_on_one_side(sources: Sequence[str], targets: Sequence[str]) -> dict[int
     ]
     either = [one for one in ends if one[1] or one[2]]
     alone = [one for one in either if one[1] != one[2]]
-    if len(either) < FEW or len(alone) > (1 - SENTENCES) * len(either) + 2:
+    if len(either) < MIN_TEXTS or len(alone) > (1 - MIN_PAIRED_SHARE) * len(either) + 2:
         return {}
     return {
         place: _("the source ends like a sentence, the target does not")

@@ -9,17 +9,25 @@ from functools import cache
 
 from bigmodel.core.words import LANGUAGES, Words, _, say
 
-SPEAKERS = {
+ROLE_ALIASES = {
     "human": "user", "user": "user", "prompter": "user", "question": "user", "instruction": "user", "用户": "user", "人类": "user", "问": "user",
     "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant", "assistant": "assistant",
     "ai": "assistant", "answer": "assistant", "response": "assistant", "bing": "assistant", "bard": "assistant", "claude": "assistant", "助手": "assistant", "答": "assistant",
     "system": "system", "developer": "system", "系统": "system",
     "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool",
 }  # fmt: skip
-NAMES: Mapping[str, Words] = {"user": _("User"), "assistant": _("Assistant"), "system": _("System"), "tool": _("Tool")}
-WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text")  # by which names a message says who and what
+ROLE_NAMES: Mapping[str, Words] = {
+    "user": _("User"),
+    "assistant": _("Assistant"),
+    "system": _("System"),
+    "tool": _("Tool"),
+}
+ROLE_KEYS, CONTENT_KEYS = (
+    ("role", "from", "speaker"),
+    ("content", "value", "text"),
+)  # by which names a message says who and what
 # after whom who may speak
-FOLLOWS: Mapping[str, frozenset[str]] = {
+ALLOWED_NEXT_ROLES: Mapping[str, frozenset[str]] = {
     "": frozenset(["system", "user"]),
     "system": frozenset(["user"]),
     "user": frozenset(["assistant"]),
@@ -28,7 +36,7 @@ FOLLOWS: Mapping[str, frozenset[str]] = {
 }
 
 
-SHOWN_TURNS, SHOWN_CHARACTERS = 6, 200  # of a conversation in a preview
+PREVIEW_TURNS, PREVIEW_CHARACTERS = 6, 200  # of a conversation in a preview
 
 
 def messages(value: Sequence) -> Iterator[tuple[str | None, object]]:
@@ -43,14 +51,14 @@ def messages(value: Sequence) -> Iterator[tuple[str | None, object]]:
         return
     for one in value:
         if isinstance(one, Mapping):
-            yield from _of_mapping(one)
+            yield from _messages_from_mapping(one)
         elif isinstance(one, Sequence) and not isinstance(one, str | bytes) and len(one) == 2:
             yield from zip(("user", "assistant"), one, strict=True)
         else:
             raise ValueError
 
 
-def parsed(text: str) -> object:
+def parse_json(text: str) -> object:
     """What a cell of JSON holds; ValueError for what cannot be read, however deep it is."""
     try:
         return json.loads(text)
@@ -61,36 +69,36 @@ def parsed(text: str) -> object:
 # -- as people read and write them --------------------------------------------------------------------------
 def transcript(turns: Sequence[Mapping], tell: Callable[[Words | str], str]) -> str:
     """Who says what, a line each."""
-    return "\n".join(f"{tell(NAMES.get(one['role'], one['role']))}: {one['content']}" for one in turns)
+    return "\n".join(f"{tell(ROLE_NAMES.get(one['role'], one['role']))}: {one['content']}" for one in turns)
 
 
-def turns_of(text: str) -> list[dict[str, str]]:
+def parse_turns(text: str) -> list[dict[str, str]]:
     """The conversation that a person has written, a line each ("User: ...", in any of our languages), or that stands
     there as JSON. A line that begins with no speaker belongs to the turn before. ValueError where it is neither."""
-    return _of_json(text) if text.lstrip().startswith(("[", "{")) else _of_lines(text)
+    return _turns_from_json(text) if text.lstrip().startswith(("[", "{")) else _turns_from_lines(text)
 
 
-def to_write(text: str, tell: Callable[[Words | str], str]) -> str:
+def to_transcript(text: str, tell: Callable[[Words | str], str]) -> str:
     """A conversation of JSON, a line a turn; as it is where these lines would not be read as the same conversation: one
     that says 'Answer: ...' in a line of its own, or of which the speakers are not known."""
     try:
-        turns = _of_json(text)
+        turns = _turns_from_json(text)
         written = transcript(turns, tell)
-        return written if turns_of(written) == turns else text
+        return written if parse_turns(written) == turns else text
     except ValueError:
         return text
 
 
-def same(one: str, other: str) -> bool:
+def same_conversation(one: str, other: str) -> bool:
     """Whether two cells hold the same conversation, however they are written."""
     try:
-        return one == other or turns_of(one) == turns_of(other)
+        return one == other or parse_turns(one) == parse_turns(other)
     except ValueError:
         return False
 
 
-def _of_json(text: str) -> list[dict[str, str]]:
-    value = parsed(text)
+def _turns_from_json(text: str) -> list[dict[str, str]]:
+    value = parse_json(text)
     if not isinstance(value, list):
         raise ValueError("no list of messages")
     turns = [{"role": speaker, "content": "" if said is None else said} for speaker, said in messages(value)]
@@ -99,8 +107,8 @@ def _of_json(text: str) -> list[dict[str, str]]:
     return turns
 
 
-def _of_lines(text: str) -> list[dict[str, str]]:
-    speakers, begins = _speakers()
+def _turns_from_lines(text: str) -> list[dict[str, str]]:
+    speakers, begins = _role_prefixes()
     turns: list[dict] = []
     for line in text.replace("\r\n", "\n").split("\n"):
         if found := begins.match(line):
@@ -115,39 +123,41 @@ def _of_lines(text: str) -> list[dict[str, str]]:
 
 
 @cache
-def _speakers() -> tuple[Mapping[str, str], re.Pattern]:
+def _role_prefixes() -> tuple[Mapping[str, str], re.Pattern]:
     """Whoever may be named at the beginning of a line, and how such a line begins."""
-    ours = {say(name, language).lower(): role for language in LANGUAGES for role, name in NAMES.items()}
-    known = SPEAKERS | ours
+    ours = {say(name, language).lower(): role for language in LANGUAGES for role, name in ROLE_NAMES.items()}
+    known = ROLE_ALIASES | ours
     return known, re.compile(
         rf"\s*({'|'.join(map(re.escape, known))})\s*[:：](.*)", re.ASCII | re.IGNORECASE | re.DOTALL
     )
 
 
-def asked(question: str, context: str = "") -> str:
+def compose_prompt(question: str, context: str = "") -> str:
     """An instruction with what it is about."""
     return f"{question}\n\n{context}" if context else question
 
 
-def short(row: str) -> str:
+def truncate_conversation(row: str) -> str:
     """The beginning of a conversation, as JSON again."""
-    turns = json.loads(row)[:SHOWN_TURNS]
-    return json.dumps([turn | {"content": turn["content"][:SHOWN_CHARACTERS]} for turn in turns], ensure_ascii=False)
+    turns = json.loads(row)[:PREVIEW_TURNS]
+    return json.dumps([turn | {"content": turn["content"][:PREVIEW_CHARACTERS]} for turn in turns], ensure_ascii=False)
 
 
-def _of_mapping(one: Mapping) -> Iterator[tuple[str | None, object]]:
-    who = next((name for name in WHO if name in one), "")
+def _messages_from_mapping(one: Mapping) -> Iterator[tuple[str | None, object]]:
+    who = next((name for name in ROLE_KEYS if name in one), "")
     if who:
-        said = next((one[name] for name in WHAT if one.get(name) is not None), None)
-        yield SPEAKERS.get(str(one[who]).strip().lower()), _text(said)
+        said = next((one[name] for name in CONTENT_KEYS if one.get(name) is not None), None)
+        yield ROLE_ALIASES.get(str(one[who]).strip().lower()), _content_text(said)
         return
-    sides = [(SPEAKERS[key], text) for name, text in one.items() if (key := str(name).strip().lower()) in SPEAKERS]
+    sides = [
+        (ROLE_ALIASES[key], text) for name, text in one.items() if (key := str(name).strip().lower()) in ROLE_ALIASES
+    ]
     if not sides:
         raise ValueError
     yield from sides
 
 
-def _text(said: object) -> object:
+def _content_text(said: object) -> object:
     """OpenAI's messages may have their text in parts."""
     if isinstance(said, Sequence) and not isinstance(said, str) and said:
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in said]

@@ -10,32 +10,32 @@ from pathlib import Path
 from bigmodel.core import limits
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import folder_labels, zip_archive
-from bigmodel.importing.formats.bad_record import Broken
+from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.csv_json import Record
 
-ENDS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".jfif")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".jfif")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 SIDE = 256  # pixels of the longer side that are kept: more than the networks look at
-Told = Callable[[str], Mapping | None]
-NO_PICTURE = _("It is no picture that can be read.")
+LabelLookup = Callable[[str], Mapping | None]
+UNREADABLE_IMAGE = _("It is no picture that can be read.")
 
 
 def is_picture(name: str) -> bool:
-    return name.lower().endswith(ENDS)
+    return name.lower().endswith(EXTENSIONS)
 
 
 def names(path: Path) -> list[str]:
     """Of all pictures of an archive or a folder, with the folders that they lie in."""
     if path.is_dir():
         return [one.relative_to(path).as_posix() for one in pictures_in(path)]
-    with zip_archive.opened(path) as packed:
+    with zip_archive.open_zip(path) as packed:
         return [entry.name for entry in zip_archive.entries(packed) if is_picture(entry.name)]
 
 
-def in_archive(path: Path, told: Told | None, leave_out: str, done: list[int]) -> Iterator[Record]:
+def read_archive(path: Path, told: LabelLookup | None, leave_out: str, done: list[int]) -> Iterator[Record]:
     """(place in the archive, {"picture": bytes, "name", the columns of its folders, ...}); `told`: what a file of labels
     says of a name, None where it does not know it."""
-    with zip_archive.opened(path) as packed:
+    with zip_archive.open_zip(path) as packed:
         unpacked = 0
         found = zip_archive.entries(packed)
         total = sum(entry.info.compress_size for entry in found) or 1
@@ -47,21 +47,21 @@ def in_archive(path: Path, told: Told | None, leave_out: str, done: list[int]) -
             if entry.name == leave_out:
                 continue
             if not is_picture(entry.name):
-                yield Broken(entry.number, entry.name, NO_PICTURE)
+                yield BadRecord(entry.number, entry.name, UNREADABLE_IMAGE)
                 continue
             about = told(entry.name) if told else {}
             data = zip_archive.read(packed, entry, limits.PICTURE_BYTES)
             if isinstance(data, Words):
-                yield Broken(entry.number, entry.name, data)
+                yield BadRecord(entry.number, entry.name, data)
                 continue
             unpacked += len(data)
             if unpacked > limits.UNPACKED_BYTES:
-                yield Broken(entry.number, entry.name, _("The archive becomes too large when it is unpacked."))
+                yield BadRecord(entry.number, entry.name, _("The archive becomes too large when it is unpacked."))
                 return
             yield _record(entry.number, entry.name, deep, data, about)
 
 
-def in_folder(folder: Path, told: Told | None, done: list[int]) -> Iterator[Record]:
+def read_folder(folder: Path, told: LabelLookup | None, done: list[int]) -> Iterator[Record]:
     """The same of a folder on the disk; what lies elsewhere by a link is left out."""
     found = pictures_in(folder)
     deep = folder_labels.depth(path.relative_to(folder).as_posix() for path in found)
@@ -72,7 +72,7 @@ def in_folder(folder: Path, told: Told | None, done: list[int]) -> Iterator[Reco
         done[0] += size
         if size > limits.PICTURE_BYTES:
             reason = _("It has more than {maximum} MB.", maximum=limits.PICTURE_BYTES // 2**20)
-            yield Broken(number, name, reason)
+            yield BadRecord(number, name, reason)
             continue
         yield _record(number, name, deep, path.read_bytes(), about)
 
@@ -85,23 +85,25 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def _record(number: int, name: str, deep: int, data: bytes, about: Mapping | None) -> Record:
     if about is None:
-        return unclassed(number, name, _("The file of labels does not name it."), small(data))
+        return rejected_image(number, name, _("The file of labels does not name it."), normalize_image(data))
     return number, {**about, "picture": data, **folder_labels.columns(name, deep), "name": name}
 
 
-def unclassed(number: int, raw: str, reason: Words, picture: bytes | Words, cells: Mapping | None = None) -> Broken:
+def rejected_image(
+    number: int, raw: str, reason: Words, picture: bytes | Words, cells: Mapping | None = None
+) -> BadRecord:
     """A picture that lacks something else. That it cannot be read comes first: whatever is given, it stays set aside."""
     if isinstance(picture, Words):
-        return Broken(number, raw, picture, cells=cells or {})
-    return Broken(number, raw, reason, cells=cells or {}, picture=picture)
+        return BadRecord(number, raw, picture, cells=cells or {})
+    return BadRecord(number, raw, reason, cells=cells or {}, picture=picture)
 
 
-def small(data: bytes) -> bytes | Words:
+def normalize_image(data: bytes) -> bytes | Words:
     """A picture as it is kept: upright, its first frame, no larger than needed; the words where it is none."""
     from PIL import Image, ImageOps
 
     if not isinstance(data, bytes):
-        return NO_PICTURE
+        return UNREADABLE_IMAGE
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns before it refuses; our own bound comes first
@@ -118,14 +120,14 @@ def small(data: bytes) -> bytes | Words:
                 )
                 picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded at about the size that is needed
                 picture.load()
-                return data if as_it_is else _kept(ImageOps.exif_transpose(picture))
+                return data if as_it_is else _reencode(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError:
         return _("It has more than {maximum} million pixels.", maximum=limits.IMAGE_PIXELS // 10**6)
     except Exception:  # Pillow raises many kinds for broken files; all mean the same to a person
-        return NO_PICTURE
+        return UNREADABLE_IMAGE
 
 
-def _kept(picture) -> bytes:
+def _reencode(picture) -> bytes:
     from PIL import Image
 
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
-from bigmodel.importing.formats.bad_record import Broken
+from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.csv_json import Record
 
 BATCH = 500
 
 
-def opened(path: Path):
+def open_parquet(path: Path):
     """The file; Refusal where it is none."""
     import pyarrow
     import pyarrow.parquet as parquet
@@ -29,7 +29,7 @@ def records(path: Path, columns: list[str], done: list[int]) -> Iterator[Record]
     """(row from 1, {column: value}). The rows of a part that is damaged are set aside together."""
     import pyarrow
 
-    file = opened(path)
+    file = open_parquet(path)
     total, size = max(file.metadata.num_rows, 0), path.stat().st_size
     wanted = [name for name in columns if name in file.schema_arrow.names]
     row = 0
@@ -44,5 +44,5 @@ def records(path: Path, columns: list[str], done: list[int]) -> Iterator[Record]
         except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             if row < end:
-                yield Broken(row + 1, "", _("This part of the file is damaged: {reason}.", reason=reason), end - row)
+                yield BadRecord(row + 1, "", _("This part of the file is damaged: {reason}.", reason=reason), end - row)
         row = end

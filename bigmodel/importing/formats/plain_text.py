@@ -11,32 +11,32 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import folder_labels, zip_archive
-from bigmodel.importing.formats.bad_record import Broken, cell, shown
+from bigmodel.importing.formats.bad_record import BadRecord, cell_text, printable
 from bigmodel.importing.formats.csv_json import Record
-from bigmodel.importing.formats.text_lines import NOT_TEXT, check_growth, lines, text_of
+from bigmodel.importing.formats.text_lines import NOT_TEXT, check_decompression_ratio, decode_line, lines
 
 HEADING = re.compile(r"#{1,6}\s")
 TOO_LONG = _("It has more than {maximum} characters.", maximum=limits.CELL_CHARACTERS)
 TOO_LARGE = _("It has more than {maximum} MB.", maximum=limits.LINE_BYTES // 2**20)
 NOT_TEXT_FILE = _("It is no text in an encoding that is known here.")
-ENDS = (".txt", ".md", ".markdown", ".text")
+EXTENSIONS = (".txt", ".md", ".markdown", ".text")
 
 
-def text(file: BinaryIO, encoding: str, unit: str) -> Iterator[Record]:
+def read_text(file: BinaryIO, encoding: str, unit: str) -> Iterator[Record]:
     """(line where it begins, {"text"}). A line that is no text is set aside and ends nothing."""
     if unit == "lines":
         yield from _lines(file, encoding)
         return
     begun, parts, size = 0, [], 0
     for found in lines(file, encoding):
-        line = None if type(found) is Broken else text_of(found[1], encoding)
+        line = None if type(found) is BadRecord else decode_line(found[1], encoding)
         if line is None:
-            yield found if type(found) is Broken else _not_text(*found, encoding)
+            yield found if type(found) is BadRecord else _undecodable_line(*found, encoding)
             continue
         blank = not line.strip()
         ends = bool(HEADING.match(line)) if unit == "sections" else blank
         if ends and parts:
-            yield _whole(begun, parts)
+            yield _joined_record(begun, parts)
             parts, size = [], 0
         if blank and not parts:
             continue
@@ -46,42 +46,42 @@ def text(file: BinaryIO, encoding: str, unit: str) -> Iterator[Record]:
             parts.append(line)
         size += len(line)
     if parts:
-        yield _whole(begun, parts)
+        yield _joined_record(begun, parts)
 
 
 def _lines(file: BinaryIO, encoding: str) -> Iterator[Record]:
     for found in lines(file, encoding):
-        if type(found) is Broken:
+        if type(found) is BadRecord:
             yield found
             continue
-        line = text_of(found[1], encoding)
+        line = decode_line(found[1], encoding)
         if line is None:
-            yield _not_text(*found, encoding)
+            yield _undecodable_line(*found, encoding)
         elif line.strip():
             yield found[0], {"text": line.rstrip()}
 
 
-def _not_text(number: int, line: bytes, encoding: str) -> Broken:
-    raw = shown(line.rstrip(b"\r\n"), encoding)
-    return Broken(number, raw, NOT_TEXT, cells={"text": cell(raw)})
+def _undecodable_line(number: int, line: bytes, encoding: str) -> BadRecord:
+    raw = printable(line.rstrip(b"\r\n"), encoding)
+    return BadRecord(number, raw, NOT_TEXT, cells={"text": cell_text(raw)})
 
 
-def _whole(begun: int, parts: list[str]) -> Record:
+def _joined_record(begun: int, parts: list[str]) -> Record:
     text = "".join(parts).replace("\r\n", "\n").rstrip()
     if len(text) > limits.CELL_CHARACTERS:
-        return Broken(begun, shown(text), TOO_LONG)
+        return BadRecord(begun, printable(text), TOO_LONG)
     return begun, {"text": text}
 
 
-def files(path: Path) -> Iterator[Record]:
+def read_files(path: Path) -> Iterator[Record]:
     """(number, {"text", "name", the columns of its folders}) of every text file of a folder or an archive. In a folder,
     those that lie elsewhere by a link are left out."""
     deep = folder_labels.depth(names(path))
-    found = _of_folder(path) if path.is_dir() else _of_archive(path)
+    found = _folder_files(path) if path.is_dir() else _archive_files(path)
     for number, name, data in found:
         read = data if isinstance(data, Words) else _decoded(data)
         if isinstance(read, Words):
-            yield Broken(number, name, read)
+            yield BadRecord(number, name, read)
         else:
             yield number, {"text": read, **folder_labels.columns(name, deep), "name": name}
 
@@ -89,42 +89,42 @@ def files(path: Path) -> Iterator[Record]:
 def names(path: Path) -> list[str]:
     """Of all text files, with the folders that they lie in."""
     if path.is_dir():
-        return [one.relative_to(path).as_posix() for one in texts_in(path)]
-    with zip_archive.opened(path) as packed:
-        return [entry.name for entry in zip_archive.entries(packed) if entry.name.lower().endswith(ENDS)]
+        return [one.relative_to(path).as_posix() for one in list_text_files(path)]
+    with zip_archive.open_zip(path) as packed:
+        return [entry.name for entry in zip_archive.entries(packed) if entry.name.lower().endswith(EXTENSIONS)]
 
 
-def _of_folder(folder: Path) -> Iterator[tuple[int, str, bytes | Words]]:
-    for number, path in enumerate(texts_in(folder), 1):
+def _folder_files(folder: Path) -> Iterator[tuple[int, str, bytes | Words]]:
+    for number, path in enumerate(list_text_files(folder), 1):
         size = path.stat().st_size
         data = path.read_bytes() if size <= limits.LINE_BYTES else TOO_LARGE
         yield number, path.relative_to(folder).as_posix(), data
 
 
-def _of_archive(path: Path) -> Iterator[tuple[int, str, bytes | Words]]:
+def _archive_files(path: Path) -> Iterator[tuple[int, str, bytes | Words]]:
     unpacked = 0
-    with zip_archive.opened(path) as packed:
+    with zip_archive.open_zip(path) as packed:
         for entry in zip_archive.entries(packed):
             unpacked += entry.size
-            check_growth(path.stat().st_size, unpacked)
-            text = entry.name.lower().endswith(ENDS)
+            check_decompression_ratio(path.stat().st_size, unpacked)
+            text = entry.name.lower().endswith(EXTENSIONS)
             data = zip_archive.read(packed, entry, limits.LINE_BYTES) if text else _("It is no text file.")
             yield entry.number, entry.name, data
 
 
 def _decoded(data: bytes) -> str | Words:
     """The text of a file, in the encoding that it is in."""
-    from bigmodel.importing.detect_format import SAMPLE, encoding_of
+    from bigmodel.importing.detect_format import SAMPLE_BYTES, detect_encoding
 
     try:
-        encoding, _why = encoding_of(data[:SAMPLE])
+        encoding, _why = detect_encoding(data[:SAMPLE_BYTES])
         return data.decode(encoding).removeprefix("\ufeff").replace("\r\n", "\n").strip()
     except (UnicodeError, Refusal):
         return NOT_TEXT_FILE
 
 
-def texts_in(folder: Path) -> list[Path]:
+def list_text_files(folder: Path) -> list[Path]:
     """In the order of their names, so that a folder gives the same data wherever it lies."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in ENDS and path.is_file()]
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()]
     here = folder.resolve()
     return sorted((path for path in found if path.resolve().is_relative_to(here)), key=lambda path: path.as_posix())

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
-from bigmodel.importing.detect_format import text_kind
+from bigmodel.importing.detect_format import detect_text_format
 from bigmodel.importing.formats import (
     csv_json,
     image_folder,
@@ -18,32 +18,32 @@ from bigmodel.importing.formats import (
     text_lines,
     translation_files,
 )
-from bigmodel.importing.formats.bad_record import Broken, shown
+from bigmodel.importing.formats.bad_record import BadRecord, printable
 from bigmodel.importing.formats.csv_json import Record
-from bigmodel.importing.import_plan import Plan
+from bigmodel.importing.import_plan import ImportPlan
 
 
-def records(path: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
+def records(path: Path, plan: ImportPlan, done: list[int]) -> Iterator[Record]:
     """(number, {column: value}) or Broken, in the file's order. `done[0]`: bytes of the file read so far."""
     if plan.format == "pictures":
         yield from _pictures(path, plan, done)
     elif plan.unit == "files":
-        yield from plain_text.files(path)
+        yield from plain_text.read_files(path)
     elif path.is_dir():
         yield from _shards(path, plan, done)
     else:
-        yield from _of_file(path, plan, plan.member, done)
+        yield from _file_records(path, plan, plan.member, done)
 
 
-def _shards(folder: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
+def _shards(folder: Path, plan: ImportPlan, done: list[int]) -> Iterator[Record]:
     """The tables of a folder one after the other, numbered through; `part` is what the name of their file says."""
-    files, before, read = sharded_tables.of(folder), 0, 0
-    for file, part in zip(files, sharded_tables.parts(folder, files), strict=True):
+    files, before, read = sharded_tables.shard_files(folder), 0, 0
+    for file, part in zip(files, sharded_tables.shard_splits(folder, files), strict=True):
         name, inner, last = file.relative_to(folder).as_posix(), [0], before
         try:
-            for one in _of_file(file, plan, sharded_tables.packing(file), inner):
+            for one in _file_records(file, plan, sharded_tables.compression(file), inner):
                 done[0] = read + inner[0]
-                if type(one) is Broken:
+                if type(one) is BadRecord:
                     last = before + one.row + one.count - 1
                     yield replace(
                         one, row=before + one.row, reason=_("In {file}: {reason}", file=name, reason=one.reason)
@@ -56,19 +56,19 @@ def _shards(folder: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
         before, read = last, read + file.stat().st_size
 
 
-def _of_file(path: Path, plan: Plan, member: str, done: list[int]) -> Iterator[Record]:
+def _file_records(path: Path, plan: ImportPlan, member: str, done: list[int]) -> Iterator[Record]:
     if plan.format == "parquet":
         columns = {name.partition(".")[0] for name in (*plan.roles.values(), plan.split) if name}
         columns |= {*plan.roles.values(), plan.split}
         yield from parquet.records(path, sorted(columns), done)
     else:
-        with text_lines.opened(path, member, done) as file:
-            yield from _of_text(file, plan)
+        with text_lines.open_stream(path, member, done) as file:
+            yield from _format_records(file, plan)
 
 
-def _of_text(file, plan: Plan) -> Iterator[Record]:
+def _format_records(file, plan: ImportPlan) -> Iterator[Record]:
     if plan.format == "csv":
-        return csv_json.table(file, plan.encoding, plan.delimiter, plan.header)
+        return csv_json.csv_records(file, plan.encoding, plan.delimiter, plan.header)
     if plan.format == "jsonl":
         return csv_json.json_lines(file, plan.encoding)
     if plan.format == "json":
@@ -79,66 +79,68 @@ def _of_text(file, plan: Plan) -> Iterator[Record]:
         return translation_files.tmx(file)
     if plan.format == "xliff":
         return translation_files.xliff(file)
-    return plain_text.text(file, plan.encoding, plan.unit)
+    return plain_text.read_text(file, plan.encoding, plan.unit)
 
 
-def _pictures(path: Path, plan: Plan, done: list[int]) -> Iterator[Record]:
-    labels = _Labels(path, plan.labels) if plan.labels else None
-    told = labels.of if labels else None
+def _pictures(path: Path, plan: ImportPlan, done: list[int]) -> Iterator[Record]:
+    labels = _LabelTable(path, plan.labels) if plan.labels else None
+    told = labels.lookup if labels else None
     if path.is_dir():
-        yield from image_folder.in_folder(path, told, done)
+        yield from image_folder.read_folder(path, told, done)
     else:
-        yield from image_folder.in_archive(path, told, plan.labels, done)
+        yield from image_folder.read_archive(path, told, plan.labels, done)
     if labels:
-        yield from labels.left()
+        yield from labels.unmatched()
 
 
-class _Labels:
+class _LabelTable:
     """What a file of labels says of each picture; then what of it belongs to no picture."""
 
     def __init__(self, path: Path, name: str):
         self.name = name
-        self.table, self.member = _inside(path, name)
-        with text_lines.opened(self.table, self.member, [0]) as file:
+        self.table, self.member = _locate_label_file(path, name)
+        with text_lines.open_stream(self.table, self.member, [0]) as file:
             sample = file.read(2**20)
-        kind = text_kind(sample, name, len(sample) < 2**20)
+        kind = detect_text_format(sample, name, len(sample) < 2**20)
         if kind.format not in ("csv", "jsonl", "json"):
             what = _("The file {name} is no table that could name classes.", name=name[:200])
             raise Refusal(what, do=_("Choose another file, or sort the pictures into folders."), field="labels")
-        self.plan = Plan(kind.format, {}, kind.encoding, kind.delimiter, kind.header)
-        self.used: set[int] = set()  # its rows that a picture has asked for
-        self.found: dict[str, tuple[int, Mapping]] = {}  # by every way to name a picture that is there
-        there = {way for picture in image_folder.names(path) for way in _ways(picture)}
+        self.plan = ImportPlan(kind.format, {}, kind.encoding, kind.delimiter, kind.header)
+        self.matched_rows: set[int] = set()  # its rows that a picture has asked for
+        self.rows_by_name: dict[str, tuple[int, Mapping]] = {}  # by every way to name a picture that is there
+        there = {way for picture in image_folder.names(path) for way in _name_variants(picture)}
         for one in self._rows():
-            if type(one) is not Broken:
+            if type(one) is not BadRecord:
                 number, key, about = one
                 for way in {key, PurePosixPath(key).name} & there:
-                    self.found.setdefault(way, (number, about))
+                    self.rows_by_name.setdefault(way, (number, about))
 
-    def of(self, picture: str) -> Mapping | None:
-        number, about = next((self.found[way] for way in _ways(picture) if way in self.found), (0, None))
-        self.used.add(number)
+    def lookup(self, picture: str) -> Mapping | None:
+        number, about = next(
+            (self.rows_by_name[way] for way in _name_variants(picture) if way in self.rows_by_name), (0, None)
+        )
+        self.matched_rows.add(number)
         return about
 
-    def left(self) -> Iterator[Broken]:
+    def unmatched(self) -> Iterator[BadRecord]:
         """Its rows that no picture has asked for, by their lines. Read again: they may be more than the memory holds."""
         for one in self._rows():
-            if type(one) is Broken:
+            if type(one) is BadRecord:
                 yield replace(one, reason=_("In {file}: {reason}", file=self.name, reason=one.reason))
-            elif one[0] not in self.used:
+            elif one[0] not in self.matched_rows:
                 reason = _("The picture is not there, or has been named before.")
-                yield Broken(one[0], shown(one[1]), _("In {file}: {reason}", file=self.name, reason=reason))
+                yield BadRecord(one[0], printable(one[1]), _("In {file}: {reason}", file=self.name, reason=reason))
 
-    def _rows(self) -> Iterator[tuple[int, str, Mapping] | Broken]:
+    def _rows(self) -> Iterator[tuple[int, str, Mapping] | BadRecord]:
         """(line, how it names a picture, what it says of it)."""
         column = ""
-        with text_lines.opened(self.table, self.member, [0]) as file:
-            for one in _of_text(file, self.plan):
-                if type(one) is Broken:
+        with text_lines.open_stream(self.table, self.member, [0]) as file:
+            for one in _format_records(file, self.plan):
+                if type(one) is BadRecord:
                     yield one
                     continue
                 number, record = one
-                column = column or _names_pictures(record)
+                column = column or _image_name_column(record)
                 if not column:
                     what = _("No column of {name} names pictures.", name=self.name[:200])
                     do = _("Choose another file, or sort the pictures into folders.")
@@ -147,7 +149,7 @@ class _Labels:
                 yield number, key, {f"{title}": value for title, value in record.items() if title != column}
 
 
-def _inside(path: Path, name: str) -> tuple[Path, str]:
+def _locate_label_file(path: Path, name: str) -> tuple[Path, str]:
     """The file of labels as `lines.opened` asks for it."""
     if not path.is_dir():
         return path, name
@@ -157,13 +159,13 @@ def _inside(path: Path, name: str) -> tuple[Path, str]:
     return place, ""
 
 
-def _ways(picture: str) -> tuple[str, str, str]:
+def _name_variants(picture: str) -> tuple[str, str, str]:
     """To name a picture: with its folders, without, without its ending."""
     path = PurePosixPath(picture)
     return picture, path.name, path.stem
 
 
-def _names_pictures(record: Mapping) -> str:
+def _image_name_column(record: Mapping) -> str:
     """The column whose value ends as pictures do; else the first one, which may leave the ending out."""
     named = (name for name, value in record.items() if isinstance(value, str) and image_folder.is_picture(value))
     return next(named, "") or next(

@@ -6,12 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bigmodel.importing.formats.text_lines import GZIP
-from bigmodel.importing.import_plan import part_in
+from bigmodel.importing.import_plan import split_in_name
 
-KINDS = {"parquet": (".parquet",), "jsonl": (".jsonl", ".ndjson"), "csv": (".csv", ".tsv", ".tab"), "json": (".json",)}
+TABLE_EXTENSIONS = {
+    "parquet": (".parquet",),
+    "jsonl": (".jsonl", ".ndjson"),
+    "csv": (".csv", ".tsv", ".tab"),
+    "json": (".json",),
+}
 
 
-def tables_in(folder: Path) -> list[Path]:
+def list_tables(folder: Path) -> list[Path]:
     """Every table, in the order of their names; what lies elsewhere by a link, or is hidden, is left out."""
     here = folder.resolve()
     return sorted(
@@ -25,26 +30,26 @@ def tables_in(folder: Path) -> list[Path]:
     )  # fmt: skip
 
 
-def of(folder: Path) -> list[Path]:
+def shard_files(folder: Path) -> list[Path]:
     """The tables of the kind that holds the most: beside shards lie small files that describe them."""
-    found = tables_in(folder)
-    held = {kind: sum(path.stat().st_size for path in found if _kind(path) == kind) for kind in KINDS}
+    found = list_tables(folder)
+    held = {kind: sum(path.stat().st_size for path in found if _kind(path) == kind) for kind in TABLE_EXTENSIONS}
     most = max(held, key=held.__getitem__)
     return [path for path in found if _kind(path) == most]
 
 
 def _kind(path: Path) -> str:
     name = path.name.lower().removesuffix(".gz")
-    return next((kind for kind, ends in KINDS.items() if name.endswith(ends)), "")
+    return next((kind for kind, ends in TABLE_EXTENSIONS.items() if name.endswith(ends)), "")
 
 
-def packing(path: Path) -> str:
+def compression(path: Path) -> str:
     with path.open("rb") as file:
         return GZIP if file.read(2) == b"\x1f\x8b" else ""
 
 
-def parts(folder: Path, files: Sequence[Path]) -> Iterator[str]:
+def shard_splits(folder: Path, files: Sequence[Path]) -> Iterator[str]:
     """The part that each file's name says, as in train-00000-of-00002.parquet; '' for all where one says none."""
-    found = [part_in(path.relative_to(folder).as_posix()) for path in files]
+    found = [split_in_name(path.relative_to(folder).as_posix()) for path in files]
     named = "train" in found and "" not in found and len(set(found)) > 1
     return iter(found if named else [""] * len(found))

@@ -10,13 +10,13 @@ from xml.etree.ElementTree import Element, ParseError
 
 from bigmodel.core import limits
 from bigmodel.core.words import _
-from bigmodel.importing.formats.bad_record import Broken, cell, shown
+from bigmodel.importing.formats.bad_record import BadRecord, cell_text, printable
 from bigmodel.importing.formats.csv_json import Record
 from bigmodel.importing.formats.text_lines import lines
 
 PO_LINE = re.compile(r'#.*|(msg\w+(\[\d+\])?\s*)?"(?:[^"\\]|\\.)*"|')
 UNTRANSLATED = _("It has no translation yet.")
-CODES = ("bpt", "ept", "ph", "it", "ut")  # of TMX and XLIFF: what they hold is markup of the original
+INLINE_TAGS = ("bpt", "ept", "ph", "it", "ut")  # of TMX and XLIFF: what they hold is markup of the original
 FUZZY = _("Its translation is marked as uncertain (fuzzy).")
 
 
@@ -25,7 +25,7 @@ def po(file: BinaryIO, encoding: str) -> Iterator[Record]:
     """(line, {"source", "target", "context"}). Entries are read one by one, so that a broken one ends nothing."""
     begun, parts, size = 0, [], 0
     for found in lines(file, encoding):
-        if type(found) is Broken:
+        if type(found) is BadRecord:
             yield found
             continue
         number, line = found
@@ -55,11 +55,11 @@ def _entries(begun: int, parts: list[bytes], encoding: str) -> Iterator[Record]:
             raise ValueError("a quote is not closed")
         messages = list(read_po(io.StringIO(text), abort_invalid=True, ignore_obsolete=True))
     except UnicodeError:
-        yield Broken(begun, shown(block, encoding), _("It is no text in this encoding."))
+        yield BadRecord(begun, printable(block, encoding), _("It is no text in this encoding."))
         return
     except Exception as error:  # Babel raises what the broken line happens to make: IndexError, ValueError, its own
-        yield Broken(
-            begun, shown(block, encoding), _("It is no entry of a PO file: {reason}.", reason=str(error)[:200])
+        yield BadRecord(
+            begun, printable(block, encoding), _("It is no entry of a PO file: {reason}.", reason=str(error)[:200])
         )
         return
     for message in messages:
@@ -69,10 +69,10 @@ def _entries(begun: int, parts: list[bytes], encoding: str) -> Iterator[Record]:
         source = message.id[0] if isinstance(message.id, tuple) else message.id
         target = message.string[0] if isinstance(message.string, list | tuple) else message.string
         if not target:
-            yield Broken(number, shown(source), UNTRANSLATED, cells={"source": cell(source)})
+            yield BadRecord(number, printable(source), UNTRANSLATED, cells={"source": cell_text(source)})
         elif message.fuzzy:
-            cells = {"source": cell(source), "target": cell(target)}
-            yield Broken(number, shown(f"{source}\n{target}"), FUZZY, cells=cells)
+            cells = {"source": cell_text(source), "target": cell_text(target)}
+            yield BadRecord(number, printable(f"{source}\n{target}"), FUZZY, cells=cells)
         else:
             yield number, {"source": source, "target": target, "context": message.context or ""}
 
@@ -86,12 +86,12 @@ def tmx(file: BinaryIO) -> Iterator[Record]:
             continue
         texts: dict[str, str] = {}
         for variant in unit:
-            if _local(variant.tag) != "tuv":
+            if _local_name(variant.tag) != "tuv":
                 continue
-            language = next((value for name, value in variant.attrib.items() if _local(name) == "lang"), "?")
-            segment = next((one for one in variant if _local(one.tag) == "seg"), None)
+            language = next((value for name, value in variant.attrib.items() if _local_name(name) == "lang"), "?")
+            segment = next((one for one in variant if _local_name(one.tag) == "seg"), None)
             if segment is not None:
-                texts.setdefault(language.lower(), _text(segment))
+                texts.setdefault(language.lower(), _segment_text(segment))
         yield number, texts
 
 
@@ -101,49 +101,51 @@ def xliff(file: BinaryIO) -> Iterator[Record]:
         if unit is None:
             yield number
             continue
-        parts = {_local(one.tag): _text(one) for one in unit if _local(one.tag) in ("source", "target")}
+        parts = {
+            _local_name(one.tag): _segment_text(one) for one in unit if _local_name(one.tag) in ("source", "target")
+        }
         if not parts.get("target"):
             source = parts.get("source", "")
-            yield Broken(number, shown(source), UNTRANSLATED, cells={"source": cell(source)})
+            yield BadRecord(number, printable(source), UNTRANSLATED, cells={"source": cell_text(source)})
         else:
             yield number, parts
 
 
-def _units(file: BinaryIO, *tags: str) -> Iterator[tuple[int, Element] | tuple[Broken, None]]:
+def _units(file: BinaryIO, *tags: str) -> Iterator[tuple[int, Element] | tuple[BadRecord, None]]:
     """Every element of these names, one at a time; what has been read is let go of. Where the file is no XML any more
     it ends. Entities are refused: a dozen lines of them can fill the memory."""
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import iterparse
 
     number, open_elements = 0, []
-    bounded = _Bounded(file)
+    bounded = _BoundedReader(file)
     try:
         for event, element in iterparse(bounded, events=("start", "end"), forbid_dtd=False):
             if event == "start":
                 open_elements.append(element)
                 continue
             open_elements.pop()
-            if _local(element.tag) in tags:
+            if _local_name(element.tag) in tags:
                 number += 1
-                bounded.begin()
+                bounded.reset()
                 yield number, element
                 element.clear()
-            if open_elements and not any(_local(one.tag) in tags for one in open_elements):
+            if open_elements and not any(_local_name(one.tag) in tags for one in open_elements):
                 open_elements[-1].remove(element)  # or the whole file would be in memory at its end
     except DefusedXmlException:
-        yield Broken(number + 1, "", _("It declares entities, which can be made to fill the memory.")), None
+        yield BadRecord(number + 1, "", _("It declares entities, which can be made to fill the memory.")), None
     except (ParseError, ValueError, LookupError, RecursionError, OSError, EOFError) as error:
         reason = _("From here on the file cannot be read: {reason}.", reason=str(error)[:200])
-        yield Broken(number + 1, "", reason), None
+        yield BadRecord(number + 1, "", reason), None
 
 
-class _Bounded:
+class _BoundedReader:
     """A file in which one unit cannot be endless."""
 
     def __init__(self, file: BinaryIO):
         self.file, self.size = file, 0
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         self.size = 0
 
     def read(self, count: int = -1) -> bytes:
@@ -154,11 +156,11 @@ class _Bounded:
         return data
 
 
-def _local(tag: object) -> str:
+def _local_name(tag: object) -> str:
     return str(tag).rpartition("}")[2]
 
 
-def _text(element: Element) -> str:
+def _segment_text(element: Element) -> str:
     """What stands in a segment, without the codes for bold and the like; what they put round a text stays. Without
     calling itself: a file can be as deep as it likes."""
     said, left = [], [element]
@@ -169,5 +171,5 @@ def _text(element: Element) -> str:
             continue
         said.append(one.text or "")
         for inner in reversed(one):
-            left += [inner.tail or "", inner] if _local(inner.tag) not in CODES else [inner.tail or ""]
+            left += [inner.tail or "", inner] if _local_name(inner.tag) not in INLINE_TAGS else [inner.tail or ""]
     return " ".join("".join(said).split())

@@ -18,7 +18,16 @@ from bigmodel.core.words import Words, _
 
 HIDDEN = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError, KeyError)
+ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    KeyError,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Entry:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Refuses what is no archive, or one of too many files."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -40,7 +49,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
                 what = _("The archive holds {count} files.", count=len(archive.filelist))
                 raise Refusal(what, do=_("Give at most {maximum}.", maximum=limits.ARCHIVE_FILES))
             yield archive
-    except DAMAGED as error:
+    except ARCHIVE_ERRORS as error:
         what = _("This ZIP archive cannot be read: {reason}.", reason=str(error)[:200] or type(error).__name__)
         raise Refusal(what, do=_("Pack it again, or give the files themselves.")) from error
 
@@ -49,7 +58,7 @@ def entries(archive: zipfile.ZipFile) -> list[Entry]:
     """Every file that a person has put in, in the archive's order."""
     found = []
     for number, info in enumerate(archive.filelist, 1):
-        name = _name(info).replace("\\", "/")
+        name = _decode_name(info).replace("\\", "/")
         parts = PurePosixPath(name).parts
         hidden = any(part in HIDDEN or (part.startswith(".") and part.strip(".")) for part in parts)
         if not hidden and not name.endswith("/"):
@@ -57,7 +66,7 @@ def entries(archive: zipfile.ZipFile) -> list[Entry]:
     return found
 
 
-def trouble(entry: Entry) -> Words | None:
+def unreadable_reason(entry: Entry) -> Words | None:
     """Why a file inside an archive is not opened."""
     if stat.S_ISLNK(entry.info.external_attr >> 16):
         return _("It is a link to another place.")
@@ -72,7 +81,7 @@ def trouble(entry: Entry) -> Words | None:
 
 def read(archive: zipfile.ZipFile, entry: Entry, most: int) -> bytes | Words:
     """Its bytes, or why not. Never more than `most`, whatever the archive says of its size."""
-    why = trouble(entry)
+    why = unreadable_reason(entry)
     if why is not None:
         return why
     if entry.size > most:
@@ -80,7 +89,7 @@ def read(archive: zipfile.ZipFile, entry: Entry, most: int) -> bytes | Words:
     try:
         with archive.open(entry.info) as file:
             data = file.read(most + 1)
-    except DAMAGED as error:
+    except ARCHIVE_ERRORS as error:
         return _("It cannot be unpacked: {reason}.", reason=str(error)[:200] or type(error).__name__)
     if len(data) != entry.size:
         return _("It has another size than the archive says.")
@@ -88,9 +97,9 @@ def read(archive: zipfile.ZipFile, entry: Entry, most: int) -> bytes | Words:
 
 
 @contextmanager
-def member(path: Path, name: str, done: list[int]) -> Iterator[BinaryIO]:
+def open_member(path: Path, name: str, done: list[int]) -> Iterator[BinaryIO]:
     """One file of an archive, to be read as a stream."""
-    from bigmodel.importing.formats.text_lines import PIECE, check_growth
+    from bigmodel.importing.formats.text_lines import CHUNK_BYTES, check_decompression_ratio
 
     class Stream(io.RawIOBase):
         size = 0
@@ -102,20 +111,20 @@ def member(path: Path, name: str, done: list[int]) -> Iterator[BinaryIO]:
             data = file.read(len(buffer))
             self.size += len(data)
             done[0] = min(self.size * entry.info.compress_size // max(entry.size, 1), entry.info.compress_size)
-            check_growth(entry.info.compress_size, self.size)
+            check_decompression_ratio(entry.info.compress_size, self.size)
             buffer[: len(data)] = data
             return len(data)
 
-    with opened(path) as archive:
+    with open_zip(path) as archive:
         entry = next((one for one in entries(archive) if one.name == name), None)
-        why = trouble(entry) if entry else _("The archive holds no such file.")
+        why = unreadable_reason(entry) if entry else _("The archive holds no such file.")
         if why is not None:
             raise Refusal(_("{name} cannot be read.", name=name[:200]), why, _("Choose another file of the archive."))
         with archive.open(entry.info) as file:
-            yield io.BufferedReader(Stream(), PIECE)
+            yield io.BufferedReader(Stream(), CHUNK_BYTES)
 
 
-def _name(info: zipfile.ZipInfo) -> str:
+def _decode_name(info: zipfile.ZipInfo) -> str:
     """As it was meant: archives made under Windows in China name files in GBK and do not say so."""
     if info.flag_bits & 0x800:
         return info.filename

@@ -16,9 +16,9 @@ from bigmodel.core.words import Words, _
 from bigmodel.importing.sandbox import Cancelled
 
 FOLDER, ABOUT = "original", "source.json"
-MOVED, LINKED, COPIED, LEFT = "moved", "linked", "copied", "left"
-PIECE = 2**22  # bytes
-TO_SPARE = 2**30  # bytes of the disk that a copy leaves free
+MOVED, LINKED, COPIED, LEFT_IN_PLACE = "moved", "linked", "copied", "left"
+CHUNK_BYTES = 2**22  # bytes
+MIN_FREE_BYTES = 2**30  # bytes of the disk that a copy leaves free
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Original:
     """how: MOVED ... LEFT.  place: where it lies, here or where it came from; None where it lay nowhere.  why: it was not
     kept.  sha256: of its content, as it was read."""
 
-    how: str
-    place: Path | None
+    storage: str
+    path: Path | None
     sha256: str
-    why: Words | None = None
+    not_kept_reason: Words | None = None
 
 
 def find(folder: Path) -> Original | None:
@@ -39,7 +39,7 @@ def find(folder: Path) -> Original | None:
     except (OSError, ValueError):
         return None
     kept = folder / FOLDER / about["file"] if about.get("file") else None
-    how = about.get("how") or (MOVED if kept else LEFT)  # what was brought by versions of old does not say it
+    how = about.get("how") or (MOVED if kept else LEFT_IN_PLACE)  # what was brought by versions of old does not say it
     why = Words.from_json(about["why"]) if about.get("why") else None
     place = kept or (Path(about["path"]) if about.get("path") else None)
     return Original(how, place, about.get("content") or about["sha256"], why)
@@ -66,17 +66,17 @@ def keep(path: Path, folder: Path, name: str, tell: Callable[[int], None], stop:
     """A file or folder of this machine into `folder`, under `name`: by a second name for the same bytes where the file
     system has that, else as a copy, else not at all. {"how", "path"} and "file" or "why"."""
     target, about = folder / name, {"path": str(path)}
-    if _linked(path, target):
+    if _hard_link(path, target):
         return about | {"how": LINKED, "file": name}
-    why = _no_copy(path, folder)
+    why = _no_copy_reason(path, folder)
     if why is None:
         try:
             _copied(path, target, tell, stop)
             return about | {"how": COPIED, "file": name}
         except OSError as error:
             why = _("It could not be copied: {reason}.", reason=error.strerror or str(error))
-            _away(target)
-    return about | {"how": LEFT, "why": why.to_json()}
+            _remove(target)
+    return about | {"how": LEFT_IN_PLACE, "why": why.to_json()}
 
 
 def _pairs(path: Path, target: Path) -> Iterator[tuple[Path, Path]]:
@@ -88,25 +88,25 @@ def _pairs(path: Path, target: Path) -> Iterator[tuple[Path, Path]]:
         yield one.resolve(), target / one.relative_to(path)
 
 
-def _linked(path: Path, target: Path) -> bool:
+def _hard_link(path: Path, target: Path) -> bool:
     """Nothing is left of what could be linked in part."""
     try:
         for one, place in _pairs(path, target):
             place.parent.mkdir(parents=True, exist_ok=True)
             os.link(one, place)
     except OSError:
-        _away(target)
+        _remove(target)
         return False
     return True
 
 
-def _no_copy(path: Path, folder: Path) -> Words | None:
+def _no_copy_reason(path: Path, folder: Path) -> Words | None:
     """Why a copy would be too much."""
     size = sum(one.stat().st_size for one, _place in _pairs(path, folder))
     if size > limits.ORIGINAL_BYTES:
         return _("It cannot be linked there, and more than {maximum} GB are not copied.",
                  maximum=limits.ORIGINAL_BYTES // 2**30)  # fmt: skip
-    if size > shutil.disk_usage(folder).free - TO_SPARE:
+    if size > shutil.disk_usage(folder).free - MIN_FREE_BYTES:
         return _("It cannot be linked there, and there is no room for a copy.")
     return None
 
@@ -116,7 +116,7 @@ def _copied(path: Path, target: Path, tell: Callable[[int], None], stop: threadi
     for one, place in _pairs(path, target):
         place.parent.mkdir(parents=True, exist_ok=True)
         with one.open("rb") as source, place.open("wb") as copy:
-            while piece := source.read(PIECE):
+            while piece := source.read(CHUNK_BYTES):
                 if stop.is_set():
                     raise Cancelled
                 copy.write(piece)
@@ -126,7 +126,7 @@ def _copied(path: Path, target: Path, tell: Callable[[int], None], stop: threadi
             place.chmod(0o444)
 
 
-def _away(target: Path) -> None:
+def _remove(target: Path) -> None:
     if target.is_dir():
         shutil.rmtree(target, ignore_errors=True)
     else:

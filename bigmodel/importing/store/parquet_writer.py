@@ -15,28 +15,28 @@ from typing import TYPE_CHECKING
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
-from bigmodel.importing.formats.bad_record import Broken
+from bigmodel.importing.formats.bad_record import BadRecord
 
 if TYPE_CHECKING:
     import pyarrow
 
 BATCH_ROWS, BATCH_PICTURES, BATCH_BYTES = 10_000, 256, 2**23
-NAMES = ("train", "validation", "test")
+SPLIT_NAMES = ("train", "validation", "test")
 CUT_EXACTLY = 20_000  # rows up to which the shares are exact, not only about right
-SPREAD = 2654435761  # Knuth's: the golden ratio of 2^32
-LEVEL = 1  # of zstd: text becomes half as large at the speed of writing it
+HASH_MULTIPLIER = 2654435761  # Knuth's: the golden ratio of 2^32
+ZSTD_LEVEL = 1  # of zstd: text becomes half as large at the speed of writing it
 
 
-class Counts:
+class ImportCounts:
     """How far an import is; written down now and then for whoever looks."""
 
     def __init__(self, tell: Callable[[int, int], None] = lambda rows, aside: None):
-        self.rows = self.aside = 0
+        self.rows = self.rejected = 0
         self.reasons: Counter = Counter()
-        self.tell = tell
+        self.on_progress = tell
 
-    def told(self) -> None:
-        self.tell(self.rows, self.aside)
+    def report(self) -> None:
+        self.on_progress(self.rows, self.rejected)
 
 
 def schema(columns: Mapping[str, str], folder: str = "split") -> pyarrow.Schema:
@@ -53,7 +53,7 @@ def schema(columns: Mapping[str, str], folder: str = "split") -> pyarrow.Schema:
     )
 
 
-class Aside:
+class RejectedRowsWriter:
     """What is set aside, written as it is met: an entry a line, and beside them the pictures that entries have, in the
     same order. The second file is only there where there is a picture."""
 
@@ -61,49 +61,49 @@ class Aside:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.held: list[dict] = []
-        self.size = 0  # bytes of them
-        self.lines = self.pictures = None
+        self.pending_images: list[dict] = []
+        self.pending_bytes = 0  # bytes of them
+        self.entries_file = self.images_writer = None
 
-    def __enter__(self) -> Aside:
-        self.lines = (self.folder / self.ENTRIES).open("w", encoding="utf-8")
+    def __enter__(self) -> RejectedRowsWriter:
+        self.entries_file = (self.folder / self.ENTRIES).open("w", encoding="utf-8")
         return self
 
     def __exit__(self, error: type | None, *_more: object) -> None:
         try:
             if error is None:
-                self._write()
+                self._flush()
         finally:
-            self.lines.close()
-            if self.pictures:
-                self.pictures.close()
+            self.entries_file.close()
+            if self.images_writer:
+                self.images_writer.close()
 
     def add(self, entry: Mapping, picture: bytes = b"") -> None:
-        self.lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self.entries_file.write(json.dumps(entry, ensure_ascii=False) + "\n")
         if picture:
-            self.held.append({"row": entry["row"], "picture": picture})
-            self.size += len(picture)
-        if len(self.held) >= BATCH_PICTURES or self.size >= BATCH_BYTES:
-            self._write()
+            self.pending_images.append({"row": entry["row"], "picture": picture})
+            self.pending_bytes += len(picture)
+        if len(self.pending_images) >= BATCH_PICTURES or self.pending_bytes >= BATCH_BYTES:
+            self._flush()
 
-    def _write(self) -> None:
+    def _flush(self) -> None:
         import pyarrow
         import pyarrow.parquet as parquet
 
-        if not self.held:
+        if not self.pending_images:
             return
         form = pyarrow.schema([("row", pyarrow.int64()), ("picture", pyarrow.binary())])
-        if self.pictures is None:
-            self.pictures = parquet.ParquetWriter(self.folder / self.PICTURES, form, compression="zstd",
-                                                  compression_level=LEVEL, write_statistics=["row"],
+        if self.images_writer is None:
+            self.images_writer = parquet.ParquetWriter(self.folder / self.PICTURES, form, compression="zstd",
+                                                  compression_level=ZSTD_LEVEL, write_statistics=["row"],
                                                   use_dictionary=False)  # fmt: skip
-        self.pictures.write_batch(pyarrow.RecordBatch.from_pylist(self.held, form))
-        self.held, self.size = [], 0
+        self.images_writer.write_batch(pyarrow.RecordBatch.from_pylist(self.pending_images, form))
+        self.pending_images, self.pending_bytes = [], 0
 
 
 def write(
-    found: Iterable[tuple[int, dict] | Broken], folder: Path, kinds: Mapping[str, str], shares: tuple[float, float],
-    counts: Counts,
+    found: Iterable[tuple[int, dict] | BadRecord], folder: Path, kinds: Mapping[str, str], shares: tuple[float, float],
+    counts: ImportCounts,
 ) -> dict:  # fmt: skip
     """rows.parquet and what is set aside in `folder`; {"rows": {split: n}, "aside": n, "names": class names}.
 
@@ -120,19 +120,19 @@ def write(
     keyed = [name for name, kind in kinds.items() if kind != "class"]
     pictures = "image" in kinds.values()
     most = BATCH_ROWS if not pictures else BATCH_PICTURES
-    cut = _Cut(*shares)
-    with Aside(folder) as rest, parquet.ParquetWriter(
-        drafted, form, compression="zstd", compression_level=LEVEL, write_statistics=["row", "split"],
+    cut = _HashSplitter(*shares)
+    with RejectedRowsWriter(folder) as rest, parquet.ParquetWriter(
+        drafted, form, compression="zstd", compression_level=ZSTD_LEVEL, write_statistics=["row", "split"],
         use_dictionary=[label, "split"] if label else ["split"],
     ) as writer:  # fmt: skip
         columns = [(name, lists[name].append) for name in keyed]
         numbers, keys = lists["row"], []
         add_row, add_split, add_key = numbers.append, lists["split"].append, keys.append
         for one in found:
-            if type(one) is Broken:
-                counts.aside += one.count
+            if type(one) is BadRecord:
+                counts.rejected += one.count
                 counts.reasons[one.reason] += one.count
-                rest.add(told(one), one.picture)
+                rest.add(rejected_entry(one), one.picture)
                 continue
             number, row = one
             key = 0
@@ -154,7 +154,7 @@ def write(
                 if len(names) > limits.CLASSES:
                     raise _too_many(label)
                 if label and not counts.rows:
-                    _in_order(names, lists[label])
+                    _sort_classes(names, lists[label])
                 counts.rows += len(numbers)
                 if counts.rows > limits.ROWS:
                     what = _("The file has more than {count} rows.", count=limits.ROWS)
@@ -164,29 +164,29 @@ def write(
                 for values in (*lists.values(), keys):
                     values.clear()
                 size = 0
-                counts.told()
+                counts.report()
         if len(names) > limits.CLASSES:
             raise _too_many(label)
         counts.rows += len(numbers)
         given.update(lists["split"])
         if numbers:
             writer.write_batch(_batch(lists, form, cut(keys)))
-    counts.told()
+    counts.report()
     _refuse_too_few(counts, label, names)
-    return finish(folder, drafted, label, list(names), shares, given) | {"aside": counts.aside}
+    return finish(folder, drafted, label, list(names), shares, given) | {"aside": counts.rejected}
 
 
-def _in_order(names: dict[str, int], labels: list[int]) -> None:
+def _sort_classes(names: dict[str, int], labels: list[int]) -> None:
     """Number the classes that the first batch has in the order of their names: mostly these are all, and then the file
     need not be written again in the end."""
-    order = sorted(names, key=natural)
+    order = sorted(names, key=natural_key)
     place = [order.index(name) for name in names]
     labels[:] = [place[label] for label in labels]
     names.clear()
     names.update((name, number) for number, name in enumerate(order))
 
 
-def _refuse_too_few(counts: Counts, label: str, names: Mapping) -> None:
+def _refuse_too_few(counts: ImportCounts, label: str, names: Mapping) -> None:
     """Said with the commonest reason why rows were set aside."""
     if counts.rows < 3:
         what = _("Only {count} rows of this file can be learnt from.", count=counts.rows)
@@ -225,7 +225,7 @@ def _batch(lists: Mapping[str, list], form: pyarrow.Schema, cut: pyarrow.Array) 
     return pyarrow.RecordBatch.from_arrays(arrays, schema=form)
 
 
-def told(one: Broken) -> dict:
+def rejected_entry(one: BadRecord) -> dict:
     return {
         "row": one.row,
         "count": one.count,
@@ -236,7 +236,7 @@ def told(one: Broken) -> dict:
     }
 
 
-class _Cut:
+class _HashSplitter:
     """The splits that the contents of rows say, by their checksums."""
 
     def __init__(self, validation: float, test: float):
@@ -246,14 +246,14 @@ class _Cut:
         import numpy as np
         import pyarrow
 
-        mixed = _mix(np.asarray(keys, dtype=np.uint64))
+        mixed = _mix_hash(np.asarray(keys, dtype=np.uint64))
         places = np.where(mixed >= self.test, 0, np.where(mixed < self.validation, 1, 2))
-        return pyarrow.array(NAMES).take(pyarrow.array(places))
+        return pyarrow.array(SPLIT_NAMES).take(pyarrow.array(places))
 
 
-def _mix(key):
+def _mix_hash(key):
     """Neighbouring checksums, of 32 bits, far from each other; also of a whole array of them."""
-    return (key * SPREAD ^ key >> 15) & 0xFFFFFFFF
+    return (key * HASH_MULTIPLIER ^ key >> 15) & 0xFFFFFFFF
 
 
 def _too_many(label: str) -> Refusal:
@@ -271,7 +271,7 @@ def finish(folder: Path, drafted: Path, label: str, names: list[str], shares: tu
     import pyarrow.parquet as parquet
 
     file = parquet.ParquetFile(drafted)
-    order = sorted(names, key=natural)
+    order = sorted(names, key=natural_key)
     place = pyarrow.array([order.index(name) for name in names], pyarrow.int64())
     moved = _splits(file, label, shares, given)
     target = folder / "rows.parquet"
@@ -279,7 +279,7 @@ def finish(folder: Path, drafted: Path, label: str, names: list[str], shares: tu
         file.close()
         drafted.rename(target)
     else:
-        _again(file, target, label, place, moved)
+        _rewrite(file, target, label, place, moved)
         file.close()
         drafted.unlink()
     rows = count_splits(target)
@@ -289,17 +289,17 @@ def finish(folder: Path, drafted: Path, label: str, names: list[str], shares: tu
     return {"rows": rows, "names": order}
 
 
-def natural(name: str) -> list:
+def natural_key(name: str) -> list:
     """So that 10 comes after 9."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name) if part]
 
 
-def _again(file, target: Path, label: str, place: pyarrow.Array, moved: list[str] | None) -> None:
+def _rewrite(file, target: Path, label: str, place: pyarrow.Array, moved: list[str] | None) -> None:
     import pyarrow
     import pyarrow.parquet as parquet
 
     form, start = file.schema_arrow, 0
-    with parquet.ParquetWriter(target, form, compression="zstd", compression_level=LEVEL,
+    with parquet.ParquetWriter(target, form, compression="zstd", compression_level=ZSTD_LEVEL,
                                use_dictionary=[label, "split"] if label else ["split"]) as writer:  # fmt: skip
         for batch in file.iter_batches(BATCH_PICTURES if "image" in form.names else BATCH_ROWS, use_threads=False):
             columns = {name: batch[name] for name in form.names}
@@ -314,9 +314,9 @@ def _again(file, target: Path, label: str, place: pyarrow.Array, moved: list[str
 def _splits(file, label: str, shares: tuple[float, float], given: Mapping[str, int]) -> list[str] | None:
     """The split of each row where the first pass has not settled it: small files are cut exactly, class by class;
     a split that a file leaves out is taken from its training rows."""
-    named = {name for name in NAMES if given.get(name)}
+    named = {name for name in SPLIT_NAMES if given.get(name)}
     total = file.metadata.num_rows
-    if named == set(NAMES) or (not named and total > CUT_EXACTLY):
+    if named == set(SPLIT_NAMES) or (not named and total > CUT_EXACTLY):
         return None
     splits: list[str] = []
     keys: list[int] = []
@@ -329,18 +329,18 @@ def _splits(file, label: str, shares: tuple[float, float], given: Mapping[str, i
             key = 0
             for value in row.values():
                 key = zlib.crc32(value.encode() if isinstance(value, str) else value["bytes"], key)
-            keys.append(_mix(key))
+            keys.append(_mix_hash(key))
     validation, test = shares
     wanted = {"validation": validation if "validation" not in named else 0, "test": test if "test" not in named else 0}
     free = [row for row, split in enumerate(splits) if not named or split == "train"]
     if named and "train" not in named:
         do = _("Choose another column for the parts, or none.")
         raise Refusal(_("No row of this file is for training."), do=do, field="split")
-    taken = _taken(free, keys, classes, wanted)
+    taken = _assign_splits(free, keys, classes, wanted)
     return [taken.get(row, split if named else "train") for row, split in enumerate(splits)]
 
 
-def _taken(free: list[int], keys: list[int], classes: list[int], wanted: Mapping[str, float]) -> dict[int, str]:
+def _assign_splits(free: list[int], keys: list[int], classes: list[int], wanted: Mapping[str, float]) -> dict[int, str]:
     """Rows for validation and test: of each class its share, equal rows together; at least one of each in all."""
     found: dict[int, str] = {}
     groups: dict[int, dict[int, list[int]]] = {}
@@ -372,7 +372,7 @@ def count_splits(path: Path) -> dict[str, int]:
     for batch in parquet.ParquetFile(path).iter_batches(100_000, columns=["split"], use_threads=False):
         for part in batch["split"].value_counts().to_pylist():
             counted[part["values"]] += part["counts"]
-    return {name: counted[name] for name in NAMES}
+    return {name: counted[name] for name in SPLIT_NAMES}
 
 
 def sha256(path: Path, done: list[int] | None = None) -> str:
@@ -386,7 +386,7 @@ def sha256(path: Path, done: list[int] | None = None) -> str:
     return digest.hexdigest()
 
 
-def lines_of(path: Path, start: int = 0) -> Iterator[dict]:
+def read_jsonl(path: Path, start: int = 0) -> Iterator[dict]:
     """The set-aside rows of a version, or the like: one JSON object a line. Those before `start` are not even read."""
     with path.open("r", encoding="utf-8") as file:
         for line in itertools.islice(file, start, None):

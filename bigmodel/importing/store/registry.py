@@ -23,19 +23,19 @@ from functools import lru_cache
 from pathlib import Path
 
 from bigmodel.core import catalog, fingerprints, limits
-from bigmodel.core.contracts import Column, Dataset, Facts
+from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.errors import Refusal
-from bigmodel.core.files import write_whole
+from bigmodel.core.files import write_atomic
 from bigmodel.core.words import Words, _
-from bigmodel.importing.import_plan import KINDS, ROLES
+from bigmodel.importing.import_plan import ROLE_KINDS, ROLES
 from bigmodel.importing.store.parquet_writer import sha256
 
-FORMAT = 1
-HASH = 8  # hexadecimal digits that name a version
-SLUG = 40  # characters
-DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(10))}
+FORMAT_VERSION = 1
+HASH_DIGITS = 8  # hexadecimal digits that name a version
+MAX_SLUG_CHARACTERS = 40  # characters
+RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(10))}
 NO_LICENCE = _("not stated")
-STATED = ("title", "licence", "citation", "languages")
+METADATA_KEYS = ("title", "licence", "citation", "languages")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Version:
 
     @property
     def hash(self) -> str:
-        return self.manifest["hash"][:HASH]
+        return self.manifest["hash"][:HASH_DIGITS]
 
     @property
     def slug(self) -> str:
@@ -58,17 +58,17 @@ class Version:
         return f"{self.slug}@{self.hash}"
 
 
-def stated(version: Version, about: Mapping) -> dict:
+def version_metadata(version: Version, about: Mapping) -> dict:
     """What a version says of itself: title, licence, citation, languages. Those of old leave that to `about`."""
-    return version.manifest.get("about") or {name: about[name] for name in STATED if name in about}
+    return version.manifest.get("about") or {name: about[name] for name in METADATA_KEYS if name in about}
 
 
-class OwnDataset(Dataset):
+class ImportedDataset(Dataset):
     """A version as the catalogue knows it."""
 
     def __init__(self, version: Version, about: Mapping):
-        manifest, about = version.manifest, stated(version, about)
-        self.stated = about
+        manifest, about = version.manifest, version_metadata(version, about)
+        self.metadata = about
         source = manifest["source"]
         self.version = version
         self.name = version.name
@@ -81,17 +81,17 @@ class OwnDataset(Dataset):
             date=time.strftime("%Y-%m-%d", time.localtime(manifest["created"])),
             number=manifest["number"],
         )
-        self.facts = Facts(
+        self.facts = DatasetInfo(
             licence=about.get("licence") or NO_LICENCE,
             source=source.get("url") or source["name"],
             citation=about.get("citation", ""),
             languages=tuple(about.get("languages", ())),
         )
         self.columns = {
-            role: Column(KINDS[role], ROLES[role], names=tuple(column.get("names", ())))
+            role: Column(ROLE_KINDS[role], ROLES[role], names=tuple(column.get("names", ())))
             for role, column in manifest["columns"].items()
         }
-        self.recipe = manifest.get("recipe", {})
+        self.default_settings = manifest.get("recipe", {})
 
     def path(self) -> Path:
         return self.version.folder / "rows.parquet"
@@ -107,7 +107,7 @@ class OwnDataset(Dataset):
         return super().rows()
 
 
-class Shelf(Mapping):
+class DatasetRegistry(Mapping):
     """Name -> data set. Iterating gives the newest version of each; older ones are found by their full names."""
 
     def __init__(self, home: Path):
@@ -155,11 +155,11 @@ class Shelf(Mapping):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._find(name) is not None
 
-    def __getitem__(self, name: str) -> OwnDataset:
+    def __getitem__(self, name: str) -> ImportedDataset:
         found = self._find(name)
         if found is None:
             raise KeyError(name)
-        return OwnDataset(found, self.about(found.slug))
+        return ImportedDataset(found, self.about(found.slug))
 
     def _find(self, name: str) -> Version | None:
         slug, _at, hash = name.partition("@")
@@ -178,7 +178,7 @@ class Shelf(Mapping):
     # -- changed ---------------------------------------------------------------------------------------
     def new_slug(self, title: str) -> str:
         """A folder's name that every system allows, made from a title; nobody else has it."""
-        base = slug_of(title)
+        base = slugify(title)
         slug, number = base, 1
         taken = {*self._folders(), *catalog.datasets()}
         while slug in taken:
@@ -200,22 +200,22 @@ class Shelf(Mapping):
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def bring(home: Path) -> None:
+def register_home(home: Path) -> None:
     """Let this process know the data sets of a home folder, and keep there what it finds out about files."""
-    fingerprints.keep_in(home)
-    shelf = Shelf(home)
-    catalog.bring("dataset", lambda: shelf)
+    fingerprints.set_cache_home(home)
+    shelf = DatasetRegistry(home)
+    catalog.register("dataset", lambda: shelf)
 
 
-def slug_of(title: str) -> str:
+def slugify(title: str) -> str:
     """'My Reviews (2024).csv' -> 'my-reviews-2024'. Names that a system keeps for its devices are not taken."""
     plain = unicodedata.normalize("NFKD", title.rsplit("/", 1)[-1]).encode("ascii", "ignore").decode().lower()
     plain = re.sub(r"\.(csv|tsv|jsonl?|ndjson|txt|md|markdown|parquet|zip|po|xliff|xlf|tmx|gz)\b", "", plain)
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:SLUG].strip("-")
-    return f"data-{slug}" if slug in DEVICES else slug or "data"
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_SLUG_CHARACTERS].strip("-")
+    return f"data-{slug}" if slug in RESERVED_NAMES else slug or "data"
 
 
-def title_of(name: str) -> str:
+def default_title(name: str) -> str:
     """What a person is shown for a file's name: without its ending, and without signs that turn the reading round."""
     stem = re.sub(r"\.(csv|tsv|jsonl?|ndjson|txt|md|markdown|parquet|zip|po|xliff|xlf|tmx|gz)$", "", name, flags=re.I)
     shown = "".join(sign for sign in stem if unicodedata.category(sign)[0] != "C")
@@ -224,7 +224,7 @@ def title_of(name: str) -> str:
 
 def write_json(path: Path, data: object) -> None:
     """Whole or not at all, and to last."""
-    write_whole(path, json.dumps(data, ensure_ascii=False, indent=1), lasting=True)
+    write_atomic(path, json.dumps(data, ensure_ascii=False, indent=1), lasting=True)
 
 
 def _version(path: Path) -> Version | None:
@@ -233,27 +233,31 @@ def _version(path: Path) -> Version | None:
         status = path.stat()
     except OSError:
         return None
-    return _read(path, status.st_mtime_ns)
+    return _read_manifest(path, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=1000)
-def _read(path: Path, moment: int) -> Version | None:
+def _read_manifest(path: Path, moment: int) -> Version | None:
     try:
         manifest = json.loads(path.read_bytes())
-        right = manifest["format"] == FORMAT and manifest["hash"][:HASH] == path.parent.name and manifest["rows"]
+        right = (
+            manifest["format"] == FORMAT_VERSION
+            and manifest["hash"][:HASH_DIGITS] == path.parent.name
+            and manifest["rows"]
+        )
         return Version(path.parent, manifest) if right and set(manifest["columns"]) <= set(ROLES) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def no_title(title: object) -> Words | None:
+def title_error(title: object) -> Words | None:
     """What is wrong with a title; None for nothing."""
     if not isinstance(title, str) or not title.strip() or len(title) > limits.TITLE_CHARACTERS:
         return _("Give text of at most {maximum} characters.", maximum=limits.TITLE_CHARACTERS)
     return None if title.isprintable() else _("Give text.")
 
 
-def no_licence(licence: object) -> Words | None:
+def licence_error(licence: object) -> Words | None:
     """What is wrong with the words for a licence, which may be none; None for nothing."""
     if not isinstance(licence, str) or len(licence) > limits.LICENCE_CHARACTERS:
         return _("Give text of at most {maximum} characters.", maximum=limits.LICENCE_CHARACTERS)

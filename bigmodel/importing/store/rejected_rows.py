@@ -6,26 +6,26 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bigmodel.core.words import _
-from bigmodel.importing.store.parquet_writer import Aside, lines_of
+from bigmodel.importing.store.parquet_writer import RejectedRowsWriter, read_jsonl
 from bigmodel.importing.store.registry import Version
 
 PARTS = 64  # pictures that are read at once
-NO_PICTURE = _("No picture of it was kept that could be taken in.")
+IMAGE_NOT_KEPT = _("No picture of it was kept that could be taken in.")
 
 
 def entries(version: Version, start: int = 0) -> Iterator[dict]:
     """{"row", "count", "raw", "reason", "cells"} of each part of the file that is not among the rows. cells: what could
     be read of it, by role; versions of old have none. picture: true where it has one that can be read."""
-    for one in lines_of(version.folder / Aside.ENTRIES, start):
+    for one in read_jsonl(version.folder / RejectedRowsWriter.ENTRIES, start):
         yield {"cells": {}} | one
 
 
-def keeps_pictures(version: Version) -> bool:
+def has_images(version: Version) -> bool:
     """Whether there are any; versions of old have kept none."""
-    return Aside.PICTURES in version.manifest["files"]
+    return RejectedRowsWriter.PICTURES in version.manifest["files"]
 
 
-def mendable(one: Mapping, version: Version) -> bool:
+def is_repairable(one: Mapping, version: Version) -> bool:
     """Whether a row can be made of an entry. Pictures are not typed in: it must have one."""
     return "image" not in version.manifest["columns"] or one.get("picture", False)
 
@@ -35,10 +35,10 @@ def pictures(version: Version, rows: Collection[int]) -> Iterator[tuple[int, byt
     which they can stand are read."""
     import pyarrow.parquet as parquet
 
-    if not rows or not keeps_pictures(version):
+    if not rows or not has_images(version):
         return
     wanted, first, last = set(rows), min(rows), max(rows)
-    with parquet.ParquetFile(version.folder / Aside.PICTURES) as file:
+    with parquet.ParquetFile(version.folder / RejectedRowsWriter.PICTURES) as file:
         for group in range(file.num_row_groups):
             stands = file.metadata.row_group(group).column(0).statistics
             if stands.min > last or stands.max < first:
@@ -49,16 +49,16 @@ def pictures(version: Version, rows: Collection[int]) -> Iterator[tuple[int, byt
                         yield row, picture.as_py()
 
 
-def carry(version: Version, without: set[int], folder: Path) -> int:
+def copy_remaining(version: Version, without: set[int], folder: Path) -> int:
     """Write all but the rows that were taken in for another version; how many rows that are."""
     count, left = 0, set(without)
     kept = _all_pictures(version)
-    with Aside(folder) as out:
+    with RejectedRowsWriter(folder) as out:
         for one in entries(version):
             picture = next(kept) if one.get("picture") else b""
-            taken = rows_of(one, left, version)
+            taken = rows_in_entry(one, left, version)
             left -= taken
-            for part in _parts(one, sorted(taken)):
+            for part in _remaining_ranges(one, sorted(taken)):
                 count += part["count"]
                 out.add(part, picture)
     return count
@@ -67,22 +67,22 @@ def carry(version: Version, without: set[int], folder: Path) -> int:
 def _all_pictures(version: Version) -> Iterator[bytes]:
     import pyarrow.parquet as parquet
 
-    if keeps_pictures(version):
-        with parquet.ParquetFile(version.folder / Aside.PICTURES) as file:
+    if has_images(version):
+        with parquet.ParquetFile(version.folder / RejectedRowsWriter.PICTURES) as file:
             for batch in file.iter_batches(PARTS, columns=["picture"], use_threads=False):
                 yield from batch["picture"].to_pylist()
 
 
-def rows_of(one: Mapping, rows: set[int], version: Version) -> set[int]:
+def rows_in_entry(one: Mapping, rows: set[int], version: Version) -> set[int]:
     """Those of `rows` that can be made of an entry."""
-    if not mendable(one, version):
+    if not is_repairable(one, version):
         return set()
     if one["count"] == 1:
         return {one["row"]} & rows
     return {row for row in rows if one["row"] <= row < one["row"] + one["count"]}
 
 
-def _parts(one: Mapping, without: Sequence[int]) -> Iterator[dict]:
+def _remaining_ranges(one: Mapping, without: Sequence[int]) -> Iterator[dict]:
     """What is left of an entry: where it stands for several rows, those before, between and behind the ones taken out."""
     begin, end = one["row"], one["row"] + one["count"]
     for row in (*without, end):

@@ -11,154 +11,158 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.importing import to_rows as reading
-from bigmodel.importing.detect_format import kind_of
+from bigmodel.importing.detect_format import detect_format
 from bigmodel.importing.formats import chat_formats, csv_json
-from bigmodel.importing.formats.bad_record import RAW, Broken
-from bigmodel.importing.formats.text_lines import opened
-from bigmodel.importing.import_plan import FURTHER
+from bigmodel.importing.formats.bad_record import MAX_RAW_CHARACTERS, BadRecord
+from bigmodel.importing.formats.text_lines import open_stream
+from bigmodel.importing.import_plan import OPTIONAL_ROLES
 from bigmodel.importing.store import rejected_rows
 from bigmodel.importing.store.registry import Version
-from bigmodel.importing.to_rows import CONVERSATIONS
+from bigmodel.importing.to_rows import CONVERSATION_ROLES
 
 ROW, TAKE, REASON, CONTENT = "row", "take", "reason", "content"  # columns; those of the roles stand before the last
-GUARDED = "=+-@\t'"  # a cell that begins so is given an apostrophe: programs would take it for a formula
-SAID = 20  # reasons that are told
+FORMULA_PREFIXES = "=+-@\t'"  # a cell that begins so is given an apostrophe: programs would take it for a formula
+MAX_REASONS = 20  # reasons that are told
 HEADER = 1000  # bytes
-TEXTS = ("csv", "text", "jsonl", "json", "po")  # what such a table may be taken for by what stands in its cells
+TEXT_FORMATS = ("csv", "text", "jsonl", "json", "po")  # what such a table may be taken for by what stands in its cells
 
 
-def roles_of(version: Version) -> list[str]:
+def editable_roles(version: Version) -> list[str]:
     """The roles whose cells can be mended, in the order of the file's plan; of pictures the class, where any were kept."""
     roles = list(version.manifest["plan"]["roles"])
     if "image" not in roles:
         return roles
-    return [role for role in roles if role != "image"] if rejected_rows.keeps_pictures(version) else []
+    return [role for role in roles if role != "image"] if rejected_rows.has_images(version) else []
 
 
-def cells_of(one: Mapping, roles: Iterable[str], say: Callable[[Words | str], str]) -> dict[str, str]:
+def editable_cells(one: Mapping, roles: Iterable[str], say: Callable[[Words | str], str]) -> dict[str, str]:
     """What could be read of an entry, by role, as a person reads and writes it."""
     cells = {role: one["cells"].get(role, "") for role in roles}
-    said = {role: chat_formats.to_write(cell, say) for role, cell in cells.items() if role in CONVERSATIONS}
+    said = {role: chat_formats.to_transcript(cell, say) for role, cell in cells.items() if role in CONVERSATION_ROLES}
     return cells | said
 
 
-def needed(roles: list[str]) -> list[str]:
+def required_roles(roles: list[str]) -> list[str]:
     """Those without which there is no row."""
-    return [role for role in roles if not any(role in FURTHER.get(one, ()) for one in roles)]
+    return [role for role in roles if not any(role in OPTIONAL_ROLES.get(one, ()) for one in roles)]
 
 
-def reason_of(one: Mapping) -> Words:
+def reject_reason(one: Mapping) -> Words:
     """Why an entry was set aside, and whether all of it is still there."""
     reason = Words.from_json(one["reason"])
-    if len(one["raw"]) < RAW:
+    if len(one["raw"]) < MAX_RAW_CHARACTERS:
         return reason
-    return _("{reason} Only its first {count} characters are kept here.", reason=reason, count=f"{RAW:,}")
+    return _(
+        "{reason} Only its first {count} characters are kept here.", reason=reason, count=f"{MAX_RAW_CHARACTERS:,}"
+    )
 
 
-def fit(version: Version) -> bool:
+def fits_in_table(version: Version) -> bool:
     """Whether one table holds all rows that were set aside."""
-    return (version.folder / rejected_rows.Aside.ENTRIES).stat().st_size < limits.TABLE_BYTES
+    return (version.folder / rejected_rows.RejectedRowsWriter.ENTRIES).stat().st_size < limits.TABLE_BYTES
 
 
-def csv_of(version: Version, say: Callable[[Words], str]) -> bytes:
+def to_csv(version: Version, say: Callable[[Words], str]) -> bytes:
     """The rows that were set aside, as many as fit, with a mark that lets Excel read it as UTF-8."""
-    roles, out = roles_of(version), io.StringIO()
+    roles, out = editable_roles(version), io.StringIO()
     writer = csv.writer(out)
     writer.writerow([ROW, TAKE, REASON, *roles, CONTENT])
     for one in rejected_rows.entries(version):
-        cells = [say(reason_of(one)), *cells_of(one, roles, say).values(), one["raw"]]
-        writer.writerow([one["row"], "", *map(_guarded, cells)])
+        cells = [say(reject_reason(one)), *editable_cells(one, roles, say).values(), one["raw"]]
+        writer.writerow([one["row"], "", *map(_escape_formula, cells)])
         if out.tell() > limits.TABLE_BYTES:  # of characters, which is near enough
             break
     return b"\xef\xbb\xbf" + out.getvalue().encode("utf-8", "replace")
 
 
-def _guarded(cell: str) -> str:
-    formula = cell[:1] in "=+-@\t" or (cell[:1] == "'" and cell[1:2] in GUARDED)
+def _escape_formula(cell: str) -> str:
+    formula = cell[:1] in "=+-@\t" or (cell[:1] == "'" and cell[1:2] in FORMULA_PREFIXES)
     return f"'{cell}" if cell and formula else cell
 
 
-def _unguarded(cell: str) -> str:
+def _unescape_formula(cell: str) -> str:
     plain = cell.replace("\r\n", "\n")
-    return plain[1:] if plain[:1] == "'" and plain[1:2] and plain[1:2] in GUARDED else plain
+    return plain[1:] if plain[:1] == "'" and plain[1:2] and plain[1:2] in FORMULA_PREFIXES else plain
 
 
-def given_back(path: Path, name: str, version: Version) -> dict:
+def parse_repairs(path: Path, name: str, version: Version) -> dict:
     """What a mended table says: {"mends": {row: cells}, "left": rows that will not do, "reasons": [{"row", "reason"}]}.
     A row is taken in when a cell differs from what was handed out, or when something stands in its column `take`."""
-    roles, offered = roles_of(version), _Offered(version)
+    roles, offered = editable_roles(version), _RejectedCells(version)
     mends: dict[str, dict] = {}
     reasons: list[dict] = []
     left = 0
-    for number, cells, take in _given(path, name, roles):
-        if not take and not offered.changed(number, cells):
+    for number, cells, take in _table_rows(path, name, roles):
+        if not take and not offered.is_changed(number, cells):
             continue
-        why = offered.wrong(number) or _unfit(cells, roles)
+        why = offered.refusal_reason(number) or _invalid_reason(cells, roles)
         if why is None:
             mends[str(number)] = {role: cell for role, cell in cells.items() if cell}
             continue
         left += 1
-        if len(reasons) < SAID:
+        if len(reasons) < MAX_REASONS:
             reasons.append({"row": number, "reason": why.to_json()})
     return {"mends": mends, "left": left, "reasons": reasons}
 
 
-class _Offered:
+class _RejectedCells:
     """What was handed out of each row. In an archive, pictures and lines of a file of labels may bear the same number."""
 
     def __init__(self, version: Version):
         self.cells: dict[int, list[Mapping]] = {}
-        self.mendable: set[int] = set()
+        self.repairable: set[int] = set()
         self.spans: list[range] = []
         for one in rejected_rows.entries(version):
             self.cells.setdefault(one["row"], []).append(one["cells"])
-            if not rejected_rows.mendable(one, version):
+            if not rejected_rows.is_repairable(one, version):
                 continue
-            self.mendable.add(one["row"])
+            self.repairable.add(one["row"])
             if one["count"] > 1:
                 self.spans.append(range(one["row"], one["row"] + one["count"]))
 
-    def changed(self, row: int, cells: Mapping[str, str]) -> bool:
-        return not any(_same(before, cells) for before in self.cells.get(row, [{}]))
+    def is_changed(self, row: int, cells: Mapping[str, str]) -> bool:
+        return not any(_same_cells(before, cells) for before in self.cells.get(row, [{}]))
 
-    def wrong(self, row: int) -> Words | None:
-        if row in self.mendable or any(row in span for span in self.spans):
+    def refusal_reason(self, row: int) -> Words | None:
+        if row in self.repairable or any(row in span for span in self.spans):
             return None
-        return rejected_rows.NO_PICTURE if row in self.cells else _("The row {rows} has not been set aside.", rows=row)
+        return (
+            rejected_rows.IMAGE_NOT_KEPT if row in self.cells else _("The row {rows} has not been set aside.", rows=row)
+        )
 
 
-def _same(before: Mapping[str, str], cells: Mapping[str, str]) -> bool:
+def _same_cells(before: Mapping[str, str], cells: Mapping[str, str]) -> bool:
     """Whether cells say what they said before; a conversation may be written in another way, or in another language."""
     for role, cell in cells.items():
         old = before.get(role, "").replace("\r\n", "\n")
-        if cell != old and not (role in CONVERSATIONS and chat_formats.same(cell, old)):
+        if cell != old and not (role in CONVERSATION_ROLES and chat_formats.same_conversation(cell, old)):
             return False
     return True
 
 
-def _unfit(cells: Mapping[str, str], roles: list[str]) -> Words | None:
+def _invalid_reason(cells: Mapping[str, str], roles: list[str]) -> Words | None:
     try:
-        reading.mended(cells, roles)
-    except reading.Unfit as unfit:
+        reading.repaired_row(cells, roles)
+    except reading.InvalidValue as unfit:
         return unfit.reason
     return None
 
 
-def _given(path: Path, name: str, roles: list[str]) -> Iterator[tuple[int, dict[str, str], bool]]:
+def _table_rows(path: Path, name: str, roles: list[str]) -> Iterator[tuple[int, dict[str, str], bool]]:
     """(row, cells by role, whether it was ticked) of each row of a table, in whatever encoding a program has written it."""
-    kind, wanted = kind_of(path, name), {ROW, *needed(roles)}
+    kind, wanted = detect_format(path, name), {ROW, *required_roles(roles)}
     what = _("This is no table of rows that were set aside.")
     do = _("Download them, fill in what is missing, and give that CSV back, with its columns: {names}.",
            names=", ".join([ROW, TAKE, REASON, *roles, CONTENT]))  # fmt: skip
-    if kind.format not in TEXTS:
+    if kind.format not in TEXT_FORMATS:
         raise Refusal(what, do=do)
-    with opened(path, kind.member, [0]) as file:
+    with open_stream(path, kind.member, [0]) as file:
         header = file.peek(HEADER)[:HEADER].partition(b"\n")[
             0
         ]  # our own: what stands in the cells may look like anything
         delimiter = max(",;\t|", key=lambda one: header.count(one.encode()))
-        for one in csv_json.table(file, kind.encoding, delimiter, header=True):
-            if type(one) is Broken:
+        for one in csv_json.csv_records(file, kind.encoding, delimiter, header=True):
+            if type(one) is BadRecord:
                 why = _("Its line {number} cannot be read: {reason}", number=one.row, reason=one.reason)
                 raise Refusal(
                     _("Nothing of this table was taken in."), why, _("Mend that line, and give it back again.")
@@ -169,5 +173,5 @@ def _given(path: Path, name: str, roles: list[str]) -> Iterator[tuple[int, dict[
                 raise Refusal(what, _("It has no column {names}.", names=missing), do)
             row = record[ROW].strip().replace(",", "")
             if row.isdecimal():
-                cells = {role: _unguarded(record.get(role, "")) for role in roles}
+                cells = {role: _unescape_formula(record.get(role, "")) for role in roles}
                 yield int(row), cells, bool(record.get(TAKE, "").strip())

@@ -13,13 +13,13 @@ from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.importing.import_jobs import CANCELLED, DONE, FAILED, INCOMING, RUNNING
-from bigmodel.importing.sandbox import Cancelled, read
+from bigmodel.importing.sandbox import Cancelled, run_in_sandbox
 from bigmodel.importing.store import versions
-from bigmodel.importing.store.registry import Shelf
+from bigmodel.importing.store.registry import DatasetRegistry
 
 
 @dataclass
-class Change:
+class VersionJob:
     """Steps that are applied to a data set. name: of the new version, at the end."""
 
     id: str
@@ -33,21 +33,21 @@ class Change:
     stop: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def share(self) -> float:
+    def fraction_done(self) -> float:
         return min(self.done / max(self.total, 1), 1.0)
 
 
-class Changes:
+class VersionJobs:
     """All that is being made in one home folder. `ready` is told the name of what is done."""
 
     def __init__(self, home: Path, ready: Callable[[str], None]):
-        self.home, self.ready = home, ready
-        self.jobs: dict[str, Change] = {}
+        self.home, self.on_ready = home, ready
+        self.jobs: dict[str, VersionJob] = {}
         self.lock = threading.Lock()
 
-    def begin(self, dataset: str, steps: Sequence[Mapping], wait: bool = False) -> Change:
+    def begin(self, dataset: str, steps: Sequence[Mapping], wait: bool = False) -> VersionJob:
         """Start to make a version. The same steps twice at one time are one job; others are refused."""
-        (name, total), steps = self._known(dataset), [versions.checked(step) for step in steps]
+        (name, total), steps = self._resolve_dataset(dataset), [versions.check_step(step) for step in steps]
         with self.lock:
             running = self.running(name)
             if running is not None and list(running.steps) == steps:
@@ -55,21 +55,21 @@ class Changes:
             if running is not None:
                 what = _("A new version of this data set is being made already.")
                 raise Refusal(what, do=_("Wait until it is done."), field="steps")
-            change = self.jobs[name] = Change(secrets.token_hex(6), name, steps, total)
+            change = self.jobs[name] = VersionJob(secrets.token_hex(6), name, steps, total)
         thread = threading.Thread(target=self._work, args=(change,), name="bigmodel-change", daemon=True)
         thread.start()
         if wait:
             thread.join()
         return change
 
-    def _known(self, dataset: str) -> tuple[str, int]:
+    def _resolve_dataset(self, dataset: str) -> tuple[str, int]:
         """(the name of a version, or of what ships; how many rows it has)."""
         if dataset in catalog.datasets():
             return dataset, parquet_rows(catalog.dataset(dataset).path())
-        version = Shelf(self.home).version(dataset)
+        version = DatasetRegistry(self.home).version(dataset)
         return version.name, sum(version.manifest["rows"].values())
 
-    def running(self, dataset: str) -> Change | None:
+    def running(self, dataset: str) -> VersionJob | None:
         found = self.jobs.get(dataset)
         return found if found is not None and found.state == RUNNING else None
 
@@ -77,7 +77,7 @@ class Changes:
         for change in list(self.jobs.values()):
             change.stop.set()
 
-    def _work(self, change: Change) -> None:
+    def _work(self, change: VersionJob) -> None:
         staging = self.home / INCOMING / f"data-{secrets.token_hex(6)}"
         request = {"do": "derive", "home": str(self.home), "name": change.dataset, "steps": list(change.steps),
                    "folder": str(staging)}  # fmt: skip
@@ -88,8 +88,8 @@ class Changes:
         try:
             try:
                 staging.mkdir(parents=True)
-                change.name = read(request, tell, change.stop, log=self.home / "imports.log")["name"]
-                self.ready(change.name)
+                change.name = run_in_sandbox(request, tell, change.stop, log=self.home / "imports.log")["name"]
+                self.on_ready(change.name)
             finally:  # before anybody is told how it ended
                 shutil.rmtree(staging, ignore_errors=True)
             change.state = DONE

@@ -11,7 +11,7 @@ from bigmodel.core.words import Words
 class Handle(Protocol):
     """A worker that was started."""
 
-    def ended(self) -> Words | None:
+    def exit_reason(self) -> Words | None:
         """None while it works; then how it came to an end, in words."""
 
 

@@ -9,46 +9,46 @@ import sys
 import time
 from pathlib import Path
 
-from bigmodel.core.cpu import threads
+from bigmodel.core.cpu import thread_count
 from bigmodel.core.words import Words, _
 
 ROOT = Path(__file__).parents[3]  # the folder that holds the package
-CRASHES = [getattr(signal, name, 0) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")]
-AGAIN = 30.0  # seconds before another spare is tried when one has died by itself
+CRASH_SIGNALS = [getattr(signal, name, 0) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")]
+SPARE_RETRY_SECONDS = 30.0  # seconds before another spare is tried when one has died by itself
 
 
-class Process:
+class WorkerProcess:
     """A worker with a run."""
 
     def __init__(self, process: subprocess.Popen):
         self._process = process
 
-    def ended(self) -> Words | None:
+    def exit_reason(self) -> Words | None:
         code = self._process.poll()
         return None if code is None else cause(code)
 
 
-class Local:
+class LocalExecutor:
     """Starts processes. One spare has its libraries loaded before there is a run: it begins within a second."""
 
     def __init__(self, home: Path):
         self.home = home
         self._spare: subprocess.Popen | None = None
-        self._tried = -AGAIN
+        self._last_attempt = -SPARE_RETRY_SECONDS
 
-    def start(self, folder: Path) -> Process:
+    def start(self, folder: Path) -> WorkerProcess:
         spare, self._spare = self._spare, None
         if spare is not None and _assign(spare, folder):
-            return Process(spare)
+            return WorkerProcess(spare)
         with (folder / "log.txt").open("ab") as log:
-            return Process(spawn("bigmodel.runs.worker", str(folder), output=log))
+            return WorkerProcess(spawn("bigmodel.runs.worker", str(folder), output=log))
 
     def prepare(self) -> None:
         if self._spare is not None and self._spare.poll() is None:
             return
-        if time.monotonic() < self._tried + AGAIN and self._spare is not None:
+        if time.monotonic() < self._last_attempt + SPARE_RETRY_SECONDS and self._spare is not None:
             return
-        self._tried = time.monotonic()
+        self._last_attempt = time.monotonic()
         with (self.home / "spare.log").open("wb") as log:
             self._spare = spawn("bigmodel.runs.worker", "--spare", output=log, stdin=subprocess.PIPE)
 
@@ -57,7 +57,7 @@ class Local:
         spare, self._spare = self._spare, None
         if spare is not None:
             spare.stdin.close()
-            _see_off(spare)
+            _wait_for_exit(spare)
 
 
 def spawn(module: str, *arguments: str, output, stdin: int = subprocess.DEVNULL) -> subprocess.Popen:
@@ -76,7 +76,7 @@ def cause(code: int) -> Words:
             "The training process was killed from outside, most often because the memory was used up. "
             "A smaller batch size or network needs less."
         )
-    if -code in CRASHES:
+    if -code in CRASH_SIGNALS:
         return _("The training process crashed inside a library (signal {signal}).", signal=-code)
     if code < 0:
         return _("The training process was ended from outside (signal {signal}).", signal=-code)
@@ -95,7 +95,7 @@ def _assign(spare: subprocess.Popen, folder: Path) -> bool:
     return True
 
 
-def _see_off(spare: subprocess.Popen) -> None:
+def _wait_for_exit(spare: subprocess.Popen) -> None:
     try:
         spare.wait(timeout=5)
     except subprocess.TimeoutExpired:  # it has no run, so nothing is lost
@@ -111,4 +111,4 @@ def _environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
     }
-    return os.environ | settings | {"OMP_NUM_THREADS": threads()}
+    return os.environ | settings | {"OMP_NUM_THREADS": thread_count()}

@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-NAME = "bigmodel-products"
-LONGEST = 512  # tokens; beyond it the weights, which the fused kernel never writes down, take too much memory
+IMPLEMENTATION = "bigmodel-products"
+MAX_TOKENS = 512  # tokens; beyond it the weights, which the fused kernel never writes down, take too much memory
 
 
-def by_products(model: Any, device: str) -> None:
+def use_matmul_attention(model: Any, device: str) -> None:
     """Let a network of transformers compute its attention so where that is faster; it is saved as it was."""
     if device == "cpu" and getattr(model, "_supports_sdpa", False):
         _register()
-        model.set_attn_implementation(NAME)
+        model.set_attn_implementation(IMPLEMENTATION)
 
 
 @cache
@@ -34,7 +34,7 @@ def _register() -> None:
         batch, heads, length, width = query.shape
         seen = key.shape[2]
         plain = (
-            query.dtype == torch.bfloat16 and key.shape[1] == heads and dropout == 0 and max(length, seen) <= LONGEST
+            query.dtype == torch.bfloat16 and key.shape[1] == heads and dropout == 0 and max(length, seen) <= MAX_TOKENS
         )
         if not (module.training and plain):
             return sdpa_attention_forward(
@@ -56,5 +56,5 @@ def _register() -> None:
             mixed = torch.bmm(torch.softmax(scores, -1), value)
         return mixed.view(batch, heads, length, -1).transpose(1, 2).contiguous(), None
 
-    AttentionInterface.register(NAME, attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    AttentionInterface.register(IMPLEMENTATION, attention)
+    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @cache
-def lean_dropout() -> type:
+def fast_dropout() -> type:
     """As torch.nn.Dropout, with a probability that is exact to 1/65536. Draws from torch's own generator."""
     import torch
 
@@ -22,10 +22,10 @@ def lean_dropout() -> type:
     return LeanDropout
 
 
-def lean(model: Any) -> None:
+def apply_cpu_kernels(model: Any) -> None:
     """Let the model's dropout layers draw so. Nothing else about them changes, nor what is saved."""
     import torch
 
     for module in model.modules():
         if type(module) is torch.nn.Dropout:
-            module.__class__ = lean_dropout()
+            module.__class__ = fast_dropout()

@@ -10,33 +10,38 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-TRIM, MMAP = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of mallopt(3), in bytes
-ALL = 2**31 - 1  # the largest that mallopt takes
-SETTLED = {MMAP: 32 * 2**20, TRIM: 64 * 2**20}  # where glibc's own thresholds end up after large tensors
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of mallopt(3), in bytes
+MAX_THRESHOLD = 2**31 - 1  # the largest that mallopt takes
+DYNAMIC_THRESHOLDS = {
+    M_MMAP_THRESHOLD: 32 * 2**20,
+    M_TRIM_THRESHOLD: 64 * 2**20,
+}  # where glibc's own thresholds end up after large tensors
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def retain_freed_memory() -> Iterator[None]:
     """Within, freed memory stays with the process; afterwards what is unused goes back. Where the C library is not glibc
     nothing is changed."""
-    _set({MMAP: ALL, TRIM: ALL})
+    _set_thresholds({M_MMAP_THRESHOLD: MAX_THRESHOLD, M_TRIM_THRESHOLD: MAX_THRESHOLD})
     try:
         yield
     finally:
-        _set(SETTLED)
-        give_back()
+        _set_thresholds(DYNAMIC_THRESHOLDS)
+        trim()
 
 
-def give_back() -> None:
+def trim() -> None:
     """What is unused goes back to the system now, as after something large that is done once."""
     if library := _glibc():
         library.malloc_trim(0)
 
 
-def _set(thresholds: dict[int, int]) -> None:
+def _set_thresholds(thresholds: dict[int, int]) -> None:
     if library := _glibc():
         for name, size in thresholds.items():
-            library.mallopt(name, size) or library.mallopt(name, SETTLED[name])  # before glibc 2.35 not more than that
+            library.mallopt(name, size) or library.mallopt(
+                name, DYNAMIC_THRESHOLDS[name]
+            )  # before glibc 2.35 not more than that
 
 
 @cache

@@ -13,24 +13,24 @@ from bigmodel.core.contracts import Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
-from bigmodel.studio import Seen
+from bigmodel.studio import BatchView
 from bigmodel.ui import number_format
 from bigmodel.ui.data.overview import tasks_of
-from bigmodel.ui.data.processor_choice import processors, sight
-from bigmodel.ui.data.token_view import tokens
-from bigmodel.ui.error_view import show_refusal, show_trouble
-from bigmodel.ui.image_widgets import enlarged, thumbnail
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.data.processor_choice import processors, selected_processor
+from bigmodel.ui.data.token_view import token_view
+from bigmodel.ui.error_view import show_refusal, show_unexpected_error
+from bigmodel.ui.image_widgets import thumbnail, upscale
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.runs import charts
-from bigmodel.ui.stable_selectbox import hold
-from bigmodel.ui.state import studio, token
-from bigmodel.ui.train.forecast_queue import forecasts
+from bigmodel.ui.stable_selectbox import pin_choice
+from bigmodel.ui.state import session_token, studio
+from bigmodel.ui.train.forecast_queue import forecast_queue
 
-LOOK_SECONDS = 0.7
+REFRESH_SECONDS = 0.7
 
 
 @dataclass(frozen=True)
-class Asked:
+class BatchRequest:
     """The first batch of a spec, or the row of a number."""
 
     spec: RunSpec
@@ -40,7 +40,7 @@ class Asked:
         return f"{self.spec.fingerprint()}.{self.row}"
 
 
-def seen_of_dataset(dataset: Dataset, row: int) -> None:
+def dataset_batch_view(dataset: Dataset, row: int) -> None:
     """Of the row that was chosen, else of the first batch; by the task and the tokenizer that are chosen here."""
     tasks = tasks_of(dataset)
     if not tasks:
@@ -51,65 +51,65 @@ def seen_of_dataset(dataset: Dataset, row: int) -> None:
         task = tasks[0]
         if len(tasks) > 1:
             titles = {one.name: say(one.title) for one in tasks}
-            hold(f"{key}.task", titles, tasks[0].name)
+            pin_choice(f"{key}.task", titles, tasks[0].name)
             name = st.selectbox(_("Task"), list(titles), format_func=titles.__getitem__, key=f"{key}.task", width=240)
             task = next(one for one in tasks if one.name == name)
         known = processors(task)
         if len(known) > 1:
-            label = _("Processed as for") if "image" in task.needs else _("Tokenizer of")
-            hold(f"{key}.{task.name}.processor", known, next(iter(known)))
+            label = _("Processed as for") if "image" in task.required_columns else _("Tokenizer of")
+            pin_choice(f"{key}.{task.name}.processor", known, next(iter(known)))
             st.selectbox(
                 label, list(known), format_func=known.__getitem__, key=f"{key}.{task.name}.processor", width=280
             )
-    spec, name = sight(dataset)
+    spec, name = selected_processor(dataset)
     if row:
         st.caption(_("Row {row}, as '{name}' gets it for {task}.", row=row, name=name, task=say(task.title)))
-        _wait_or_show(Asked(spec, row), f"{key}.row")
+        _wait_or_show(BatchRequest(spec, row), f"{key}.row")
         return
-    if "image" in task.needs:
+    if "image" in task.required_columns:
         st.caption(_("Choose a picture above to see it as the model does; or look at the first batch."))
     else:
         st.caption(_("Choose a row above to see it as the model does; or look at the first rows of the first batch."))
-    seen_section(spec, key)
+    batch_view(spec, key)
 
 
-def seen_section(spec: RunSpec, key: str) -> None:
+def batch_view(spec: RunSpec, key: str) -> None:
     """On demand: encoding the data may take a while, and is kept for the training."""
     if not st.toggle(_("Show the first batch"), key=key):
         return
-    _wait_or_show(Asked(replace(spec, name="")), key)
+    _wait_or_show(BatchRequest(replace(spec, name="")), key)
 
 
-def _ask(asked: Asked) -> Seen:
+def _load(asked: BatchRequest) -> BatchView:
     return studio().seen(asked.spec, asked.row)
 
 
-def _wait_or_show(asked: Asked, key: str) -> None:
-    future = forecasts(_ask).of(asked, token("session"))
+def _wait_or_show(asked: BatchRequest, key: str) -> None:
+    future = forecast_queue(_load).submit(asked, session_token("session"))
     if not future.done():
-        st.fragment(_waiting, run_every=LOOK_SECONDS)(asked)
+        st.fragment(_placeholder, run_every=REFRESH_SECONDS)(asked)
         return
     if future.cancelled():
         st.rerun()
     problem = future.exception()
     if problem is None:
-        _show(future.result(), asked, key)
+        _show_batch(future.result(), asked, key)
     elif isinstance(problem, Refusal):
         show_refusal(problem)
     else:
-        show_trouble(problem)
+        show_unexpected_error(problem)
 
 
-def _waiting(asked: Asked) -> None:
-    if forecasts(_ask).of(asked, token("session")).done():
+def _placeholder(asked: BatchRequest) -> None:
+    if forecast_queue(_load).submit(asked, session_token("session")).done():
         st.rerun()
     st.caption(_(":shimmer[The rows are being encoded]"))
 
 
-def _show(found: Seen, asked: Asked, key: str) -> None:
-    names = _kinds()
+def _show_batch(found: BatchView, asked: BatchRequest, key: str) -> None:
+    names = _token_kind_labels()
     if any(one["picture"] for one in found.examples):
-        _pictures(found, asked)
+        _images(found, asked)
     else:
         kinds = {kind for one in found.examples for part in one["parts"].values() for *_rest, kind in part}
         if "counts" in kinds:
@@ -121,13 +121,13 @@ def _show(found: Seen, asked: Asked, key: str) -> None:
         for number, one in enumerate(found.examples):
             with st.container(border=True):
                 _example(one, number, names, f"{key}.{number}")
-    _facts(found, asked.row)
+    _batch_facts(found, asked.row)
     dataset = catalog.dataset(asked.spec.dataset)
     grid = st.grid(2, min_column_width=320, gap="medium") if found.lengths else None
     for name, bins in found.lengths.items():
         label = say(dataset.columns[name].label)
         with grid.cell():
-            st.markdown(f"**{plain(label)}**")
+            st.markdown(f"**{escape_markdown(label)}**")
             charts.histogram(
                 [tuple(bar) for bar in bins],
                 key=f"{key}.lengths.{name}",
@@ -136,7 +136,7 @@ def _show(found: Seen, asked: Asked, key: str) -> None:
             )
 
 
-def _kinds() -> dict[str, str]:
+def _token_kind_labels() -> dict[str, str]:
     return {
         "counts": _("counts in the loss"),
         "context": _("is read, does not count"),
@@ -147,36 +147,36 @@ def _kinds() -> dict[str, str]:
     }
 
 
-def _parts() -> dict[str, str]:
+def _part_labels() -> dict[str, str]:
     return {"text": _("Text"), "source": _("Is read"), "target": _("Has to be written")}
 
 
 def _example(one: Mapping, number: int, names: dict[str, str], key: str) -> None:
     for name, part in one["parts"].items():
         if len(one["parts"]) > 1:
-            st.caption(_parts()[name])
-        alt = _("Tokens of example {number}: {part}", number=number + 1, part=_parts()[name])
-        tokens(part, key=f"{key}.{name}", alt=alt, names=names)
+            st.caption(_part_labels()[name])
+        alt = _("Tokens of example {number}: {part}", number=number + 1, part=_part_labels()[name])
+        token_view(part, key=f"{key}.{name}", alt=alt, names=names)
         if one["cut"][name]:
             st.caption(_("{count} more tokens", count=number_format.count(one["cut"][name])))
     if one["label"]:
-        st.badge(_("Class: {name}", name=plain(one["label"])), icon=":material/label:")
+        st.badge(_("Class: {name}", name=escape_markdown(one["label"])), icon=":material/label:")
 
 
-def _pictures(found: Seen, asked: Asked) -> None:
+def _images(found: BatchView, asked: BatchRequest) -> None:
     with st.grid("auto", min_column_width=120, gap="small"):
         if asked.row:
-            _as_it_came(asked)
+            _original_image(asked)
         for one in found.examples:
             st.image(
-                enlarged(base64.b64decode(one["picture"])),
+                upscale(base64.b64decode(one["picture"])),
                 caption=_("As the model sees it") if asked.row else one["label"],
                 width=112,
                 alt=_("The picture as the model sees it: {name}", name=one["label"]),
             )
 
 
-def _as_it_came(asked: Asked) -> None:
+def _original_image(asked: BatchRequest) -> None:
     """The picture before it was processed, to be held against the one after."""
     image = next(name for name, one in catalog.dataset(asked.spec.dataset).columns.items() if one.kind == "image")
     for row in studio().rows_named(asked.spec.dataset, [asked.row]):
@@ -184,9 +184,9 @@ def _as_it_came(asked: Asked) -> None:
         st.image(thumbnail(row[image], 112), caption=caption, width=112, alt=caption)
 
 
-def _facts(found: Seen, row: int) -> None:
+def _batch_facts(found: BatchView, row: int) -> None:
     for words in found.remarks:
-        st.caption(f":material/info: {plain(say(Words.from_json(words)))}")
+        st.caption(f":material/info: {escape_markdown(say(Words.from_json(words)))}")
     shapes = {name: " x ".join(map(str, shape)) for name, shape in found.shapes.items()}
     listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     said = [_("As arrays: {shapes}", shapes=listed) if row else _("A batch: {shapes}", shapes=listed)]
@@ -194,4 +194,4 @@ def _facts(found: Seen, row: int) -> None:
         said.append(_("{count} tokens in the vocabulary", count=number_format.count(found.vocabulary)))
     if found.vocabulary and not row:
         said.append(_("{share} of the tokens unknown", share=number_format.percent(found.unknown)))
-    st.caption(plain(" · ".join(said)))
+    st.caption(escape_markdown(" · ".join(said)))

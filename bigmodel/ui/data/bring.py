@@ -5,19 +5,19 @@ from __future__ import annotations
 import streamlit as st
 
 from bigmodel.core import limits
-from bigmodel.studio import Parcel
+from bigmodel.studio import UploadedFile
 from bigmodel.ui import navigation, number_format
-from bigmodel.ui.data.upload import receive_field
+from bigmodel.ui.data.upload import upload_field
 from bigmodel.ui.error_view import refusals
-from bigmodel.ui.language import _, plain
+from bigmodel.ui.language import _, escape_markdown
 from bigmodel.ui.state import studio
-from bigmodel.ui.streaming_text import prose
+from bigmodel.ui.streaming_text import streaming_text
 
 CARD_HEIGHT = 360  # pixels of what the authors of a data set say; more is scrolled to
-SHORT_CARD = 400  # characters that take less on a phone, too
+SHORT_CARD_CHARACTERS = 400  # characters that take less on a phone, too
 
 
-def bring() -> None:
+def add_dataset_form() -> None:
     """A field for each way; what has come is looked at on a page of its own."""
     ways = {
         "file": _("File"),
@@ -35,18 +35,18 @@ def bring() -> None:
             key="bring.way",
         )
         {"file": _file, "paste": _paste, "path": _path, "hub": _hub}[way]()
-        _under_way()
+        _running_imports()
 
 
-def _under_way() -> None:
+def _running_imports() -> None:
     """Files that are being read for whoever has left their page."""
     for job in studio().running_imports():
-        said = _("{name} is being read: {share} %", name=job.title, share=round(100 * job.share))
-        navigation.link("data", said, icon=":material/hourglass_top:", parcel=job.parcel.id)
+        said = _("{name} is being read: {share} %", name=job.title, share=round(100 * job.fraction_done))
+        navigation.link("data", said, icon=":material/hourglass_top:", parcel=job.upload.id)
 
 
 def _file() -> None:
-    parcel = receive_field("bring.file")
+    parcel = upload_field("bring.file")
     if parcel and parcel != st.session_state.get("bring.seen"):  # the field keeps its value when people come back
         st.session_state["bring.seen"] = parcel
         navigation.go("data", parcel=parcel)
@@ -63,7 +63,7 @@ def _paste() -> None:
         )
         if st.form_submit_button(_("Look at it"), type="primary", icon=":material/search:"):
             with refusals():
-                _on(studio().paste(text))
+                _open_import(studio().paste(text))
 
 
 def _path() -> None:
@@ -73,7 +73,7 @@ def _path() -> None:
         st.caption(_("Inside: {folders}", folders=roots))
         if st.form_submit_button(_("Look at it"), type="primary", icon=":material/search:"):
             with refusals():
-                _on(studio().place(path))
+                _open_import(studio().place(path))
 
 
 def _hub() -> None:
@@ -101,12 +101,12 @@ def _hub_choice(about: dict) -> None:
         _("Licence"): about.get("licence") or _("not stated"),
         _("Downloads"): f"{about.get('downloads') or 0:,}",
     }
-    st.table({title: plain(value) for title, value in facts.items()}, border="horizontal")
+    st.table({title: escape_markdown(value) for title, value in facts.items()}, border="horizontal")
     if about.get("card"):
         said = st.expander(_("What its authors say"), icon=":material/description:")
-        long = len(about["card"]) > SHORT_CARD
+        long = len(about["card"]) > SHORT_CARD_CHARACTERS
         with said, st.container(height=CARD_HEIGHT if long else "content", border=False):
-            prose(about["card"], key=f"bring.hub.card.{about['id']}")
+            streaming_text(about["card"], key=f"bring.hub.card.{about['id']}")
     configs = list(about["configs"])
     config = st.selectbox(_("Configuration"), configs, key="bring.hub.config") if len(configs) > 1 else configs[0]
     if not about["configs"][config]:
@@ -125,8 +125,8 @@ def _hub_choice(about: dict) -> None:
     )  # fmt: skip
     if st.button(_("Look at its rows"), type="primary", icon=":material/visibility:", disabled=not chosen):
         with refusals():
-            _on(studio().hub_parcel(about, config, chosen, int(most)))
+            _open_import(studio().hub_parcel(about, config, chosen, int(most)))
 
 
-def _on(parcel: Parcel) -> None:
+def _open_import(parcel: UploadedFile) -> None:
     navigation.go("data", parcel=parcel.id)

@@ -11,16 +11,16 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words
 from bigmodel.core.words import _ as words
-from bigmodel.studio import Found, Job, Parcel, Plan, import_jobs, plans, title_of
+from bigmodel.studio import FilePreview, ImportJob, ImportPlan, UploadedFile, default_title, import_jobs, plans
 from bigmodel.ui import navigation, number_format
-from bigmodel.ui.data.transcript import spoken
+from bigmodel.ui.data.transcript import format_transcript
 from bigmodel.ui.error_view import refusals, show_refusal
-from bigmodel.ui.image_widgets import enlarged
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.image_widgets import upscale
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.state import studio
 
-TICK = 0.5  # seconds between two looks at a file that is being read
-ORDER = (
+REFRESH_SECONDS = 0.5  # seconds between two looks at a file that is being read
+COLUMN_ORDER = (
     "image",
     "text",
     "label",
@@ -33,8 +33,13 @@ ORDER = (
     "system",
     "history",
 )  # in which columns are shown
-WIDTHS = {"text": 360, "label": 110, "source": 230, "target": 230}  # pixels, so that two columns stand side by side
-SUITS = {  # in the order in which they are offered
+COLUMN_WIDTHS = {
+    "text": 360,
+    "label": 110,
+    "source": 230,
+    "target": 230,
+}  # pixels, so that two columns stand side by side
+ROLE_SETS = {  # in the order in which they are offered
     ("text",): words("Texts"),
     ("label", "text"): words("Texts with a class"),
     ("source", "target"): words("Texts with their translation"),
@@ -49,28 +54,28 @@ def import_page(id: str) -> None:
     navigation.link("data", _("All data sets"), icon=":material/arrow_back:")
     job = studio().import_of(id)
     if job is not None and job.state in (import_jobs.RUNNING, import_jobs.DONE):
-        st.title(plain(job.title))
-        st.fragment(_progress, run_every=TICK if job.state == import_jobs.RUNNING else None)(job)
+        st.title(escape_markdown(job.title))
+        st.fragment(_progress, run_every=REFRESH_SECONDS if job.state == import_jobs.RUNNING else None)(job)
         return
     try:
         parcel = studio().parcel(id)
     except Refusal as refusal:
         show_refusal(refusal)
         return
-    st.title(plain(parcel.name))
+    st.title(escape_markdown(parcel.name))
     if job is not None and job.state == import_jobs.FAILED:
         show_refusal(job.refusal)
     elif job is not None and job.state == import_jobs.CANCELLED:
         st.info(_("Reading was stopped; nothing was kept."), icon=":material/cancel:")
     try:
-        _look(parcel)
+        _import_form(parcel)
     except Refusal as refusal:
         show_refusal(refusal)
         navigation.link("data", _("Choose another file"), icon=":material/upload_file:")
 
 
 # -- before --------------------------------------------------------------------------------------------
-def _look(parcel: Parcel) -> None:
+def _import_form(parcel: UploadedFile) -> None:
     key = f"import.{parcel.id}"
     reading = dict(st.session_state.get(f"{key}.reading", {}))
     with st.spinner(_("Looking at the file ...")):
@@ -80,33 +85,33 @@ def _look(parcel: Parcel) -> None:
     if found.plan.format not in ("pictures", "parquet", "tmx", "xliff") or found.tables:
         left, right = st.columns([3, 2], gap="large")
         with right:
-            _how(found, key, reading)
+            _reader_options(found, key, reading)
     with left:
-        plan = _roles(found, key)
+        plan = _roles_form(found, key)
         if plan is not None and (dict(plan.roles), plan.split) != (dict(found.plan.roles), found.plan.split):
             corrected = {**reading, "roles": dict(plan.roles), "split": plan.split}
             found = studio().look_into(parcel.id, corrected)
-        _rows(found, plan)
+        _preview(found, plan)
         if plan is not None:
-            _start(parcel, plan, key)
+            _start_form(parcel, plan, key)
 
 
-def _evidence(parcel: Parcel, found: Found) -> None:
+def _evidence(parcel: UploadedFile, found: FilePreview) -> None:
     """What it is in one line, then every reason to think so."""
     with st.grid(3, min_column_width=150, gap="small"):
         st.metric(_("Kind"), say(plans.FORMATS[found.plan.format]), border=True, height="stretch")
-        st.metric(_("Size"), number_format.size(found.bytes or parcel.bytes), border=True, height="stretch")
+        st.metric(_("Size"), number_format.byte_size(found.bytes or parcel.bytes), border=True, height="stretch")
         st.metric(_("Rows, about"), number_format.count(found.rows), border=True, height="stretch")
     with st.container(border=True):
         _bold(_("What was found"))
-        st.markdown("  \n".join(f":material/check: {plain(say(one))}" for one in found.evidence))
+        st.markdown("  \n".join(f":material/check: {escape_markdown(say(one))}" for one in found.evidence))
 
 
 def _bold(text: str) -> None:
     st.markdown(f"**{text}**")
 
 
-def _how(found: Found, key: str, reading: dict) -> None:
+def _reader_options(found: FilePreview, key: str, reading: dict) -> None:
     """How the file is read; a change looks at it anew."""
     plan, asked = found.plan, {}
     with st.container(border=True):
@@ -116,20 +121,22 @@ def _how(found: Found, key: str, reading: dict) -> None:
             name = "labels" if plan.format == "pictures" else "member"
             label = _("File with the classes") if name == "labels" else _("File in the archive")
             options = (["", *found.tables]) if name == "labels" else list(found.tables)
-            asked[name] = _choice(label, options, getattr(plan, name), key, name, {"": _("none: by folders")})
+            asked[name] = _selectbox(label, options, getattr(plan, name), key, name, {"": _("none: by folders")})
         if plan.format in ("csv", "jsonl", "json", "text"):
             kinds = {one: say(plans.FORMATS[one]) for one in ("csv", "jsonl", "json", "text")}
-            asked["format"] = _choice(_("Kind"), list(kinds), plan.format, key, "format", kinds)
+            asked["format"] = _selectbox(_("Kind"), list(kinds), plan.format, key, "format", kinds)
         if plan.format in ("csv", "jsonl", "json", "text", "po") and plan.unit != "files":
             known = list(dict.fromkeys([plan.encoding, *plans.ENCODINGS]))
-            asked["encoding"] = _choice(_("Encoding"), known, plan.encoding, key, "encoding", {})
+            asked["encoding"] = _selectbox(_("Encoding"), known, plan.encoding, key, "encoding", {})
         if plan.format == "csv":
             delimiters = {sign: say(one) for sign, one in plans.DELIMITERS.items()}
-            asked["delimiter"] = _choice(_("Delimiter"), list(delimiters), plan.delimiter, key, "delimiter", delimiters)
+            asked["delimiter"] = _selectbox(
+                _("Delimiter"), list(delimiters), plan.delimiter, key, "delimiter", delimiters
+            )
             asked["header"] = st.toggle(_("The first row names the columns"), plan.header, key=f"{key}.header")
         if plan.format == "text" and plan.unit != "files":
             units = {one: say(unit) for one, unit in plans.UNITS.items() if one != "files"}
-            asked["unit"] = _choice(_("A row is"), list(units), plan.unit, key, "unit", units)
+            asked["unit"] = _selectbox(_("A row is"), list(units), plan.unit, key, "unit", units)
     changed = {name: value for name, value in asked.items() if value != getattr(plan, name)}
     if changed:
         st.session_state[f"{key}.reading"] = {**reading, **changed}
@@ -138,18 +145,20 @@ def _how(found: Found, key: str, reading: dict) -> None:
         st.rerun()
 
 
-def _choice(label: str, options: list, value: str, key: str, name: str, said: Mapping) -> str:
+def _selectbox(label: str, options: list, value: str, key: str, name: str, said: Mapping) -> str:
     place = options.index(value) if value in options else 0
     return st.selectbox(label, options, place, format_func=lambda one: said.get(one, str(one)), key=f"{key}.{name}")
 
 
-def _roles(found: Found, key: str) -> Plan | None:
+def _roles_form(found: FilePreview, key: str) -> ImportPlan | None:
     """Which columns are learnt from; None, and what is missing, where that is not settled."""
     st.header(_("What can be learnt from it"))
     names = list(found.columns)
-    fitting = [one for one in SUITS if len(one) <= len(names)]
+    fitting = [one for one in ROLE_SETS if len(one) <= len(names)]
     planned = set(found.plan.roles)
-    first = next((one for one in fitting if set(one) <= planned <= {*one, *plans.further(one)}), tuple(sorted(planned)))
+    first = next(
+        (one for one in fitting if set(one) <= planned <= {*one, *plans.optional_roles(one)}), tuple(sorted(planned))
+    )
     if not names or not fitting:
         st.warning(_("No column holds texts, pictures or conversations."), icon=":material/warning:")
         return None
@@ -158,26 +167,26 @@ def _roles(found: Found, key: str) -> Plan | None:
         _("The rows are"),
         fitting,
         fitting.index(start),
-        format_func=lambda one: say(SUITS[one]),
+        format_func=lambda one: say(ROLE_SETS[one]),
         key=f"{key}.role.suits",
     )
     chosen: dict[str, str] = {}
     with st.grid(2, min_column_width=200, gap="small") as grid:
-        for role in (one for one in ORDER if one in suits):
+        for role in (one for one in COLUMN_ORDER if one in suits):
             if found.plan.format == "pictures" and role == "image":
                 chosen[role] = "picture"  # there is no other
                 continue
             with grid.cell():
-                chosen[role] = _column(role, found, names, key)
-        for role in plans.further(suits) if len(names) > len(suits) else ():
+                chosen[role] = _column_select(role, found, names, key)
+        for role in plans.optional_roles(suits) if len(names) > len(suits) else ():
             with grid.cell():
-                chosen[role] = _column(role, found, ["", *names], key)
+                chosen[role] = _column_select(role, found, ["", *names], key)
         with grid.cell():
-            split = _parts(found, key)
-    return _checked(found, {role: name for role, name in chosen.items() if name}, split)
+            split = _split_column_select(found, key)
+    return _validated_plan(found, {role: name for role, name in chosen.items() if name}, split)
 
 
-def _column(role: str, found: Found, names: list[str], key: str) -> str:
+def _column_select(role: str, found: FilePreview, names: list[str], key: str) -> str:
     known = found.plan.roles.get(role)
     place = names.index(known) if known in names else None
     if names[0] == "" and place is None:
@@ -193,7 +202,7 @@ def _column(role: str, found: Found, names: list[str], key: str) -> str:
     )
 
 
-def _parts(found: Found, key: str) -> str:
+def _split_column_select(found: FilePreview, key: str) -> str:
     """The column that says which rows are for training; nothing is asked where none could."""
     options = ["", *(name for name, column in found.columns.items() if column["parts"] or name == found.plan.split)]
     if len(options) == 1:
@@ -214,18 +223,18 @@ def _example(column: Mapping) -> str:
     return text[:40] + ("..." if len(text) > 40 else "")
 
 
-def _checked(found: Found, roles: Mapping[str, str], split: str) -> Plan | None:
-    if not plans.together(roles):
+def _validated_plan(found: FilePreview, roles: Mapping[str, str], split: str) -> ImportPlan | None:
+    if not plans.are_trainable(roles):
         st.caption(_("Choose a column for each."))
         return None
     try:
-        return Plan.check(found.plan.to_json() | {"roles": dict(roles), "split": split})
+        return ImportPlan.check(found.plan.to_json() | {"roles": dict(roles), "split": split})
     except Refusal as refusal:
         show_refusal(refusal)
         return None
 
 
-def _rows(found: Found, plan: Plan | None) -> None:
+def _preview(found: FilePreview, plan: ImportPlan | None) -> None:
     """What the first rows become, and what would be set aside."""
     if plan is None:
         return
@@ -235,34 +244,39 @@ def _rows(found: Found, plan: Plan | None) -> None:
     elif "image" in plan.roles:
         with st.grid("auto", min_column_width=84, gap="small"):
             for row in found.preview:
-                picture = enlarged(base64.b64decode(row["image"]["base64"]))
+                picture = upscale(base64.b64decode(row["image"]["base64"]))
                 st.image(picture, caption=row["label"], width=76, alt=row["label"])
     else:
         order = sorted(
-            (role for role in ORDER if role in plans.columns(plan.roles)), key="label".__ne__
+            (role for role in COLUMN_ORDER if role in plans.output_columns(plan.roles)), key="label".__ne__
         )  # seen on a phone
         rows = [
-            {role: spoken(row[role]) if role == "messages" else row[role] for role in order} for row in found.preview
+            {role: format_transcript(row[role]) if role == "messages" else row[role] for role in order}
+            for row in found.preview
         ]
-        widths = WIDTHS if len(order) > 1 else {}
+        widths = COLUMN_WIDTHS if len(order) > 1 else {}
         config = {role: st.column_config.TextColumn(say(plans.ROLES[role]), width=widths.get(role)) for role in order}
         alt = _("The first rows of this file")
         st.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
-    if found.aside:
+    if found.rejected:
         st.caption(_("Of the first rows these would be set aside:"))
-        st.dataframe(aside_table(found.aside), hide_index=True, height="content", alt=_("Rows that would be set aside"))
+        st.dataframe(
+            rejected_table(found.rejected), hide_index=True, height="content", alt=_("Rows that would be set aside")
+        )
 
 
-def aside_table(rows: tuple[Mapping, ...] | list[Mapping]) -> list[dict]:
+def rejected_table(rows: tuple[Mapping, ...] | list[Mapping]) -> list[dict]:
     return [
         {_("Row"): row["row"], _("Reason"): say(Words.from_json(row["reason"])), _("Content"): row["raw"][:300]}
         for row in rows
     ]
 
 
-def _start(parcel: Parcel, plan: Plan, key: str) -> None:
+def _start_form(parcel: UploadedFile, plan: ImportPlan, key: str) -> None:
     with st.container(border=True):
-        title = st.text_input(_("Name"), title_of(parcel.name), max_chars=limits.TITLE_CHARACTERS, key=f"{key}.title")
+        title = st.text_input(
+            _("Name"), default_title(parcel.name), max_chars=limits.TITLE_CHARACTERS, key=f"{key}.title"
+        )
         licence = st.text_input(
             _("Licence"), parcel.about.get("licence", ""), max_chars=limits.LICENCE_CHARACTERS, key=f"{key}.licence",
             placeholder=_("not stated"), help=_("What others allow you to do with these data. Shown wherever they are used."),
@@ -274,7 +288,7 @@ def _start(parcel: Parcel, plan: Plan, key: str) -> None:
                 _("Rows for validation and for test, each"), 2, 30, 10, format="%d %%", key=f"{key}.share",
                 help=_("They are not trained on: they tell how good the model is with what it has never seen."),
             )  # fmt: skip
-            plan = Plan.check(plan.to_json() | {"validation": share / 100, "test": share / 100})
+            plan = ImportPlan.check(plan.to_json() | {"validation": share / 100, "test": share / 100})
         if st.button(_("Take it in"), type="primary", icon=":material/download:", width="stretch", key=f"{key}.begin"):
             with refusals():
                 studio().begin_import(parcel.id, plan, title, licence)
@@ -282,17 +296,17 @@ def _start(parcel: Parcel, plan: Plan, key: str) -> None:
 
 
 # -- while and after -----------------------------------------------------------------------------------
-def _progress(job: Job) -> None:
+def _progress(job: ImportJob) -> None:
     """How far it is; when it is done, on to the rows."""
     if job.state == import_jobs.DONE:
         navigation.go("data", dataset=job.name)
     if job.state != import_jobs.RUNNING:
         st.rerun()
-    st.progress(job.share, text=say(job.phase) if job.phase else _("Reading"))
+    st.progress(job.fraction_done, text=say(job.phase) if job.phase else _("Reading"))
     done = job.progress
     with st.grid(3, min_column_width=130, gap="small"):
         st.metric(_("Rows read"), number_format.count(done.get("rows", 0)), border=True)
         st.metric(_("Set aside"), number_format.count(done.get("aside", 0)), border=True)
         left = number_format.duration(job.eta) if job.eta is not None else "-"
         st.metric(_("Time left"), left, border=True)
-    st.button(_("Cancel"), icon=":material/cancel:", on_click=studio().cancel_import, args=(job.parcel.id,))
+    st.button(_("Cancel"), icon=":material/cancel:", on_click=studio().cancel_import, args=(job.upload.id,))

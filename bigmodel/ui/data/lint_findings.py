@@ -9,18 +9,18 @@ import streamlit as st
 from bigmodel.core import limits
 from bigmodel.core.contracts import Dataset
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import Finding, Lint, Looking, lint_checks, together
+from bigmodel.studio import CheckProgress, CheckReport, Finding, lint_checks, merge_steps
 from bigmodel.ui import number_format
-from bigmodel.ui.data.new_version import change
+from bigmodel.ui.data.new_version import create_version
 from bigmodel.ui.data.overview import language_name, split_titles
-from bigmodel.ui.data.transcript import cell
+from bigmodel.ui.data.transcript import format_cell
 from bigmodel.ui.error_view import refusals, show_refusal
 from bigmodel.ui.image_widgets import gallery, thumbnail
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.state import studio
 
-LOOK_SECONDS = 0.7
-PICTURES = 24  # of a finding's rows that are shown
+REFRESH_SECONDS = 0.7
+MAX_IMAGES = 24  # of a finding's rows that are shown
 COLOURS = {"error": "red", "warning": "orange", "note": "blue"}
 ICONS = {"error": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
 
@@ -29,17 +29,17 @@ def lint_section(dataset: Dataset) -> None:
     """Nobody has looked yet; someone is at it; or what was found."""
     st.header(_("Check before training"))
     state = studio().lint(dataset.name)
-    if isinstance(state, Looking):
-        st.fragment(_at_work, run_every=LOOK_SECONDS)(dataset.name)
-    elif isinstance(state, Lint):
-        _found(dataset, state)
+    if isinstance(state, CheckProgress):
+        st.fragment(_progress, run_every=REFRESH_SECONDS)(dataset.name)
+    elif isinstance(state, CheckReport):
+        _report(dataset, state)
     else:
         if isinstance(state, Refusal):
             show_refusal(state)
-        _begin(dataset)
+        _start_button(dataset)
 
 
-def _begin(dataset: Dataset) -> None:
+def _start_button(dataset: Dataset) -> None:
     st.caption(
         _(
             "Looks for duplicates, leaks between the parts, empty or damaged rows, personal data and more. Changes nothing."
@@ -51,9 +51,9 @@ def _begin(dataset: Dataset) -> None:
             st.rerun()
 
 
-def _at_work(name: str) -> None:
+def _progress(name: str) -> None:
     state = studio().lint(name)
-    if not isinstance(state, Looking):
+    if not isinstance(state, CheckProgress):
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(min(state.share, 1.0), text=say(state.title))
@@ -63,7 +63,7 @@ def _at_work(name: str) -> None:
 
 
 # -- what was found ------------------------------------------------------------------------------------------
-def _found(dataset: Dataset, found: Lint) -> None:
+def _report(dataset: Dataset, found: CheckReport) -> None:
     rows = number_format.count(found.rows)
     said = _("{checks} checks of {rows} rows in {time}.", checks=len(found.checks), rows=rows,
              time=number_format.duration(found.seconds))  # fmt: skip
@@ -80,16 +80,16 @@ def _found(dataset: Dataset, found: Lint) -> None:
         _finding(dataset, finding, f"lint.{dataset.name}.{number}")
     with st.expander(_("What is looked for"), icon=":material/checklist:"):
         done = {name: check for name, check in lint_checks().items() if name in found.checks}
-        st.table({say(check.title): plain(say(check.about)) for check in done.values()}, border="horizontal")
+        st.table({say(check.title): escape_markdown(say(check.about)) for check in done.values()}, border="horizontal")
 
 
-def _summary(dataset: Dataset, found: Lint) -> None:
+def _summary(dataset: Dataset, found: CheckReport) -> None:
     """How much there is of each kind, and one button for all that should be mended."""
     counted = Counter(finding.severity for finding in found.findings)
     mended = [one.remedy for one in found.findings if one.remedy is not None and one.severity != "note"]
     with st.container(horizontal=True, vertical_alignment="center"):
         for severity, count in counted.items():
-            label = f"{_severity(severity)}: {count}"
+            label = f"{_severity_label(severity)}: {count}"
             st.badge(label, icon=ICONS[severity], color=COLOURS[severity])
         if len(mended) > 1:
             st.space("stretch")
@@ -98,7 +98,7 @@ def _summary(dataset: Dataset, found: Lint) -> None:
                 key=f"lint.{dataset.name}.all", help=_hint(), disabled=studio().read_only,
             )  # fmt: skip
             if pressed:
-                change(dataset, together(mended))
+                create_version(dataset, merge_steps(mended))
 
 
 def _hint() -> str:
@@ -108,36 +108,38 @@ def _hint() -> str:
 def _finding(dataset: Dataset, finding: Finding, key: str) -> None:
     with st.container(border=True, gap="small", key=f"{key}.card"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            sentence = f":{COLOURS[finding.severity]}[{ICONS[finding.severity]}] **{plain(say(finding.sentence))}**"
+            sentence = (
+                f":{COLOURS[finding.severity]}[{ICONS[finding.severity]}] **{escape_markdown(say(finding.sentence))}**"
+            )
             st.markdown(sentence, width="stretch")
             if finding.remedy is not None:
                 pressed = st.button(
-                    plain(say(finding.remedy.label)), icon=":material/healing:", key=f"{key}.remedy", help=_hint(),
+                    escape_markdown(say(finding.remedy.label)), icon=":material/healing:", key=f"{key}.remedy", help=_hint(),
                     disabled=studio().read_only,
                 )  # fmt: skip
                 if pressed:
-                    change(dataset, finding.remedy.steps)
+                    create_version(dataset, finding.remedy.steps)
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(plain(say(finding.why)), width="stretch")
+            st.caption(escape_markdown(say(finding.why)), width="stretch")
             shown = bool(finding.rows) and st.toggle(_("Show the rows"), key=f"{key}.rows")
         if shown:
             _rows(dataset, finding, key)
 
 
-def _severity(severity: str) -> str:
+def _severity_label(severity: str) -> str:
     return {"error": _("Mend this"), "warning": _("Look at this"), "note": _("Good to know")}[severity]
 
 
 # -- its rows ------------------------------------------------------------------------------------------------
 def _rows(dataset: Dataset, finding: Finding, key: str) -> None:
     image = next((name for name, column in dataset.columns.items() if column.kind == "image"), None)
-    most = PICTURES if image else limits.TABLE_ROWS
+    most = MAX_IMAGES if image else limits.TABLE_ROWS
     wanted = finding.rows[:most]
     others = [finding.like[row] for row in wanted if row in finding.like]
     known = {row["row"]: row for row in studio().rows_named(dataset.name, {*wanted, *others})}
     rows = [known[row] for row in wanted if row in known]
     if image:
-        _pictures(dataset, finding, rows, known, image, key)
+        _gallery(dataset, finding, rows, known, image, key)
     else:
         _table(dataset, finding, rows, known, f"{key}.table")
     if len(finding.rows) > most:
@@ -156,12 +158,12 @@ def _table(dataset: Dataset, finding: Finding, rows: list[dict], known: dict[int
         "like": st.column_config.NumberColumn(_("Like row"), width=80, format="%d"),
     }  # fmt: skip
     for row in rows:
-        one = {_("Row"): row["row"], "split": split_titles()[row["split"]], "found": _why(finding, row)}
-        one |= {name: cell(row.get(name), name) for name in columns}
+        one = {_("Row"): row["row"], "split": split_titles()[row["split"]], "found": _evidence(finding, row)}
+        one |= {name: format_cell(row.get(name), name) for name in columns}
         other = known.get(finding.like.get(row["row"], 0))
         if finding.like:
             one["like"] = finding.like.get(row["row"])
-            one |= {f"like.{name}": cell(other.get(name), name) if other else "" for name in columns}
+            one |= {f"like.{name}": format_cell(other.get(name), name) if other else "" for name in columns}
         frame.append(one)
     config |= {name: st.column_config.TextColumn(title) for name, title in titles.items()}
     config |= {
@@ -173,26 +175,26 @@ def _table(dataset: Dataset, finding: Finding, rows: list[dict], known: dict[int
     st.dataframe(table, column_config=config, key=key, alt=_("Rows of this finding"))
 
 
-def _pictures(
+def _gallery(
     dataset: Dataset, finding: Finding, rows: list[dict], known: dict[int, dict], image: str, key: str
 ) -> None:
     """The pictures; each followed by the one that it is like."""
     label = next((name for name, column in dataset.columns.items() if column.kind == "class"), None)
     shown = []
     for row in rows:
-        words = [f"{row['row']}", cell(row.get(label), label) if label else "", _why(finding, row)]
+        words = [f"{row['row']}", format_cell(row.get(label), label) if label else "", _evidence(finding, row)]
         shown.append((row[image], " · ".join(filter(None, words))))
         other = known.get(finding.like.get(row["row"], 0))
         if other:
             said = _("like row {row}", row=other["row"])
             shown.append(
-                (other[image], " · ".join(filter(None, [said, cell(other.get(label), label) if label else ""])))
+                (other[image], " · ".join(filter(None, [said, format_cell(other.get(label), label) if label else ""])))
             )
     names = [caption for _picture, caption in shown]
     gallery([thumbnail(picture) for picture, _caption in shown], names, key=f"{key}.gallery",
             label=_("Rows of this finding"), captions=names)  # fmt: skip
 
 
-def _why(finding: Finding, row: dict) -> str:
+def _evidence(finding: Finding, row: dict) -> str:
     seen = say(finding.found.get(row["row"], ""))
     return language_name(seen) if seen and finding.check == "languages" else seen

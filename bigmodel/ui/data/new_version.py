@@ -8,30 +8,30 @@ import streamlit as st
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset
-from bigmodel.studio import Change, OwnDataset, import_jobs
+from bigmodel.studio import ImportedDataset, VersionJob, import_jobs
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import refusals, show_refusal
-from bigmodel.ui.language import _, plain
+from bigmodel.ui.language import _, escape_markdown
 from bigmodel.ui.state import studio
 
-LOOK_SECONDS = 0.4
+REFRESH_SECONDS = 0.4
 
 
-def change(dataset: Dataset, steps: Sequence[Mapping]) -> None:
+def create_version(dataset: Dataset, steps: Sequence[Mapping]) -> None:
     """After a button: begin to make a version; `change_bar` shows how far it is, and goes there."""
     with refusals():
         st.session_state["data.change"] = studio().begin_change(dataset.name, steps).id
         st.rerun()
 
 
-def change_bar(dataset: Dataset) -> None:
+def version_progress(dataset: Dataset) -> None:
     """For everybody who looks: how far it is. For who asked: what has become of it."""
     found = studio().change_of(dataset.name)
     mine = found is not None and st.session_state.get("data.change") == found.id
     if found is None or (found.state != import_jobs.RUNNING and not mine):
         return
     if found.state == import_jobs.RUNNING:
-        st.fragment(_at_work, run_every=LOOK_SECONDS)(found)
+        st.fragment(_progress, run_every=REFRESH_SECONDS)(found)
         return
     st.session_state.pop("data.change")
     if found.state == import_jobs.DONE:
@@ -42,17 +42,17 @@ def change_bar(dataset: Dataset) -> None:
         st.info(_("No new version was made."), icon=":material/cancel:")
 
 
-def _at_work(found: Change) -> None:
+def _progress(found: VersionJob) -> None:
     if found.state != import_jobs.RUNNING:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(found.share, text=_("A new version is being made"))
+        st.progress(found.fraction_done, text=_("A new version is being made"))
         st.button(_("Cancel"), icon=":material/close:", on_click=found.stop.set, key=f"change.cancel.{found.id}")
 
 
-def made_from(dataset: Dataset) -> None:
+def derived_from(dataset: Dataset) -> None:
     """What a version's steps have done, and the way back."""
-    if not isinstance(dataset, OwnDataset):
+    if not isinstance(dataset, ImportedDataset):
         return
     manifest = dataset.version.manifest
     parent = catalog.find_dataset(manifest.get("parent", ""))
@@ -64,14 +64,14 @@ def made_from(dataset: Dataset) -> None:
         "Version {number}, made from version {before}: {steps}.",
         number=manifest["number"],
         before=parent.version.manifest["number"],
-        steps=number_format.joined([step(one) for one in steps]),
+        steps=number_format.join_list([describe_step(one) for one in steps]),
     )
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f":material/healing: {plain(said)} **{plain(_difference(rows - before))}**")
+        st.markdown(f":material/healing: {escape_markdown(said)} **{escape_markdown(_row_difference(rows - before))}**")
         navigation.link("data", _("The version before"), icon=":material/undo:", dataset=parent.name)
 
 
-def _difference(rows: int) -> str:
+def _row_difference(rows: int) -> str:
     if not rows:
         return _("As many rows as before.")
     if rows < 0:
@@ -79,12 +79,12 @@ def _difference(rows: int) -> str:
     return _("{count} rows more.", count=number_format.count(rows))
 
 
-def step(one: Mapping) -> str:
+def describe_step(one: Mapping) -> str:
     """A step in words."""
     ((kind, what),) = one.items()
     if kind == "about":
         said, none = {"title": _("Title"), "licence": _("Licence")}, _("not stated")
-        return number_format.joined([f"{said[name]}: {value or none}" for name, value in what.items()])
+        return number_format.join_list([f"{said[name]}: {value or none}" for name, value in what.items()])
     words = {
         "drop": _("{count} rows left out", count=number_format.count(len(what))),
         "edit": _("{count} rows changed", count=number_format.count(len(what))),

@@ -5,16 +5,16 @@ from __future__ import annotations
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Dataset, Task, fits
+from bigmodel.core.contracts import Dataset, Task, is_compatible
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import Lint
+from bigmodel.studio import CheckReport
 from bigmodel.ui import navigation, number_format
-from bigmodel.ui.language import _, current, plain, say
+from bigmodel.ui.language import _, current, escape_markdown, say
 from bigmodel.ui.runs import charts
 from bigmodel.ui.state import studio
 
 LANGUAGES = {"zh": "中文", "en": "English", "de": "Deutsch"}  # as their speakers write them
-CLASSES = 20  # that are drawn
+MAX_CLASSES = 20  # that are drawn
 
 
 def split_titles() -> dict[str, str]:
@@ -24,35 +24,38 @@ def split_titles() -> dict[str, str]:
 def tasks_of(dataset: Dataset) -> list[Task]:
     """What it can be learnt for; what makes use of the most columns comes first."""
     return sorted(
-        (one for one in catalog.tasks().values() if fits(one, dataset=dataset)), key=lambda one: -len(one.needs)
+        (one for one in catalog.tasks().values() if is_compatible(one, dataset=dataset)),
+        key=lambda one: -len(one.required_columns),
     )
 
 
-def train_link(dataset: Dataset) -> dict[str, str]:
+def train_query(dataset: Dataset) -> dict[str, str]:
     """What the page Train is asked for."""
     tasks = tasks_of(dataset)
     return {"dataset": dataset.name} | ({"task": tasks[0].name} if tasks else {})
 
 
-def card(dataset: Dataset) -> None:
+def dataset_card(dataset: Dataset) -> None:
     """What it is, how much of it there is, and the way to it."""
     with st.container(border=True, height="stretch"):
-        st.markdown(f"{_icon(dataset)} **{plain(say(dataset.title))}**")
-        st.caption(plain(say(dataset.about)))
+        st.markdown(f"{_icon(dataset)} **{escape_markdown(say(dataset.title))}**")
+        st.caption(escape_markdown(say(dataset.about)))
         badges = [f":blue-badge[{LANGUAGES.get(language, language)}]" for language in dataset.facts.languages]
         try:
             rows = _("{count} rows", count=number_format.count(sum(_facts(dataset)["rows"].values())))
             badges.append(f":gray-badge[{rows}]")
         except Refusal as refusal:
-            st.caption(f":red[{plain(refusal.say(current()))}]")
+            st.caption(f":red[{escape_markdown(refusal.say(current()))}]")
         licence = say(dataset.facts.licence).split(" (")[0]
         if licence != _("not stated"):
-            badges.append(f":gray-badge[{plain(licence)}]")
+            badges.append(f":gray-badge[{escape_markdown(licence)}]")
         st.markdown(" ".join(badges))
         st.space("stretch")
         with st.container(horizontal=True):
             navigation.link("data", _("Look at it"), icon=":material/visibility:", dataset=dataset.name)
-            navigation.link("train", _("Train with this data"), icon=":material/model_training:", **train_link(dataset))
+            navigation.link(
+                "train", _("Train with this data"), icon=":material/model_training:", **train_query(dataset)
+            )
 
 
 def _icon(dataset: Dataset) -> str:
@@ -64,35 +67,35 @@ def _facts(dataset: Dataset) -> dict:
     return studio().data_facts(dataset.name)
 
 
-def about(dataset: Dataset) -> None:
+def dataset_summary(dataset: Dataset) -> None:
     """Rows by split, then where it comes from and what may be done with it."""
     facts = _facts(dataset)
     with st.grid(4, min_column_width=120, gap="small"):
         for split, title in split_titles().items():
             st.metric(title, number_format.count(facts["rows"].get(split, 0)), border=True)
-        st.metric(_("Size"), number_format.size(facts["bytes"]), border=True)
+        st.metric(_("Size"), number_format.byte_size(facts["bytes"]), border=True)
     words = {
         _("Licence"): dataset.facts.licence,
         _("Source"): dataset.facts.source,
         _("Citation"): dataset.facts.citation,
-        _("Suits"): number_format.joined([say(task.title) for task in tasks_of(dataset)]),
+        _("Suits"): number_format.join_list([say(task.title) for task in tasks_of(dataset)]),
     }
-    rows = {title: plain(say(text)) for title, text in words.items() if text}
+    rows = {title: escape_markdown(say(text)) for title, text in words.items() if text}
     st.table(rows, border="horizontal", alt=_("Where this data set comes from"))
 
 
 def distributions(dataset: Dataset) -> None:
     """How many rows each class has, how long the texts are, and in which languages."""
     facts = _facts(dataset)
-    lengths = {name: bins for name, bins in facts["lengths"].items() if name in learnt(dataset)}
-    languages = _languages(dataset)
+    lengths = {name: bins for name, bins in facts["lengths"].items() if name in learned_columns(dataset)}
+    languages = _language_counts(dataset)
     if not (facts["classes"] or lengths or languages):
         return
     st.header(_("At a glance"))
     grid = st.grid(2, min_column_width=320, gap="medium")
     if facts["classes"]:
         with grid.cell():
-            _classes(facts["classes"])
+            _class_chart(facts["classes"])
     for name, bins in lengths.items():
         label = say(dataset.columns[name].label)
         with grid.cell():
@@ -103,7 +106,7 @@ def distributions(dataset: Dataset) -> None:
                 title=_("Characters"),
                 alt=_("How many texts of {column} have which length", column=label),
             )
-            _summary(facts["summary"][name])
+            _length_summary(facts["summary"][name])
     for name, parts in languages.items():
         label = say(dataset.columns[name].label)
         with grid.cell():
@@ -118,7 +121,7 @@ def distributions(dataset: Dataset) -> None:
             st.caption(_("Of a sample of the texts that are long enough to tell."))
 
 
-def _summary(told: dict) -> None:
+def _length_summary(told: dict) -> None:
     """The numbers to a histogram of lengths, from the shortest on."""
     parts = [
         _("shortest {length}", length=number_format.count(told["shortest"])),
@@ -132,25 +135,27 @@ def _summary(told: dict) -> None:
 
 
 def _chart_title(text: str) -> None:
-    st.markdown(f"**{plain(text)}**")
+    st.markdown(f"**{escape_markdown(text)}**")
 
 
-def _classes(counted: dict) -> None:
+def _class_chart(counted: dict) -> None:
     """All of a few classes, the largest of many."""
     _chart_title(_("Rows of each class"))
     shown = counted
-    if len(counted) > CLASSES:
-        shown = dict(sorted(counted.items(), key=lambda one: -one[1])[:CLASSES])
-        st.caption(_("The {shown} largest of {count} classes.", shown=CLASSES, count=number_format.count(len(counted))))
+    if len(counted) > MAX_CLASSES:
+        shown = dict(sorted(counted.items(), key=lambda one: -one[1])[:MAX_CLASSES])
+        st.caption(
+            _("The {shown} largest of {count} classes.", shown=MAX_CLASSES, count=number_format.count(len(counted)))
+        )
     names = [say(name) for name in shown]
     alt = _("Rows of each of {count} classes", count=len(names))
     charts.bars(names, list(shown.values()), key="data.classes", alt=alt)
 
 
-def _languages(dataset: Dataset) -> dict[str, dict[str, int]]:
+def _language_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Text column -> language -> texts of a sample; nothing before the checks have looked."""
     found = studio().lint(dataset.name)
-    counted = found.facts.get("languages", {}) if isinstance(found, Lint) else {}
+    counted = found.facts.get("languages", {}) if isinstance(found, CheckReport) else {}
     return {name: parts for name, parts in counted.items() if name in dataset.columns and parts}
 
 
@@ -164,6 +169,6 @@ def language_name(code: str) -> str:
         return code
 
 
-def learnt(dataset: Dataset) -> set[str]:
+def learned_columns(dataset: Dataset) -> set[str]:
     """The columns that are learnt from; a title or an author is only there to be read."""
-    return {name for task in tasks_of(dataset) for name in task.needs}
+    return {name for task in tasks_of(dataset) for name in task.required_columns}

@@ -9,20 +9,20 @@ from bigmodel.core.contracts import Dataset, Task
 from bigmodel.core.spec import RunSpec
 from bigmodel.ui.data.overview import tasks_of
 from bigmodel.ui.language import _, say
-from bigmodel.ui.stable_selectbox import apart
+from bigmodel.ui.stable_selectbox import disambiguate
 from bigmodel.ui.state import studio
 
-OWN = "own"  # made from the rows themselves, not brought by a base model
+FROM_SCRATCH = "own"  # made from the rows themselves, not brought by a base model
 
 
 def processors(task: Task) -> dict[str, str]:
     """Where a processor can come from -> what it is called: made for the rows, or that of a base model."""
-    own = next((one for one in catalog.architectures_for(task).values() if not one.brings), None)
-    found = {OWN: _("{network}, from scratch", network=say(own.title))} if own else {}
-    return apart(found | {base.name: say(base.title) for base in studio().bases(task.head)})
+    own = next((one for one in catalog.architectures_for(task).values() if not one.overrides), None)
+    found = {FROM_SCRATCH: _("{network}, from scratch", network=say(own.title))} if own else {}
+    return disambiguate(found | {base.name: say(base.title) for base in studio().bases(task.head)})
 
 
-def sight(dataset: Dataset) -> tuple[RunSpec, str]:
+def selected_processor(dataset: Dataset) -> tuple[RunSpec, str]:
     """(the spec whose processor is used, its name), as chosen on the page."""
     tasks = tasks_of(dataset)
     chosen = st.session_state.get(f"seen.{dataset.name}.task")
@@ -35,9 +35,9 @@ def sight(dataset: Dataset) -> tuple[RunSpec, str]:
 
 def spec_of(task: Task, source: str, dataset: Dataset) -> RunSpec:
     networks = catalog.architectures_for(task)
-    if source == OWN:
-        network = next(name for name, one in networks.items() if not one.brings)
+    if source == FROM_SCRATCH:
+        network = next(name for name, one in networks.items() if not one.overrides)
         return RunSpec.check({"task": task.name, "architecture": network, "dataset": dataset.name})
-    network = next(name for name, one in networks.items() if one.brings)
+    network = next(name for name, one in networks.items() if one.overrides)
     settings = {"base": source}
     return RunSpec.check({"task": task.name, "architecture": network, "dataset": dataset.name, "settings": settings})

@@ -8,66 +8,66 @@ import streamlit as st
 
 from bigmodel.core import limits
 from bigmodel.core.contracts import Dataset
-from bigmodel.studio import CHARACTERS, Page, Wanted
+from bigmodel.studio import CHARACTERS, Page, RowQuery
 from bigmodel.ui import number_format
-from bigmodel.ui.data.overview import learnt, split_titles
-from bigmodel.ui.data.processor_choice import sight
-from bigmodel.ui.data.token_counts import unit_of
-from bigmodel.ui.data.transcript import cell
+from bigmodel.ui.data.overview import learned_columns, split_titles
+from bigmodel.ui.data.processor_choice import selected_processor
+from bigmodel.ui.data.token_counts import token_unit
+from bigmodel.ui.data.transcript import format_cell
 from bigmodel.ui.image_widgets import gallery, thumbnail
 from bigmodel.ui.language import _, say
 from bigmodel.ui.state import studio
 
-PICTURES = 40  # on one screen
-EVERY_PART = "all"
+IMAGES_PER_PAGE = 40  # on one screen
+ALL_SPLITS = "all"
 TOKENS = "tokens"
 
 
-def rows(dataset: Dataset) -> int:
+def row_browser(dataset: Dataset) -> int:
     """A page of the rows that are wanted; the number of the one that was chosen among them, 0 for none."""
     st.header(_("Rows"))
     key = f"data.{dataset.name}"
-    wanted = _wanted(dataset, key)
+    wanted = _filters(dataset, key)
     if wanted is None:
         return 0
     pictures = any(column.kind == "image" for column in dataset.columns.values())
-    size = PICTURES if pictures else limits.TABLE_ROWS
+    size = IMAGES_PER_PAGE if pictures else limits.TABLE_ROWS
     page = st.session_state.get(f"{key}.page", 0)
     with st.spinner(_("Looking for them ...")):  # shown where it takes a while: a gigabyte is searched in seconds
         found = studio().find_rows(dataset.name, wanted, page * size, size)
     if not found.total:
-        st.caption(_("No row is like that.") if _narrowed(wanted) else _("There are no rows."))
+        st.caption(_("No row is like that.") if _is_filtered(wanted) else _("There are no rows."))
         return 0
     if page and not found.rows:  # others have been taken away since
-        _turn(f"{key}.page", 0)
+        _set_page(f"{key}.page", 0)
         st.rerun()
-    chosen = _pictures(dataset, found, f"{key}.{page}") if pictures else _table(dataset, found, f"{key}.{page}")
-    _pages(found, page, size, key)
+    chosen = _gallery(dataset, found, f"{key}.{page}") if pictures else _table(dataset, found, f"{key}.{page}")
+    _pagination(found, page, size, key)
     return chosen
 
 
 # -- which ---------------------------------------------------------------------------------------------------
-def _wanted(dataset: Dataset, key: str) -> Wanted | None:
+def _filters(dataset: Dataset, key: str) -> RowQuery | None:
     """What the widgets ask for; None while the tokens are still being counted."""
-    parts = {EVERY_PART: _("All"), **split_titles()}
-    changed = {"on_change": _turn, "args": (f"{key}.page", 0)}
+    parts = {ALL_SPLITS: _("All"), **split_titles()}
+    changed = {"on_change": _set_page, "args": (f"{key}.page", 0)}
     with st.container(horizontal=True, vertical_alignment="bottom", key=f"{key}.bar"):
         split = st.segmented_control(
-            _("Part"), list(parts), format_func=parts.__getitem__, default=EVERY_PART, key=f"{key}.split",
+            _("Part"), list(parts), format_func=parts.__getitem__, default=ALL_SPLITS, key=f"{key}.split",
             required=True, label_visibility="collapsed", width="content", **changed,
         )  # fmt: skip
-        classes = _classes(dataset, key, changed)
-        length = _length(dataset, key, changed)
+        classes = _class_filter(dataset, key, changed)
+        length = _length_filter(dataset, key, changed)
         search = st.text_input(
             _("Search"), key=f"{key}.search", type="search", label_visibility="collapsed", live="400ms",
             placeholder=_("Search"), **changed,
         )  # fmt: skip
     if length is None:
         return None
-    return Wanted("" if split == EVERY_PART else split, search, classes, **length)
+    return RowQuery("" if split == ALL_SPLITS else split, search, classes, **length)
 
 
-def _classes(dataset: Dataset, key: str, changed: Mapping) -> tuple[int, ...]:
+def _class_filter(dataset: Dataset, key: str, changed: Mapping) -> tuple[int, ...]:
     counted = studio().data_facts(dataset.name)["classes"]
     names = next((column.names for column in dataset.columns.values() if column.kind == "class"), ())
     if not counted:
@@ -90,10 +90,12 @@ def _classes(dataset: Dataset, key: str, changed: Mapping) -> tuple[int, ...]:
     return tuple(chosen)
 
 
-def _length(dataset: Dataset, key: str, changed: Mapping) -> dict | None:
+def _length_filter(dataset: Dataset, key: str, changed: Mapping) -> dict | None:
     """What `Wanted` says of lengths; None while somebody counts."""
     lengths = {
-        name: bins for name, bins in studio().data_facts(dataset.name)["lengths"].items() if name in learnt(dataset)
+        name: bins
+        for name, bins in studio().data_facts(dataset.name)["lengths"].items()
+        if name in learned_columns(dataset)
     }
     if not lengths:
         return {}
@@ -116,7 +118,7 @@ def _length(dataset: Dataset, key: str, changed: Mapping) -> dict | None:
             least = st.number_input(_("At least"), min_value=0, value=None, step=1, key=f"{key}.shortest", **changed)
             most = st.number_input(_("At most"), min_value=0, value=None, step=1, key=f"{key}.longest", **changed)
         if unit == TOKENS:
-            spec, tokenizer = sight(dataset)
+            spec, tokenizer = selected_processor(dataset)
             st.caption(
                 _("By the tokenizer of '{name}', which can be chosen under 'What the model sees'.", name=tokenizer)
             )
@@ -125,7 +127,7 @@ def _length(dataset: Dataset, key: str, changed: Mapping) -> dict | None:
     asked = {"column": column, "shortest": least or 0, "longest": most}
     if unit == CHARACTERS:
         return asked
-    counted = unit_of(spec)
+    counted = token_unit(spec)
     return asked | {"unit": counted} if counted else None
 
 
@@ -138,31 +140,31 @@ def _length_label(key: str, shortest: int | None, longest: int | None) -> str:
     return _("{span} characters", span=span)
 
 
-def _narrowed(wanted: Wanted) -> bool:
-    return wanted != Wanted(wanted.split)
+def _is_filtered(wanted: RowQuery) -> bool:
+    return wanted != RowQuery(wanted.split)
 
 
 # -- shown ---------------------------------------------------------------------------------------------------
-def _pages(found: Page, page: int, size: int, key: str) -> None:
-    total = number_format.count(found.total) if found.whole else f"≥ {number_format.count(found.total)}"
+def _pagination(found: Page, page: int, size: int, key: str) -> None:
+    total = number_format.count(found.total) if found.complete else f"≥ {number_format.count(found.total)}"
     first, last = page * size + 1, page * size + len(found.rows)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         st.caption(f"{number_format.count(first)} - {number_format.count(last)} / {total}")
         st.button(
             _("Previous"), icon=":material/chevron_left:", disabled=page == 0, key=f"{key}.before",
-            on_click=_turn, args=(f"{key}.page", page - 1),
+            on_click=_set_page, args=(f"{key}.page", page - 1),
         )  # fmt: skip
         st.button(
             _("Next"), icon=":material/chevron_right:", disabled=last >= found.total, key=f"{key}.after",
-            on_click=_turn, args=(f"{key}.page", page + 1),
+            on_click=_set_page, args=(f"{key}.page", page + 1),
         )  # fmt: skip
 
 
-def _turn(key: str, page: int) -> None:
+def _set_page(key: str, page: int) -> None:
     st.session_state[key] = page
 
 
-def _pictures(dataset: Dataset, found: Page, key: str) -> int:
+def _gallery(dataset: Dataset, found: Page, key: str) -> int:
     picture = next(name for name, column in dataset.columns.items() if column.kind == "image")
     label = next((name for name, column in dataset.columns.items() if column.kind == "class"), None)
     names = [say(row[label]) if label else _("A picture of this data set") for row in found.rows]
@@ -182,9 +184,9 @@ def _pictures(dataset: Dataset, found: Page, key: str) -> int:
 def _table(dataset: Dataset, found: Page, key: str) -> int:
     import pandas
 
-    order = sorted(dataset.columns, key=lambda name: name not in learnt(dataset))
+    order = sorted(dataset.columns, key=lambda name: name not in learned_columns(dataset))
     numbers = pandas.Index([row["row"] for row in found.rows], name=_("Row"))
-    cells = [{name: cell(row.get(name), name) for name in order} for row in found.rows]
+    cells = [{name: format_cell(row.get(name), name) for name in order} for row in found.rows]
     frame = pandas.DataFrame(cells, numbers, order)
     config = {name: st.column_config.TextColumn(say(dataset.columns[name].label)) for name in order}
     chosen = st.dataframe(

@@ -14,42 +14,42 @@ from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _
 from bigmodel.ui.state import studio
 
-LOOK_SECONDS = 0.7
-KEPT = 100
+REFRESH_SECONDS = 0.7
+MAX_CACHED = 100
 
 
 @dataclass
-class _Count:
+class _CountJob:
     share: float = 0.0
     unit: str = ""  # that rows can be found by, at the end
     refusal: Refusal | None = None
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         return bool(self.unit) or self.refusal is not None
 
 
-class _Counts:
+class _CountJobs:
     def __init__(self) -> None:
-        self.known: dict[str, _Count] = {}
+        self.jobs: dict[str, _CountJob] = {}
         self.lock = threading.Lock()
 
-    def of(self, spec: RunSpec) -> _Count:
+    def get_or_start(self, spec: RunSpec) -> _CountJob:
         name = spec.fingerprint()
         with self.lock:
-            if name not in self.known:
-                while len(self.known) >= KEPT:
-                    self.known.pop(next(iter(self.known)))
-                count = self.known[name] = _Count()
-                threading.Thread(target=self._work, args=(count, spec), name="bigmodel-tokens", daemon=True).start()
-            return self.known[name]
+            if name not in self.jobs:
+                while len(self.jobs) >= MAX_CACHED:
+                    self.jobs.pop(next(iter(self.jobs)))
+                count = self.jobs[name] = _CountJob()
+                threading.Thread(target=self._run, args=(count, spec), name="bigmodel-tokens", daemon=True).start()
+            return self.jobs[name]
 
     def forget(self, spec: RunSpec) -> None:
         """So that it can be tried again."""
         with self.lock:
-            self.known.pop(spec.fingerprint(), None)
+            self.jobs.pop(spec.fingerprint(), None)
 
-    def _work(self, count: _Count, spec: RunSpec) -> None:
+    def _run(self, count: _CountJob, spec: RunSpec) -> None:
         try:
             for part in studio().count_tokens(spec):
                 if isinstance(part, str):
@@ -61,25 +61,25 @@ class _Counts:
 
 
 @cache
-def _counts() -> _Counts:
+def _count_jobs() -> _CountJobs:
     """The one of this server."""
-    return _Counts()
+    return _CountJobs()
 
 
-def unit_of(spec: RunSpec) -> str:
+def token_unit(spec: RunSpec) -> str:
     """The unit of lengths in the tokens of a spec; '' as long as they are being counted, which is shown."""
-    count = _counts().of(spec)
+    count = _count_jobs().get_or_start(spec)
     if count.refusal is not None:
         show_refusal(count.refusal)
-        _counts().forget(spec)
+        _count_jobs().forget(spec)
         return ""
     if not count.unit:
-        st.fragment(_waiting, run_every=LOOK_SECONDS)(spec)
+        st.fragment(_progress, run_every=REFRESH_SECONDS)(spec)
     return count.unit
 
 
-def _waiting(spec: RunSpec) -> None:
-    count = _counts().of(spec)
-    if count.over:
+def _progress(spec: RunSpec) -> None:
+    count = _count_jobs().get_or_start(spec)
+    if count.finished:
         st.rerun()
     st.progress(min(count.share, 1.0), text=_("The tokens are being counted"))

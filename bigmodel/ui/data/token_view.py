@@ -17,6 +17,6 @@ _component = st.components.v2.component(
 )
 
 
-def tokens(parts: Sequence[Sequence], *, key: str, alt: str, names: dict[str, str]) -> None:
+def token_view(parts: Sequence[Sequence], *, key: str, alt: str, names: dict[str, str]) -> None:
     """`parts`: [text, id, kind]; `names`: kind -> what it is called when a token is pointed at."""
     _component(key=key, data={"tokens": [list(part) for part in parts], "alt": alt, "names": names})

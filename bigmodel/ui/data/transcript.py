@@ -8,15 +8,15 @@ from bigmodel.studio import chat_formats
 from bigmodel.ui.language import say
 
 
-def spoken(row: str) -> str:
+def format_transcript(row: str) -> str:
     try:
         return chat_formats.transcript(json.loads(row), say)
     except (ValueError, KeyError, TypeError):  # not one that we have written; shown as it is
         return row
 
 
-def cell(value: object, column: str) -> str:
+def format_cell(value: object, column: str) -> str:
     """What a table shows of a row's column: a conversation as it is spoken."""
     if value is None:
         return ""
-    return spoken(value) if column == "messages" and isinstance(value, str) else say(value)
+    return format_transcript(value) if column == "messages" and isinstance(value, str) else say(value)

@@ -19,8 +19,8 @@ from bigmodel.ui.language import _, current
 from bigmodel.ui.state import studio
 
 HERE = Path(__file__).parent
-ADDRESS = "/receive"
-MARK = "x-bigmodel"  # a header that pages of other sites cannot send without asking, which is never granted
+UPLOAD_URL = "/receive"
+CSRF_HEADER = "x-bigmodel"  # a header that pages of other sites cannot send without asking, which is never granted
 
 _field = st.components.v2.component(
     "bigmodel_receive",
@@ -33,13 +33,13 @@ _field = st.components.v2.component(
 )
 
 
-def receive_field(key: str, hint: str = "") -> str:
+def upload_field(key: str, hint: str = "") -> str:
     """The id of the file that has just come; '' before there is one. Streamlit's own field keeps files in memory.
     hint: what is asked for, where that is not data of any kind."""
     result = _field(
         key=key,
         data={
-            "address": ADDRESS,
+            "address": UPLOAD_URL,
             "language": current(),
             "choose": _("Choose a file"),
             "hint": hint
@@ -56,14 +56,14 @@ def receive_field(key: str, hint: str = "") -> str:
     return parcel if isinstance(parcel, str) and parcel.isalnum() else ""
 
 
-async def receive(request: Request) -> JSONResponse:
+async def handle_upload(request: Request) -> JSONResponse:
     """A file as the body of a POST; {"parcel": id}, or what is wrong with it, in words."""
     asked = request.query_params.get("language", "")
     language = asked if asked in LANGUAGES else "en"
-    if request.headers.get(MARK) != "file" or not _from_here(request):
+    if request.headers.get(CSRF_HEADER) != "file" or not _is_same_origin(request):
         return JSONResponse({"error": words("This request did not come from a page of bigmodel.").text}, 403)
     try:
-        parcel = await _take(request)
+        parcel = await _save_stream(request)
     except Refusal as refusal:
         return JSONResponse({"error": refusal.say(language)}, 400)
     except OSError as error:
@@ -75,17 +75,17 @@ async def receive(request: Request) -> JSONResponse:
     return JSONResponse({"parcel": parcel})
 
 
-async def _take(request: Request) -> str:
+async def _save_stream(request: Request) -> str:
     desk = studio()
     incoming = await anyio.to_thread.run_sync(desk.incoming, request.query_params.get("name", "")[:4000])
     with incoming:
         async for piece in request.stream():
             if piece:
                 await anyio.to_thread.run_sync(incoming.write, piece)
-        return (await anyio.to_thread.run_sync(incoming.done)).id
+        return (await anyio.to_thread.run_sync(incoming.finish)).id
 
 
-def _from_here(request: Request) -> bool:
+def _is_same_origin(request: Request) -> bool:
     """The page that sends it is one of this server, under a name that the server goes by: a foreign name may have been
     made to lead here."""
     origin, host = request.headers.get("origin"), request.headers.get("host", "")

@@ -9,7 +9,7 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.words import Words
 from bigmodel.studio import Model
 from bigmodel.ui import number_format
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.train.selection import title_of
 
 
@@ -21,17 +21,17 @@ def name(model: Model) -> str:
 
 def title(model: Model) -> str:
     """The name, for a place that obeys Markdown."""
-    return plain(name(model))
+    return escape_markdown(name(model))
 
 
-def line(model: Model) -> str:
+def summary_line(model: Model) -> str:
     """One line that tells it from the others in a list."""
     if model.is_base:
         return " · ".join([name(model), _("pretrained, as it is")])
     said = number_format.headline(task_of(model), model.metrics)
     parts = [
         name(model),
-        network(model),
+        network_title(model),
         f"{said[0]} {said[1]}" if said else "",
         number_format.ago(model.created),
     ]
@@ -43,13 +43,17 @@ def task_of(model: Model) -> Task:
     return catalog.task(model.task)
 
 
-def makings(model: Model) -> str:
+def description(model: Model) -> str:
     """Its network, its data and its size in a line."""
-    parts = [network(model), data(model), _("{count} parameters", count=number_format.rough(model.parameters))]
-    return " · ".join(plain(part) for part in parts if part)
+    parts = [
+        network_title(model),
+        dataset_title(model),
+        _("{count} parameters", count=number_format.compact(model.parameters)),
+    ]
+    return " · ".join(escape_markdown(part) for part in parts if part)
 
 
-def network(model: Model) -> str:
+def network_title(model: Model) -> str:
     """What it is a network of; of a fine-tuned one the base."""
     if model.is_base:
         return _("Pretrained, as it is")
@@ -61,28 +65,28 @@ def network_of(architecture: str, settings: Mapping) -> str:
     title = title_of("architecture", architecture)
     if not settings.get("base") or architecture != "pretrained":
         return title
-    return _("{base}, fine-tuned ({method})", base=base_title(str(settings["base"])), method=method_of(settings))
+    return _("{base}, fine-tuned ({method})", base=base_title(str(settings["base"])), method=tuning_method(settings))
 
 
 def base_title(base: str) -> str:
     """The bare name of one that is no longer there."""
-    known = catalog.brought("base").get(base)
+    known = catalog.registered("base").get(base)
     return say(known.title) if known is not None else base
 
 
-def method_of(settings: Mapping) -> str:
+def tuning_method(settings: Mapping) -> str:
     """How a base was fine-tuned: 'DoRA', 'Everything'."""
     method = str(settings.get("method", ""))
     asked, value = ("adapter", settings.get("adapter", "lora")) if method == "lora" else ("method", method)
-    choice = next((one for one in catalog.architecture("pretrained").knobs if one.name == asked), None)
+    choice = next((one for one in catalog.architecture("pretrained").hyperparameters if one.name == asked), None)
     return say(choice.options[value]) if choice is not None and value in choice.options else method
 
 
-def data(model: Model) -> str:
+def dataset_title(model: Model) -> str:
     return title_of("dataset", model.dataset) if model.dataset else ""
 
 
-def method(model: Model) -> str:
+def training_method(model: Model) -> str:
     """What of the network was trained; '' for a base, of which nothing was trained here."""
     if model.is_base:
         return ""
@@ -90,22 +94,22 @@ def method(model: Model) -> str:
         return _("Everything, from scratch")
     ranked = model.settings.get("method") == "lora" and model.settings.get("adapter") != "ia3"
     rank = f"r = {model.settings.get('lora_rank')}" if ranked else ""
-    return " · ".join(part for part in (method_of(model.settings), rank) if part)
+    return " · ".join(part for part in (tuning_method(model.settings), rank) if part)
 
 
-def merit(model: Model) -> str:
+def test_score(model: Model) -> str:
     """Its most important metric on the test split, in a line; '' for one that was never measured."""
     said = number_format.headline(task_of(model), model.metrics)
-    return plain(_("{metric} on unseen data: {value}", metric=said[0], value=said[1])) if said else ""
+    return escape_markdown(_("{metric} on unseen data: {value}", metric=said[0], value=said[1])) if said else ""
 
 
-def merit_help(model: Model) -> str | None:
+def test_score_help(model: Model) -> str | None:
     """What that metric means, for those who meet it for the first time."""
-    metric = number_format.first_measured(task_of(model), model.metrics)
+    metric = number_format.primary_metric(task_of(model), model.metrics)
     return say(metric.help) if metric else None
 
 
-def choices() -> list[Model]:
+def selectable_models() -> list[Model]:
     """What can be tried: own models first, the newest on top, then those that come along."""
     from bigmodel.ui.state import studio
 
@@ -113,8 +117,8 @@ def choices() -> list[Model]:
     return sorted(known, key=lambda model: (model.starter, -model.created if not model.starter else 0))
 
 
-def tryable() -> list[Model]:
+def inference_models() -> list[Model]:
     """Those, and bases as they are, which can be tried but were not trained here."""
     from bigmodel.ui.state import studio
 
-    return [*choices(), *studio().base_models()]
+    return [*selectable_models(), *studio().base_models()]

@@ -11,13 +11,13 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.words import _ as words
 from bigmodel.studio import Model
 from bigmodel.ui import navigation
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.models import facts
 from bigmodel.ui.state import studio
 from bigmodel.ui.try_it.answer_card import answer_card
 from bigmodel.ui.try_it.answers import FAILED, REFUSED, Answer
 
-FEW = 4  # scores on a card
+MAX_CARD_SCORES = 4  # scores on a card
 
 STEPS = (
     (words("Choose"), words("A task, data and a network. Only what fits together is offered.")),
@@ -27,38 +27,40 @@ STEPS = (
     (words("Try it"), words("Ask your model. It also opens in plain transformers.")),
 )
 
-_shown: dict[tuple[str, int], Answer] = {}  # what the starters have answered since the server began, for everybody
+_example_answers: dict[
+    tuple[str, int], Answer
+] = {}  # what the starters have answered since the server began, for everybody
 _lock = threading.Lock()
 
 
 def example_answer(model: Model, number: int) -> Answer | None:
     """The answer to one of the model's examples, asked once for all visitors; None for a model without examples."""
     with _lock:
-        known = _shown.get((model.id, number))
+        known = _example_answers.get((model.id, number))
         if known and known.state not in (FAILED, REFUSED):
             return known
         examples = studio().examples(model.id)
         if not examples:
             return None
         inputs = {field.name: field.default for field in facts.task_of(model).inputs} | examples[number % len(examples)]
-        _shown[model.id, number] = Answer(model.id, inputs, studio().ask)  # in the place of one that failed
-        return _shown[model.id, number]
+        _example_answers[model.id, number] = Answer(model.id, inputs, studio().ask)  # in the place of one that failed
+        return _example_answers[model.id, number]
 
 
-def starters() -> list[Model]:
+def starter_models() -> list[Model]:
     """The models that come along, in the order of their tasks."""
     order = list(catalog.tasks())
     return sorted((model for model in studio().models() if model.starter), key=lambda model: order.index(model.task))
 
 
-def warm() -> None:
+def prefetch_examples() -> None:
     """Ask the examples of the front page, so that the first visitor finds them answered."""
-    for model in starters():
+    for model in starter_models():
         example_answer(model, 0)
 
 
 def starter_cards() -> None:
-    known = starters()
+    known = starter_models()
     if not known:
         st.info(
             _(
@@ -78,23 +80,25 @@ def starter_card(model: Model) -> None:
     with st.container(border=True, height="stretch"):
         st.markdown(f"{task.icon} **{facts.title(model)}**")
         if say(model.about):
-            st.caption(plain(say(model.about)))
+            st.caption(escape_markdown(say(model.about)))
         key = f"home.{model.id}"
         answer = example_answer(model, st.session_state.get(key, 0))
         if answer:
-            answer_card(answer, task, f"{key}.answer", stoppable=False, scores=FEW)
+            answer_card(answer, task, f"{key}.answer", stoppable=False, scores=MAX_CARD_SCORES)
         st.space("stretch")
-        merit = facts.merit(model)
+        merit = facts.test_score(model)
         if merit:
-            st.caption(merit, help=facts.merit_help(model))
+            st.caption(merit, help=facts.test_score_help(model))
         with st.container(horizontal=True):
             if st.button(_("Try it"), type="primary", icon=":material/play_circle:", key=f"{key}.try"):
                 navigation.go("try", model=model.id)
             if answer:
-                st.button(_("Another one"), icon=":material/refresh:", key=f"{key}.next", on_click=_next, args=(key,))
+                st.button(
+                    _("Another one"), icon=":material/refresh:", key=f"{key}.next", on_click=_next_example, args=(key,)
+                )
 
 
-def _next(key: str) -> None:
+def _next_example(key: str) -> None:
     st.session_state[key] = st.session_state.get(key, 0) + 1
 
 
@@ -106,9 +110,9 @@ def task_card(task: Task) -> None:
     dataset, network = next(iter(datasets.values())), next(iter(networks.values()))
     with st.container(border=True, height="stretch"):
         st.markdown(f"{task.icon} **{say(task.title)}**")
-        st.caption(plain(say(task.about)))
+        st.caption(escape_markdown(say(task.about)))
         st.space("stretch")
-        st.markdown(f":small[{plain(say(dataset.title))} · {plain(say(network.title))}]")
+        st.markdown(f":small[{escape_markdown(say(dataset.title))} · {escape_markdown(say(network.title))}]")
         if st.button(_("Train this"), icon=":material/model_training:", key=f"home.train.{task.name}", width="stretch"):
             navigation.go("train", task=task.name, dataset=dataset.name, architecture=network.name)
 

@@ -10,17 +10,17 @@ import numpy as np
 from bigmodel.core import limits
 from bigmodel.ui import number_format
 from bigmodel.ui.language import _
-from bigmodel.ui.runs.curves import Line, smooth, thin
+from bigmodel.ui.runs.curves import Line, downsample, smooth
 from bigmodel.ui.runs.live_plot import live_plot
 
-LARGE = 300  # pixels of height: a chart over the whole width of the page, and not one of two
-FEW_LENGTHS = 10  # of which each gets a tick
-DIGITS = 6  # of a value that is drawn
+FULL_WIDTH_HEIGHT = 300  # pixels of height: a chart over the whole width of the page, and not one of two
+MAX_UNIT_TICKS = 10  # of which each gets a tick
+SIGNIFICANT_DIGITS = 6  # of a value that is drawn
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 @dataclass(frozen=True)
-class View:
+class PlotOptions:
     """How a person wants to see the curves."""
 
     by_time: bool = False
@@ -30,7 +30,7 @@ class View:
     def x(self, line: Line) -> np.ndarray:
         return np.array(line.seconds if self.by_time else line.step, dtype=float)
 
-    def at(self, step: float, line: Line) -> float:
+    def x_of_step(self, step: float, line: Line) -> float:
         """Where a step stands on the axis."""
         return float(np.interp(step, line.step, line.seconds)) if self.by_time and len(line) else step
 
@@ -40,7 +40,7 @@ class View:
 
 def curve_chart(
     lines: Mapping[str, Line],
-    view: View,
+    view: PlotOptions,
     *,
     key: str,
     alt: str,
@@ -55,7 +55,7 @@ def curve_chart(
     `measured_rarely` ones get a mark at each point, those `behind` are faint, in the first line's colour.
     `marks`: a label at a value of x."""
     as_log = view.logarithmic
-    points = limits.CURVE_POINTS if height >= LARGE else limits.CURVE_POINTS // 2
+    points = limits.CURVE_POINTS if height >= FULL_WIDTH_HEIGHT else limits.CURVE_POINTS // 2
     traces = []
     for number, (label, line) in enumerate(lines.items()):
         if not len(line):
@@ -64,14 +64,14 @@ def curve_chart(
         if as_log:
             x, y = x[y > 0], y[y > 0]
         if label in behind:
-            x, y = thin(x, y, points)
+            x, y = downsample(x, y, points)
             traces.append(_trace(label, x, smooth(y, view.smoothing), 0, faint=True) | {"showlegend": True})
             continue
         rare = label in measured_rarely
         if view.smoothing and not rare:
-            traces.append(_trace(label, *thin(x, y, points), number, faint=True))
+            traces.append(_trace(label, *downsample(x, y, points), number, faint=True))
             y = smooth(y, view.smoothing)
-        x, y = thin(x, y, points)  # which leaves out what is no number
+        x, y = downsample(x, y, points)  # which leaves out what is no number
         traces.append(_trace(label, x, y, number, marked=rare or len(y) == 1))
     layout = {
         "xaxis": view.x_axis(),
@@ -81,7 +81,7 @@ def curve_chart(
         "showlegend": len(lines) > 1,
     }
     if marks:
-        layout |= _marks(marks, max((trace["x"][-1] for trace in traces if trace["x"]), default=0.0))
+        layout |= _marker_lines(marks, max((trace["x"][-1] for trace in traces if trace["x"]), default=0.0))
     live_plot(traces, layout, key=key, alt=alt, height=height, view=f"{view.by_time} {as_log}")
 
 
@@ -91,7 +91,7 @@ def _trace(label: str, x: np.ndarray, y: np.ndarray, number: int, faint: bool = 
         "mode": "lines+markers" if marked else "lines",
         "name": label,
         "x": x.tolist(),
-        "y": shortened(y),
+        "y": round_significant(y),
         "line": {"width": 1 if faint else 2, "dash": DASHES[number % len(DASHES)] if not faint else "solid"},
         "marker": {"size": 6},
         "showlegend": not faint,
@@ -100,15 +100,15 @@ def _trace(label: str, x: np.ndarray, y: np.ndarray, number: int, faint: bool = 
     }
 
 
-def shortened(values: np.ndarray) -> list[float]:
+def round_significant(values: np.ndarray) -> list[float]:
     """To as many digits as can be seen: what is sent each second is half as long. All values are finite."""
     with np.errstate(divide="ignore"):
-        places = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+        places = SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values)))
     scale = 10.0 ** np.clip(np.where(np.isfinite(places), places, 0), -300, 300)
     return (np.round(values * scale) / scale).tolist()
 
 
-def _marks(marks: Mapping[str, float], right: float) -> dict:
+def _marker_lines(marks: Mapping[str, float], right: float) -> dict:
     """Dotted lines from bottom to top, each label on the side where there is room and below the one before it."""
     shapes = [
         {
@@ -153,14 +153,14 @@ def histogram(bins: Sequence[tuple[int, int, int]], *, key: str, alt: str, title
         "meta": {"colour": 0},
     }
     layout = {"xaxis": {"title": title}, "bargap": 0.03, "hovermode": "closest"}
-    if bins and low - bins[0][0] < FEW_LENGTHS:
+    if bins and low - bins[0][0] < MAX_UNIT_TICKS:
         layout["xaxis"] |= {"tick0": 0, "dtick": 1}  # not 17.5 characters
     if high - low >= width:
-        layout |= {"annotations": [_above(f"≥ {low:,}", low + width / 2, _count)]}
+        layout |= {"annotations": [_annotation(f"≥ {low:,}", low + width / 2, _count)]}
     live_plot([trace], layout, key=key, alt=alt, height=height)
 
 
-def _above(text: str, x: float, y: float) -> dict:
+def _annotation(text: str, x: float, y: float) -> dict:
     return {"text": text, "x": x, "y": y, "yanchor": "bottom", "showarrow": False, "font": {"size": 11}}
 
 

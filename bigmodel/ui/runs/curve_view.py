@@ -16,15 +16,15 @@ from bigmodel.core.words import _ as words
 from bigmodel.studio import Run
 from bigmodel.ui import number_format
 from bigmodel.ui.language import _, say
-from bigmodel.ui.runs.charts import View, curve_chart
-from bigmodel.ui.runs.curves import Curves, Line, curves, thin
-from bigmodel.ui.runs.doctor_card import marks
-from bigmodel.ui.runs.status import look
+from bigmodel.ui.runs.charts import PlotOptions, curve_chart
+from bigmodel.ui.runs.curves import Curves, Line, cached_curves, downsample
+from bigmodel.ui.runs.doctor_card import diagnosis_markers
+from bigmodel.ui.runs.status import status_style
 from bigmodel.ui.state import studio
 
-FOREBEARS = 5  # generations whose curves are shown before that of a branch
+MAX_ANCESTORS = 5  # generations whose curves are shown before that of a branch
 # what the worker measures of its device: chart -> (lines by name, what a value is multiplied with)
-DEVICE: Mapping[str, tuple[Words, Mapping[str, Words], float]] = {
+DEVICE_CHARTS: Mapping[str, tuple[Words, Mapping[str, Words], float]] = {
     "use": (words("Use of the device (%)"), {"cpu": words("Processor"), "gpu": words("GPU")}, 1.0),
     "memory": (
         words("Memory (GB)"),
@@ -48,16 +48,18 @@ class Chart:
     behind: tuple[str, ...] = ()  # labels of faint lines
 
 
-def draw(run: Run, past: Curves, task: Task) -> None:
+def draw_curves(run: Run, past: Curves, task: Task) -> None:
     if not len(past.lines["loss"]) and not len(past.pretraining["loss"]):
-        _nothing_yet(run)
+        _empty_state(run)
         return
-    view = _view()
+    view = _plot_options()
     if not len(past.lines["loss"]):
-        marks = {label: view.at(step, past.pretraining["loss"]) for label, step in _marks_before(run).items()}
-        _draw(_pretraining(past), view, height=320, marks=marks)
+        marks = {
+            label: view.x_of_step(step, past.pretraining["loss"]) for label, step in _pretraining_markers(run).items()
+        }
+        _draw_chart(_pretraining(past), view, height=320, marks=marks)
         return
-    before = {} if view.by_time else {_("Before the branch"): _before(run)}
+    before = {} if view.by_time else {_("Before the branch"): _ancestor_loss(run)}
     loss = Chart(
         "loss",
         _("Loss"),
@@ -66,34 +68,34 @@ def draw(run: Run, past: Curves, task: Task) -> None:
         rare=(_("Validation"),),
         behind=tuple(before),
     )
-    _draw(
+    _draw_chart(
         loss,
         view,
         height=320,
-        marks={label: view.at(step, past.lines["loss"]) for label, step in _marks(run, past).items()},
+        marks={label: view.x_of_step(step, past.lines["loss"]) for label, step in _markers(run, past).items()},
     )
     grid = st.grid(2, min_column_width=320, gap="medium")
-    for chart in _others(past, task):
+    for chart in _metric_charts(past, task):
         with grid.cell():
-            _draw(chart, view)
+            _draw_chart(chart, view)
 
 
-def _marks(run: Run, past: Curves) -> dict[str, float]:
+def _markers(run: Run, past: Curves) -> dict[str, float]:
     """What the doctor has found, and in any case where a diverged run has ended: a line that stops says nothing."""
-    found = marks(past)
+    found = diagnosis_markers(past)
     if run.state == events.DIVERGED and run.step not in found.values():
-        found[say(look(run.state).title)] = float(run.step)
+        found[say(status_style(run.state).title)] = float(run.step)
     return found
 
 
-def _marks_before(run: Run) -> dict[str, float]:
+def _pretraining_markers(run: Run) -> dict[str, float]:
     """The same of a run that has not come further than its pretraining."""
     if run.state != events.DIVERGED:
         return {}
-    return {say(look(run.state).title): float(run.pretraining.get("step", 0))}
+    return {say(status_style(run.state).title): float(run.pretraining.get("step", 0))}
 
 
-def _before(run: Run, depth: int = FOREBEARS) -> Line:
+def _ancestor_loss(run: Run, depth: int = MAX_ANCESTORS) -> Line:
     """The training loss of the runs that a branch comes from, up to where it begins, in steps of the branch's own."""
     result = Line()
     if not run.spec.parent or not depth:
@@ -104,15 +106,15 @@ def _before(run: Run, depth: int = FOREBEARS) -> Line:
         return result
     mine, its = (one.plan.get("steps_per_epoch") or 0 for one in (run, parent))
     scale = mine / its if mine and its else 1.0
-    loss = curves(str(studio().home), parent.id).read(studio()).lines["loss"]
-    for line in (_before(parent, depth - 1), loss):
+    loss = cached_curves(str(studio().home), parent.id).read(studio()).lines["loss"]
+    for line in (_ancestor_loss(parent, depth - 1), loss):
         end = bisect_right(line.step, run.spec.parent["step"])
-        for step, value in zip(*thin(line.step[:end], line.value[:end]), strict=True):
+        for step, value in zip(*downsample(line.step[:end], line.value[:end]), strict=True):
             result.add(step * scale, 0.0, float(value))
     return result
 
 
-def _nothing_yet(run: Run) -> None:
+def _empty_state(run: Run) -> None:
     if run.state in events.ENDED:
         st.caption(_("This run ended before its first step."))
         return
@@ -127,7 +129,7 @@ def _pretraining(past: Curves) -> Chart:
     return Chart("pretraining", _("Pretraining: loss"), lines, about, rare=(_("Validation"),))
 
 
-def _others(past: Curves, task: Task) -> Iterator[Chart]:
+def _metric_charts(past: Curves, task: Task) -> Iterator[Chart]:
     for metric in task.metrics:
         line = past.validation.get(metric.name)
         if line and metric.name != LOSS.name:
@@ -152,14 +154,14 @@ def _others(past: Curves, task: Task) -> Iterator[Chart]:
     ):
         if len(past.lines[name]):
             yield Chart(name, title, {title: past.lines[name]}, about, plain=plain)
-    for name, (title, named, scale) in DEVICE.items():
+    for name, (title, named, scale) in DEVICE_CHARTS.items():
         measured = {key: label for key, label in named.items() if len(past.device.get(key, ())) > 1}
         lines = {say(label): _scaled(past.device[key], scale) for key, label in measured.items()}
         if lines:
             yield Chart(name, say(title), lines, plain=True)
 
 
-def _draw(chart: Chart, view: View, height: int = 230, marks: Mapping[str, float] | None = None) -> None:
+def _draw_chart(chart: Chart, view: PlotOptions, height: int = 230, marks: Mapping[str, float] | None = None) -> None:
     st.markdown(f"**{chart.title}**", help=chart.help or None)
     newest = next((line.value[-1] for line in chart.lines.values() if len(line)), None)
     said = (
@@ -167,7 +169,7 @@ def _draw(chart: Chart, view: View, height: int = 230, marks: Mapping[str, float
     )
     curve_chart(
         chart.lines,
-        View(
+        PlotOptions(
             view.by_time,
             view.logarithmic and not chart.plain and not chart.percent,
             0.0 if chart.plain else view.smoothing,
@@ -183,7 +185,7 @@ def _draw(chart: Chart, view: View, height: int = 230, marks: Mapping[str, float
     )
 
 
-def _view() -> View:
+def _plot_options() -> PlotOptions:
     st.session_state.setdefault("run.axis", "step")
     st.session_state.setdefault("run.smoothing", 0.6)
     axes = {"step": _("By step"), "time": _("By time")}
@@ -208,7 +210,7 @@ def _view() -> View:
             help=_("An exponential moving average; the faint line behind it is what was measured."),
         )
         logarithmic = st.toggle(_("Log scale"), key="run.log", persist_state="session")
-    return View(by_time=axis == "time", logarithmic=logarithmic, smoothing=smoothing)
+    return PlotOptions(by_time=axis == "time", logarithmic=logarithmic, smoothing=smoothing)
 
 
 def _scaled(line: Line, scale: float) -> Line:

@@ -19,9 +19,9 @@ from bigmodel.doctor.diagnosis import Diagnosis
 from bigmodel.doctor.doctor import Doctor
 from bigmodel.studio import Studio
 
-AT_ONCE = 4_000  # events
-PATIENCE = 0.25  # seconds in which a look reads; a long story is read in several looks
-LINES = ("loss", "learning_rate", "gradient_norm", "update", "rate")
+EVENTS_PER_READ = 4_000  # events
+READ_SECONDS = 0.25  # seconds in which a look reads; a long story is read in several looks
+STEP_METRICS = ("loss", "learning_rate", "gradient_norm", "update", "rate")
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Line:
         self.seconds.append(seconds)
         self.value.append(value)
 
-    def cut(self, step: float) -> None:
+    def truncate(self, step: float) -> None:
         """Forget what came at or after a step: a run that goes on from a checkpoint does those again."""
         keep = bisect_left(self.step, step)
         for part in (self.step, self.seconds, self.value):
@@ -64,9 +64,9 @@ class Curves:
     def __init__(self, run: str):
         self.run = run
         self.cursor = 0
-        self.whole = False  # everything has been read once
-        self.share = 0.0  # of the story, as long as it has not
-        self.lines: dict[str, Line] = {name: Line() for name in LINES}
+        self.complete = False  # everything has been read once
+        self.read_fraction = 0.0  # of the story, as long as it has not
+        self.lines: dict[str, Line] = {name: Line() for name in STEP_METRICS}
         self.validation: dict[str, Line] = {}
         self.pretraining: dict[str, Line] = {"loss": Line(), "validation": Line()}
         self.device: dict[str, Line] = {}
@@ -79,22 +79,22 @@ class Curves:
         self._doctor: Doctor | None = None
         self._lock = threading.Lock()
 
-    def read(self, studio: Studio, patience: float = PATIENCE) -> Curves:
+    def read(self, studio: Studio, patience: float = READ_SECONDS) -> Curves:
         """What is new. The first looks at a very long run read only a part of it each."""
         with self._lock:
             until, new = time.monotonic() + patience, True
             while new:
-                self.cursor, new = studio.events(self.run, after=self.cursor, limit=AT_ONCE)
-                self._take(studio, new)
-                if len(new) < AT_ONCE:
-                    self.whole = True
+                self.cursor, new = studio.events(self.run, after=self.cursor, limit=EVENTS_PER_READ)
+                self._handle_events(studio, new)
+                if len(new) < EVENTS_PER_READ:
+                    self.complete = True
                     break
                 if time.monotonic() > until:
-                    self.share = self.cursor / max(studio.story_bytes(self.run), 1)
+                    self.read_fraction = self.cursor / max(studio.story_bytes(self.run), 1)
                     break
         return self
 
-    def _take(self, studio: Studio, new: Sequence[Event]) -> None:
+    def _handle_events(self, studio: Studio, new: Sequence[Event]) -> None:
         for event in new:
             taker = getattr(self, f"_{event.kind}", None)
             try:
@@ -106,7 +106,7 @@ class Curves:
             self._doctor = self._doctor or Doctor(studio.run(self.run).spec)
             self.diagnoses = self._doctor.read(new).diagnoses()
 
-    def now(self) -> tuple[float, float]:
+    def latest_position(self) -> tuple[float, float]:
         """(step, seconds of training) of the newest point."""
         loss = self.lines["loss"]
         return (loss.step[-1], loss.seconds[-1]) if len(loss) else (0.0, 0.0)
@@ -114,13 +114,13 @@ class Curves:
     def _step(self, event: Event) -> None:
         step, seconds = float(event["step"]), float(event.data.get("seconds", 0.0))
         if len(self.lines["loss"]) and step <= self.lines["loss"].step[-1]:
-            self._back_to(step)
-        for name in LINES:
+            self._truncate_to(step)
+        for name in STEP_METRICS:
             self.lines[name].add(step, seconds, event.data.get(name))
 
-    def _back_to(self, step: float) -> None:
+    def _truncate_to(self, step: float) -> None:
         for line in (*self.lines.values(), *self.validation.values(), *self.device.values()):
-            line.cut(step)
+            line.truncate(step)
         self.samples = [sample for sample in self.samples if sample.step < step]
 
     def _pretraining(self, event: Event) -> None:
@@ -130,11 +130,11 @@ class Curves:
             return
         if len(loss) and step <= loss.step[-1]:
             for line in (loss, validation):
-                line.cut(step)
+                line.truncate(step)
         loss.add(step, float(event.data.get("seconds", 0.0)), event["loss"])
 
     def _validation(self, event: Event) -> None:
-        seconds = self.now()[1]
+        seconds = self.latest_position()[1]
         for name, value in event["metrics"].items():
             self.validation.setdefault(name, Line()).add(float(event["step"]), seconds, value)
 
@@ -146,7 +146,7 @@ class Curves:
                 line.add(0.0, 0.0, value)
 
     def _device(self, event: Event) -> None:
-        step, seconds = self.now()
+        step, seconds = self.latest_position()
         for name, value in event["used"].items():
             self.device.setdefault(name, Line()).add(step, float(event.data.get("seconds", seconds)), value)
 
@@ -167,7 +167,7 @@ class Curves:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def curves(home: str, run: str) -> Curves:
+def cached_curves(home: str, run: str) -> Curves:
     """The curves of a run, shared by all sessions. `home` is part of the name: two homes may know the same run."""
     return Curves(run)
 
@@ -184,7 +184,9 @@ def smooth(values: Sequence[float], weight: float) -> np.ndarray:
     return result
 
 
-def thin(x: Sequence[float], y: Sequence[float], points: int = limits.CURVE_POINTS) -> tuple[np.ndarray, np.ndarray]:
+def downsample(
+    x: Sequence[float], y: Sequence[float], points: int = limits.CURVE_POINTS
+) -> tuple[np.ndarray, np.ndarray]:
     """At most `points` of the line, chosen so that its peaks stay."""
     x, y = np.array(x, dtype=float), np.array(y, dtype=float)  # copies: a view would forbid the line to grow
     finite = np.isfinite(y)

@@ -15,12 +15,12 @@ from bigmodel.core.spec import defaults, fields_for
 from bigmodel.core.words import Words
 from bigmodel.studio import Run
 from bigmodel.ui import number_format
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.runs.curves import Curves
-from bigmodel.ui.runs.status import look
+from bigmodel.ui.runs.status import status_style
 from bigmodel.ui.state import studio
-from bigmodel.ui.try_it.answer_card import question
-from bigmodel.ui.try_it.render_blocks import show
+from bigmodel.ui.try_it.answer_card import show_question
+from bigmodel.ui.try_it.render_blocks import render_blocks
 
 
 def samples(run: Run, past: Curves, task: Task) -> None:
@@ -33,17 +33,17 @@ def samples(run: Run, past: Curves, task: Task) -> None:
             )
         )
         return
-    step = _step(run.id, steps)
+    step = _step_slider(run.id, steps)
     grid = st.grid(3, min_column_width=280, gap="medium")
     for number, sample in enumerate(sample for sample in past.samples if sample.step == step):
         with grid.cell(), st.container(border=True, height="stretch"):
             shown = [blocks.from_json(block) for block in sample.blocks]
             if not any(isinstance(block, blocks.Prose) and block.prompt for block in shown):
-                question(task, blocks.unpack(sample.inputs), f"sample.{number}")
-            show(shown, f"sample.{number}.answer")
+                show_question(task, blocks.unpack(sample.inputs), f"sample.{number}")
+            render_blocks(shown, f"sample.{number}.answer")
 
 
-def _step(run: str, steps: list[int]) -> int:
+def _step_slider(run: str, steps: list[int]) -> int:
     """The step looked at: the newest, until a person has taken hold of the slider."""
     if len(steps) == 1:
         st.caption(_("At step {step}", step=number_format.count(steps[0])))
@@ -63,8 +63,8 @@ def _step(run: str, steps: list[int]) -> int:
 def log(run: Run, past: Curves) -> None:
     """What has happened in words, then what the worker printed."""
     lines = [*past.states, *past.phases, *past.notes]
-    told = [(event.time, _told(event)) for event in sorted(lines, key=lambda event: event.time)]
-    rows = [{_("Time"): _clock(moment), _("What happened"): plain(text)} for moment, text in told if text]
+    told = [(event.time, _event_text(event)) for event in sorted(lines, key=lambda event: event.time)]
+    rows = [{_("Time"): _clock(moment), _("What happened"): escape_markdown(text)} for moment, text in told if text]
     st.table(rows, border="horizontal", hide_index=True, alt=_("What has happened to this run"))
     printed = studio().log(run.id)
     if printed.strip():
@@ -73,12 +73,12 @@ def log(run: Run, past: Curves) -> None:
 
 
 def _clock(moment: float) -> str:
-    return plain(time.strftime("%H:%M:%S", time.localtime(moment)))
+    return escape_markdown(time.strftime("%H:%M:%S", time.localtime(moment)))
 
 
-def _told(event: events.Event) -> str:
+def _event_text(event: events.Event) -> str:
     if event.kind == "state":
-        title = say(look(event["state"]).title)
+        title = say(status_style(event["state"]).title)
         error, reason = event.data.get("error"), event.data.get("reason")
         said = Refusal.from_json(error).what if error else Words.from_json(reason) if reason else None
         return f"{title}: {say(said)}" if said else title
@@ -102,16 +102,16 @@ def settings(run: Run, past: Curves) -> None:
     rows, changed = {}, _("changed")
     for field in fields_for(task, network):
         value = spec.settings.get(field.name)
-        text = plain(_shown(field, value))
+        text = escape_markdown(_format_value(field, value))
         rows[say(field.label)] = f"**{text}** :blue-badge[{changed}]" if value != usual.get(field.name) else text
     left, right = st.columns(2, gap="large")
     with left:
         st.table(rows, border="horizontal", alt=_("The settings of this run"))
     with right:
-        st.table(_plan(run), border="horizontal", alt=_("What this run is about"))
+        st.table(_plan_facts(run), border="horizontal", alt=_("What this run is about"))
 
 
-def _shown(field: Field, value: object) -> str:
+def _format_value(field: Field, value: object) -> str:
     if isinstance(field, Choice) and value in field.options:
         return say(field.options[value])
     if isinstance(value, bool):
@@ -119,21 +119,21 @@ def _shown(field: Field, value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _plan(run: Run) -> dict[str, str]:
+def _plan_facts(run: Run) -> dict[str, str]:
     plan, rows = run.plan, {}
     if plan.get("parameters"):
         rows[_("Parameters")] = number_format.count(plan["parameters"])
-    if number_format.trained(plan.get("trainable"), plan.get("parameters")):
-        share = number_format.three(100 * plan["trainable"] / plan["parameters"])
-        rows[_("Of these trained")] = plain(f"{number_format.count(plan['trainable'])} ({share} %)")
+    if number_format.trained_parameters(plan.get("trainable"), plan.get("parameters")):
+        share = number_format.three_digits(100 * plan["trainable"] / plan["parameters"])
+        rows[_("Of these trained")] = escape_markdown(f"{number_format.count(plan['trainable'])} ({share} %)")
     if plan.get("device"):
-        rows[_("Device")] = plain(str(plan["device"]).upper())
+        rows[_("Device")] = escape_markdown(str(plan["device"]).upper())
     if plan.get("precision"):
-        parts = [plain(str(plan["precision"]))] + ([_("compiled")] if plan.get("compiled") else [])
+        parts = [escape_markdown(str(plan["precision"]))] + ([_("compiled")] if plan.get("compiled") else [])
         rows[_("Precision")] = " · ".join(parts)
     splits = {"train": _("Training rows"), "validation": _("Validation rows"), "test": _("Test rows")}
     for name, count in (plan.get("rows") or {}).items():
         rows[splits.get(name, name)] = number_format.count(count)
-    rows[_("Name on disk")] = plain(run.id)
-    rows[_("Folder")] = plain(str(studio().home / "runs" / run.id))
+    rows[_("Name on disk")] = escape_markdown(run.id)
+    rows[_("Folder")] = escape_markdown(str(studio().home / "runs" / run.id))
     return rows

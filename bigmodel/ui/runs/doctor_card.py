@@ -21,17 +21,17 @@ from bigmodel.doctor.diagnosis import Diagnosis
 from bigmodel.studio import Run
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import refusals
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.runs.curves import Curves
-from bigmodel.ui.runs.resume_branch import may
-from bigmodel.ui.state import studio, token
+from bigmodel.ui.runs.resume_branch import disabled_if_read_only
+from bigmodel.ui.state import session_token, studio
 
 log = logging.getLogger("bigmodel.ui")
 _logged: set[tuple[str, str]] = set()  # (run, diagnosis) whose buttons could not be drawn
 
-ICON, STOP, GO_ON = ":material/stethoscope:", ":material/stop_circle:", ":material/alt_route:"
+ICON, STOP_ICON, BRANCH_ICON = ":material/stethoscope:", ":material/stop_circle:", ":material/alt_route:"
 # at the curve, where there is room for a word
-MARKS: Mapping[str, Words] = {
+MARKER_LABELS: Mapping[str, Words] = {
     signs.NOT_A_NUMBER: words("Not a number"),
     signs.SPIKE: words("Spike"),
     signs.PLATEAU: words("Standstill"),
@@ -44,25 +44,25 @@ def doctor_cards(run: Run, past: Curves) -> None:
     """One card for each diagnosis, the most telling first; nothing for a run that is well."""
     for diagnosis in past.diagnoses:
         with st.container(border=True, key=f"doctor.{diagnosis.kind}", gap="small"):
-            _said(diagnosis)
+            _diagnosis_text(diagnosis)
             try:
                 _buttons(run, diagnosis, f"doctor.{diagnosis.kind}")
             except Exception as error:  # the page is there for the run, whatever becomes of the advice
                 _without_buttons(run, diagnosis, error)
 
 
-def marks(past: Curves) -> dict[str, float]:
+def diagnosis_markers(past: Curves) -> dict[str, float]:
     """Label -> step of the places that the diagnoses speak of; what has held from the start has no place."""
-    return {say(MARKS[one.kind]): float(one.since_step) for one in past.diagnoses if one.kind in MARKS}
+    return {say(MARKER_LABELS[one.kind]): float(one.since_step) for one in past.diagnoses if one.kind in MARKER_LABELS}
 
 
-def _said(diagnosis: Diagnosis) -> None:
+def _diagnosis_text(diagnosis: Diagnosis) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"{ICON} **{plain(say(diagnosis.title))}**")
+        st.markdown(f"{ICON} **{escape_markdown(say(diagnosis.title))}**")
         since = _("step {step}", step=number_format.count(diagnosis.since_step))
         st.badge(since if diagnosis.since_step > 1 else _("from the start"), color="orange")
-    st.markdown(plain(say(diagnosis.evidence)))
-    st.markdown(plain(say(diagnosis.advice)))
+    st.markdown(escape_markdown(say(diagnosis.evidence)))
+    st.markdown(escape_markdown(say(diagnosis.advice)))
 
 
 def _without_buttons(run: Run, diagnosis: Diagnosis, error: Exception) -> None:
@@ -87,42 +87,49 @@ def _buttons(run: Run, diagnosis: Diagnosis, key: str) -> None:
             navigation.go("train", **{"from": run.id})
         return
     st.caption(_("Change: {changes}", changes=_changes(run, diagnosis, fields)))
-    goes_on, step = _goes_on(run), _sound_step(run, diagnosis)
+    goes_on, step = _is_running(run), _healthy_checkpoint_step(run, diagnosis)
     if goes_on:
         st.caption(_("This run goes on. The new one waits in the queue until this and those before it have ended."))
     with st.container(horizontal=True, gap="small"):
         if (
             goes_on
             and step is None
-            and st.button(_("Stop this run and train again with this"), icon=STOP, key=f"{key}.stop", **may())
+            and st.button(
+                _("Stop this run and train again with this"),
+                icon=STOP_ICON,
+                key=f"{key}.stop",
+                **disabled_if_read_only(),
+            )
         ):
             with refusals():
                 _stop(run)
                 _train_again(run, diagnosis)
         if step is not None:
-            _go_on(run, diagnosis, step, goes_on, key)
+            _branch_buttons(run, diagnosis, step, goes_on, key)
         if st.button(_("Train again with this"), icon=":material/replay:", key=f"{key}.again"):
             _train_again(run, diagnosis)
 
 
-def _go_on(run: Run, diagnosis: Diagnosis, step: int, goes_on: bool, key: str) -> None:
+def _branch_buttons(run: Run, diagnosis: Diagnosis, step: int, goes_on: bool, key: str) -> None:
     """A sick run that goes on holds the device: what is begun beside it waits, unless the run is stopped for it."""
     said = number_format.count(step)
     label = _("Stop this run and go on from step {step} with this", step=said)
-    if goes_on and st.button(label, icon=STOP, key=f"{key}.stop", **may()):
+    if goes_on and st.button(label, icon=STOP_ICON, key=f"{key}.stop", **disabled_if_read_only()):
         with refusals():
             child = _branch(run, diagnosis, step)
             _stop(run)  # only now: where a branch is refused, nothing is lost
             navigation.go("runs", run=child)
-    if st.button(_("Go on from step {step} with this", step=said), icon=GO_ON, key=f"{key}.on", **may()):
+    if st.button(
+        _("Go on from step {step} with this", step=said), icon=BRANCH_ICON, key=f"{key}.on", **disabled_if_read_only()
+    ):
         with refusals():
             navigation.go("runs", run=_branch(run, diagnosis, step))
 
 
 def _branch(run: Run, diagnosis: Diagnosis, step: int) -> str:
     """Its id. The same wish twice, by a double click say, is the same run."""
-    wish = f"doctor {run.id} {step} {written(diagnosis.remedy)}"
-    return studio().branch(run.id, step, dict(diagnosis.remedy), token=token(wish))
+    wish = f"doctor {run.id} {step} {format_overrides(diagnosis.remedy)}"
+    return studio().branch(run.id, step, dict(diagnosis.remedy), token=session_token(wish))
 
 
 def _stop(run: Run) -> None:
@@ -131,14 +138,14 @@ def _stop(run: Run) -> None:
 
 
 def _train_again(run: Run, diagnosis: Diagnosis) -> NoReturn:
-    navigation.go("train", **{"from": run.id, "with": written(diagnosis.remedy)})
+    navigation.go("train", **{"from": run.id, "with": format_overrides(diagnosis.remedy)})
 
 
-def _goes_on(run: Run) -> bool:
+def _is_running(run: Run) -> bool:
     return run.state in (*events.LIVE, events.QUEUED) and run.state != events.STOPPING
 
 
-def _sound_step(run: Run, diagnosis: Diagnosis) -> int | None:
+def _healthy_checkpoint_step(run: Run, diagnosis: Diagnosis) -> int | None:
     """The newest checkpoint from before the harm was done that leaves something to train; None where there is none."""
     if not diagnosis.from_checkpoint:
         return None
@@ -150,9 +157,9 @@ def _changes(run: Run, diagnosis: Diagnosis, fields: Mapping[str, Field]) -> str
     """'Learning rate 0.001 → 0.0005, ...'"""
     parts = []
     for name, value in diagnosis.remedy.items():
-        before, after = (_value(fields[name], one) for one in (run.spec.settings.get(name), value))
-        parts.append(plain(f"{say(fields[name].label)} {before} → {after}"))
-    return number_format.joined(parts)
+        before, after = (_format_value(fields[name], one) for one in (run.spec.settings.get(name), value))
+        parts.append(escape_markdown(f"{say(fields[name].label)} {before} → {after}"))
+    return number_format.join_list(parts)
 
 
 def _fields(run: Run) -> dict[str, Field]:
@@ -164,12 +171,12 @@ def _fields(run: Run) -> dict[str, Field]:
     return {field.name: field for field in known}
 
 
-def _value(field: Field, value: object) -> str:
+def _format_value(field: Field, value: object) -> str:
     if isinstance(field, Choice) and value in field.options:
         return say(field.options[value])
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def written(remedy: Mapping[str, object]) -> str:
+def format_overrides(remedy: Mapping[str, object]) -> str:
     """Settings as they stand in a link: 'learning_rate=0.0005,clip=1.0'."""
     return ",".join(f"{name}={value}" for name, value in remedy.items())

@@ -9,15 +9,15 @@ from bigmodel.core.errors import Refusal
 from bigmodel.studio import Run
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import refusals
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.models.facts import network_of
-from bigmodel.ui.runs.status import badge
+from bigmodel.ui.runs.status import status_badge
 from bigmodel.ui.state import studio
 from bigmodel.ui.train.selection import title_of
 
 
 def run_title(run: Run) -> str:
-    return plain(run.spec.name or title_of("dataset", run.spec.dataset))
+    return escape_markdown(run.spec.name or title_of("dataset", run.spec.dataset))
 
 
 def run_row(run: Run) -> None:
@@ -32,19 +32,19 @@ def run_row(run: Run) -> None:
                 network_of(run.spec.architecture, run.spec.settings),
                 number_format.ago(run.created),
             )
-            branched = [f":material/alt_route: {plain(branch)}"] if run.spec.parent else []
-            st.caption(" · ".join([*(plain(part) for part in parts), *branched]))
+            branched = [f":material/alt_route: {escape_markdown(branch)}"] if run.spec.parent else []
+            st.caption(" · ".join([*(escape_markdown(part) for part in parts), *branched]))
         with standing:
             grid = st.grid(3, min_column_width=80, gap="small", vertical_alignment="center")
             with grid.cell():
-                badge(run)
+                status_badge(run)
             with grid.cell():
-                _number(run)
+                _progress_or_metric(run)
             with grid.cell(), st.container(horizontal_alignment="right"):
                 navigation.link("runs", _("Open"), icon=":material/arrow_forward:", run=run.id)
 
 
-def _number(run: Run) -> None:
+def _progress_or_metric(run: Run) -> None:
     if run.state in events.LIVE and run.steps:
         left = _("{time} left", time=number_format.duration(run.eta)) if run.eta is not None else ""
         st.progress(min(1.0, run.step / run.steps), text=left or None)
@@ -53,11 +53,11 @@ def _number(run: Run) -> None:
     task = catalog.tasks().get(run.spec.task)
     said = number_format.headline(task, metrics) if task else None
     if said:
-        st.markdown(f"{plain(said[1])}  \n:small[:gray[{said[0]}]]")
+        st.markdown(f"{escape_markdown(said[1])}  \n:small[:gray[{said[0]}]]")
         return
     why = Refusal.from_json(run.error).what if run.error else run.reason
     if why:
-        st.caption(plain(say(why)))
+        st.caption(escape_markdown(say(why)))
 
 
 def confirm_stop(run: Run) -> None:

@@ -12,43 +12,43 @@ from bigmodel.core.errors import Refusal
 from bigmodel.studio import Run
 from bigmodel.ui import number_format
 from bigmodel.ui.error_view import show_refusal
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.runs import poll_interval
-from bigmodel.ui.runs.curve_view import draw
-from bigmodel.ui.runs.curves import Curves, curves
+from bigmodel.ui.runs.curve_view import draw_curves
+from bigmodel.ui.runs.curves import Curves, cached_curves
 from bigmodel.ui.runs.details import log, samples, settings
 from bigmodel.ui.runs.doctor_card import doctor_cards
-from bigmodel.ui.runs.status import badge
+from bigmodel.ui.runs.status import status_badge
 from bigmodel.ui.state import studio
 
-LOOK_SECONDS = 1.0
-READING_SECONDS = 0.4  # while a long story is read
+REFRESH_SECONDS = 1.0
+LOADING_SECONDS = 0.4  # while a long story is read
 
 
-def watch(run: Run) -> None:
+def run_monitor(run: Run) -> None:
     """The live part of the page: looked at each second, or less often where many look, until the run is over."""
-    every = _interval(run, curves(str(studio().home), run.id).read(studio(), patience=0.0).whole)
-    st.fragment(_look, run_every=every)(run.id, run.state, every)
+    every = _interval(run, cached_curves(str(studio().home), run.id).read(studio(), patience=0.0).complete)
+    st.fragment(_refresh, run_every=every)(run.id, run.state, every)
 
 
 def _interval(run: Run, whole: bool) -> float | None:
     if run.state in events.ENDED and whole:
         return None
-    return poll_interval.interval(LOOK_SECONDS if whole else READING_SECONDS)
+    return poll_interval.interval(REFRESH_SECONDS if whole else LOADING_SECONDS)
 
 
-def _look(id: str, drawn: str, every: float | None) -> None:
+def _refresh(id: str, drawn: str, every: float | None) -> None:
     """Redraw. A new state also changes what can be done with the run, so that the whole page is drawn again."""
     run = studio().run(id)
-    past = curves(str(studio().home), id).read(studio())
-    if run.state != drawn or every != _interval(run, past.whole):
+    past = cached_curves(str(studio().home), id).read(studio())
+    if run.state != drawn or every != _interval(run, past.complete):
         st.rerun()
-    if not past.whole:
-        st.progress(min(past.share, 1.0), text=_("Reading its long story: the curves below are growing."))
+    if not past.complete:
+        st.progress(min(past.read_fraction, 1.0), text=_("Reading its long story: the curves below are growing."))
     task = catalog.task(run.spec.task)
     _state(run)
     _progress(run)
-    _numbers(run, past, task)
+    _metrics(run, past, task)
     doctor_cards(run, past)
     views = {"curves": _("Curves"), "samples": _("Samples"), "log": _("Log"), "settings": _("Settings")}
     st.session_state.setdefault(f"run.view.{id}", "curves")
@@ -68,16 +68,16 @@ def _look(id: str, drawn: str, every: float | None) -> None:
     elif view == "settings":
         settings(run, past)
     else:
-        draw(run, past, task)
+        draw_curves(run, past, task)
 
 
 # -- state in words ---------------------------------------------------------------------------------
 def _state(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        badge(run)
+        status_badge(run)
         words = run.reason or run.phase
         if run.error is None and words is not None:
-            st.markdown(plain(say(words)))
+            st.markdown(escape_markdown(say(words)))
         elif run.state == events.QUEUED:
             st.markdown(_("It begins when the runs before it are done."))
         elif run.state == events.STARTING:
@@ -115,7 +115,7 @@ def _pretraining(run: Run) -> None:
         st.progress(min(1.0, before["step"] / before["steps"]), text=text)
 
 
-def _numbers(run: Run, past: Curves, task: Task) -> None:
+def _metrics(run: Run, past: Curves, task: Task) -> None:
     """The few numbers that say how it goes: where, how much, of what."""
     if run.loss is None:
         return
@@ -125,22 +125,22 @@ def _numbers(run: Run, past: Curves, task: Task) -> None:
     if first.name in run.validation:
         told = [name]
         if first.name in run.baseline:  # there is room for one more, and this tells how far it has come
-            told.append(_("base {value}", value=number_format.measured(first, run.baseline[first.name])))
+            told.append(_("base {value}", value=number_format.metric_value(first, run.baseline[first.name])))
         elif first.name in run.best:
-            told.append(_("best {value}", value=number_format.measured(first, run.best[first.name])))
-        tiles.append((_("Validation"), number_format.measured(first, run.validation[first.name]), " · ".join(told)))
+            told.append(_("best {value}", value=number_format.metric_value(first, run.best[first.name])))
+        tiles.append((_("Validation"), number_format.metric_value(first, run.validation[first.name]), " · ".join(told)))
     if first.name in run.result:
-        tiles.append((_("Test"), number_format.measured(first, run.result[first.name]), name))
+        tiles.append((_("Test"), number_format.metric_value(first, run.result[first.name]), name))
     rate = past.lines["rate"]
     if len(rate) and run.state in events.LIVE:
-        tiles.append((_("Speed"), number_format.rough(rate.value[-1]), _("{unit} a second", unit=say(task.unit))))
-    trained = number_format.trained(run.plan.get("trainable"), run.plan.get("parameters"))
+        tiles.append((_("Speed"), number_format.compact(rate.value[-1]), _("{unit} a second", unit=say(task.unit))))
+    trained = number_format.trained_parameters(run.plan.get("trainable"), run.plan.get("parameters"))
     if trained:
-        tiles.append((_("Parameters"), number_format.rough(run.plan["parameters"]), trained))
+        tiles.append((_("Parameters"), number_format.compact(run.plan["parameters"]), trained))
     tiles.append(
         (
             _("Time"),
-            number_format.duration(_taken(run)),
+            number_format.duration(_elapsed(run)),
             _("since the start") if run.state in events.LIVE else _("in all"),
         )
     )
@@ -149,6 +149,6 @@ def _numbers(run: Run, past: Curves, task: Task) -> None:
             st.metric(place, value, delta=what, delta_color="off", delta_arrow="off", border=True)
 
 
-def _taken(run: Run) -> float:
+def _elapsed(run: Run) -> float:
     end = run.ended or time.time()
     return max(0.0, end - (run.started or end))

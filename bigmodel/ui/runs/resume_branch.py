@@ -9,20 +9,20 @@ import streamlit as st
 
 from bigmodel.core import events, limits
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import NO_CHECKPOINT_YET, Checkpoint, Run, changeable, halved
+from bigmodel.studio import NO_CHECKPOINT_YET, Checkpoint, Run, branchable_fields, rate_setting
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.ask import Form
 from bigmodel.ui.error_view import refusals, show_refusal
-from bigmodel.ui.language import _, current, plain, say
-from bigmodel.ui.runs.status import look
-from bigmodel.ui.state import studio, token
+from bigmodel.ui.language import _, current, escape_markdown, say
+from bigmodel.ui.runs.status import status_style
+from bigmodel.ui.state import session_token, studio
 
-LOOK_SECONDS = 1.0
-SHOWN = 3  # branches that are listed at once; more are folded away
-ICON = ":material/alt_route:"
+REFRESH_SECONDS = 1.0
+MAX_BRANCHES = 3  # branches that are listed at once; more are folded away
+BRANCH_ICON = ":material/alt_route:"
 
 
-def may() -> dict[str, object]:
+def disabled_if_read_only() -> dict[str, object]:
     """Parameters of a button that changes something: where this server may only look, it says so."""
     if not studio().read_only:
         return {}
@@ -30,43 +30,53 @@ def may() -> dict[str, object]:
 
 
 # -- what can be done ---------------------------------------------------------------------------------
-def go_on(run: Run) -> None:
+def resume_buttons(run: Run) -> None:
     """The filled button of a run that ended before its end: what makes it go on, or another from where it was well."""
     if run.state in events.RESUMABLE:
-        if st.button(_resume_label(run), icon=":material/resume:", type="primary", key="run.resume", **may()):
+        if st.button(
+            _resume_label(run), icon=":material/resume:", type="primary", key="run.resume", **disabled_if_read_only()
+        ):
             _resume(run)
     elif run.state == events.DIVERGED:
         label = _("Go back and halve the learning rate")
-        if st.button(label, icon=":material/settings_backup_restore:", type="primary", key="run.rollback", **may()):
+        if st.button(
+            label,
+            icon=":material/settings_backup_restore:",
+            type="primary",
+            key="run.rollback",
+            **disabled_if_read_only(),
+        ):
             _roll_back(run)
 
 
-def go_further(run: Run) -> None:
+def branch_buttons(run: Run) -> None:
     """The buttons that begin another run with the weights of this one."""
     kept = studio().checkpoints(run.id) if run.state in (*events.ENDED, events.RUNNING) else []
-    if run.state == events.RUNNING and st.button(_("Branch off"), icon=ICON, key="run.branch", **may()):
+    if run.state == events.RUNNING and st.button(
+        _("Branch off"), icon=BRANCH_ICON, key="run.branch", **disabled_if_read_only()
+    ):
         branch_off(run, kept)
     if run.state == events.RUNNING or not kept:
         return
     well = run.state in (events.FINISHED, events.STOPPED)
-    if well and st.button(_("Train on"), icon=":material/forward:", key="run.on", **may()):
-        train_on(run, kept[0])
-    if st.button(_("Branch off"), icon=ICON, key="run.branch", **may()):
+    if well and st.button(_("Train on"), icon=":material/forward:", key="run.on", **disabled_if_read_only()):
+        train_longer(run, kept[0])
+    if st.button(_("Branch off"), icon=BRANCH_ICON, key="run.branch", **disabled_if_read_only()):
         branch_off(run, kept)
 
 
 def notes(run: Run) -> None:
     """What a person should know before one of the buttons is pressed, or after it was refused."""
-    refusal = st.session_state.get(_refused(run))
+    refusal = st.session_state.get(_refusal_key(run))
     if refusal is not None and run.state in events.RESUMABLE:
-        _changed(run, refusal)
+        _mismatch_notice(run, refusal)
     elif run.state == events.INTERRUPTED and studio().goes_on(run.id):
-        st.fragment(_wait, run_every=LOOK_SECONDS)(run.id)
+        st.fragment(_wait_for_requeue, run_every=REFRESH_SECONDS)(run.id)
     elif run.state == events.DIVERGED:
-        st.caption(_going_back(run))
+        st.caption(_rollback_note(run))
 
 
-def _wait(id: str) -> None:
+def _wait_for_requeue(id: str) -> None:
     """Look until somebody has taken the run up again, then draw the whole page."""
     if studio().run(id).state != events.INTERRUPTED:
         st.rerun()
@@ -77,7 +87,7 @@ def _wait(id: str) -> None:
 
 
 # -- resume --------------------------------------------------------------------------------------------
-def _refused(run: Run) -> str:
+def _refusal_key(run: Run) -> str:
     return f"go_on.refused.{run.id}"
 
 
@@ -93,31 +103,33 @@ def _resume_label(run: Run) -> str:
 
 def _resume(run: Run, anyway: bool = False) -> None:
     """Two clicks are one: the studio lets a run that waits or is trained already be."""
-    st.session_state.pop(_refused(run), None)
+    st.session_state.pop(_refusal_key(run), None)
     try:
         studio().resume(run.id, anyway)
     except Refusal as refusal:
-        st.session_state[_refused(run)] = refusal
+        st.session_state[_refusal_key(run)] = refusal
     st.rerun()
 
 
-def _changed(run: Run, refusal: Refusal) -> None:
+def _mismatch_notice(run: Run, refusal: Refusal) -> None:
     """What is no longer as it was, and the two ways that are left."""
     with st.container(border=True, key="run.changed"):
         show_refusal(refusal)
         if refusal.field != "anyway":
             return
         with st.container(horizontal=True, gap="small"):
-            if st.button(_("Resume anyway"), icon=":material/resume:", key="run.anyway", **may()):
+            if st.button(_("Resume anyway"), icon=":material/resume:", key="run.anyway", **disabled_if_read_only()):
                 _resume(run, anyway=True)
             kept = studio().checkpoints(run.id)
-            if kept and st.button(_("Branch off a new run"), icon=ICON, key="run.instead", **may()):
+            if kept and st.button(
+                _("Branch off a new run"), icon=BRANCH_ICON, key="run.instead", **disabled_if_read_only()
+            ):
                 branch_off(run, kept)
 
 
 # -- roll back -----------------------------------------------------------------------------------------
-def _going_back(run: Run) -> str:
-    kept, name = studio().checkpoints(run.id), halved(run)
+def _rollback_note(run: Run) -> str:
+    kept, name = studio().checkpoints(run.id), rate_setting(run)
     rate = run.spec.settings.get(name, 0.0)
     good = next((one for one in kept if one.best), kept[0] if kept else None)
     rates = {"before": f"{rate:.3g}", "after": f"{rate / 2:.3g}"}
@@ -131,13 +143,13 @@ def _going_back(run: Run) -> str:
 
 def _roll_back(run: Run) -> None:
     with refusals():
-        navigation.go("runs", run=studio().rollback(run.id, token=token(f"rollback {run.id}")))
+        navigation.go("runs", run=studio().rollback(run.id, token=session_token(f"rollback {run.id}")))
 
 
 # -- train on, branch off --------------------------------------------------------------------------------
-def train_on(run: Run, newest: Checkpoint) -> None:
+def train_longer(run: Run, newest: Checkpoint) -> None:
     """More epochs, as a branch from the newest weights."""
-    done = math.ceil(_epochs(run, newest.step) - 1e-9)
+    done = math.ceil(_epochs_done(run, newest.step) - 1e-9)
     usual = int(run.spec.settings["epochs"])
 
     @st.dialog(_("Train on"), icon=":material/forward:")
@@ -158,7 +170,9 @@ def train_on(run: Run, newest: Checkpoint) -> None:
                 epochs=number_format.count(done + more),
             )
         )
-        if st.button(_("Start training"), type="primary", icon=":material/play_arrow:", key="on.start", **may()):
+        if st.button(
+            _("Start training"), type="primary", icon=":material/play_arrow:", key="on.start", **disabled_if_read_only()
+        ):
             with refusals():
                 navigation.go("runs", run=_branch(run, newest.step, {"epochs": done + more, "max_steps": 0}))
 
@@ -169,7 +183,7 @@ def branch_off(run: Run, kept: Sequence[Checkpoint]) -> None:
     """A checkpoint to begin with and what is to be different from there on."""
     key = f"branch.{run.id}"
 
-    @st.dialog(_("Branch off"), width="large", icon=ICON)
+    @st.dialog(_("Branch off"), width="large", icon=BRANCH_ICON)
     def ask() -> None:
         if not kept:
             st.markdown(_("This run has no checkpoint yet that another could begin with."))
@@ -180,16 +194,18 @@ def branch_off(run: Run, kept: Sequence[Checkpoint]) -> None:
         )
         if run.live:
             st.caption(_("This run goes on. The new one waits in the queue until this and those before it have ended."))
-        described = {one.step: _described(run, one) for one in kept}
+        described = {one.step: _checkpoint_label(run, one) for one in kept}
         step = st.radio(_("Checkpoint"), list(described), format_func=described.__getitem__, key=f"{key}.step")
-        form = _settings(run, kept, key)
+        form = _settings_form(run, kept, key)
         name = st.text_input(_("Name of the run"), max_chars=limits.RUN_NAME_CHARACTERS, key=f"{key}.name")
-        if not st.button(_("Start the branch"), type="primary", icon=ICON, key="branch.start", **may()):
+        if not st.button(
+            _("Start the branch"), type="primary", icon=BRANCH_ICON, key="branch.start", **disabled_if_read_only()
+        ):
             return
         try:
             child = _branch(run, step, form.values, name or "")
         except Refusal as refusal:
-            if not form.complain(refusal.field, refusal.say(current())):
+            if not form.show_error(refusal.field, refusal.say(current())):
                 show_refusal(refusal)
             return
         for name in [name for name in st.session_state if str(name).startswith(f"{key}.")]:
@@ -200,31 +216,31 @@ def branch_off(run: Run, kept: Sequence[Checkpoint]) -> None:
         ask()
 
 
-def _described(run: Run, one: Checkpoint) -> str:
+def _checkpoint_label(run: Run, one: Checkpoint) -> str:
     parts = [
         _("Step {step}", step=number_format.count(one.step)),
-        _("epoch {epoch}", epoch=f"{_epochs(run, one.step):.1f}"),
+        _("epoch {epoch}", epoch=f"{_epochs_done(run, one.step):.1f}"),
     ]
     parts += [_("the best on validation")] if one.best else []
-    return " · ".join(plain(part) for part in (*parts, number_format.size(one.bytes)))
+    return " · ".join(escape_markdown(part) for part in (*parts, number_format.byte_size(one.bytes)))
 
 
-def _settings(run: Run, kept: Sequence[Checkpoint], key: str) -> Form:
+def _settings_form(run: Run, kept: Sequence[Checkpoint], key: str) -> Form:
     """The settings that a branch may change, as the run has them, with something left to train."""
     start = dict(run.spec.settings)
-    done = _epochs(run, kept[0].step)
+    done = _epochs_done(run, kept[0].step)
     if start["epochs"] <= done:
         start["epochs"] = math.ceil(done - 1e-9) + max(1, int(start["epochs"]) // 2)
     if start["max_steps"] <= kept[0].step:
         start["max_steps"] = 0
     form = Form(key, start)
-    fields = changeable(run.spec)
-    form.ask([field for field in fields if not field.advanced])
-    form.ask_advanced([field for field in fields if field.advanced], _("More settings"))
+    fields = branchable_fields(run.spec)
+    form.render([field for field in fields if not field.advanced])
+    form.render_advanced([field for field in fields if field.advanced], _("More settings"))
     return form
 
 
-def _epochs(run: Run, step: int) -> float:
+def _epochs_done(run: Run, step: int) -> float:
     """How many epochs the weights of a step have been trained for."""
     per_epoch = run.plan.get("steps_per_epoch")
     return step / per_epoch if isinstance(per_epoch, int) and per_epoch > 0 else run.epoch
@@ -234,41 +250,41 @@ def _branch(run: Run, step: int, settings: Mapping[str, object], name: str = "")
     """Its id. The same wish twice, by a double click say, is the same run."""
     changed = {key: value for key, value in settings.items() if run.spec.settings.get(key) != value}
     wish = f"branch {run.id} {step} {sorted(changed.items())} {name}"
-    return studio().branch(run.id, step, changed, name, token(wish))
+    return studio().branch(run.id, step, changed, name, session_token(wish))
 
 
 # -- kin -------------------------------------------------------------------------------------------------
-def kin(run: Run) -> None:
+def lineage(run: Run) -> None:
     """The run that this one comes from, and those that have come of it, as links."""
     if run.spec.parent:
         _parent(str(run.spec.parent["run"]), int(run.spec.parent["step"]))
     branches = studio().branches(run.id)
-    if len(branches) <= SHOWN:
+    if len(branches) <= MAX_BRANCHES:
         _children(branches)
         return
-    with st.expander(_("{count} runs have branched off", count=len(branches)), icon=ICON):
+    with st.expander(_("{count} runs have branched off", count=len(branches)), icon=BRANCH_ICON):
         _children(branches)
 
 
 def _parent(id: str, step: int) -> None:
     try:
-        known = _known_as(studio().run(id))
+        known = _run_name(studio().run(id))
     except Refusal:
-        gone = _("Branched from {run} at step {step}; that run is no longer there.", run=plain(id), step=step)
-        st.caption(f"{ICON} {gone}")
+        gone = _("Branched from {run} at step {step}; that run is no longer there.", run=escape_markdown(id), step=step)
+        st.caption(f"{BRANCH_ICON} {gone}")
         return
     navigation.link(
-        "runs", _("Branched from {run} at step {step}", run=known, step=number_format.count(step)), ICON, run=id
+        "runs", _("Branched from {run} at step {step}", run=known, step=number_format.count(step)), BRANCH_ICON, run=id
     )
 
 
 def _children(branches: Sequence[Run]) -> None:
     with st.container(gap="xxsmall"):
         for one in branches:
-            step, standing = number_format.count(int(one.spec.parent["step"])), say(look(one.state).title)
-            label = _("Branch at step {step}: {run} ({state})", step=step, run=_known_as(one), state=standing)
+            step, standing = number_format.count(int(one.spec.parent["step"])), say(status_style(one.state).title)
+            label = _("Branch at step {step}: {run} ({state})", step=step, run=_run_name(one), state=standing)
             navigation.link("runs", label, ":material/subdirectory_arrow_right:", run=one.id)
 
 
-def _known_as(run: Run) -> str:
-    return plain(run.spec.name or run.id)
+def _run_name(run: Run) -> str:
+    return escape_markdown(run.spec.name or run.id)

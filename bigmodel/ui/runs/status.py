@@ -14,32 +14,32 @@ from bigmodel.ui.language import _, say
 
 
 @dataclass(frozen=True)
-class Look:
+class StatusStyle:
     title: Words
     colour: str
     icon: str
 
 
-LOOKS = {
-    events.QUEUED: Look(words("Waiting"), "gray", ":material/schedule:"),
-    events.STARTING: Look(words("Starting"), "blue", ":material/rocket_launch:"),
-    events.RUNNING: Look(words("Training"), "blue", ":material/directions_run:"),
-    events.STOPPING: Look(words("Stopping"), "orange", ":material/hourglass_bottom:"),
-    events.FINISHED: Look(words("Finished"), "green", ":material/check_circle:"),
-    events.STOPPED: Look(words("Stopped"), "orange", ":material/stop_circle:"),
-    events.CANCELLED: Look(words("Cancelled"), "gray", ":material/cancel:"),
-    events.FAILED: Look(words("Failed"), "red", ":material/error:"),
-    events.DIVERGED: Look(words("Diverged"), "red", ":material/trending_up:"),
-    events.INTERRUPTED: Look(words("Interrupted"), "orange", ":material/power_off:"),
+STATUS_STYLES = {
+    events.QUEUED: StatusStyle(words("Waiting"), "gray", ":material/schedule:"),
+    events.STARTING: StatusStyle(words("Starting"), "blue", ":material/rocket_launch:"),
+    events.RUNNING: StatusStyle(words("Training"), "blue", ":material/directions_run:"),
+    events.STOPPING: StatusStyle(words("Stopping"), "orange", ":material/hourglass_bottom:"),
+    events.FINISHED: StatusStyle(words("Finished"), "green", ":material/check_circle:"),
+    events.STOPPED: StatusStyle(words("Stopped"), "orange", ":material/stop_circle:"),
+    events.CANCELLED: StatusStyle(words("Cancelled"), "gray", ":material/cancel:"),
+    events.FAILED: StatusStyle(words("Failed"), "red", ":material/error:"),
+    events.DIVERGED: StatusStyle(words("Diverged"), "red", ":material/trending_up:"),
+    events.INTERRUPTED: StatusStyle(words("Interrupted"), "orange", ":material/power_off:"),
 }
 
 
-def look(state: str) -> Look:
-    return LOOKS.get(state) or Look(words("Unknown"), "gray", ":material/help:")
+def status_style(state: str) -> StatusStyle:
+    return STATUS_STYLES.get(state) or StatusStyle(words("Unknown"), "gray", ":material/help:")
 
 
-def badge(run: Run) -> None:
-    one = look(run.state)
+def status_badge(run: Run) -> None:
+    one = status_style(run.state)
     title = say(one.title)
     if run.state == events.QUEUED and run.position:
         title = _("Waiting, number {position}", position=run.position)

@@ -9,21 +9,27 @@ import streamlit as st
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import Base, Fetching, Suggestion
+from bigmodel.studio import Base, FetchProcess, Suggestion
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.data.overview import language_name
 from bigmodel.ui.error_view import refusals, show_refusal
-from bigmodel.ui.language import _, plain, say
-from bigmodel.ui.stable_selectbox import apart, hold
+from bigmodel.ui.language import _, escape_markdown, say
+from bigmodel.ui.stable_selectbox import disambiguate, pin_choice
 from bigmodel.ui.state import studio
 
-LOOK_SECONDS = 0.5
+REFRESH_SECONDS = 0.5
 # what this person is bringing, in which revision, has asked about, has brought; whether they are still looking
-SOURCE, REVISION, LOOKED, NEW, OPEN = "base.source", "base.revision", "base.looked", "base.new", "base.open"
+SOURCE_KEY, REVISION_KEY, LOOKUP_KEY, ADDED_KEY, EXPANDED_KEY = (
+    "base.source",
+    "base.revision",
+    "base.looked",
+    "base.new",
+    "base.open",
+)
 
 
 # -- which one is chosen ---------------------------------------------------------------------------------
-def keep_base(task: Task, key: str) -> None:
+def restore_base(task: Task, key: str) -> None:
     """The base that was chosen last for a task stays when the data change. Before the form of `key` is drawn."""
     kept = st.session_state.get(f"base.of.{task.name}")
     if st.session_state.get("base.form") != key and kept in {base.name for base in studio().bases(task.head)}:
@@ -31,14 +37,14 @@ def keep_base(task: Task, key: str) -> None:
     st.session_state["base.form"] = key
 
 
-def note_base(task: Task, name: object) -> None:
+def remember_base(task: Task, name: object) -> None:
     """After the form has been drawn: this one was chosen."""
     st.session_state[f"base.of.{task.name}"] = name
 
 
-def choose_base(task: Task, name: str) -> None:
+def select_base(task: Task, name: str) -> None:
     """Chosen as soon as the form is drawn anew."""
-    note_base(task, name)
+    remember_base(task, name)
     st.session_state.pop("base.form", None)
 
 
@@ -46,49 +52,49 @@ def base_facts(name: object) -> None:
     """Of the base that is chosen: size, licence, where from."""
     base = next((one for one in studio().bases() if one.name == name), None)
     if base is not None:
-        st.caption(plain(base_line(base)))
+        st.caption(escape_markdown(base_line(base)))
 
 
 # -- brought -----------------------------------------------------------------------------------------------
-def bring_base(task: Task) -> None:
+def add_base_form(task: Task) -> None:
     """Folded away under the network: what else could be begun with."""
     none = not studio().bases(task.head)
-    source = st.session_state.get(SOURCE, "")
+    source = st.session_state.get(SOURCE_KEY, "")
     if none:
         st.info(
             _("No pretrained model for this task is here yet. Choose one below: its size and licence are shown first."),
             icon=":material/download:",
         )
-    new = st.session_state.pop(NEW, "")
+    new = st.session_state.pop(ADDED_KEY, "")
     if new:
-        st.success(_("{model} is here, and chosen.", model=plain(new)), icon=":material/check_circle:")
+        st.success(_("{model} is here, and chosen.", model=escape_markdown(new)), icon=":material/check_circle:")
     label = _("Bring another pretrained model") if not none else _("Bring a pretrained model")
-    opened = bool(none or studio().fetchings() or st.session_state.get(OPEN))
+    opened = bool(none or studio().fetchings() or st.session_state.get(EXPANDED_KEY))
     with st.container(key="base.bring"), st.expander(label, icon=":material/download:", expanded=opened):
         if source:
-            _brought(source, task)
-        elif not _others(task):
-            _ask(task)
+            _download_status(source, task)
+        elif not _other_downloads(task):
+            _source_form(task)
 
 
-def _others(task: Task) -> bool:
+def _other_downloads(task: Task) -> bool:
     """What is being fetched already, by this person before the page was loaded anew or by another one."""
     running = studio().fetchings()
     for work in running[:1]:
-        st.session_state.update({SOURCE: work.request["source"], OPEN: True})
-        _brought(work.request["source"], task)
+        st.session_state.update({SOURCE_KEY: work.request["source"], EXPANDED_KEY: True})
+        _download_status(work.request["source"], task)
     return bool(running)
 
 
-def _ask(task: Task) -> None:
+def _source_form(task: Task) -> None:
     st.caption(
         _(
             "From the Hugging Face Hub by its id; or, without a network, the path of a model's folder or GGUF file on this machine. Only safetensors are read, and no program of a model is ever run."
         )
     )
     suited = {one.id: (one, way) for one, way in studio().base_suggestions(task)}
-    lines = apart({id: _line(*found) for id, found in suited.items()})
-    hold(f"base.choice.{task.head}", lines, None, typed=True)
+    lines = disambiguate({id: _suggestion_line(*found) for id, found in suited.items()})
+    pin_choice(f"base.choice.{task.head}", lines, None, typed=True)
     source = st.selectbox(
         _("Model"),
         sorted(suited, key=lambda id: suited[id][1] == ""),
@@ -100,15 +106,15 @@ def _ask(task: Task) -> None:
     )
     source = (source or "").strip()
     if source in suited:
-        st.caption(plain(source))
-    revision = _asked_revision(suited[source][0].revision if source in suited else "") if _is_id(source) else ""
+        st.caption(escape_markdown(source))
+    revision = _revision_input(suited[source][0].revision if source in suited else "") if _is_id(source) else ""
     label = _("Take it in") if _is_path(source) else _("Look at it")
     if st.button(label, icon=":material/arrow_forward:", disabled=not source or studio().read_only, key="base.look"):
-        st.session_state.update({SOURCE: source, REVISION: revision, OPEN: True})
+        st.session_state.update({SOURCE_KEY: source, REVISION_KEY: revision, EXPANDED_KEY: True})
         st.rerun()
 
 
-def _asked_revision(suggested: str) -> str:
+def _revision_input(suggested: str) -> str:
     return st.text_input(
         _("Revision"),
         max_chars=100,
@@ -127,57 +133,57 @@ def _is_path(source: str) -> bool:
     return source.startswith(("/", "~", ".")) or source.endswith(".gguf")
 
 
-def _line(one: Suggestion, way: str) -> str:
+def _suggestion_line(one: Suggestion, way: str) -> str:
     fits = {"full": _("fits"), "lora": _("fits with LoRA"), "": _("too large for this machine")}[way]
     name = one.id.rpartition("/")[2]
     licence = one.licence if one.licence != "?" else _("licence not named")
-    parts = [name, number_format.size(one.megabytes * 10**6), fits, licence, " ".join(one.languages)]
+    parts = [name, number_format.byte_size(one.megabytes * 10**6), fits, licence, " ".join(one.languages)]
     return " · ".join(part for part in parts if part)
 
 
-def _brought(source: str, task: Task) -> None:
+def _download_status(source: str, task: Task) -> None:
     """Where it stands with what a person wants to bring: asked about, offered, fetched, here, or refused."""
     work = studio().fetching(source)
     if work is None and _is_path(source):
         with refusals():
             work = studio().bring_base(source)
     if work is None:
-        _looked(source, task)
+        _lookup_result(source, task)
     elif work.running:
-        st.fragment(_progress, run_every=LOOK_SECONDS)(source)
+        st.fragment(_download_progress, run_every=REFRESH_SECONDS)(source)
     else:
-        _ended(work, source, task)
+        _download_finished(work, source, task)
 
 
 # -- looked at, offered ------------------------------------------------------------------------------------
-def _looked(source: str, task: Task) -> None:
-    looked: Fetching | None = st.session_state.get(LOOKED)
+def _lookup_result(source: str, task: Task) -> None:
+    looked: FetchProcess | None = st.session_state.get(LOOKUP_KEY)
     if looked is None or looked.request["source"] != source:
-        looked = st.session_state[LOOKED] = studio().look_base(source, st.session_state.get(REVISION, ""))
+        looked = st.session_state[LOOKUP_KEY] = studio().look_base(source, st.session_state.get(REVISION_KEY, ""))
     if looked.running:
-        st.fragment(_waiting, run_every=LOOK_SECONDS)(source)
+        st.fragment(_lookup_progress, run_every=REFRESH_SECONDS)(source)
         return
     try:
         found = looked.outcome()
     except Refusal as refusal:
         show_refusal(refusal)
-        _again(source, None)
+        _retry_buttons(source, None)
         return
-    _offer(found["offer"], found.get("arrived", 0), source, task)
+    _download_offer(found["offer"], found.get("arrived", 0), source, task)
 
 
-def _waiting(source: str) -> None:
-    looked: Fetching | None = st.session_state.get(LOOKED)
+def _lookup_progress(source: str) -> None:
+    looked: FetchProcess | None = st.session_state.get(LOOKUP_KEY)
     if looked is None or not looked.running:
         st.rerun()
     st.markdown(_(":shimmer[Asking the Hub about it]"))
     if st.button(_("Cancel"), icon=":material/close:", key="base.look.cancel"):
         looked.cancel()
-        _forget()
+        _reset_state()
         st.rerun()
 
 
-def _offer(offer: Mapping, arrived: int, source: str, task: Task) -> None:
+def _download_offer(offer: Mapping, arrived: int, source: str, task: Task) -> None:
     """What would be fetched, before it is."""
     way = studio().way_for(offer["parameters"])
     fits = {
@@ -185,37 +191,41 @@ def _offer(offer: Mapping, arrived: int, source: str, task: Task) -> None:
         "lora": _("It fits with LoRA; training everything needs more memory than is free."),
         "": _("It is too large for the memory that is free here. It can be fetched, but hardly trained."),
     }[way]
-    st.markdown(f"**{plain(offer['id'])}**")
+    st.markdown(f"**{escape_markdown(offer['id'])}**")
     rows = {
-        _("To be fetched"): number_format.size(offer["bytes"]),
-        _("Parameters"): _("about {count}", count=number_format.rough(offer["parameters"])),
+        _("To be fetched"): number_format.byte_size(offer["bytes"]),
+        _("Parameters"): _("about {count}", count=number_format.compact(offer["parameters"])),
         _("Licence"): offer["licence"] if offer["licence"] != "?" else _("not named; look at its page on the Hub"),
-        _("Languages"): number_format.joined([language_name(code) for code in offer["languages"][:12]]) or "–",
+        _("Languages"): number_format.join_list([language_name(code) for code in offer["languages"][:12]]) or "–",
         _("Network"): offer["model_type"] or "–",
         _("Revision"): offer["revision"][:12],
     }
     if arrived:
-        rows[_("Here already")] = number_format.size(arrived)
-    st.table({name: plain(value) for name, value in rows.items()}, border="horizontal", alt=_("What would be fetched"))
+        rows[_("Here already")] = number_format.byte_size(arrived)
+    st.table(
+        {name: escape_markdown(value) for name, value in rows.items()},
+        border="horizontal",
+        alt=_("What would be fetched"),
+    )
     st.caption(f":material/{'check_circle' if way else 'warning'}: {fits}")
     with st.container(horizontal=True, gap="small"):
-        left = number_format.size(max(offer["bytes"] - arrived, 0))
+        left = number_format.byte_size(max(offer["bytes"] - arrived, 0))
         label = _("Fetch the other {size}", size=left) if arrived else _("Fetch {size}", size=left)
         if st.button(label, icon=":material/download:", type="primary", key="base.fetch", disabled=studio().read_only):
             with refusals():
                 studio().bring_base(source, offer["revision"])
                 st.rerun()
         if st.button(_("Choose another"), icon=":material/arrow_back:", key="base.back"):
-            _forget()
+            _reset_state()
             st.rerun()
 
 
 # -- fetched -----------------------------------------------------------------------------------------------
-def _progress(source: str) -> None:
+def _download_progress(source: str) -> None:
     work = studio().fetching(source)
     if work is None or not work.running:
         st.rerun()
-    news = work.news
+    news = work.progress
     words = {
         "fetching": _("Fetching"),
         "copying": _("Copying"),
@@ -225,11 +235,11 @@ def _progress(source: str) -> None:
     share = news["done"] / news["total"] if news["total"] else 0.0
     parts = [words]
     if news["total"]:
-        parts.append(f"{number_format.size(news['done'])} / {number_format.size(news['total'])}")
+        parts.append(f"{number_format.byte_size(news['done'])} / {number_format.byte_size(news['total'])}")
     if news["phase"] == "fetching" and work.rate:
         left = (news["total"] - news["done"]) / work.rate
-        parts += [f"{number_format.size(work.rate)}/s", _("{time} left", time=number_format.duration(left))]
-    st.markdown(f"**{plain(source)}**")
+        parts += [f"{number_format.byte_size(work.rate)}/s", _("{time} left", time=number_format.duration(left))]
+    st.markdown(f"**{escape_markdown(source)}**")
     st.progress(min(share, 1.0), text=" · ".join(parts))
     st.caption(_("It goes on when the browser is closed."))
     if _is_id(source):
@@ -238,35 +248,35 @@ def _progress(source: str) -> None:
         work.cancel()
 
 
-def _ended(work: Fetching, source: str, task: Task) -> None:
+def _download_finished(work: FetchProcess, source: str, task: Task) -> None:
     """The new base is chosen; or what went wrong is said until the person goes on."""
     try:
         name = work.outcome().get("base", "")
     except Refusal as refusal:
         show_refusal(refusal)
-        _again(source, work)
+        _retry_buttons(source, work)
         return
     if not name:
-        kept = _("Cancelled. What has arrived of {model} is kept.", model=plain(source))
+        kept = _("Cancelled. What has arrived of {model} is kept.", model=escape_markdown(source))
         st.markdown(kept if _is_id(source) else _("Cancelled."))
-        _again(source, work)
+        _retry_buttons(source, work)
         return
     base = next((one for one in studio().bases() if one.name == name), None)
     studio().forget_fetching(source)
-    _forget()
-    st.session_state.pop(OPEN, None)
+    _reset_state()
+    st.session_state.pop(EXPANDED_KEY, None)
     if base is not None:
-        st.session_state[NEW] = say(base.title)
+        st.session_state[ADDED_KEY] = say(base.title)
         if task.head in base.heads:
-            choose_base(task, name)
+            select_base(task, name)
     st.rerun()
 
 
-def _again(source: str, work: Fetching | None) -> None:
+def _retry_buttons(source: str, work: FetchProcess | None) -> None:
     with st.container(horizontal=True, gap="small"):
         label = _("Go on fetching") if work is not None and work.result.get("cancelled") else _("Try again")
         if st.button(label, icon=":material/refresh:", key="base.again", disabled=studio().read_only):
-            st.session_state.pop(LOOKED, None)
+            st.session_state.pop(LOOKUP_KEY, None)
             with refusals():
                 if work is not None:
                     studio().forget_fetching(source)
@@ -274,12 +284,12 @@ def _again(source: str, work: Fetching | None) -> None:
                 st.rerun()
         if st.button(_("Choose another"), icon=":material/arrow_back:", key="base.other"):
             studio().forget_fetching(source)
-            _forget()
+            _reset_state()
             st.rerun()
 
 
-def _forget() -> None:
-    for name in (SOURCE, REVISION, LOOKED):
+def _reset_state() -> None:
+    for name in (SOURCE_KEY, REVISION_KEY, LOOKUP_KEY):
         st.session_state.pop(name, None)
 
 
@@ -287,8 +297,8 @@ def _forget() -> None:
 def base_line(base: Base) -> str:
     """A base in a line: size, licence, where from."""
     parts = [
-        _("{count} parameters", count=number_format.rough(base.parameters)),
-        number_format.size(base.bytes),
+        _("{count} parameters", count=number_format.compact(base.parameters)),
+        number_format.byte_size(base.bytes),
         *_origin(base),
         " ".join(base.languages[:8]),
     ]
@@ -316,11 +326,13 @@ def base_list() -> None:
 
 def base_card(base: Base, answers: bool) -> None:
     with st.container(border=True, height="stretch"):
-        st.markdown(f":material/deployed_code: **{plain(say(base.title))}**")
-        st.caption(plain(base_line(base)))
+        st.markdown(f":material/deployed_code: **{escape_markdown(say(base.title))}**")
+        st.caption(escape_markdown(base_line(base)))
         tasks = [task for task in catalog.tasks().values() if task.head in base.heads]
         if tasks:
-            st.caption(plain(_("For: {tasks}", tasks=number_format.joined([say(task.title) for task in tasks]))))
+            st.caption(
+                escape_markdown(_("For: {tasks}", tasks=number_format.join_list([say(task.title) for task in tasks])))
+            )
         st.space("stretch")
         with st.container(horizontal=True):
             tune = st.button(
@@ -344,7 +356,7 @@ def confirm_delete(base: Base) -> None:
         st.markdown(
             _(
                 "{name} is removed from the disk. Models that were fine-tuned from it stay, but can no longer be compared with it.",
-                name=plain(say(base.title)),
+                name=escape_markdown(say(base.title)),
             )
         )
         if st.button(_("Delete for good"), type="primary", key="confirm.delete"):

@@ -11,97 +11,97 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.studio import Forecast
 from bigmodel.ui import number_format
 from bigmodel.ui.ask import Form
-from bigmodel.ui.error_view import show_refusal, show_trouble
-from bigmodel.ui.language import _, current, plain, say
-from bigmodel.ui.state import studio, token
-from bigmodel.ui.train.forecast_queue import forecasts
+from bigmodel.ui.error_view import show_refusal, show_unexpected_error
+from bigmodel.ui.language import _, current, escape_markdown, say
+from bigmodel.ui.state import session_token, studio
+from bigmodel.ui.train.forecast_queue import forecast_queue
 
-LOOK_SECONDS = 0.7
-SHORT_SECONDS = 120  # what 'make it short' aims at
+REFRESH_SECONDS = 0.7
+SHORT_RUN_SECONDS = 120  # what 'make it short' aims at
 
 
 def forecast_card(spec: RunSpec, form: Form) -> None:
     """Parameters, memory and time; while they are measured, where they will stand."""
     spec = replace(spec, name="")
-    future = forecasts(studio().forecast).of(spec, token("session"))
+    future = forecast_queue(studio().forecast).submit(spec, session_token("session"))
     if not future.done():
-        st.fragment(_waiting, run_every=LOOK_SECONDS)(spec)
+        st.fragment(_placeholder, run_every=REFRESH_SECONDS)(spec)
         return
     if future.cancelled():
         st.rerun()
     problem = future.exception()
     if problem is None:
-        _measured(future.result(), form)
+        _show_forecast(future.result(), form)
     elif isinstance(problem, Refusal):
-        if not form.complain(problem.field, problem.say(current())):
+        if not form.show_error(problem.field, problem.say(current())):
             show_refusal(problem)
     else:
-        show_trouble(problem)
+        show_unexpected_error(problem)
 
 
 def forecast_line(spec: RunSpec) -> str:
     """The forecast in a line, as far as it is there; of what went wrong only the headline."""
-    future = forecasts(studio().forecast).of(replace(spec, name=""), token("session"))
+    future = forecast_queue(studio().forecast).submit(replace(spec, name=""), session_token("session"))
     if not future.done() or future.cancelled():
         return _(":shimmer[Measuring a few steps on the real data]")
     problem = future.exception()
     if isinstance(problem, Refusal):
-        return f":red[{plain(say(problem.what))}]"
+        return f":red[{escape_markdown(say(problem.what))}]"
     if problem is not None:
         return _("There is no forecast this time.")
     forecast = future.result()
-    parts = [number_format.size(forecast.memory), _counted(forecast)]
+    parts = [number_format.byte_size(forecast.memory), _parameter_count(forecast)]
     if forecast.seconds is None:
         return " · ".join([_("Too large for this machine"), *parts])
     return " · ".join([f"**{number_format.duration(forecast.seconds)}**", *parts])
 
 
-def _counted(forecast: Forecast) -> str:
+def _parameter_count(forecast: Forecast) -> str:
     """All parameters, and how many of them are trained where not all are."""
-    count = number_format.rough(forecast.parameters)
+    count = number_format.compact(forecast.parameters)
     if not 0 < forecast.trainable < forecast.parameters:
         return _("{count} parameters", count=count)
-    return _("{trained} of {count} parameters", trained=number_format.rough(forecast.trainable), count=count)
+    return _("{trained} of {count} parameters", trained=number_format.compact(forecast.trainable), count=count)
 
 
-def _waiting(spec: RunSpec) -> None:
-    if forecasts(studio().forecast).of(spec, token("session")).done():
+def _placeholder(spec: RunSpec) -> None:
+    if forecast_queue(studio().forecast).submit(spec, session_token("session")).done():
         st.rerun()
-    _numbers("…", "…", "…", "…")
+    _metrics("…", "…", "…", "…")
     st.caption(_(":shimmer[Measuring a few steps on the real data]"))
 
 
 def _too_large(forecast: Forecast) -> None:
-    _numbers(number_format.rough(forecast.parameters), number_format.size(forecast.memory), "–", number_format.count(forecast.steps),
-             number_format.trained(forecast.trainable, forecast.parameters))  # fmt: skip
+    _metrics(number_format.compact(forecast.parameters), number_format.byte_size(forecast.memory), "–", number_format.count(forecast.steps),
+             number_format.trained_parameters(forecast.trainable, forecast.parameters))  # fmt: skip
     st.warning(
         _("This needs more memory than this machine has free. Make the network or the batch smaller."),
         icon=":material/memory:",
     )
 
 
-def _measured(forecast: Forecast, form: Form) -> None:
+def _show_forecast(forecast: Forecast, form: Form) -> None:
     if forecast.seconds is None:
         _too_large(forecast)
         return
-    _numbers(
-        number_format.rough(forecast.parameters),
-        number_format.size(forecast.memory),
+    _metrics(
+        number_format.compact(forecast.parameters),
+        number_format.byte_size(forecast.memory),
         number_format.duration(forecast.seconds),
         number_format.count(forecast.steps),
-        number_format.trained(forecast.trainable, forecast.parameters),
+        number_format.trained_parameters(forecast.trainable, forecast.parameters),
     )
     st.caption(
         _(
             "Measured on {device}: {milliseconds} ms a step. Training goes on when the browser is closed.",
             device=forecast.device.upper(),
-            milliseconds=number_format.three(forecast.step_seconds * 1000),
+            milliseconds=number_format.three_digits(forecast.step_seconds * 1000),
         )
     )
-    steps = int(SHORT_SECONDS / forecast.step_seconds) if forecast.step_seconds > 0 else 0
+    steps = int(SHORT_RUN_SECONDS / forecast.step_seconds) if forecast.step_seconds > 0 else 0
     if "max_steps" in form.values and 0 < steps < forecast.steps / 2:
         st.button(
-            _("Only try it out: {time}", time=number_format.duration(SHORT_SECONDS + forecast.once)),
+            _("Only try it out: {time}", time=number_format.duration(SHORT_RUN_SECONDS + forecast.once)),
             icon=":material/timer:",
             on_click=_shorten,
             args=(f"{form.key}.max_steps", steps),
@@ -113,7 +113,7 @@ def _shorten(key: str, steps: int) -> None:
     st.session_state[key] = steps
 
 
-def _numbers(parameters: str, memory: str, time: str, steps: str, trained: str = "") -> None:
+def _metrics(parameters: str, memory: str, time: str, steps: str, trained: str = "") -> None:
     with st.grid(2, min_column_width=90, gap=("small", "small")):
         st.metric(_("Time"), time)
         st.metric(_("Parameters"), parameters, delta=trained or None, delta_color="off", delta_arrow="off")

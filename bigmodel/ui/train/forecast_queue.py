@@ -12,39 +12,39 @@ from functools import cache
 from bigmodel.core.spec import RunSpec
 from bigmodel.studio import Forecast
 
-KEPT = 200
+MAX_CACHED = 200
 
 
-class Forecasts:
+class ForecastQueue:
     """A spec's forecast as a Future. A session's older wish that has not begun yet gives way to its newer one."""
 
     def __init__(self, measure: Callable[[RunSpec], Forecast]):
         self._measure = measure
-        self._waiting: queue.SimpleQueue[tuple[RunSpec, Future]] = queue.SimpleQueue()
-        self._known: OrderedDict[str, Future] = OrderedDict()
-        self._wishes: dict[str, str] = {}
+        self._pending: queue.SimpleQueue[tuple[RunSpec, Future]] = queue.SimpleQueue()
+        self._futures: OrderedDict[str, Future] = OrderedDict()
+        self._latest_by_session: dict[str, str] = {}
         self._lock = threading.Lock()
         # a daemon and no pool: a server that is told to stop does not wait for a measurement
-        threading.Thread(target=self._work, name="bigmodel-forecast", daemon=True).start()
+        threading.Thread(target=self._run, name="bigmodel-forecast", daemon=True).start()
 
-    def of(self, spec: RunSpec, session: str) -> Future[Forecast]:
+    def submit(self, spec: RunSpec, session: str) -> Future[Forecast]:
         name = spec.fingerprint()
         with self._lock:
-            self._give_way(self._wishes.get(session), name)
-            self._wishes[session] = name
-            if name not in self._known:
-                self._known[name] = Future()
-                self._waiting.put((spec, self._known[name]))
-            self._known.move_to_end(name)
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)[1].cancel()
-            while len(self._wishes) > KEPT:
-                self._wishes.pop(next(iter(self._wishes)))
-            return self._known[name]
+            self._cancel_superseded(self._latest_by_session.get(session), name)
+            self._latest_by_session[session] = name
+            if name not in self._futures:
+                self._futures[name] = Future()
+                self._pending.put((spec, self._futures[name]))
+            self._futures.move_to_end(name)
+            while len(self._futures) > MAX_CACHED:
+                self._futures.popitem(last=False)[1].cancel()
+            while len(self._latest_by_session) > MAX_CACHED:
+                self._latest_by_session.pop(next(iter(self._latest_by_session)))
+            return self._futures[name]
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while True:
-            spec, future = self._waiting.get()
+            spec, future = self._pending.get()
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -52,15 +52,15 @@ class Forecasts:
             except Exception as error:  # it is the one who asked that can do something about it
                 future.set_exception(error)
 
-    def _give_way(self, old: str | None, new: str) -> None:
-        wanted = [name for name in self._wishes.values() if name == old]
-        if old is None or old == new or len(wanted) > 1 or old not in self._known:
+    def _cancel_superseded(self, old: str | None, new: str) -> None:
+        wanted = [name for name in self._latest_by_session.values() if name == old]
+        if old is None or old == new or len(wanted) > 1 or old not in self._futures:
             return
-        if self._known[old].cancel():
-            del self._known[old]
+        if self._futures[old].cancel():
+            del self._futures[old]
 
 
 @cache
-def forecasts(measure: Callable[[RunSpec], Forecast]) -> Forecasts:
+def forecast_queue(measure: Callable[[RunSpec], Forecast]) -> ForecastQueue:
     """The one of this server; `measure` is the studio's."""
-    return Forecasts(measure)
+    return ForecastQueue(measure)

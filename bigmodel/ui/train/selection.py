@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Architecture, Dataset, Task, fits
+from bigmodel.core.contracts import Architecture, Dataset, Task, is_compatible
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec, fields_for
 from bigmodel.core.words import _ as words
-from bigmodel.studio import OwnDataset
+from bigmodel.studio import ImportedDataset
 from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, say
-from bigmodel.ui.stable_selectbox import apart, hold
+from bigmodel.ui.stable_selectbox import disambiguate, pin_choice
 from bigmodel.ui.state import remember, remembered, studio
-from bigmodel.ui.train.base_card import choose_base
+from bigmodel.ui.train.base_card import select_base
 
-NAMES = ("task", "dataset", "architecture")
-BESIDE = 5  # more options than these go into a list
+URL_PARAMETERS = ("task", "dataset", "architecture")
+MAX_SEGMENTS = 5  # more options than these go into a list
 
 
 @dataclass(frozen=True)
@@ -38,31 +38,33 @@ class Combination:
         return {"task": self.task.name, "dataset": self.dataset.name, "architecture": self.architecture.name}
 
 
-def combination() -> Combination:
+def select_combination() -> Combination:
     """Three choices, each among what fits the ones before it."""
-    _arrive()
-    task = catalog.task(_pick(_("What should the model learn?"), "train.task", catalog.tasks()))
-    datasets = _with_older(task, catalog.datasets_for(task))
-    dataset = catalog.dataset(_pick(_("From which data?"), f"train.dataset.{task.name}", datasets))
+    _read_url()
+    task = catalog.task(_select(_("What should the model learn?"), "train.task", catalog.tasks()))
+    datasets = _with_older_version(task, catalog.datasets_for(task))
+    dataset = catalog.dataset(_select(_("From which data?"), f"train.dataset.{task.name}", datasets))
     networks = catalog.architectures_for(task)
-    network = catalog.architecture(_pick(_("With which network?"), f"train.architecture.{task.name}", networks))
+    network = catalog.architecture(_select(_("With which network?"), f"train.architecture.{task.name}", networks))
     chosen = Combination(task, dataset, network)
-    _leave(chosen)
+    _write_url(chosen)
     return chosen
 
 
-def _with_older(task: Task, datasets: Mapping[str, Dataset]) -> Mapping[str, Dataset]:
+def _with_older_version(task: Task, datasets: Mapping[str, Dataset]) -> Mapping[str, Dataset]:
     """An older version of an own data set, too, when that is what was asked for."""
     name = st.session_state.get(f"train.dataset.{task.name}", "")
     older = catalog.find_dataset(name) if name not in datasets else None
-    return {older.name: older, **datasets} if older is not None and fits(task, dataset=older) else datasets
+    return {older.name: older, **datasets} if older is not None and is_compatible(task, dataset=older) else datasets
 
 
-def _pick(label: str, key: str, things: Mapping[str, Task | Dataset | Architecture]) -> str:
-    named = apart({name: _titled(thing) for name, thing in things.items()}, lambda name: _edition(things[name]))
-    hold(key, named, next(iter(named)))
+def _select(label: str, key: str, things: Mapping[str, Task | Dataset | Architecture]) -> str:
+    named = disambiguate(
+        {name: _label(thing) for name, thing in things.items()}, lambda name: _version_label(things[name])
+    )
+    pin_choice(key, named, next(iter(named)))
     parts = {"format_func": named.__getitem__, "key": key, "persist_state": "session"}
-    if len(things) <= BESIDE:
+    if len(things) <= MAX_SEGMENTS:
         name = st.segmented_control(label, list(things), required=True, wrap=True, **parts)
     else:
         name = st.selectbox(label, list(things), **parts)
@@ -70,35 +72,35 @@ def _pick(label: str, key: str, things: Mapping[str, Task | Dataset | Architectu
     return name
 
 
-def _titled(thing: Task | Dataset | Architecture) -> str:
+def _label(thing: Task | Dataset | Architecture) -> str:
     icon = getattr(thing, "icon", "")
     return f"{icon} {say(thing.title)}" if icon else say(thing.title)
 
 
-def _edition(thing: Task | Dataset | Architecture) -> str:
+def _version_label(thing: Task | Dataset | Architecture) -> str:
     """What only this one has, of those with the same title."""
-    if not isinstance(thing, OwnDataset):
+    if not isinstance(thing, ImportedDataset):
         return thing.name
     return _("{name}, version {number}", name=thing.version.slug, number=thing.version.manifest["number"])
 
 
-def _arrive() -> None:
+def _read_url() -> None:
     """Take over what the URL asks for, else what was chosen last, in this session or by the newest run."""
-    asked = {name: st.query_params[name] for name in NAMES if name in st.query_params}
+    asked = {name: st.query_params[name] for name in URL_PARAMETERS if name in st.query_params}
     again, base = st.query_params.get("from", ""), st.query_params.get("base", "")
     if base:
-        _take_base(base, asked)
+        _apply_base(base, asked)
     elif again:
-        _take_run(again)
+        _apply_run(again)
     elif asked and asked != st.session_state.get("train.written"):
         with refusals():
             _check(asked)
-        _take(asked)
+        _apply_selection(asked)
     elif "train.task" not in st.session_state:
-        _take(remembered("train") or _newest())
+        _apply_selection(remembered("train") or _newest_selection())
 
 
-def _take_base(name: str, asked: Mapping[str, str]) -> None:
+def _apply_base(name: str, asked: Mapping[str, str]) -> None:
     """What '?base=NAME' asks for: fine-tuning it, for the task that is named or the first that it can be trained for."""
     with refusals():
         base = next((one for one in studio().bases() if one.name == name), None)
@@ -110,25 +112,25 @@ def _take_base(name: str, asked: Mapping[str, str]) -> None:
         if not suiting:
             raise Refusal(words("{base} cannot be fine-tuned for any task here.", base=base.title), field="base")
         task = next((task for task in suiting if task.name == asked.get("task")), suiting[0])
-        _take({**asked, "task": task.name, "architecture": "pretrained"})
-        choose_base(task, name)
+        _apply_selection({**asked, "task": task.name, "architecture": "pretrained"})
+        select_base(task, name)
     del st.query_params["base"]
 
 
 def _check(asked: Mapping[str, str]) -> None:
-    if len(asked) == len(NAMES):
+    if len(asked) == len(URL_PARAMETERS):
         RunSpec.check(asked)
     for name, value in asked.items():
         getattr(catalog, name)(value)
 
 
-def _take(names: Mapping[str, str]) -> None:
+def _apply_selection(names: Mapping[str, str]) -> None:
     task = catalog.tasks().get(names.get("task", "")) or _task_for(names)
     if task is None:
         return
     st.session_state["train.task"] = task.name
     dataset = catalog.find_dataset(names.get("dataset", ""))
-    if dataset is not None and fits(task, dataset=dataset):
+    if dataset is not None and is_compatible(task, dataset=dataset):
         st.session_state[f"train.dataset.{task.name}"] = dataset.name  # in full, where only a name was given
     if names.get("architecture") in catalog.architectures_for(task):
         st.session_state[f"train.architecture.{task.name}"] = names["architecture"]
@@ -137,35 +139,37 @@ def _take(names: Mapping[str, str]) -> None:
 def _task_for(names: Mapping[str, str]) -> Task | None:
     """The first task that fits the data set or the network when only these are given."""
     dataset = catalog.find_dataset(names.get("dataset", ""))
-    suiting = [task for task in catalog.tasks().values() if dataset is not None and fits(task, dataset=dataset)]
+    suiting = [
+        task for task in catalog.tasks().values() if dataset is not None and is_compatible(task, dataset=dataset)
+    ]
     if suiting:
-        return max(suiting, key=lambda task: len(task.needs))  # texts with classes are for classifying first
+        return max(suiting, key=lambda task: len(task.required_columns))  # texts with classes are for classifying first
     for task in catalog.tasks().values():
         if names.get("architecture") in catalog.architectures_for(task):
             return task
     return None
 
 
-def _take_run(run: str) -> None:
+def _apply_run(run: str) -> None:
     """The choices and settings of an earlier run, to be trained again."""
     with refusals():
         spec = studio().run(run).spec
         names = {"task": spec.task, "dataset": spec.dataset, "architecture": spec.architecture}
         _check(names)
-        _take(names)
+        _apply_selection(names)
         key = Combination(
             catalog.task(spec.task), catalog.dataset(spec.dataset), catalog.architecture(spec.architecture)
         ).key
-        settings = {**spec.settings, **_changes(spec)}
+        settings = {**spec.settings, **_parse_overrides(spec)}
         for name, value in settings.items():
             st.session_state[f"{key}.{name}"] = value
         if "base" in settings:
-            choose_base(catalog.task(spec.task), settings["base"])
+            select_base(catalog.task(spec.task), settings["base"])
     del st.query_params["from"]
     st.query_params.pop("with", None)
 
 
-def _changes(spec: RunSpec) -> dict[str, object]:
+def _parse_overrides(spec: RunSpec) -> dict[str, object]:
     """What a link wants to be different: '?with=learning_rate=0.0005,clip=1'. Refusal for what will not do."""
     wanted = [part.partition("=") for part in st.query_params.get("with", "").split(",") if part]
     changed = {name: value for name, _sign, value in wanted}
@@ -175,7 +179,7 @@ def _changes(spec: RunSpec) -> dict[str, object]:
     return parsed
 
 
-def _newest() -> dict[str, str]:
+def _newest_selection() -> dict[str, str]:
     runs = studio().runs(limit=1)
     if not runs:
         return {}
@@ -183,7 +187,7 @@ def _newest() -> dict[str, str]:
     return {"task": spec.task, "dataset": spec.dataset, "architecture": spec.architecture}
 
 
-def _leave(chosen: Combination) -> None:
+def _write_url(chosen: Combination) -> None:
     """Write the choice where it is found again."""
     names = chosen.names()
     remember("train", names)

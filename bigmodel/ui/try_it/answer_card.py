@@ -11,30 +11,28 @@ from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Image, Text
 from bigmodel.ui.error_view import show_refusal
-from bigmodel.ui.image_widgets import enlarged
+from bigmodel.ui.image_widgets import upscale
 from bigmodel.ui.language import _
-from bigmodel.ui.streaming_text import prose
+from bigmodel.ui.streaming_text import streaming_text
 from bigmodel.ui.try_it.answers import FAILED, REFUSED, RUNNING, STOPPED, Answer
-from bigmodel.ui.try_it.render_blocks import SHOWN_SCORES, show
+from bigmodel.ui.try_it.render_blocks import MAX_SCORES, render_blocks
 
-LOOK_SECONDS = 0.25  # quick enough to look like writing
+REFRESH_SECONDS = 0.25  # quick enough to look like writing
 
 
-def answer_card(
-    answer: Answer, task: Task | None, key: str, stoppable: bool = True, scores: int = SHOWN_SCORES
-) -> None:
+def answer_card(answer: Answer, task: Task | None, key: str, stoppable: bool = True, scores: int = MAX_SCORES) -> None:
     """Looked at a few times a second while it is being written, then no more. No task: what was asked is shown already."""
     running = answer.state == RUNNING
-    st.fragment(_look, run_every=LOOK_SECONDS if running else None)(answer, task, key, stoppable, scores, running)
+    st.fragment(_refresh, run_every=REFRESH_SECONDS if running else None)(answer, task, key, stoppable, scores, running)
 
 
-def _look(answer: Answer, task: Task | None, key: str, stoppable: bool, scores: int, was_running: bool) -> None:
+def _refresh(answer: Answer, task: Task | None, key: str, stoppable: bool, scores: int, was_running: bool) -> None:
     if was_running and answer.state != RUNNING:
         st.rerun()
     if task and not any(isinstance(block, Prose) and block.prompt for block in answer.blocks):
-        question(task, answer.inputs, key)
+        show_question(task, answer.inputs, key)
     if answer.blocks:
-        show(answer.blocks, f"{key}.block", done=answer.state != RUNNING, scores=scores)
+        render_blocks(answer.blocks, f"{key}.block", done=answer.state != RUNNING, scores=scores)
     elif answer.state == RUNNING:
         st.markdown(_(":shimmer[The model is being asked]"))
     if answer.state == RUNNING and stoppable:
@@ -51,11 +49,11 @@ def _look(answer: Answer, task: Task | None, key: str, stoppable: bool, scores: 
         )
 
 
-def question(task: Task, inputs: Mapping, key: str) -> None:
+def show_question(task: Task, inputs: Mapping, key: str) -> None:
     """What was asked, as far as the answer does not repeat it."""
     for field in task.inputs:
         value = inputs.get(field.name)
         if isinstance(field, Image) and isinstance(value, bytes) and value:
-            st.image(enlarged(value), width=96, alt=_("The picture that was asked about"))
+            st.image(upscale(value), width=96, alt=_("The picture that was asked about"))
         elif isinstance(field, Text) and not isinstance(field, Choice) and not field.advanced and value:
-            prose("", prompt=str(value), key=f"{key}.asked.{field.name}")
+            streaming_text("", prompt=str(value), key=f"{key}.asked.{field.name}")

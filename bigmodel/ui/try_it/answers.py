@@ -24,40 +24,40 @@ class Answer:
         self.blocks: list[Block] = []
         self.state = RUNNING
         self.error: Exception | None = None
-        self.asked = time.time()
+        self.asked_at = time.time()
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._stream: Iterator[Block] | None = None
-        threading.Thread(target=self._read, args=(ask,), name="bigmodel-answer", daemon=True).start()
+        threading.Thread(target=self._consume, args=(ask,), name="bigmodel-answer", daemon=True).start()
 
     def stop(self) -> None:
         """At once, whether or not there is a block to come; what is there stays."""
         self._stop.set()
-        self._end(STOPPED)
+        self._finish(STOPPED)
         if self._stream is not None:
             with suppress(ValueError):  # a generator at work cannot be closed from outside: it is after its next block
                 self._stream.close()
 
-    def _read(self, ask: Callable[[str, Mapping], Iterator[Block]]) -> None:
+    def _consume(self, ask: Callable[[str, Mapping], Iterator[Block]]) -> None:
         try:
             with closing(ask(self.model, self.inputs)) as self._stream:
                 for block in () if self._stop.is_set() else self._stream:
                     if self._stop.is_set():
                         return
-                    self._take(block)
-            self._end(DONE)
+                    self._append(block)
+            self._finish(DONE)
         except Refusal as refusal:
-            self._end(REFUSED, refusal)
+            self._finish(REFUSED, refusal)
         except Exception as error:  # a thread has nobody above it: the page shows it, the log has the traceback
             log.exception("an answer of %s", self.model)
-            self._end(FAILED, error)
+            self._finish(FAILED, error)
 
-    def _end(self, state: str, error: Exception | None = None) -> None:
+    def _finish(self, state: str, error: Exception | None = None) -> None:
         """The first end is the one."""
         with self._lock:
             if self.state == RUNNING:
                 self.error, self.state = error, state
 
-    def _take(self, block: Block) -> None:
+    def _append(self, block: Block) -> None:
         """Each Prose replaces the one before it, so that a long text is kept once."""
         if isinstance(block, Prose):
             self.blocks = [one for one in self.blocks if not isinstance(one, Prose)] + [block]

@@ -11,17 +11,17 @@ from bigmodel.studio import Model
 from bigmodel.ui.state import studio
 from bigmodel.ui.try_it.answers import RUNNING, Answer
 
-KEPT = 8  # rounds of a model that a session remembers
+MAX_EXCHANGES = 8  # rounds of a model that a session remembers
 
 
 @dataclass
-class Round:
+class Exchange:
     """One question: the inputs, and each model's answer, by the model's id."""
 
     inputs: dict
     answers: dict[str, Answer] = field(default_factory=dict)
 
-    def put(self, model: Model) -> None:
+    def ask(self, model: Model) -> None:
         """Ask a model, in the same words and with the same seed as the others."""
 
         def ask(id: str, inputs: Mapping):
@@ -35,28 +35,28 @@ class Round:
                 answer.stop()
 
 
-def rounds_of(model: Model) -> list[Round]:
+def exchanges_of(model: Model) -> list[Exchange]:
     """Newest first."""
     return st.session_state.setdefault("rounds", {}).setdefault(model.id, [])
 
 
-def put(model: Model, other: Model | None, inputs: Mapping, instead: bool = False) -> None:
+def ask_models(model: Model, other: Model | None, inputs: Mapping, instead: bool = False) -> None:
     """Put a question; answers that are still being written are stopped and kept, or given up for these."""
-    past = rounds_of(model)
+    past = exchanges_of(model)
     if past:
         past[0].stop()
     if instead and past:
         past.pop(0)
-    one = Round(dict(inputs))
+    one = Exchange(dict(inputs))
     for asked in filter(None, (model, other)):
-        one.put(asked)
+        one.ask(asked)
     past.insert(0, one)
-    del past[KEPT:]
+    del past[MAX_EXCHANGES:]
     st.session_state["try.asked"] = True
 
 
-def join(model: Model, other: Model) -> None:
+def ask_other_model(model: Model, other: Model) -> None:
     """Whoever is chosen to stand beside a model answers its newest question, too."""
-    past = rounds_of(model)
+    past = exchanges_of(model)
     if past and other.id not in past[0].answers:
-        past[0].put(other)
+        past[0].ask(other)

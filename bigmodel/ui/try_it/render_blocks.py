@@ -8,33 +8,33 @@ import streamlit as st
 
 from bigmodel.core.blocks import Block, Note, Picture, Prose, Scores, Table
 from bigmodel.core.words import Words
-from bigmodel.ui.image_widgets import enlarged
-from bigmodel.ui.language import _, plain, say
+from bigmodel.ui.image_widgets import upscale
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.runs import charts
-from bigmodel.ui.streaming_text import prose
+from bigmodel.ui.streaming_text import streaming_text
 
-SHOWN_SCORES = 10
+MAX_SCORES = 10
 
 
-def newest(blocks: Sequence[Block]) -> list[Block]:
+def latest_blocks(blocks: Sequence[Block]) -> list[Block]:
     """What is to be seen: each Prose replaces the one before it."""
     last = max((place for place, block in enumerate(blocks) if isinstance(block, Prose)), default=-1)
     return [block for place, block in enumerate(blocks) if not isinstance(block, Prose) or place == last]
 
 
-def show(blocks: Sequence[Block], key: str, done: bool = True, scores: int = SHOWN_SCORES) -> None:
+def render_blocks(blocks: Sequence[Block], key: str, done: bool = True, scores: int = MAX_SCORES) -> None:
     """An answer so far. The key stays the same while it grows, so that it grows in place.
 
     scores: of names with probabilities, at most so many.
     """
-    for place, block in enumerate(newest(blocks)):
+    for place, block in enumerate(latest_blocks(blocks)):
         if isinstance(block, Scores):
             block = Scores(block.names[:scores], block.values[:scores])
-        SHOWERS[type(block)](block, f"{key}.{place}", done)
+        RENDERERS[type(block)](block, f"{key}.{place}", done)
 
 
 def _prose(block: Prose, key: str, done: bool) -> None:
-    prose(block.text, key=key, prompt=block.prompt, done=done or block.done)
+    streaming_text(block.text, key=key, prompt=block.prompt, done=done or block.done)
     if (done or block.done) and not block.text:
         st.caption(_("Nothing more: for this model the text ends here."))
     if (done or block.done) and block.tokens and block.seconds > 0:
@@ -56,7 +56,7 @@ def _scores(block: Scores, key: str, done: bool) -> None:
 
 
 def _picture(block: Picture, key: str, done: bool) -> None:
-    st.image(enlarged(block.png), caption=block.caption or None, alt=block.caption or _("A picture of the answer"))
+    st.image(upscale(block.png), caption=block.caption or None, alt=block.caption or _("A picture of the answer"))
 
 
 def _table(block: Table, key: str, done: bool) -> None:
@@ -67,7 +67,7 @@ def _table(block: Table, key: str, done: bool) -> None:
 
 
 def _note(block: Note, key: str, done: bool) -> None:
-    st.caption(f":material/info: {plain(say(block.words))}")
+    st.caption(f":material/info: {escape_markdown(say(block.words))}")
 
 
-SHOWERS = {Prose: _prose, Scores: _scores, Picture: _picture, Table: _table, Note: _note}
+RENDERERS = {Prose: _prose, Scores: _scores, Picture: _picture, Table: _table, Note: _note}
