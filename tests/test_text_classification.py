@@ -48,7 +48,7 @@ def told(events, kind):
 def test_texts_of_like_length_share_a_batch_and_each_is_seen_once(rows):
     data, task, settings = rows
     lengths = np.diff(data.arrays["train"]["offsets"])
-    plan = task.plan(data.arrays["train"], settings, 0)
+    plan = task.batch_indices(data.arrays["train"], settings, 0)
     assert sorted(np.concatenate(plan).tolist()) == list(range(len(lengths)))
     assert np.mean([np.ptp(lengths[part]) for part in plan]) < 3 < np.ptp(lengths)
 
