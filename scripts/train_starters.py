@@ -129,7 +129,7 @@ def build(starter: Starter, threads: int, tell: Callable[[Event], None]) -> Path
 
 def _made_by(model: Path, spec: Mapping) -> bool:
     about = model / "bigmodel.json"
-    return about.exists() and json.loads(about.read_text("utf-8"))["spec"] == spec and checkpoint.complete(model)
+    return about.exists() and json.loads(about.read_text("utf-8"))["spec"] == spec and checkpoint.verify(model)
 
 
 def _write(starter: Starter, trained: Path, staging: Path) -> None:

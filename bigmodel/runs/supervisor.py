@@ -198,7 +198,7 @@ class Supervisor:
     def _mark_interrupted(self, folder: Folder, reason: Words | None) -> bool:
         """Declare a run interrupted and put its folder in order, holding its lock so that no worker can take it up
         meanwhile."""
-        from bigmodel.training.resume_state import mend
+        from bigmodel.training.resume_state import recover
 
         lock = folder.lock()
         if not lock.acquire():
@@ -208,7 +208,7 @@ class Supervisor:
             if state in LIVE:
                 words = reason or (NEVER_STARTED if state == STARTING else PROCESS_GONE)
                 folder.append(Event("state", {"state": INTERRUPTED, "reason": words.to_json(), "died": True}))
-                mend(folder.path)
+                recover(folder.path)
         finally:
             lock.release()
         return True

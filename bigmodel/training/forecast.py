@@ -52,7 +52,7 @@ class Forecast:
     """What a run will take, from a probe of the real network on real batches."""
 
     parameters: int
-    out_of_memory: int  # bytes at the peak
+    memory: int  # bytes at the peak
     steps: int
     seconds: float | None  # the whole run; None where the network is too large to be tried here
     step_seconds: float | None
