@@ -22,11 +22,11 @@ st.markdown(
 
 def live_run() -> None:
     """The run that is going on, with its progress."""
-    for run in studio().runs(states=tuple(events.LIVE), limit=1):
+    for run in studio().runs.all(states=tuple(events.LIVE), limit=1):
         run_row(run)
 
 
-if studio().runs(states=tuple(events.LIVE), limit=1):
+if studio().runs.all(states=tuple(events.LIVE), limit=1):
     st.fragment(live_run, run_every=REFRESH_SECONDS)()
 
 starter_cards()
@@ -37,7 +37,7 @@ with st.grid(4, min_column_width=190, gap="medium"):
     for task in catalog.tasks().values():
         task_card(task)
 
-last = [run for run in studio().runs(limit=MAX_RECENT_RUNS + 1) if run.state not in events.LIVE][:MAX_RECENT_RUNS]
+last = [run for run in studio().runs.all(limit=MAX_RECENT_RUNS + 1) if run.state not in events.LIVE][:MAX_RECENT_RUNS]
 if last:
     st.header(_("Last runs"))
     for run in last:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from bigmodel.core import events
-from bigmodel.studio import Run
+from bigmodel.runs.run import Run
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, escape_markdown
@@ -42,7 +42,7 @@ def run_page(id: str) -> None:
     navigation.link("runs", _("All runs"), icon=":material/arrow_back:")
     run = None
     with refusals():
-        run = studio().run(id)
+        run = studio().runs.get(id)
     if run is None:
         return
     st.title(run_title(run))
@@ -59,7 +59,7 @@ def run_page(id: str) -> None:
 
 def run_list() -> None:
     st.title(_("Runs"))
-    runs = studio().runs()
+    runs = studio().runs.all()
     if not runs:
         st.markdown(_("Nothing has been trained here yet. A first run takes about a minute."))
         if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
@@ -78,5 +78,5 @@ id = st.query_params.get("run", "")
 if id:
     run_page(id)
 else:
-    busy = bool(studio().runs(states=(*events.LIVE, events.QUEUED), limit=1))
+    busy = bool(studio().runs.all(states=(*events.LIVE, events.QUEUED), limit=1))
     st.fragment(run_list, run_every=2.0 if busy else None)()

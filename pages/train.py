@@ -142,7 +142,7 @@ with right:
 
 if start and spec is not None:
     try:
-        run = studio().launch(spec, token=session_token("train"))
+        run = studio().runs.launch(spec, token=session_token("train"))
     except Refusal as refusal:
         if not form.show_error(refusal.field, refusal.say(current())):
             show_refusal(refusal)

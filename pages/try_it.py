@@ -8,7 +8,7 @@ import streamlit as st
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field, Image, Text
-from bigmodel.studio import Model
+from bigmodel.core.model import Model
 from bigmodel.ui import navigation
 from bigmodel.ui.ask import Form, validated
 from bigmodel.ui.css import scroll_into_view
@@ -36,7 +36,7 @@ def select_model(models: list[Model]) -> Model:
             st.session_state["try.model"] = asked
         else:
             with refusals():
-                studio().model(asked)
+                studio().models.get(asked)
     lines = disambiguate({id: facts.summary_line(model) for id, model in ids.items()})
     pin_choice("try.model", lines, models[0].id)
     id = st.selectbox(
@@ -64,7 +64,7 @@ def ask_example(model: Model, other: Model | None, form: str, fields: tuple[Fiel
 
 
 def examples(model: Model, other: Model | None, form: str, fields: tuple[Field, ...]) -> None:
-    known = studio().examples(model.id)
+    known = studio().models.examples(model.id)
     if not known:
         return
     unseen = not model.starter and not model.is_base

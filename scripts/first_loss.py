@@ -24,12 +24,12 @@ def first_loss(studio: Studio, names: tuple[str, str, str]) -> float:
     """Seconds from the launch to the first step event, at the recommended settings; the run is then stopped."""
     task, architecture, dataset = names
     begun = time.perf_counter()
-    run = studio.launch({"task": task, "architecture": architecture, "dataset": dataset})
-    while not studio.events(run, kinds=("step",))[1]:
+    run = studio.runs.launch({"task": task, "architecture": architecture, "dataset": dataset})
+    while not studio.runs.events(run, kinds=("step",))[1]:
         time.sleep(0.01)
     spent = time.perf_counter() - begun
-    studio.stop(run)
-    while studio.run(run).live:
+    studio.runs.stop(run)
+    while studio.runs.get(run).live:
         time.sleep(0.05)
     return spent
 

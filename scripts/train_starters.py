@@ -14,8 +14,9 @@ from benchmarks.quality.checks import CHECKS
 from benchmarks.quality.measure import Failed, measure
 from bigmodel.core import blocks
 from bigmodel.core.events import Event
+from bigmodel.core.model import STARTERS
 from bigmodel.core.words import Words, _
-from bigmodel.studio import STARTERS, home
+from bigmodel.studio import home
 from bigmodel.training import checkpoint
 
 MEGABYTES = 15  # all starters together: they are part of every clone

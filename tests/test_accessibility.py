@@ -7,7 +7,8 @@ from test_browser import MANY, Visit, address, browser, folder, screenshots, wri
 from test_own_data import bring, reviews
 
 from bigmodel.core import events
-from bigmodel.studio import CheckReport, Studio
+from bigmodel.data_checks.run_checks import CheckReport
+from bigmodel.studio import Studio
 
 PLACES = {
     "home": "/",
@@ -37,10 +38,10 @@ STREAMLITS_OWN: dict[str, str] = {}  # rule of axe-core -> why it is not ours to
 @pytest.fixture(scope="module")
 def places(folder, writer):  # noqa: F811
     studio = Studio(folder)
-    pictures = next(model.id for model in studio.models("image-classification") if model.starter)
+    pictures = next(model.id for model in studio.models.all("image-classification") if model.starter)
     bring(studio, "r.csv", reviews(40, bad=2) + reviews(5)[13:])  # with rows that are there twice, and some set aside
-    studio.begin_lint("r")
-    wait_for(lambda: isinstance(studio.lint("r"), CheckReport))
+    studio.checks.begin("r")
+    wait_for(lambda: isinstance(studio.checks.state("r"), CheckReport))
     parcel = studio.imports.receive("other.csv", [reviews(20, bad=1)]).id
     studio.close()
     return {name: place.format(writer=writer, parcel=parcel) for name, place in PLACES.items()} | {
@@ -142,13 +143,13 @@ def test_the_keyboard_starts_and_stops_a_run(page, address, folder):  # noqa: F8
     page.keyboard.press("Enter")
     page.wait_for_url("**/runs?*run=*")
     run = page.url.split("run=")[1].split("&")[0]
-    wait_for(lambda: Studio(folder).run(run).step)
+    wait_for(lambda: Studio(folder).runs.get(run).step)
     assert tab_to(page, ".st-key-run-stop button"), "Stop shows that it has the focus"
     page.keyboard.press("Enter")
     page.get_by_role("dialog").wait_for()
     assert tab_to(page, ".st-key-confirm-stop button"), "the question shows where the focus is"
     page.keyboard.press("Enter")
-    wait_for(lambda: Studio(folder).run(run).state in events.ENDED)
+    wait_for(lambda: Studio(folder).runs.get(run).state in events.ENDED)
 
 
 @pytest.mark.parametrize("target", [".gallery button", "canvas", ".upload input"])

@@ -260,9 +260,9 @@ def test_runs_made_for_the_list_read_as_runs(home):
     folders = [growth.ended(home, number, points=1200) for number in (1, 2)]
     growth._indexed(home, folders)
     growth._listed(home, 2)
-    run = Studio(home).runs()[0]
+    run = Studio(home).runs.all()[0]
     assert (run.state, run.step, run.number) == (FINISHED, 1200, 2) and run.validation["loss"] > 0
-    assert len(Studio(home).events(run.id, kinds=("step",))[1]) == 1200
+    assert len(Studio(home).runs.events(run.id, kinds=("step",))[1]) == 1200
 
 
 def test_sessions_watch_a_run_that_goes_on_and_see_it_redrawn():

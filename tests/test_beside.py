@@ -56,7 +56,7 @@ def tuned(home, base, desk):
 
 
 def _made(home, base, desk, spec):
-    run = desk.launch(RunSpec.check(spec.to_json()))
+    run = desk.runs.launch(RunSpec.check(spec.to_json()))
     model = home / "runs" / run / "model"
     model.mkdir()
     for file in base.folder.iterdir():
@@ -101,7 +101,7 @@ def test_the_command_line_asks_two_and_refuses_who_has_learnt_something_else(tun
 
 
 def test_held_out_figures_are_those_of_the_same_rows(tuned, desk):
-    model, base, poet = desk.model(tuned), desk.base_behind(tuned), desk.model("starter:poet")
+    model, base, poet = desk.models.get(tuned), desk.models.base_of(tuned), desk.models.get("starter:poet")
     assert held_out_metrics(model, base) == ({"loss": 3.1}, {"loss": 9.0})
     assert held_out_metrics(base, model) == ({"loss": 9.0}, {"loss": 3.1})
     assert held_out_metrics(model, poet) == ({}, {}), "they were measured on other data"
@@ -111,7 +111,7 @@ def test_a_base_without_the_head_says_why_it_cannot_stand_beside(base, desk, hom
     spec = RunSpec("text-classification", "pretrained", "trivia_en", SETTINGS)
     run = _made(home, base, desk, spec)
     with pytest.raises(Refusal, match="no head for the answers of this task"):
-        desk.base_behind(run)
+        desk.models.base_of(run)
     app = visit("try", model=run)
     assert not app.exception and not app.error
     choice = app.selectbox(f"try.beside.{run}")  # another model of the task is offered instead
@@ -124,8 +124,8 @@ def test_a_base_without_the_head_says_why_it_cannot_stand_beside(base, desk, hom
 
 
 def test_a_base_that_has_gone_leaves_the_model_to_be_tried_alone(tuned, desk):
-    desk.stop(tuned)
-    desk.delete_base("tiny")
+    desk.runs.stop(tuned)
+    desk.base_models.delete("tiny")
     app = visit("try", "zh", model=tuned)
     assert not app.exception and not app.error
     assert app.selectbox(f"try.beside.{tuned}").value == "none"
@@ -145,16 +145,16 @@ def test_fine_tuning_a_base_leads_to_a_filled_in_form_and_stays_when_the_data_ch
 
 
 def test_only_networks_that_can_be_begun_with_offer_it(tuned, desk):
-    assert all(desk.tunable(model) for model in desk.models())
-    reader = replace(desk.model(tuned), task="translation")
-    assert not desk.tunable(reader) and not desk.tunable(replace(reader, folder=desk.home))
+    assert all(desk.models.is_tunable(model) for model in desk.models.all())
+    reader = replace(desk.models.get(tuned), task="translation")
+    assert not desk.models.is_tunable(reader) and not desk.models.is_tunable(replace(reader, folder=desk.home))
 
 
 def test_what_a_run_has_made_becomes_a_base_once(tuned, desk):
-    assert desk.as_base("starter:poet") == "poet" and desk.as_base(tuned) == ""
-    name = desk.bring_base(f"run:{tuned}").wait()["base"]
-    assert desk.as_base(tuned) == name and store.is_intact(store.get_base(desk.home, name))
-    assert desk.model(f"base:{name}").metrics == {"loss": 3.0}, "what is known of it goes along"
+    assert desk.models.as_base("starter:poet") == "poet" and desk.models.as_base(tuned) == ""
+    name = desk.base_models.fetch(f"run:{tuned}").wait()["base"]
+    assert desk.models.as_base(tuned) == name and store.is_intact(store.get_base(desk.home, name))
+    assert desk.models.get(f"base:{name}").metrics == {"loss": 3.0}, "what is known of it goes along"
 
 
 def test_a_revision_that_is_asked_for_is_the_one_that_is_looked_at_and_fetched(desk, poet, monkeypatch):
@@ -170,7 +170,7 @@ def test_a_revision_that_is_asked_for_is_the_one_that_is_looked_at_and_fetched(d
         assert [one for one in hub.asked if one.endswith("/revision/v1")]
         app.button("base.fetch").click().run()
         wait_for(lambda: app.run().session_state["base.of.text-generation"] not in ("", "poet"))
-    (own,) = [one for one in Studio(desk.home).bases() if not one.included]
+    (own,) = [one for one in Studio(desk.home).base_models.all() if not one.included]
     assert own.revision == hub.revision
 
 
@@ -190,7 +190,7 @@ def test_a_base_is_looked_at_before_it_is_fetched_and_then_chosen(desk, poet, mo
         hub.cut.clear()
         app.button("base.again").click().run()
         wait_for(lambda: app.run().session_state["base.of.text-generation"] not in ("", "poet"))
-    (own,) = [one for one in Studio(desk.home).bases() if not one.included]
+    (own,) = [one for one in Studio(desk.home).base_models.all() if not one.included]
     assert app.selectbox("train.text-generation.prose_zh.pretrained.base").value == own.name
     assert any(0 < start <= 1_000_000 for name, start in hub.ranges if name == "model.safetensors"), (
         "gone on from there"

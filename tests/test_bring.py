@@ -14,7 +14,8 @@ from test_pages import leave, said, visit
 
 from benchmarks.reliability import bad_files
 from bigmodel.core import catalog
-from bigmodel.studio import CheckReport, Studio
+from bigmodel.data_checks.run_checks import CheckReport
+from bigmodel.studio import Studio
 from bigmodel.ui import state
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -53,8 +54,8 @@ def test_a_column_is_chosen_and_the_rows_are_taken_in(desk):
     suits = next(one for one in app.selectbox if one.label == "The rows are")
     suits.set_value(("text",)).run()
     next(one for one in app.button if one.label == "Take it in").click().run()
-    wait_for(lambda: desk.own_datasets())
-    (dataset,) = desk.own_datasets()
+    wait_for(lambda: list(desk.data.registry.values()))
+    (dataset,) = list(desk.data.registry.values())
     assert set(dataset.columns) == {"text"} and dataset.version.manifest["aside"] == 1
 
 
@@ -67,8 +68,8 @@ def test_the_column_of_parts_is_dropped_on_the_page(desk):
     assert parts.value == "set"
     parts.set_value("").run()
     next(one for one in app.button if one.label == "Take it in").click().run()
-    wait_for(lambda: desk.own_datasets())
-    assert desk.own_datasets()[0].version.manifest["rows"]["train"] > 30
+    wait_for(lambda: list(desk.data.registry.values()))
+    assert next(iter(desk.data.registry.values())).version.manifest["rows"]["train"] > 30
 
 
 def test_parts_of_a_data_set_of_the_hub_are_offered_with_their_rows(desk):
@@ -84,8 +85,8 @@ def test_parts_of_a_data_set_of_the_hub_are_offered_with_their_rows(desk):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_an_own_data_set_shows_its_rows_what_was_set_aside_and_its_versions(desk, language):
     parcel = desk.imports.receive("r.csv", [reviews(40, bad=1)])
-    job = desk.begin_import(parcel.id, desk.look_into(parcel.id).plan, wait=True)
-    name = desk.derive(job.name, [{"drop": [2]}])
+    job = desk.imports.begin(parcel.id, desk.imports.preview(parcel.id).plan, wait=True)
+    name = desk.versions.derive(job.name, [{"drop": [2]}])
     for one in (name, job.name):
         app = visit("data", language, dataset=one)
         assert not app.exception and not app.error
@@ -95,13 +96,13 @@ def test_an_own_data_set_shows_its_rows_what_was_set_aside_and_its_versions(desk
 
 def test_a_remedy_leads_to_a_version_that_says_what_it_was_made_of(desk):
     parcel = desk.imports.receive("r.csv", [reviews(40) + reviews(40)[13:73]])  # a row or two once more
-    job = desk.begin_import(parcel.id, desk.look_into(parcel.id).plan, wait=True)
-    desk.begin_lint(job.name)
-    wait_for(lambda: isinstance(desk.lint(job.name), CheckReport))
+    job = desk.imports.begin(parcel.id, desk.imports.preview(parcel.id).plan, wait=True)
+    desk.checks.begin(job.name)
+    wait_for(lambda: isinstance(desk.checks.state(job.name), CheckReport))
     app = visit("data", dataset=job.name)
     next(one for one in app.button if "Keep one of each" in one.label).click().run()
-    wait_for(lambda: desk.change_of(job.name).name)
-    new = catalog.dataset(desk.change_of(job.name).name)
+    wait_for(lambda: desk.versions.jobs.get(job.name).name)
+    new = catalog.dataset(desk.versions.jobs.get(job.name).name)
     fewer = sum(catalog.dataset(job.name).version.manifest["rows"].values()) - sum(
         new.version.manifest["rows"].values()
     )
@@ -112,13 +113,13 @@ def test_a_remedy_leads_to_a_version_that_says_what_it_was_made_of(desk):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_title_and_licence_are_put_right_on_the_page(desk, language):
     parcel = desk.imports.receive("r.csv", [reviews(40, bad=1)])
-    job = desk.begin_import(parcel.id, desk.look_into(parcel.id).plan, wait=True)
+    job = desk.imports.begin(parcel.id, desk.imports.preview(parcel.id).plan, wait=True)
     app = visit("data", language, dataset=job.name)
     licence = next(one for one in app.text_input if one.label in ("Licence", "许可证"))
     licence.set_value("CC-BY-4.0")
     next(one for one in app.button if one.proto.form_id.startswith("own.")).click().run()
-    wait_for(lambda: desk.change_of(job.name).name)
-    assert catalog.dataset(desk.change_of(job.name).name).facts.licence == "CC-BY-4.0"
+    wait_for(lambda: desk.versions.jobs.get(job.name).name)
+    assert catalog.dataset(desk.versions.jobs.get(job.name).name).facts.licence == "CC-BY-4.0"
 
 
 def test_a_parcel_that_is_gone_is_said(desk):
@@ -183,11 +184,11 @@ def test_every_kind_of_file_leads_by_its_buttons_to_a_training(home, tmp_path):
             page.goto(address_of_training)
             page.get_by_role("button", name="Start training").click()
             page.wait_for_url("**/runs**run=**")
-        wait_for(lambda: [run.state for run in Studio(home).runs()] == ["finished"] * len(FILES), seconds=240)
+        wait_for(lambda: [run.state for run in Studio(home).runs.all()] == ["finished"] * len(FILES), seconds=240)
         browser.close()
         _refused_from_elsewhere(address)
-    assert all(run.has_model and run.result for run in Studio(home).runs())
-    mine = next(one for one in Studio(home).own_datasets() if one.title == "mine" and "label" in one.columns
+    assert all(run.has_model and run.result for run in Studio(home).runs.all())
+    mine = next(one for one in list(Studio(home).data.registry.values()) if one.title == "mine" and "label" in one.columns
                 and one.version.manifest["source"]["name"] == "mine.jsonl")  # fmt: skip
     assert mine.columns["label"].names == ("p", "q", "r")
 

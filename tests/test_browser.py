@@ -72,9 +72,9 @@ def device_is_free_again(folder, address):
 
 def stop_all(folder):
     studio = Studio(folder)
-    for run in studio.runs(states=(*events.LIVE, events.QUEUED)):
-        studio.stop(run.id)
-        wait_for(lambda run=run: studio.run(run.id).state in events.ENDED)
+    for run in studio.runs.all(states=(*events.LIVE, events.QUEUED)):
+        studio.runs.stop(run.id)
+        wait_for(lambda run=run: studio.runs.get(run.id).state in events.ENDED)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_the_whole_story(visit, folder):
     page.wait_for_url("**/runs?*run=*")
     page.wait_for_selector(PLOT)
     run = re.search(r"run=([^&]+)", page.url).group(1)
-    assert [one.id for one in Studio(folder).runs(states=(*events.LIVE, events.QUEUED))] == [run]
+    assert [one.id for one in Studio(folder).runs.all(states=(*events.LIVE, events.QUEUED))] == [run]
     assert page.get_by_role("heading", name=HOSTILE).count() == 1, "a name is shown as it is"
     assert page.evaluate("window.hit") is None
 
@@ -185,9 +185,9 @@ def test_the_whole_story(visit, folder):
 
     # close the tab: training goes on; come back by the address
     address = page.url.removeprefix(visit.address)
-    before = Studio(folder).run(run).step
+    before = Studio(folder).runs.get(run).step
     page.close()
-    wait_for(lambda: Studio(folder).run(run).step > before)
+    wait_for(lambda: Studio(folder).runs.get(run).step > before)
     page = visit.open(address)
     page.wait_for_selector(PLOT)
     assert curve(page)[0] > points, "the whole curve is there again"
@@ -214,7 +214,7 @@ def test_the_whole_story(visit, folder):
 
 
 def test_a_drawing_is_recognised_stroke_by_stroke(visit, folder):
-    run = next(run.id for run in Studio(folder).runs() if run.has_model and run.spec.dataset == "digits")
+    run = next(run.id for run in Studio(folder).runs.all() if run.has_model and run.spec.dataset == "digits")
     page = visit.go(f"/try?model={run}")
     page.get_by_text("Draw", exact=True).click()
     board = page.locator("canvas").first
@@ -231,9 +231,9 @@ def test_a_drawing_is_recognised_stroke_by_stroke(visit, folder):
 
 def test_an_uploaded_picture_is_asked_about_and_a_broken_one_refused(visit, folder, tmp_path):
     studio = Studio(folder)
-    run = next(run.id for run in studio.runs() if run.has_model and run.spec.dataset == "digits")
+    run = next(run.id for run in studio.runs.all() if run.has_model and run.spec.dataset == "digits")
     good, broken = tmp_path / "good.png", tmp_path / "broken.png"
-    good.write_bytes(studio.peek("digits", "test", 0, 1)[0]["image"])
+    good.write_bytes(studio.data.peek("digits", "test", 0, 1)[0]["image"])
     broken.write_bytes(b"\x89PNG not a picture")
     page = visit.go(f"/try?model={run}")
     page.locator("input[type=file]").set_input_files(str(broken))
@@ -356,19 +356,19 @@ def test_an_unforeseen_error_while_watching_is_friendly_too(visit, folder, write
 
 def test_a_stopped_run_is_resumed_and_a_double_click_branches_off_once(visit, folder):
     studio = Studio(folder)
-    run = studio.launch(digits(epochs=10_000, max_steps=0, eval_every=20))
+    run = studio.runs.launch(digits(epochs=10_000, max_steps=0, eval_every=20))
     page = visit.go(f"/runs?run={run}")
-    wait_for(lambda: studio.run(run).best_step)
+    wait_for(lambda: studio.runs.get(run).best_step)
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Stop this run").click()
     resume = page.get_by_role("button", name="Resume from step")
     resume.wait_for()
-    before = studio.checkpoints(run)[0].step
+    before = studio.runs.checkpoints(run)[0].step
 
     resume.dblclick()
     page.get_by_text(re.compile(r"^Step [\d,]+ of [\d,]+")).wait_for()
-    wait_for(lambda: studio.run(run).step > before + 20)
-    told = [event["state"] for event in studio.events(run, kinds=("state",))[1]]
+    wait_for(lambda: studio.runs.get(run).step > before + 20)
+    told = [event["state"] for event in studio.runs.events(run, kinds=("state",))[1]]
     assert told.count(events.QUEUED) == 2 and told.count(events.RUNNING) == 2
 
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -379,7 +379,7 @@ def test_a_stopped_run_is_resumed_and_a_double_click_branches_off_once(visit, fo
     visit.idle()
     page.get_by_role("button", name="Start the branch").dblclick()
     page.get_by_role("link", name=f"Branched from {run} at step").wait_for()
-    (child,) = (one for one in studio.runs() if one.spec.parent)
+    (child,) = (one for one in studio.runs.all() if one.spec.parent)
     assert f"run={child.id}" in page.url and child.spec.settings["epochs"] == 9000
     visit.picture("branch")
     page.get_by_role("link", name=f"Branched from {run} at step").click()
@@ -417,7 +417,7 @@ def test_a_pretrained_model_is_fine_tuned_and_answers_beside_what_it_was(visit):
 
 
 def test_two_windows_see_the_same_run(browser, address, folder):
-    run = Studio(folder).launch(digits(epochs=10_000, max_steps=0, eval_every=20))
+    run = Studio(folder).runs.launch(digits(epochs=10_000, max_steps=0, eval_every=20))
     one, two = Visit(browser, address), Visit(browser, address, locale="zh-CN")
     for visit in (one, two):
         visit.go(f"/runs?run={run}").wait_for_selector(PLOT)

@@ -23,7 +23,7 @@ def test_only_what_is_called_alike_gets_more():
 
 def bring(desk, name, rows):
     parcel = desk.imports.receive(name, [reviews(rows)])
-    return desk.begin_import(parcel.id, desk.look_into(parcel.id).plan, wait=True).name
+    return desk.imports.begin(parcel.id, desk.imports.preview(parcel.id).plan, wait=True).name
 
 
 class Line:
@@ -71,7 +71,7 @@ def test_the_data_set_that_was_asked_for_on_a_slow_line(page):
     page, address, desk = page
     line = Line(page)
     named = [bring(desk, "mine.csv", 60), bring(desk, "mine.csv", 80)]
-    assert {one.title for one in desk.own_datasets()} == {"mine"}
+    assert {one.title for one in list(desk.data.registry.values())} == {"mine"}
     train(
         page, address, "text-generation", "poetry_zh", "gpt", "long"
     )  # while something goes on the sidebar looks often
@@ -110,8 +110,8 @@ def test_another_language_changes_no_choice(page):
     page.wait_for_timeout(500)
     assert optimizer.input_value().startswith("SGD")
 
-    wait_for(lambda: [run.state for run in desk.runs()] == ["finished"] * 2, seconds=120)
-    first = next(run.id for run in desk.runs() if run.spec.name == "first")
+    wait_for(lambda: [run.state for run in desk.runs.all()] == ["finished"] * 2, seconds=120)
+    first = next(run.id for run in desk.runs.all() if run.spec.name == "first")
     page.goto(f"{address}/try?model={first}")
     page.get_by_role("radio", name="中文").click()
     for way in ("手绘", "上传", "手绘"):

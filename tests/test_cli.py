@@ -43,7 +43,7 @@ def store(home):
     """Nothing that a command has called to work on the queue is left running."""
     store = Store(home)
     yield store
-    for run in store.runs():
+    for run in store.all():
         if not run.has_ended:
             store.folder(run.id).request_stop()
     wait_for(lambda: not is_held(store.supervisor_lock))
@@ -71,7 +71,7 @@ def test_train_wait_show_and_try(store, home):
     assert [one["state"] for one in json.loads(bigmodel("runs", "--json", "--state", "failed")[1])] == []
 
     picture = home / "digit.png"
-    picture.write_bytes(Studio(home).peek("digits", "test")[0]["image"])
+    picture.write_bytes(Studio(home).data.peek("digits", "test")[0]["image"])
     code, out, err = bigmodel("try", run["run"], "--set", f"image={picture}", "--json")
     (scores,) = [block for block in json.loads(out)["blocks"] if block["kind"] == "scores"]
     assert code == 0 and len(scores["names"]) == 10, err
@@ -82,30 +82,30 @@ def test_train_wait_show_and_try(store, home):
 def test_train_writes_only_the_id_to_stdout_and_returns_at_once(store):
     code, out, err = bigmodel(*TRAIN, *SMALL, "--name", "my run")
     assert code == 0 and err == ""
-    (run,) = store.runs()
+    (run,) = store.all()
     assert out == f"{run.id}\n" and run.spec.name == "my run"
-    wait_for(lambda: store.run(run.id).state == FINISHED)  # somebody works on it
+    wait_for(lambda: store.get(run.id).state == FINISHED)  # somebody works on it
 
 
 def test_ctrl_c_leaves_the_run_running_and_says_so(store):
     process = begin(*TRAIN, *SMALL, "--set", "max_steps=0", "--set", "epochs=10000", "--wait")
     id = process.stdout.readline().strip()
-    wait_for(lambda: store.run(id).step > 2)
+    wait_for(lambda: store.get(id).step > 2)
     process.send_signal(signal.SIGINT)
     _out, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "The run goes on" in err and id in err
-    step = store.run(id).step
-    wait_for(lambda: store.run(id).step > step)
+    step = store.get(id).step
+    wait_for(lambda: store.get(id).step > step)
     code, _out, err = bigmodel("stop", id)
     assert code == 0 and "saves its weights" in err
-    assert wait_for(lambda: (run := store.run(id)).state == STOPPED and run).has_model
+    assert wait_for(lambda: (run := store.get(id)).state == STOPPED and run).has_model
 
 
 def test_waiting_for_a_run_that_fails_ends_with_1(store):
     (store.home / "cache").write_text("in the way")
     code, out, err = bigmodel(*TRAIN, *SMALL, "--wait")
-    assert code == 1 and store.runs()[0].state == FAILED
-    assert out.strip() == store.runs()[0].id and "in bigmodel itself" in err
+    assert code == 1 and store.all()[0].state == FAILED
+    assert out.strip() == store.all()[0].id and "in bigmodel itself" in err
 
 
 def test_a_run_whose_supervisor_was_killed_is_taken_up_by_those_who_wait(store):
@@ -128,18 +128,18 @@ ENDLESS = (*TRAIN, *SMALL, "--set", "max_steps=0", "--set", "epochs=10000", "--s
 def stopped(store):
     """The id of a run that was stopped after it had been validated."""
     id = bigmodel(*ENDLESS)[1].strip()
-    wait_for(lambda: store.run(id).best_step)
+    wait_for(lambda: store.get(id).best_step)
     assert bigmodel("stop", id)[0] == 0
-    wait_for(lambda: store.run(id).state == STOPPED)
+    wait_for(lambda: store.get(id).state == STOPPED)
     return id
 
 
 def test_a_stopped_run_is_resumed_and_goes_on_where_it_was(store):
     id = stopped(store)
-    (before, *_others) = sorted((one.step for one in Studio(store.home).checkpoints(id)), reverse=True)
+    (before, *_others) = sorted((one.step for one in Studio(store.home).runs.checkpoints(id)), reverse=True)
     code, out, err = bigmodel("resume", id[:-1])
     assert (code, out) == (0, "") and f"goes on from step {before}." in err
-    wait_for(lambda: store.run(id).step > before)
+    wait_for(lambda: store.get(id).step > before)
     steps = [event["step"] for event in store.events(id, kinds=("step",))[1]]
     assert steps == sorted(steps)
 
@@ -169,9 +169,9 @@ def test_a_finished_run_is_branched_and_shown_with_its_kin(store):
 def test_a_rollback_is_a_branch_with_half_the_learning_rate(store):
     parent = stopped(store)
     code, out, _err = bigmodel("rollback", parent)
-    child = store.run(out.strip())
-    assert code == 0 and child.spec.parent == {"run": parent, "step": store.run(parent).best_step}
-    assert child.spec.settings["learning_rate"] == store.run(parent).spec.settings["learning_rate"] / 2
+    child = store.get(out.strip())
+    assert code == 0 and child.spec.parent == {"run": parent, "step": store.get(parent).best_step}
+    assert child.spec.settings["learning_rate"] == store.get(parent).spec.settings["learning_rate"] / 2
 
 
 def test_what_cannot_go_on_says_what_would_do(store):
@@ -185,12 +185,12 @@ def test_what_cannot_go_on_says_what_would_do(store):
     ):
         code, out, err = bigmodel(*arguments)
         assert (code, out) == (1, "") and says in err
-    assert len(store.runs()) == 1 and store.run(id).state == FINISHED
+    assert len(store.all()) == 1 and store.get(id).state == FINISHED
 
 
 def test_those_who_wait_also_wait_for_a_run_that_died_to_go_on(store):
     process = begin(*ENDLESS, "--wait", "--json")
-    id = wait_for(lambda: (runs := store.runs()) and runs[0].best_step and runs[0].id)
+    id = wait_for(lambda: (runs := store.all()) and runs[0].best_step and runs[0].id)
     holder(store.folder(id).lock_file).kill()
     wait_for(lambda: store.events(id, kinds=("resume",))[1])
     assert process.poll() is None
@@ -293,7 +293,7 @@ def test_wrong_usage_ends_with_2_and_the_usage(arguments):
 def test_what_cannot_be_done_ends_with_1_and_says_what_would_do(home, arguments, says):
     code, out, err = bigmodel(*arguments)
     assert (code, out) == (1, "") and says in err
-    assert Store(home).runs() == []
+    assert Store(home).all() == []
 
 
 def test_a_beginning_that_two_ids_share_is_refused_with_both(store):

@@ -285,11 +285,11 @@ def test_the_template_the_question_and_the_answer_are_seen_apart(trained, cache)
 
 
 def test_a_model_is_talked_with_and_remembers_what_was_said(trained, home, monkeypatch):
-    from bigmodel import studio
+    from bigmodel.inference import service
 
     _events, folder = trained("dialogue", "gpt", "dialogue_en")
     shutil.copytree(folder / "model", home / "starters" / "talker")
-    monkeypatch.setattr(studio, "STARTERS", home / "starters")
+    monkeypatch.setattr(service, "STARTERS", home / "starters")
     try:
         app = visit("try", model="starter:talker")
         assert not app.exception and len(app.button) >= 3  # beginnings to take

@@ -315,7 +315,7 @@ def sick_home(tmp_path_factory):
 
 
 def sick_run(home):
-    return next(run for run in Studio(home).runs() if not run.spec.parent)
+    return next(run for run in Studio(home).runs.all() if not run.spec.parent)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -337,7 +337,7 @@ def test_one_click_goes_on_from_the_last_good_checkpoint_more_carefully(sick_hom
     page.button(key="doctor.not-a-number.on").click().run()
     leave()
     assert not page.exception
-    branch = next(one for one in Studio(sick_home).runs() if one.spec.parent)
+    branch = next(one for one in Studio(sick_home).runs.all() if one.spec.parent)
     assert branch.spec.parent["run"] == run.id
     assert branch.spec.parent["step"] < run.step
     assert branch.spec.settings["clip"] == 1.0
@@ -369,8 +369,8 @@ def test_a_link_with_a_setting_that_will_not_do_is_refused(sick_home, monkeypatc
 def live(home, told, *steps):
     """A run that is trained at this moment, with checkpoints of these steps; (studio, its id)."""
     studio = Studio(home)
-    run = studio.launch(digits(epochs=10, max_steps=400))
-    folder = studio.store.folder(run)
+    run = studio.runs.launch(digits(epochs=10, max_steps=400))
+    folder = studio.runs.folder(run)
     for state in ("starting", "running"):
         folder.append(Event("state", {"state": state}))
     for event in told:
@@ -390,9 +390,9 @@ def test_one_click_stops_a_sick_run_and_goes_on_from_before_it_fell_sick(home):
     page.button(key="doctor.plateau.stop").click().run()
     leave()
     assert not page.exception
-    (branch,) = studio.branches(run)
+    (branch,) = studio.runs.branches(run)
     assert branch.spec.parent["step"] == 150, "not the newest, whose gradient is lost"
-    assert studio.store.folder(run).stop_requested()
+    assert studio.runs.folder(run).stop_requested()
 
 
 def test_a_run_that_goes_on_says_that_the_new_one_waits(home):
@@ -401,17 +401,17 @@ def test_a_run_that_goes_on_says_that_the_new_one_waits(home):
     assert "The new one waits in the queue" in " ".join(said(page))
     page.button(key="doctor.plateau.on").click().run()
     leave()
-    assert len(studio.branches(run)) == 1 and not studio.store.folder(run).stop_requested()
+    assert len(studio.runs.branches(run)) == 1 and not studio.runs.folder(run).stop_requested()
 
 
 def test_a_branch_that_is_refused_stops_nothing(home):
     studio, run = live(home, STANDING, 150)
-    (studio.store.folder(run).path / "checkpoints" / "step-150" / STATE_FILE).write_text("{}")
+    (studio.runs.folder(run).path / "checkpoints" / "step-150" / STATE_FILE).write_text("{}")
     page = visit("runs", run=run)
     page.button(key="doctor.plateau.stop").click().run()
     leave()
     assert "damaged" in " ".join(said(page))
-    assert not studio.branches(run) and not studio.store.folder(run).stop_requested()
+    assert not studio.runs.branches(run) and not studio.runs.folder(run).stop_requested()
 
 
 def test_without_a_checkpoint_a_sick_run_is_stopped_and_trained_again(home):
@@ -419,12 +419,12 @@ def test_without_a_checkpoint_a_sick_run_is_stopped_and_trained_again(home):
     page = visit("runs", run=run)
     page.button(key="doctor.plateau.stop").click().run()
     leave()
-    assert not page.exception and studio.store.folder(run).stop_requested()
+    assert not page.exception and studio.runs.folder(run).stop_requested()
 
 
 def test_a_run_whose_settings_nobody_understands_has_a_page_all_the_same(home):
     studio, run = live(home, STANDING, 150)
-    file = studio.store.folder(run).spec_file
+    file = studio.runs.folder(run).spec_file
     spec = json.loads(file.read_text())
     file.write_text(json.dumps(spec | {"settings": spec["settings"] | {"learning_rate": "quick"}}))
     page = visit("runs", run=run)

@@ -157,18 +157,18 @@ def test_using_encoded_data_keeps_them(tmp_path):
 def test_a_run_that_waits_or_can_be_resumed_keeps_its_data_and_one_that_is_done_does_not(home):
     studio = Studio(home)
     specs = [digits(side=side) for side in ("32", "64", "96")]
-    waits, stopped, done = (studio.launch(spec) for spec in specs)
+    waits, stopped, done = (studio.runs.launch(spec) for spec in specs)
     for run, last in ((stopped, "stopped"), (done, "finished")):
         for state in ("starting", "running", last):
-            studio.store.folder(run).append(Event("state", {"state": state}))
+            studio.runs.folder(run).append(Event("state", {"state": state}))
     for spec in specs:
-        entry(studio.store.cache, run_cache_key(RunSpec.check(spec)), 100)
-    supervisor = Supervisor(studio.store, spare=False)
+        entry(studio.runs.cache, run_cache_key(RunSpec.check(spec)), 100)
+    supervisor = Supervisor(studio.runs, spare=False)
     supervisor.executor.start = lambda path: None
     marks = supervisor._sync_index()
-    cache_eviction.evict(studio.store.cache, lambda: supervisor._needed_cache_keys(marks))
-    assert names(studio.store.cache) == sorted(run_cache_key(RunSpec.check(spec)) for spec in specs[:2])
-    assert studio.run(waits).state == QUEUED
+    cache_eviction.evict(studio.runs.cache, lambda: supervisor._needed_cache_keys(marks))
+    assert names(studio.runs.cache) == sorted(run_cache_key(RunSpec.check(spec)) for spec in specs[:2])
+    assert studio.runs.get(waits).state == QUEUED
     supervisor.close()
 
 

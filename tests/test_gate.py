@@ -124,14 +124,14 @@ def studio(tmp_path):
 
 
 def test_looking_tells_size_licence_languages_and_revision_and_fetches_nothing(hub, studio):
-    offer = studio.look_base("org/tiny").wait()["offer"]
+    offer = studio.base_models.look_up("org/tiny").wait()["offer"]
     assert offer["licence"] == "apache-2.0" and list(offer["languages"]) == ["zh", "en"]
     assert offer["revision"] == hub.revision and "pytorch_model.bin" not in offer["files"]
     assert not [path for path in hub.asked if "/resolve/" in path]
 
 
 def test_a_model_of_the_hub_is_fetched_pinned_and_known(hub, studio):
-    name = studio.bring_base("org/tiny").wait()["base"]
+    name = studio.base_models.fetch("org/tiny").wait()["base"]
     base = store.get_base(studio.home, name)
     assert (base.source, base.revision, base.licence) == ("Hub: org/tiny", hub.revision, "apache-2.0")
     assert all(hub.revision in path for path in hub.asked if "/resolve/" in path)
@@ -142,10 +142,10 @@ def test_a_download_that_was_interrupted_goes_on_where_it_was(hub, studio):
     hub.repos["org/tiny"]["model.safetensors"] = weights({"model.embed_tokens.weight": [4096, 16]})
     hub.cut["model.safetensors"] = 150_000
     with pytest.raises(Refusal, match="cannot be reached"):
-        studio.bring_base("org/tiny").wait()
+        studio.base_models.fetch("org/tiny").wait()
     hub.cut.clear()
     hub.ranges.clear()
-    studio.bring_base("org/tiny").wait()
+    studio.base_models.fetch("org/tiny").wait()
     assert ("model.safetensors", 131_072) in hub.ranges and ("model.safetensors", 0) not in hub.ranges
 
 
@@ -173,9 +173,9 @@ def test_a_download_that_is_gone_on_with_needs_room_for_the_rest_alone(hub, stud
     hub.repos["org/tiny"]["model.safetensors"] = weights({"model.embed_tokens.weight": [4096, 16]})
     hub.cut["model.safetensors"] = 150_000
     with pytest.raises(Refusal, match="cannot be reached"):
-        studio.bring_base("org/tiny").wait()
+        studio.base_models.fetch("org/tiny").wait()
     hub.cut.clear()
-    looked = studio.look_base("org/tiny").wait()
+    looked = studio.base_models.look_up("org/tiny").wait()
     rest = looked["offer"]["bytes"] - looked["arrived"]
     assert "error" in with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest - 1)
     assert with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest) == {"base": "tiny"}
@@ -185,7 +185,7 @@ def test_a_disk_that_fills_up_at_the_end_costs_nothing_of_what_has_arrived(hub, 
     said = with_so_much_room(studio, 2**40, 0)
     assert "no room" in Refusal.from_json(said["error"]).say("en")
     hub.ranges.clear()
-    assert studio.bring_base("org/tiny").wait()["base"] == "tiny" and not hub.ranges
+    assert studio.base_models.fetch("org/tiny").wait()["base"] == "tiny" and not hub.ranges
 
 
 def test_what_the_dead_have_left_behind_is_taken_away(hub, studio):
@@ -205,7 +205,7 @@ def test_what_the_dead_have_left_behind_is_taken_away(hub, studio):
     for name, age in ages.items():
         (place / name).mkdir(parents=True)
         os.utime(place / name, (time.time() - age,) * 2)
-    studio.look_base("org/tiny").wait()
+    studio.base_models.look_up("org/tiny").wait()
     assert [name for name in ages if (place / name).exists()] == list(ages)[-3:]
 
 
@@ -213,7 +213,7 @@ def test_a_conversion_that_is_cancelled_leaves_nothing(studio, tmp_path):
     name, kind = b"general.architecture", b"llama"
     entry = struct.pack("<Q", len(name)) + name + struct.pack("<IQ", 8, len(kind)) + kind
     (tmp_path / "half.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + entry)
-    work = studio.bring_base(str(tmp_path / "half.gguf"), trusted=True)
+    work = studio.base_models.fetch(str(tmp_path / "half.gguf"), trusted=True)
     place = store.bases_folder(studio.home)
     wait_for(lambda: list(place.glob(".converting-*")))
     work.cancel()
@@ -223,8 +223,8 @@ def test_a_conversion_that_is_cancelled_leaves_nothing(studio, tmp_path):
 
 def test_a_revision_is_looked_at_and_that_of_a_suggestion_without_one(hub, studio):
     hub.repos["facebook/m2m100_418M"] = hub.repos["org/tiny"]
-    studio.look_base("org/tiny", "v1").wait()
-    studio.look_base("facebook/m2m100_418M").wait()
+    studio.base_models.look_up("org/tiny", "v1").wait()
+    studio.base_models.look_up("facebook/m2m100_418M").wait()
     assert [path.partition("/revision/")[2] for path in hub.asked] == ["v1", "refs%2Fpr%2F19"]
 
 
@@ -251,10 +251,10 @@ def test_a_file_with_another_hash_is_refused_and_not_kept(hub, studio):
     data[-1] ^= 1
     hub.served["model.safetensors"] = bytes(data)
     with pytest.raises(Refusal, match="its hash is another"):
-        studio.bring_base("org/tiny").wait()
+        studio.base_models.fetch("org/tiny").wait()
     assert not list((studio.home / "bases").glob(".incoming/*/model.safetensors*"))
     hub.served.clear()
-    assert studio.bring_base("org/tiny").wait()["base"] == "tiny"
+    assert studio.base_models.fetch("org/tiny").wait()["base"] == "tiny"
 
 
 @pytest.mark.parametrize(
@@ -270,20 +270,20 @@ def test_a_file_with_another_hash_is_refused_and_not_kept(hub, studio):
 def test_what_the_hub_refuses_is_said_in_words(hub, studio, status, code, said):
     hub.refuse = status, code
     with pytest.raises(Refusal, match=said):
-        studio.look_base("org/tiny").wait()
+        studio.base_models.look_up("org/tiny").wait()
 
 
 def test_offline_is_said_with_what_to_do(hub, studio, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(Refusal, match=r"HF_HUB_OFFLINE.*take it in from there"):
-        studio.bring_base("org/tiny").wait()
+        studio.base_models.fetch("org/tiny").wait()
     assert not hub.asked
 
 
 def test_a_repository_of_pickles_alone_is_refused_before_anything_is_fetched(hub, studio):
     del hub.repos["org/tiny"]["model.safetensors"]
     with pytest.raises(Refusal, match=r"no weights in the form of safetensors. It has: .bin"):
-        studio.bring_base("org/tiny").wait()
+        studio.base_models.fetch("org/tiny").wait()
     assert not [path for path in hub.asked if "/resolve/" in path]
 
 
@@ -291,7 +291,7 @@ def test_a_config_that_names_code_is_refused_before_the_weights_are_fetched(hub,
     files = hub.repos["org/tiny"]
     files["config.json"] = json.dumps(json.loads(files["config.json"]) | {"auto_map": {"AutoModel": "x.Y"}}).encode()
     with pytest.raises(Refusal, match="auto_map"):
-        studio.bring_base("org/tiny").wait()
+        studio.base_models.fetch("org/tiny").wait()
     assert not [path for path in hub.asked if path.endswith("model.safetensors")]
 
 

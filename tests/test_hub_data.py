@@ -58,30 +58,32 @@ def studio(home, monkeypatch):
 
 
 def test_a_data_set_of_the_hub_is_pinned_looked_into_and_taken_in(studio):
-    about = studio.hub_about("me/reviews")
+    about = studio.imports.hub_info("me/reviews")
     assert (about["revision"], about["licence"], about["configs"]) == (
         COMMIT,
         "cc0-1.0",
         {"default": {"train": 0, "test": 0}},
     )
-    parcel = studio.hub_parcel(about, "default", ["train", "test"], 1000)
-    found = studio.look_into(parcel.id)
+    parcel = studio.imports.add_hub_dataset(about, "default", ["train", "test"], 1000)
+    found = studio.imports.preview(parcel.id)
     assert dict(found.plan.roles) == {"text": "text", "label": "label"} and found.plan.split == "split"
-    job = studio.begin_import(parcel.id, found.plan, wait=True)
+    job = studio.imports.begin(parcel.id, found.plan, wait=True)
     assert job.refusal is None
     dataset = catalog.dataset(job.name)
     assert dataset.version.manifest["rows"] == {"train": 45, "validation": 5, "test": 20}
     assert dataset.version.manifest["source"]["revision"] == COMMIT and dataset.facts.licence == "cc0-1.0"
-    original = studio.original(dataset.name)
+    original = studio.data.original(dataset.name)
     assert hashlib.sha256(original.place.read_bytes()).hexdigest() == original.sha256
-    assert original.sha256 == dataset.version.manifest["source"]["content"] and studio.check_original(dataset.name)
+    assert original.sha256 == dataset.version.manifest["source"]["content"] and studio.imports.check_original(
+        dataset.name
+    )
     assert all(COMMIT in path for _verb, path in studio.asked if "parquet" in path)
 
 
 def test_rows_whose_classes_are_secret_are_set_aside(studio):
-    about = studio.hub_about("me/secret")
-    parcel = studio.hub_parcel(about, "default", ["train", "test"], 1000)
-    job = studio.begin_import(parcel.id, studio.look_into(parcel.id).plan, wait=True)
+    about = studio.imports.hub_info("me/secret")
+    parcel = studio.imports.add_hub_dataset(about, "default", ["train", "test"], 1000)
+    job = studio.imports.begin(parcel.id, studio.imports.preview(parcel.id).plan, wait=True)
     assert job.refusal is None
     dataset = catalog.dataset(job.name)
     assert dataset.columns["label"].names == ("bad", "good")
@@ -101,14 +103,14 @@ def test_parts_with_other_columns_are_joined_and_those_of_another_kind_refused(t
 
 
 def test_only_one_configuration_is_looked_into_until_another_is_asked_for(studio):
-    about = studio.hub_about("me/secret")
+    about = studio.imports.hub_info("me/secret")
     assert about["configs"] == {"default": {"train": 50, "test": 20}, "other": {}}
     assert not any("b/test.parquet" in path for _verb, path in studio.asked)
-    assert set(studio.hub_splits(about, "other")) == {"train", "test"}
+    assert set(studio.imports.hub_splits(about, "other")) == {"train", "test"}
 
 
 def test_how_far_a_fetch_is_goes_by_the_rows_there_are(studio):
-    parcel = studio.hub_parcel(studio.hub_about("me/secret"), "default", ["train", "test"], 100_000)
+    parcel = studio.imports.add_hub_dataset(studio.imports.hub_info("me/secret"), "default", ["train", "test"], 100_000)
     told = []
     request = {"do": "hub", "what": "fetch", "about": dict(parcel.about), "folder": str(parcel.path.parent)}
     run_in_sandbox(request, told.append, log=studio.imports.log)
@@ -116,15 +118,15 @@ def test_how_far_a_fetch_is_goes_by_the_rows_there_are(studio):
 
 
 def test_the_card_is_what_the_authors_have_written(studio):
-    assert studio.hub_about("me/secret")["card"] == "# Reviews\nWritten <b>by hand</b>."
-    assert studio.hub_about("me/reviews")["card"] == "Made for a test."
+    assert studio.imports.hub_info("me/secret")["card"] == "# Reviews\nWritten <b>by hand</b>."
+    assert studio.imports.hub_info("me/reviews")["card"] == "Made for a test."
 
 
 def test_a_data_set_without_training_rows_is_cut_anew(studio):
-    parcel = studio.hub_parcel(studio.hub_about("me/reviews"), "default", ["test"], 1000)
-    found = studio.look_into(parcel.id)
+    parcel = studio.imports.add_hub_dataset(studio.imports.hub_info("me/reviews"), "default", ["test"], 1000)
+    found = studio.imports.preview(parcel.id)
     assert found.plan.split == "" and any("cut anew" in str(one) for one in found.evidence)
-    job = studio.begin_import(parcel.id, found.plan, wait=True)
+    job = studio.imports.begin(parcel.id, found.plan, wait=True)
     assert job.refusal is None and catalog.dataset(job.name).version.manifest["rows"]["train"] == 16
 
 
@@ -139,22 +141,22 @@ def test_a_data_set_without_training_rows_is_cut_anew(studio):
 )
 def test_what_cannot_be_had_is_explained(studio, name, words):
     with pytest.raises(Refusal, match=words):
-        studio.hub_about(name)
+        studio.imports.hub_info(name)
 
 
 def test_a_revision_that_is_not_there_is_said(studio):
     with pytest.raises(Refusal, match="no such revision"):
-        studio.hub_about("me/reviews", "v9")
+        studio.imports.hub_info("me/reviews", "v9")
 
 
 def test_offline_is_honoured(studio, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(Refusal, match="offline"):
-        studio.hub_about("me/reviews")
+        studio.imports.hub_info("me/reviews")
     assert not studio.asked
 
 
 def test_a_hub_that_cannot_be_reached_is_said(studio, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(Refusal, match="cannot be reached"):
-        studio.hub_about("me/reviews")
+        studio.imports.hub_info("me/reviews")

@@ -12,9 +12,9 @@ from PIL import Image
 
 from bigmodel.core.blocks import Note, Prose, Scores
 from bigmodel.core.errors import Refusal
+from bigmodel.core.model import Model
 from bigmodel.inference.client import ModelClient
 from bigmodel.inference.engine import Engine
-from bigmodel.studio import Model
 
 GPT = ("text-generation", "gpt", "prose_zh")
 CNN = ("image-classification", "cnn", "digits")

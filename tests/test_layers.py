@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "data_checks": {"core", "data"},
     "evaluation": {"core", "data"},
     "training": {"core", "data", "evaluation"},
-    "inference": {"core", "base_models", "data", "training"},
+    "inference": {"core", "base_models", "data", "runs", "training"},
     "doctor": {"core"},
     "runs": {"core", "base_models", "data", "importing", "training"},
     "studio": {"core", "base_models", "runs", "data", "importing", "data_checks", "inference", "training"},
@@ -30,6 +30,28 @@ MAY_IMPORT = {
     "pages": {"core", "ui", "studio"},
     "cli": {"core", "runs", "studio"},
     "__main__": {"cli"},
+}
+# what the pages and the command line show: values of the rooms below, taken from where they are defined
+SHOW_VALUES = {"ui", "pages", "cli"}
+VALUES = {
+    "base_models.fetch_process",
+    "base_models.store",
+    "base_models.suggestions",
+    "data.browse",
+    "data.model_view",
+    "data_checks.check_jobs",
+    "data_checks.finding",
+    "data_checks.run_checks",
+    "importing.formats.chat_formats",
+    "importing.import_jobs",
+    "importing.import_plan",
+    "importing.store.originals",
+    "importing.store.registry",
+    "importing.store.repair_rows",
+    "importing.store.version_jobs",
+    "runs.run",
+    "runs.service",
+    "training.forecast",
 }
 HEAVY = {
     "torch",
@@ -88,7 +110,14 @@ def test_rooms_import_downwards_only(path):
     assert here in MAY_IMPORT or path.parent == ROOT / "bigmodel", f"a room without its line in MAY_IMPORT: {here}"
     allowed = MAY_IMPORT.get(here, {"core", "runs", "studio", "data", "training", "inference"}) | {here}
     upwards = {module for module, _at_once in read(path) if own(module) and own(module) not in allowed}
+    if here in SHOW_VALUES:
+        upwards = {module for module in upwards if not _is_value(module)}
     assert not upwards, f"{here} may import {sorted(allowed)}"
+
+
+def _is_value(module):
+    name = module.removeprefix("bigmodel.")
+    return name in VALUES or name.rpartition(".")[0] in VALUES
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -129,8 +158,8 @@ for task in catalog.tasks().values():
     for architecture in catalog.architectures_for(task).values():
         spec.fields_for(task, architecture)
 for name in catalog.datasets():
-    studio.peek(name), studio.data_facts(name)
-studio.runs(), studio.models(), studio.device()
+    studio.data.peek(name), studio.data.stats(name)
+studio.runs.all(), studio.models.all(), studio.device()
 print(sorted({name.split(".")[0] for name in sys.modules} & set(sys.argv[2].split(","))))
 """
     command = [sys.executable, "-c", code, "home", ",".join(HEAVY | {"streamlit"})]

@@ -15,6 +15,7 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _, say
+from bigmodel.data_checks.check_jobs import CheckProgress
 from bigmodel.data_checks.checks.encoding import fix_mojibake
 from bigmodel.data_checks.checks.label_typos import is_misspelling
 from bigmodel.data_checks.checks.personal_data import KINDS, find_personal_data
@@ -23,7 +24,8 @@ from bigmodel.data_checks.finding import Remedy, merge_steps
 from bigmodel.data_checks.minhash import find_near_duplicates, normalize
 from bigmodel.data_checks.resplit import rebalanced_splits
 from bigmodel.data_checks.run_checks import CheckReport, checks, load_report, run_checks, save_report
-from bigmodel.studio import CheckProgress, Studio, import_jobs
+from bigmodel.importing import import_jobs
+from bigmodel.studio import Studio
 
 LONG = "It was a bright cold day in April, and the clocks were striking {}; nobody looked up from the street below."
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -207,34 +209,39 @@ def test_every_check_says_what_it_is_for_in_both_languages():
 
 def test_a_remedy_makes_a_new_version_and_the_old_one_stays(home):
     studio = Studio(home)
-    studio.begin_lint("prose_zh")
-    wait_for(lambda: isinstance(studio.lint("prose_zh"), CheckReport))
-    name = studio.derive("prose_zh", [{"drop": [1, 2]}])
-    assert sum(studio.data_facts(name)["rows"].values()) == 2830
-    assert sum(studio.data_facts("prose_zh")["rows"].values()) == 2832
-    studio.begin_lint(name)
-    wait_for(lambda: isinstance(studio.lint(name), CheckReport))
-    assert studio.lint(name).rows == 2830
+    studio.checks.begin("prose_zh")
+    wait_for(lambda: isinstance(studio.checks.state("prose_zh"), CheckReport))
+    name = studio.versions.derive("prose_zh", [{"drop": [1, 2]}])
+    assert sum(studio.data.stats(name)["rows"].values()) == 2830
+    assert sum(studio.data.stats("prose_zh")["rows"].values()) == 2832
+    studio.checks.begin(name)
+    wait_for(lambda: isinstance(studio.checks.state(name), CheckReport))
+    assert studio.checks.state(name).rows == 2830
     studio.close()
 
 
 def test_a_looking_that_is_cancelled_leaves_nothing(home):
     studio = Studio(home)
-    studio.begin_lint("fashion_mnist")
-    wait_for(lambda: isinstance(studio.lint("fashion_mnist"), CheckProgress) and studio.lint("fashion_mnist").share > 0)
-    studio.cancel_lint("fashion_mnist")
-    assert studio.lint("fashion_mnist") is None
+    studio.checks.begin("fashion_mnist")
+    wait_for(
+        lambda: (
+            isinstance(studio.checks.state("fashion_mnist"), CheckProgress)
+            and studio.checks.state("fashion_mnist").share > 0
+        )
+    )
+    studio.checks.cancel("fashion_mnist")
+    assert studio.checks.state("fashion_mnist") is None
     studio.close()
 
 
 def test_a_data_set_that_is_not_there_is_refused(home):
     with pytest.raises(Refusal):
-        Studio(home).begin_lint("nothing")
+        Studio(home).checks.begin("nothing")
 
 
 def test_rows_are_found_again_by_their_numbers(home):
     studio = Studio(home)
-    rows = studio.rows_named("prose_zh", [3, 2000])
+    rows = studio.data.rows_by_number("prose_zh", [3, 2000])
     assert [row["row"] for row in rows] == [3, 2000]
     assert rows[0]["text"] == parquet.read_table(catalog.dataset("prose_zh").path())["text"][2].as_py()
 
@@ -319,8 +326,8 @@ def test_what_is_mended_in_a_turn_leaves_the_others_as_they_were(tmp_path):
 
 def test_a_mended_conversation_makes_a_version(home):
     studio = Studio(home)
-    name = studio.derive("dialogue_zh", [{"edit": {"2": {"messages": talk("你好", "你好！")}}}])
-    assert studio.rows_named(name, [2])[0]["messages"] == talk("你好", "你好！")
+    name = studio.versions.derive("dialogue_zh", [{"edit": {"2": {"messages": talk("你好", "你好！")}}}])
+    assert studio.data.rows_by_number(name, [2])[0]["messages"] == talk("你好", "你好！")
     studio.close()
 
 
@@ -334,7 +341,7 @@ def test_a_class_that_is_missing_in_a_part_gets_its_share_there(home):
     findings = found(dataset, "imbalance").findings
     assert [len(one.rows) for one in findings if one.severity == "warning"] == [10, 20]
     new = catalog.dataset(
-        studio.derive(dataset.name, merge_steps(one.remedy for one in findings if one.severity == "warning"))
+        studio.versions.derive(dataset.name, merge_steps(one.remedy for one in findings if one.severity == "warning"))
     )
     assert not [one for one in found(new, "imbalance").findings if one.severity == "warning"]
     now = Counter((row["label"], row["split"]) for row in parquet.read_table(new.path()).to_pylist())
@@ -389,17 +396,19 @@ def test_a_server_keeps_what_has_come_and_checks_by_itself_what_is_taken_in(home
     waiting = studio.imports.receive("other.csv", [reviews(10)])
     studio.serve()
     dataset = bring(studio, "r.csv", reviews(40))
-    assert studio.parcel(waiting.id).path.exists()  # what came before the server was started again is still there
-    wait_for(lambda: isinstance(studio.lint(dataset.name), CheckReport))
-    new = studio.derive(dataset.name, [{"drop": [2]}])
-    assert studio.lint(new) is not None
+    assert studio.imports.uploaded_file(
+        waiting.id
+    ).path.exists()  # what came before the server was started again is still there
+    wait_for(lambda: isinstance(studio.checks.state(dataset.name), CheckReport))
+    new = studio.versions.derive(dataset.name, [{"drop": [2]}])
+    assert studio.checks.state(new) is not None
     studio.close()
 
 
 def test_a_change_that_is_cancelled_leaves_nothing(home):
     studio = Studio(home)
-    change = studio.begin_change("poetry_zh", [{"drop": [1]}])
+    change = studio.versions.begin("poetry_zh", [{"drop": [1]}])
     change.stop.set()
     wait_for(lambda: change.state == import_jobs.CANCELLED)
-    assert not studio.own_datasets() and not list((home / "incoming").glob("data-*"))
+    assert not list(studio.data.registry.values()) and not list((home / "incoming").glob("data-*"))
     studio.close()

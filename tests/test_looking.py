@@ -15,7 +15,7 @@ def seen(tmp_path_factory):
     studio = Studio(tmp_path_factory.mktemp("seen"))
 
     def ask(task, architecture, dataset):
-        return studio.seen({"task": task, "architecture": architecture, "dataset": dataset})
+        return studio.models.batch_view({"task": task, "architecture": architecture, "dataset": dataset})
 
     yield ask
     studio.close()

@@ -17,7 +17,8 @@ from bigmodel.core import catalog, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, say
 from bigmodel.importing.formats import bad_record, chat_formats
-from bigmodel.studio import Studio, repair_rows
+from bigmodel.importing.store import repair_rows
+from bigmodel.studio import Studio
 from bigmodel.ui import state
 
 
@@ -63,27 +64,29 @@ LINES = [{"text": f"text number {n}", "label": "ab"[n % 2]} for n in range(20)]
     ],
 )
 def test_a_row_begins_with_what_could_be_read_of_it(studio, name, data, cells):
-    (row,) = studio.set_aside(bring(studio, name, data).name)
+    (row,) = studio.data.rejected_rows(bring(studio, name, data).name)
     assert row["cells"] == cells
 
 
 def test_a_question_without_an_answer_is_mended_by_its_answer_alone(studio):
     rows = [{"question": f"What is {n} + 1?", "answer": f"It is {n + 1}."} for n in range(30)]
     old = bring(studio, "a.jsonl", json_lines([*rows, {"question": "And 30 + 1?", "answer": ""}]))
-    (row,) = studio.set_aside(old.name)
+    (row,) = studio.data.rejected_rows(old.name)
     assert repair_rows.editable_roles(old.version) == ["question", "answer"] and row["cells"] == {
         "question": "And 30 + 1?"
     }
-    new = catalog.dataset(studio.derive(old.name, [{"mend": {row["row"]: row["cells"] | {"answer": "It is 31."}}}]))
+    new = catalog.dataset(
+        studio.versions.derive(old.name, [{"mend": {row["row"]: row["cells"] | {"answer": "It is 31."}}}])
+    )
     assert total(new) == (31, 0)
-    assert any("It is 31." in one["messages"] for one in studio.peek(new.name))
+    assert any("It is 31." in one["messages"] for one in studio.data.peek(new.name))
 
 
 def test_a_long_row_is_kept_whole_and_a_longer_one_says_that_it_was_cut(studio):
     lengths = 30_000, 2 * bad_record.MAX_RAW_CHARACTERS
     rows = [f'{{"text": "{"long " * (length // 5)}"' for length in lengths]  # not closed
     data = json_lines(LINES) + "\n".join(rows).encode()
-    kept, cut = studio.set_aside(bring(studio, "a.jsonl", data).name)
+    kept, cut = studio.data.rejected_rows(bring(studio, "a.jsonl", data).name)
     assert kept["raw"] == rows[0] and "Only its first" not in str(repair_rows.reject_reason(kept))
     assert cut["raw"] == rows[1][: bad_record.MAX_RAW_CHARACTERS] and "Only its first 65,536" in str(
         repair_rows.reject_reason(cut)
@@ -92,14 +95,14 @@ def test_a_long_row_is_kept_whole_and_a_longer_one_says_that_it_was_cut(studio):
 
 def test_a_text_that_is_too_long_to_be_kept_does_not_begin_with_half_of_it(studio):
     long = {"text": "x " * bad_record.MAX_RAW_CHARACTERS}
-    (row,) = studio.set_aside(bring(studio, "a.jsonl", json_lines([*LINES, long])).name)
+    (row,) = studio.data.rejected_rows(bring(studio, "a.jsonl", json_lines([*LINES, long])).name)
     assert not row["cells"]
 
 
 def test_a_line_in_chinese_is_kept_in_its_own_encoding(studio):
     good = "".join(f"这个电影的情节很好看{n}\n" for n in range(40))
     data = good.encode("gb18030") + "后来".encode("gb18030") + b"\xff\xff\n"
-    (row,) = studio.set_aside(bring(studio, "a.txt", data, unit="lines").name)
+    (row,) = studio.data.rejected_rows(bring(studio, "a.txt", data, unit="lines").name)
     assert row["raw"].startswith("后来")
 
 
@@ -119,18 +122,18 @@ def damaged_parquet():
 
 def test_mending_one_of_several_rows_that_are_lost_together_leaves_the_others_set_aside(studio):
     old = bring(studio, "a.parquet", damaged_parquet())
-    assert [(one["row"], one["count"]) for one in studio.set_aside(old.name)] == [(41, 20)]
-    new = catalog.dataset(studio.derive(old.name, [{"mend": {45: {"text": "what it said"}}}]))
+    assert [(one["row"], one["count"]) for one in studio.data.rejected_rows(old.name)] == [(41, 20)]
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": {45: {"text": "what it said"}}}]))
     assert total(old) == (80, 20) and total(new) == (81, 19)
-    assert [(one["row"], one["count"]) for one in studio.set_aside(new.name)] == [(41, 4), (46, 15)]
-    last = catalog.dataset(studio.derive(new.name, [{"mend": {41: {"text": "so"}, 60: {"text": "it was"}}}]))
+    assert [(one["row"], one["count"]) for one in studio.data.rejected_rows(new.name)] == [(41, 4), (46, 15)]
+    last = catalog.dataset(studio.versions.derive(new.name, [{"mend": {41: {"text": "so"}, 60: {"text": "it was"}}}]))
     assert total(last) == (83, 17)
 
 
 # -- mended elsewhere ------------------------------------------------------------------------------------------
 def handed_out(studio, dataset):
     """The table as a program opens it: a list of rows."""
-    return list(csv.DictReader(io.StringIO(studio.set_aside_table(dataset.name, "zh").decode("utf-8-sig"))))
+    return list(csv.DictReader(io.StringIO(studio.data.rejected_csv(dataset.name, "zh").decode("utf-8-sig"))))
 
 
 def given_back(studio, dataset, rows, encoding="utf-8-sig", delimiter=","):
@@ -139,7 +142,7 @@ def given_back(studio, dataset, rows, encoding="utf-8-sig", delimiter=","):
     writer.writeheader()
     writer.writerows(rows)
     parcel = studio.imports.receive("mended.csv", [out.getvalue().encode(encoding)])
-    return studio.mended(dataset.name, parcel.id)
+    return studio.imports.parse_repairs(dataset.name, parcel.id)
 
 
 @pytest.mark.parametrize(("encoding", "delimiter"), [("utf-8-sig", ","), ("gb18030", ";"), ("utf-16", "\t")])
@@ -152,9 +155,9 @@ def test_a_table_that_was_mended_elsewhere_is_taken_in(studio, encoding, delimit
         row["label"] = "好"
     found = given_back(studio, old, rows, encoding, delimiter)
     assert (len(found["mends"]), found["left"]) == (3, 0)
-    new = catalog.dataset(studio.derive(old.name, [{"mend": found["mends"]}]))
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": found["mends"]}]))
     assert total(new) == (23, 1)
-    assert set(texts[:3]) <= {row["text"] for row in studio.peek(new.name, count=100)}
+    assert set(texts[:3]) <= {row["text"] for row in studio.data.peek(new.name, count=100)}
 
 
 def test_a_row_that_was_right_as_it_stood_is_taken_in_when_it_is_ticked(studio):
@@ -179,7 +182,7 @@ def test_a_row_that_still_will_not_do_is_told_and_the_others_are_taken_in(studio
 def test_a_table_that_is_none_of_ours_is_refused_whole(studio, data):
     old = bring(studio, "r.csv", reviews(60, bad=3))
     with pytest.raises(Refusal) as refused:
-        studio.mended(old.name, studio.imports.receive("mended.csv", [data]).id)
+        studio.imports.parse_repairs(old.name, studio.imports.receive("mended.csv", [data]).id)
     assert say(refused.value.what, "en") in (
         "This is no table of rows that were set aside.",
         "Nothing of this table was taken in.",
@@ -202,7 +205,9 @@ def test_the_table_goes_out_and_comes_back_at_the_terminal(studio, tmp_path, cap
 def test_a_mended_row_that_will_not_do_is_named(studio):
     old = bring(studio, "r.csv", reviews(60, bad=3))
     with pytest.raises(Refusal, match="row 63 cannot be taken in"):
-        studio.derive(old.name, [{"mend": {62: {"text": "a", "label": "good"}, 63: {"text": " ", "label": "good"}}}])
+        studio.versions.derive(
+            old.name, [{"mend": {62: {"text": "a", "label": "good"}, 63: {"text": " ", "label": "good"}}}]
+        )
 
 
 # -- pictures --------------------------------------------------------------------------------------------------
@@ -224,12 +229,12 @@ def pictures_of(dataset):
 
 def test_a_picture_without_a_class_is_kept_small_and_a_broken_one_is_not(studio):
     old = bring(studio, "pets.zip", pets())
-    assert [(one["row"], one.get("picture", False)) for one in studio.set_aside(old.name)] == [
+    assert [(one["row"], one.get("picture", False)) for one in studio.data.rejected_rows(old.name)] == [
         (21, True),
         (22, True),
         (23, False),
     ]
-    kept = studio.pictures_aside(old.name, [21, 22, 23])
+    kept = studio.data.rejected_images(old.name, [21, 22, 23])
     assert kept[21] == bad_files.picture(50) and set(kept) == {21, 22}
     assert max(Image.open(io.BytesIO(kept[22])).size) == 256
     assert "aside.parquet" in old.version.manifest["files"]
@@ -237,12 +242,12 @@ def test_a_picture_without_a_class_is_kept_small_and_a_broken_one_is_not(studio)
 
 def test_pictures_are_taken_in_one_after_the_other_with_an_old_class_and_a_new_one(studio):
     old = bring(studio, "pets.zip", pets())
-    new = catalog.dataset(studio.derive(old.name, [{"mend": {21: {"label": "cats"}}}]))
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": {21: {"label": "cats"}}}]))
     assert total(new) == (21, 2) and pictures_of(new)[21] == (bad_files.picture(50), "cats")
-    about = catalog.dataset(studio.derive(new.name, [{"about": {"title": "Pets"}}]))
-    last = catalog.dataset(studio.derive(about.name, [{"mend": {22: {"label": " a  bird "}}}]))
+    about = catalog.dataset(studio.versions.derive(new.name, [{"about": {"title": "Pets"}}]))
+    last = catalog.dataset(studio.versions.derive(about.name, [{"mend": {22: {"label": " a  bird "}}}]))
     assert total(last) == (22, 1) and last.columns["label"].names == ("a bird", "cats", "dogs")
-    assert pictures_of(last)[22] == (studio.pictures_aside(old.name, [22])[22], "a bird")
+    assert pictures_of(last)[22] == (studio.data.rejected_images(old.name, [22])[22], "a bird")
     assert pictures_of(last)[1][1] == "dogs" and "aside.parquet" not in last.version.manifest["files"]
     assert total(old) == (20, 3) and not repair_rows.editable_roles(last.version)
 
@@ -261,8 +266,8 @@ def test_pictures_are_taken_in_one_after_the_other_with_an_old_class_and_a_new_o
 def test_what_is_no_class_of_a_picture_that_was_kept_is_refused(studio, mend, why):
     old = bring(studio, "pets.zip", pets())
     with pytest.raises(Refusal, match=why):
-        studio.derive(old.name, [{"mend": mend}])
-    assert len(studio.data_versions(old.version.slug)) == 1
+        studio.versions.derive(old.name, [{"mend": mend}])
+    assert len(studio.data.registry.versions(old.version.slug)) == 1
 
 
 def test_pictures_that_a_file_of_labels_does_not_name_or_gives_no_class_are_mended(studio):
@@ -270,11 +275,11 @@ def test_pictures_that_a_file_of_labels_does_not_name_or_gives_no_class_are_mend
     lines = [f"{n}.png,{'odd' if n % 2 else 'even'}" for n in range(12)]
     labels = "\n".join(["file,class", "gone.png,odd", *lines, "12.png,"]).encode()  # 13 and 14 are not named
     old = bring(studio, "labels.zip", bad_files.archive({**shown, "labels.csv": labels}))
-    found = [(one["row"], one.get("picture", False)) for one in studio.set_aside(old.name)]
+    found = [(one["row"], one.get("picture", False)) for one in studio.data.rejected_rows(old.name)]
     assert found == [(13, True), (14, True), (15, False), (2, False)]  # the last is the line of gone.png
     with pytest.raises(Refusal, match="2 cannot be taken in"):  # picture 2 has been taken in long ago
-        studio.derive(old.name, [{"mend": {2: {"label": "odd"}}}])
-    new = catalog.dataset(studio.derive(old.name, [{"mend": {13: {"label": "even"}, 14: {"label": "odd"}}}]))
+        studio.versions.derive(old.name, [{"mend": {2: {"label": "odd"}}}])
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": {13: {"label": "even"}, 14: {"label": "odd"}}}]))
     assert total(new) == (14, 2)
     assert [pictures_of(new)[row] for row in (13, 14)] == [
         (bad_files.picture(12), "even"),
@@ -287,9 +292,9 @@ def test_a_picture_of_a_part_that_is_not_known_begins_with_its_class(studio):
     files = {f"{part}/{n}.png": bad_files.picture(7 * n + k) for k, part in enumerate(parts) for n in range(6)}
     archive = bad_files.archive({**files, "new/cats/x.png": bad_files.picture(99)})
     old = bring(studio, "pets.zip", archive, roles={"image": "picture", "label": "folder"}, split="folder 1")
-    (row,) = studio.set_aside(old.name)
+    (row,) = studio.data.rejected_rows(old.name)
     assert row["cells"] == {"label": "cats"}
-    new = catalog.dataset(studio.derive(old.name, [{"mend": {row["row"]: row["cells"]}}]))
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": {row["row"]: row["cells"]}}]))
     assert total(new) == (37, 0) and pictures_of(new)[row["row"]] == (bad_files.picture(99), "cats")
 
 
@@ -301,7 +306,7 @@ def test_classes_of_pictures_are_filled_in_elsewhere(studio):
         row["label"] = "dogs"
     found = given_back(studio, old, rows)
     assert found["mends"] == {"22": {"label": "dogs"}} and [one["row"] for one in found["reasons"]] == [23]
-    new = catalog.dataset(studio.derive(old.name, [{"mend": found["mends"]}]))
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": found["mends"]}]))
     assert total(new) == (21, 2) and pictures_of(new)[22][1] == "dogs"
 
 
@@ -319,19 +324,19 @@ def test_a_version_that_has_kept_no_pictures_goes_on_working(studio):
     (folder / "aside.parquet").unlink()
     assert not repair_rows.editable_roles(catalog.dataset(old.name).version)
     with pytest.raises(Refusal, match="21 cannot be taken in"):
-        studio.derive(old.name, [{"mend": {21: {"label": "cats"}}}])
-    assert total(catalog.dataset(studio.derive(old.name, [{"drop": [2]}]))) == (19, 3)
+        studio.versions.derive(old.name, [{"mend": {21: {"label": "cats"}}}])
+    assert total(catalog.dataset(studio.versions.derive(old.name, [{"drop": [2]}]))) == (19, 3)
 
 
 def test_many_pictures_are_set_aside_and_taken_in_in_parts(studio):
     loose = {f"loose {n}.png": bad_files.picture(1000 + n) for n in range(600)}  # more than are written at once
     old = bring(studio, "pets.zip", pets(**loose))
     assert pyarrow.parquet.ParquetFile(old.version.folder / "aside.parquet").num_row_groups > 1
-    rows = [one["row"] for one in studio.set_aside(old.name, count=1000) if one.get("picture")]
-    new = catalog.dataset(studio.derive(old.name, [{"mend": {row: {"label": "cats"} for row in rows[:-2]}}]))
+    rows = [one["row"] for one in studio.data.rejected_rows(old.name, count=1000) if one.get("picture")]
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": {row: {"label": "cats"} for row in rows[:-2]}}]))
     assert total(new) == (620, 3)
     assert pictures_of(new)[24][0] == bad_files.picture(1000) and pictures_of(new)[500][0] == bad_files.picture(1476)
-    assert studio.pictures_aside(new.name, rows[-1:]) == {rows[-1]: bad_files.picture(1599)}
+    assert studio.data.rejected_images(new.name, rows[-1:]) == {rows[-1]: bad_files.picture(1599)}
 
 
 # -- conversations ---------------------------------------------------------------------------------------------
@@ -405,7 +410,7 @@ def test_what_is_no_conversation_is_not_guessed_at(text):
 def test_a_conversation_is_mended_elsewhere_as_it_is_spoken(studio, language, line):
     broken = [{"messages": talk("And then?", "")}, {"messages": "hello"}, {"messages": talk("Hi", "")}]
     old = bring(studio, "a.jsonl", json_lines([*TALKS, *broken]))
-    text = studio.set_aside_table(old.name, language).decode("utf-8-sig")
+    text = studio.data.rejected_csv(old.name, language).decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert rows[0]["messages"].endswith(f"\n{line} ") and rows[1]["messages"] == "hello"
     rows[0]["messages"] += "The end.\nIt is over."
@@ -413,7 +418,7 @@ def test_a_conversation_is_mended_elsewhere_as_it_is_spoken(studio, language, li
     found = given_back(studio, old, rows)
     assert set(found["mends"]) == {"21"} and [one["row"] for one in found["reasons"]] == [22]
     assert "must say who speaks, as in 'User: ...'" in str(Words.from_json(found["reasons"][0]["reason"]))
-    new = catalog.dataset(studio.derive(old.name, [{"mend": found["mends"]}]))
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": found["mends"]}]))
     said = {row["messages"] for row in pyarrow.parquet.read_table(new.path()).to_pylist()}
     assert total(new) == (21, 2) and json.dumps(talk("And then?", "The end.\nIt is over.")) in said
 
@@ -421,7 +426,7 @@ def test_a_conversation_is_mended_elsewhere_as_it_is_spoken(studio, language, li
 def test_a_conversation_is_still_mended_as_json(studio):
     old = bring(studio, "a.jsonl", json_lines([*TALKS, {"messages": talk("And then?", "")}]))
     step = {"mend": {21: {"messages": json.dumps(talk("And then?", "User: no"))}}}
-    new = catalog.dataset(studio.derive(old.name, [step]))
+    new = catalog.dataset(studio.versions.derive(old.name, [step]))
     assert total(new) == (21, 0) and pyarrow.parquet.read_table(new.path())["messages"][-1].as_py() == json.dumps(
         talk("And then?", "User: no")
     )
@@ -434,7 +439,7 @@ def test_earlier_turns_are_mended_as_they_are_spoken(studio):
     assert row["history"] == "用户: Hi\n助手: Hello"
     row["history"], row["answer"] = "用户：你好\n助手：你好！", "one"
     found = given_back(studio, old, [row])
-    new = catalog.dataset(studio.derive(old.name, [{"mend": found["mends"]}]))
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": found["mends"]}]))
     last = json.loads(pyarrow.parquet.read_table(new.path())["messages"][-1].as_py())
     assert last == talk("你好", "你好！", "And 0 + 1?", "one")
 
@@ -487,8 +492,8 @@ def test_all_rows_that_were_set_aside_can_be_paged_through_and_what_was_typed_is
 def taken_in(desk, app, dataset, label):
     """The version that a click on the button makes."""
     button(app, label).click().run()
-    wait_for(lambda: desk.change_of(dataset.name).name)
-    return catalog.dataset(desk.change_of(dataset.name).name)
+    wait_for(lambda: desk.versions.jobs.get(dataset.name).name)
+    return catalog.dataset(desk.versions.jobs.get(dataset.name).name)
 
 
 def test_a_picture_is_shown_and_taken_in_with_its_class_on_the_page(desk):

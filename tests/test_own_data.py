@@ -18,13 +18,14 @@ from bigmodel.core import catalog, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, say
-from bigmodel.importing import column_roles, sandbox_worker
+from bigmodel.importing import column_roles, import_jobs, sandbox_worker
 from bigmodel.importing.detect_format import detect_encoding, has_header
 from bigmodel.importing.import_plan import split_in_name
 from bigmodel.importing.sandbox import run_in_sandbox
+from bigmodel.importing.store import originals
 from bigmodel.importing.store.parquet_writer import read_jsonl
 from bigmodel.importing.store.registry import default_title, slugify
-from bigmodel.studio import Studio, import_jobs, originals
+from bigmodel.studio import Studio
 
 EXPECTED = Path(__file__).with_name("bad_files.json")
 WORDS = [
@@ -62,7 +63,7 @@ def reviews(rows=60, bad=0):
 def bring(studio, name, data, **corrected):
     """A file from the upload to the shelf; the data set."""
     parcel = studio.imports.receive(name, [data])
-    job = studio.begin_import(parcel.id, studio.look_into(parcel.id, corrected).plan, wait=True)
+    job = studio.imports.begin(parcel.id, studio.imports.preview(parcel.id, corrected).plan, wait=True)
     if job.refusal:
         raise job.refusal
     return catalog.dataset(job.name)
@@ -73,15 +74,15 @@ def placed(studio, folder, files, **corrected):
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    parcel = studio.place(str(folder), trusted=True)
-    job = studio.begin_import(parcel.id, studio.look_into(parcel.id, corrected).plan, wait=True)
+    parcel = studio.imports.add_path(str(folder), trusted=True)
+    job = studio.imports.begin(parcel.id, studio.imports.preview(parcel.id, corrected).plan, wait=True)
     if job.refusal:
         raise job.refusal
     return catalog.dataset(job.name)
 
 
 def found_in(studio, name, data, **corrected):
-    return studio.look_into(studio.imports.receive(name, [data]).id, corrected)
+    return studio.imports.preview(studio.imports.receive(name, [data]).id, corrected)
 
 
 def trained(studio, task, architecture, dataset, **settings):
@@ -90,9 +91,9 @@ def trained(studio, task, architecture, dataset, **settings):
     small = {"epochs": 1, "max_steps": 3, "batch_size": 8, "width": 32, "layers": 1, "attention_heads": 2, "block_size": 16,
              "vocabulary": 400, "channels": 4, "sentence_length": 16, "precision": "fp32"} | settings  # fmt: skip
     studio.serve()
-    run = studio.launch(spec | {"settings": {name: value for name, value in small.items() if name in known}})
-    wait_for(lambda: studio.run(run).over)
-    return studio.run(run)
+    run = studio.runs.launch(spec | {"settings": {name: value for name, value in small.items() if name in known}})
+    wait_for(lambda: studio.runs.get(run).over)
+    return studio.runs.get(run)
 
 
 # -- from a file to a model --------------------------------------------------------------------------------
@@ -101,8 +102,8 @@ def test_a_stranger_s_table_becomes_a_model_that_answers(studio):
     run = trained(studio, "text-generation", "gpt", dataset)
     assert run.state == "finished", run.error
     assert run.spec.dataset == dataset.name and "@" in dataset.name
-    assert studio.examples(run.id)[0]["prompt"]
-    assert list(studio.ask(run.id, {"prompt": "the film", "max_new_tokens": 3}))[-1].done
+    assert studio.models.examples(run.id)[0]["prompt"]
+    assert list(studio.models.ask(run.id, {"prompt": "the film", "max_new_tokens": 3}))[-1].done
 
 
 @pytest.mark.parametrize("sides", [(20, 23), (300, 340)])
@@ -142,7 +143,7 @@ def test_chinese_is_read_in_every_encoding_it_comes_in(encoding, studio):
         f"這個電影的情節很好看{n}了的我" if encoding == "big5" else f"这个电影的情节很好看{n}了的我" for n in range(20)
     ]
     dataset = bring(studio, "a.csv", ("text\n" + "\n".join(texts) + "\n").encode(encoding), delimiter="")
-    assert {row["text"] for row in studio.peek(dataset.name)} <= set(texts)
+    assert {row["text"] for row in studio.data.peek(dataset.name)} <= set(texts)
 
 
 def test_latin_letters_of_an_old_encoding_are_told_from_utf_8():
@@ -270,8 +271,8 @@ def test_shards_are_read_together_and_keep_the_parts_of_their_names(studio, tmp_
     dataset = placed(studio, tmp_path / "shards", files)
     rows = dataset.version.manifest["rows"]
     assert rows["test"] == 20 and sum(rows.values()) == 60
-    assert any("dataset_infos" in str(one) for one in studio.look_into(
-        studio.place(str(tmp_path / "shards"), trusted=True).id).evidence)  # fmt: skip
+    assert any("dataset_infos" in str(one) for one in studio.imports.preview(
+        studio.imports.add_path(str(tmp_path / "shards"), trusted=True).id).evidence)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["{n}.csv", "{n}.jsonl", "{n}.jsonl.gz", "{n}.json"])
@@ -285,7 +286,7 @@ def test_every_row_of_every_table_of_a_folder_has_a_number_of_its_own(studio, tm
     manifest = dataset.version.manifest
     assert sum(manifest["rows"].values()) == 24 and manifest["aside"] == (3 if broken else 0)
     numbers = [row["row"] for row in pyarrow.parquet.read_table(dataset.path()).to_pylist()]
-    numbers += [row["row"] for row in studio.set_aside(dataset.name)]
+    numbers += [row["row"] for row in studio.data.rejected_rows(dataset.name)]
     assert len(set(numbers)) == len(numbers)
 
 
@@ -294,7 +295,7 @@ def test_rows_that_cannot_be_read_are_set_aside_with_number_and_reason(studio):
     dataset = bring(studio, "r.csv", reviews(60, bad=2))
     manifest = dataset.version.manifest
     assert sum(manifest["rows"].values()) == 60 and manifest["aside"] == 2
-    aside = studio.set_aside(dataset.name)
+    aside = studio.data.rejected_rows(dataset.name)
     assert [row["row"] for row in aside] == [62, 63] and aside[0]["raw"] == "broken"
     assert say(Words.from_json(aside[0]["reason"]), "zh") == "有 1 个字段，应为 2 个。"
 
@@ -305,16 +306,16 @@ def test_labels_without_a_picture_are_set_aside(studio):
     labels = "\n".join(["file,class", *lines, "gone.png,odd", "3.png,even", "a,b,c"]).encode()
     dataset = bring(studio, "labels.zip", bad_files.archive({**shown, "labels.csv": labels}))
     assert sum(dataset.version.manifest["rows"].values()) == 10
-    aside = studio.set_aside(dataset.name)
+    aside = studio.data.rejected_rows(dataset.name)
     assert [row["row"] for row in aside] == [12, 13, 14] and all("labels.csv" in str(row["reason"]) for row in aside)
 
 
 def test_a_mended_row_is_taken_in_as_a_new_version(studio):
     old = bring(studio, "r.csv", reviews(60, bad=2))
-    new = catalog.dataset(studio.derive(old.name, [{"mend": {62: {"text": "mended", "label": "good"}}}]))
+    new = catalog.dataset(studio.versions.derive(old.name, [{"mend": {62: {"text": "mended", "label": "good"}}}]))
     assert sum(new.version.manifest["rows"].values()) == 61 and new.version.manifest["aside"] == 1
-    assert "mended" in {row["text"] for row in studio.peek(new.name)}
-    assert "mended" not in {row["text"] for row in studio.peek(old.name)}
+    assert "mended" in {row["text"] for row in studio.data.peek(new.name)}
+    assert "mended" not in {row["text"] for row in studio.data.peek(old.name)}
 
 
 def test_the_original_is_kept_as_it_came(studio):
@@ -326,8 +327,8 @@ def test_the_original_is_kept_as_it_came(studio):
 
 def by_path(studio, path, wait=True, **stated):
     """The same of a file or folder that stays where it is."""
-    parcel = studio.place(str(path), trusted=True)
-    job = studio.begin_import(parcel.id, studio.look_into(parcel.id).plan, wait=wait, **stated)
+    parcel = studio.imports.add_path(str(path), trusted=True)
+    job = studio.imports.begin(parcel.id, studio.imports.preview(parcel.id).plan, wait=wait, **stated)
     if job.refusal:
         raise job.refusal
     return catalog.dataset(job.name) if wait else job
@@ -341,30 +342,30 @@ def test_the_original_of_a_path_is_a_second_name_for_the_same_bytes(studio, tmp_
     path = tmp_path / "r.csv"
     path.write_bytes(reviews(60, bad=1))
     dataset = by_path(studio, path)
-    original = studio.original(dataset.name)
+    original = studio.data.original(dataset.name)
     assert original.how == originals.LINKED and os.path.samefile(original.place, path)
     path.unlink()
-    assert original.place.read_bytes() == reviews(60, bad=1) and studio.check_original(dataset.name)
+    assert original.place.read_bytes() == reviews(60, bad=1) and studio.imports.check_original(dataset.name)
     with original.place.open("ab") as file:
         file.write(b"more\n")
-    assert not studio.check_original(dataset.name)
+    assert not studio.imports.check_original(dataset.name)
 
 
 def test_the_original_of_a_path_is_copied_where_it_cannot_be_linked(studio, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", no_links)
     (tmp_path / "r.csv").write_bytes(reviews())
     dataset = by_path(studio, tmp_path / "r.csv")
-    original = studio.original(dataset.name)
+    original = studio.data.original(dataset.name)
     assert original.how == originals.COPIED and original.place.read_bytes() == reviews()
     (tmp_path / "r.csv").write_bytes(b"something else")
-    assert studio.check_original(dataset.name)
+    assert studio.imports.check_original(dataset.name)
 
 
 def test_an_original_that_is_too_large_to_be_copied_is_said_to_stay_where_it_is(studio, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", no_links)
     monkeypatch.setattr(limits, "ORIGINAL_BYTES", 100)
     (tmp_path / "r.csv").write_bytes(reviews())
-    original = studio.original(by_path(studio, tmp_path / "r.csv").name)
+    original = studio.data.original(by_path(studio, tmp_path / "r.csv").name)
     assert (
         original.how == originals.LEFT_IN_PLACE
         and original.place == tmp_path / "r.csv"
@@ -379,7 +380,9 @@ def test_the_original_of_a_folder_is_every_file_of_it(studio, tmp_path):
         file.write_bytes(bad_files.picture(number))
     dataset = by_path(studio, tmp_path / "pets")
     shutil.rmtree(tmp_path / "pets")
-    assert len(list(studio.original(dataset.name).place.glob("*/*.png"))) == 20 and studio.check_original(dataset.name)
+    assert len(list(studio.data.original(dataset.name).place.glob("*/*.png"))) == 20 and studio.imports.check_original(
+        dataset.name
+    )
 
 
 def test_a_file_that_is_written_to_while_it_is_read_is_refused(studio, tmp_path):
@@ -391,7 +394,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(studio, tmp_path)
         file.write(b"one more,good\n")
     wait_for(lambda: job.state != import_jobs.RUNNING)
     assert job.state == import_jobs.FAILED and "was changed while it was being read" in str(job.refusal)
-    assert not studio.own_datasets()
+    assert not list(studio.data.registry.values())
 
 
 def test_a_quote_that_is_never_closed_costs_one_row(studio):
@@ -407,18 +410,18 @@ def test_the_same_steps_on_the_same_source_have_the_same_hash(studio, tmp_path):
     names = []
     for one in (studio, other):
         parcel = one.imports.receive(f"{len(names)}.csv", [reviews()])
-        job = one.begin_import(parcel.id, one.look_into(parcel.id).plan, title="same", wait=True)
-        names.append(one.derive(job.name, steps))
+        job = one.imports.begin(parcel.id, one.imports.preview(parcel.id).plan, title="same", wait=True)
+        names.append(one.versions.derive(job.name, steps))
     assert names[0] == names[1]
 
 
 def test_a_step_changes_the_new_version_and_never_the_old(studio):
     old = bring(studio, "r.csv", reviews())
     before = old.path().read_bytes()
-    new = catalog.dataset(studio.derive(old.name, [{"drop": [2, 3]}, {"edit": {"4": {"label": "so so"}}}]))
+    new = catalog.dataset(studio.versions.derive(old.name, [{"drop": [2, 3]}, {"edit": {"4": {"label": "so so"}}}]))
     assert sum(new.version.manifest["rows"].values()) == 58 and "so so" in new.columns["label"].names
     assert old.path().read_bytes() == before and catalog.dataset(new.version.slug).name == new.name
-    studio.use_version(old.name)
+    studio.data.set_newest(old.name)
     assert catalog.dataset(old.version.slug).name == old.name
 
 
@@ -454,26 +457,26 @@ def test_equal_rows_never_stand_in_two_parts(studio):
 def test_a_step_that_is_none_is_refused(studio, step):
     dataset = bring(studio, "r.csv", reviews())
     with pytest.raises(Refusal):
-        studio.derive(dataset.name, [step])
-    assert len(studio.data_versions(dataset.version.slug)) == 1
+        studio.versions.derive(dataset.name, [step])
+    assert len(studio.data.registry.versions(dataset.version.slug)) == 1
 
 
 def test_the_same_file_twice_is_one_data_set(studio):
     names = {bring(studio, "r.csv", reviews()).name for _ in range(2)}
-    assert len(names) == 1 and len(studio.own_datasets()) == 1
+    assert len(names) == 1 and len(list(studio.data.registry.values())) == 1
 
 
 def test_title_and_licence_are_those_of_the_version(studio):
     parcel = studio.imports.receive("r.csv", [reviews(60, bad=2)])
-    plan = studio.look_into(parcel.id).plan
-    old = catalog.dataset(studio.begin_import(parcel.id, plan, "Reviews", "MIT", wait=True).name)
+    plan = studio.imports.preview(parcel.id).plan
+    old = catalog.dataset(studio.imports.begin(parcel.id, plan, "Reviews", "MIT", wait=True).name)
     assert old.version.manifest["about"]["licence"] == "MIT"
-    new = catalog.dataset(studio.derive(old.name, [{"about": {"licence": "CC-BY-4.0"}}]))
+    new = catalog.dataset(studio.versions.derive(old.name, [{"about": {"licence": "CC-BY-4.0"}}]))
     assert (new.title, new.facts.licence) == ("Reviews", "CC-BY-4.0")
     assert catalog.dataset(old.name).facts.licence == "MIT"
     assert new.name != old.name and new.fingerprint() == old.fingerprint()
-    assert studio.set_aside(new.name) == studio.set_aside(old.name)
-    third = catalog.dataset(studio.derive(new.name, [{"drop": [2]}, {"about": {"title": "Fewer reviews"}}]))
+    assert studio.data.rejected_rows(new.name) == studio.data.rejected_rows(old.name)
+    third = catalog.dataset(studio.versions.derive(new.name, [{"drop": [2]}, {"about": {"title": "Fewer reviews"}}]))
     assert (third.title, third.facts.licence) == ("Fewer reviews", "CC-BY-4.0")
 
 
@@ -481,11 +484,13 @@ def test_the_same_file_with_another_licence_is_the_same_rows_with_that_licence(s
     names = []
     for title, licence in (("", "MIT"), ("", "CC0-1.0"), ("", ""), ("Mine", "")):
         parcel = studio.imports.receive("r.csv", [reviews()])
-        plan = studio.look_into(parcel.id).plan
-        names.append(studio.begin_import(parcel.id, plan, title, licence, wait=True).name)
+        plan = studio.imports.preview(parcel.id).plan
+        names.append(studio.imports.begin(parcel.id, plan, title, licence, wait=True).name)
     found = [(catalog.dataset(name).title, catalog.dataset(name).facts.licence) for name in names]
     assert found == [("r", "MIT"), ("r", "CC0-1.0"), ("r", "CC0-1.0"), ("Mine", "CC0-1.0")]
-    assert len(studio.own_datasets()) == 1 and catalog.dataset(names[0].partition("@")[0]).name == names[-1]
+    assert (
+        len(list(studio.data.registry.values())) == 1 and catalog.dataset(names[0].partition("@")[0]).name == names[-1]
+    )
 
 
 def test_what_was_brought_before_versions_said_their_licence_still_says_it(studio):
@@ -497,13 +502,13 @@ def test_what_was_brought_before_versions_said_their_licence_still_says_it(studi
     )
     studio.imports.registry.write_about(dataset.version.slug, title="Of old", licence="MIT")
     assert (catalog.dataset(dataset.name).title, catalog.dataset(dataset.name).facts.licence) == ("Of old", "MIT")
-    assert catalog.dataset(studio.derive(dataset.name, [{"drop": [3]}])).facts.licence == "MIT"
+    assert catalog.dataset(studio.versions.derive(dataset.name, [{"drop": [3]}])).facts.licence == "MIT"
 
 
 def test_a_deleted_data_set_is_gone_and_its_runs_can_be_looked_at(studio):
     dataset = bring(studio, "r.csv", reviews())
-    studio.delete_dataset(dataset.version.slug)
-    assert catalog.find_dataset(dataset.name) is None and not studio.own_datasets()
+    studio.data.delete(dataset.version.slug)
+    assert catalog.find_dataset(dataset.name) is None and not list(studio.data.registry.values())
 
 
 # -- the process -------------------------------------------------------------------------------------------
@@ -520,11 +525,11 @@ def test_what_takes_too_much_memory_is_refused_and_the_process_gone(tmp_path, mo
 
 def test_a_reading_that_is_cancelled_leaves_nothing(studio):
     parcel = studio.imports.receive("r.csv", [reviews(300_000)])
-    job = studio.begin_import(parcel.id, studio.look_into(parcel.id).plan)
+    job = studio.imports.begin(parcel.id, studio.imports.preview(parcel.id).plan)
     wait_for(lambda: job.progress.get("rows"))
-    studio.cancel_import(parcel.id)
+    studio.imports.cancel(parcel.id)
     wait_for(lambda: job.state == import_jobs.CANCELLED)
-    assert not studio.own_datasets() and not list((studio.home / "incoming").glob("data-*"))
+    assert not list(studio.data.registry.values()) and not list((studio.home / "incoming").glob("data-*"))
 
 
 def test_a_path_outside_the_allowed_folders_is_refused(studio, tmp_path, monkeypatch):
@@ -537,9 +542,9 @@ def test_a_path_outside_the_allowed_folders_is_refused(studio, tmp_path, monkeyp
         str(studio.home / "inbox" / ".." / "secret.csv"),
     ):
         with pytest.raises(Refusal):
-            studio.place(path)
+            studio.imports.add_path(path)
     monkeypatch.setenv("BIGMODEL_DATA_ROOTS", str(tmp_path))
-    assert studio.place(str(tmp_path / "secret.csv")).path == tmp_path / "secret.csv"
+    assert studio.imports.add_path(str(tmp_path / "secret.csv")).path == tmp_path / "secret.csv"
 
 
 # -- bad input ---------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def empty_home(home):
 
 def leave():
     """A model worker that is still measuring a forecast is not waited for."""
-    desk = state.studio().desk()
+    desk = state.studio().models.client
     if desk.process is not None:
         desk.process.kill()
         desk.process.wait()
@@ -115,7 +115,7 @@ def said(app):
 
 
 def run_of(home):
-    return Studio(home).runs()[0].id
+    return Studio(home).runs.all()[0].id
 
 
 PLACES = [
@@ -243,7 +243,7 @@ def test_start_leads_to_the_run_and_twice_is_one_run(empty_home):
     app = visit("train", task="image-classification", dataset="digits", architecture="cnn")
     app.button("train.start").click().run()
     assert not app.exception
-    runs = Studio(empty_home).runs()
+    runs = Studio(empty_home).runs.all()
     assert len(runs) == 1 and app.query_params["run"] == runs[0].id
 
 
@@ -264,7 +264,7 @@ def test_train_again_takes_over_the_settings(home_of_runs):
 def test_every_state_of_a_run_has_its_look(empty_home, ending, language):
     """The events are written as a worker writes them."""
     studio = Studio(empty_home)
-    run = studio.launch(digits())
+    run = studio.runs.launch(digits())
     path = empty_home / "runs" / run / "events.jsonl"
     for name in _way_to(ending):
         events.append(path, [events.Event("state", {"state": name, "reason": None})])
@@ -281,7 +281,7 @@ def test_every_state_of_a_run_has_its_look(empty_home, ending, language):
             events.append(path, [events.Event("step", step)])
     app = visit("runs", language, run=run)
     assert not app.exception
-    assert studio.run(run).state == ending
+    assert studio.runs.get(run).state == ending
     listed = visit("runs", language)
     assert not listed.exception
 
@@ -294,10 +294,10 @@ def long(tmp_path_factory):
     previous, os.environ["BIGMODEL_SPARE"] = os.environ.get("BIGMODEL_SPARE"), "0"
     one = Studio(folder)
     one.serve()
-    run = one.launch(digits("long", max_steps=0, epochs=10_000, eval_every=20))
-    wait_for(lambda: one.run(run).best_step)
-    one.stop(run)
-    wait_for(lambda: one.run(run).state == events.STOPPED)
+    run = one.runs.launch(digits("long", max_steps=0, epochs=10_000, eval_every=20))
+    wait_for(lambda: one.runs.get(run).best_step)
+    one.runs.stop(run)
+    wait_for(lambda: one.runs.get(run).state == events.STOPPED)
     one.close()
     os.environ.pop("BIGMODEL_SPARE") if previous is None else os.environ.update(BIGMODEL_SPARE=previous)
     return folder, run
@@ -318,7 +318,7 @@ def ended(long, home):
         if state != events.RUNNING:
             events.append(path, [events.Event("state", {"state": state, "reason": None, **more})])
         (home / "runs" / id / "stop").unlink(missing_ok=True)
-        assert Studio(home).run(id).state == state
+        assert Studio(home).runs.get(id).state == state
         return id
 
     yield end
@@ -350,7 +350,7 @@ def test_an_ended_run_offers_the_ways_on_that_suit_it(ended, home, state, langua
     run = ended(state)
     app = visit("runs", language, run=run)
     assert not app.exception
-    step = Studio(home).checkpoints(run)[0].step
+    step = Studio(home).runs.checkpoints(run)[0].step
     found = {key: button for key, button in buttons(app).items() if key in LABELS}
     assert list(found) == WAYS_ON[state]
     assert all(button.label == LABELS[key][language].format(step=step) for key, button in found.items())
@@ -359,8 +359,8 @@ def test_an_ended_run_offers_the_ways_on_that_suit_it(ended, home, state, langua
 
 
 def test_a_run_without_a_checkpoint_resumes_from_the_start(empty_home):
-    id = Studio(empty_home).launch(digits())
-    Studio(empty_home).stop(id)
+    id = Studio(empty_home).runs.launch(digits())
+    Studio(empty_home).runs.stop(id)
     app = visit("runs", run=id)
     found = buttons(app)
     assert found["run.resume"].label == "Resume from the start" and "run.branch" not in found
@@ -371,34 +371,34 @@ def test_resume_puts_the_run_back_into_the_queue_and_two_clicks_are_one(ended, h
     app = visit("runs", run=run)
     app.button("run.resume").click().run()
     assert not app.exception and not app.error
-    told = [event["state"] for event in Studio(home).events(run, kinds=("state",))[1]]
+    told = [event["state"] for event in Studio(home).runs.events(run, kinds=("state",))[1]]
     assert told[-2:] == [events.STOPPED, events.QUEUED] and "run.resume" not in buttons(app)
 
 
 def test_a_resume_under_other_versions_is_asked_about(ended, home):
     run = ended(events.STOPPED)
-    newest = Studio(home).checkpoints(run)[0].folder
+    newest = Studio(home).runs.checkpoints(run)[0].folder
     retold(newest, versions=resume_state.read(newest)["versions"] | {"torch": "1.0"})
     app = visit("runs", run=run).button("run.resume").click().run()
-    assert "torch was 1.0" in " ".join(said(app)) and Studio(home).run(run).state == events.STOPPED
+    assert "torch was 1.0" in " ".join(said(app)) and Studio(home).runs.get(run).state == events.STOPPED
     assert {"run.anyway", "run.instead"} <= buttons(app).keys()
     app.button("run.anyway").click().run()
-    assert Studio(home).run(run).state == events.QUEUED and "run.anyway" not in buttons(app)
+    assert Studio(home).runs.get(run).state == events.QUEUED and "run.anyway" not in buttons(app)
 
 
 @pytest.mark.parametrize("rest", ["{", "{}"], ids=["torn", "empty"])
 def test_a_run_whose_newest_checkpoint_is_damaged_can_be_looked_at_and_resumed(ended, home, rest):
     run = ended(events.INTERRUPTED, died=True)
-    (Studio(home).checkpoints(run)[0].folder / resume_state.STATE_FILE).write_text(rest)
+    (Studio(home).runs.checkpoints(run)[0].folder / resume_state.STATE_FILE).write_text(rest)
     app = visit("runs", run=run)
     assert not app.exception and any("goes on by itself" in one.value for one in app.info)
     app.button("run.resume").click().run()
-    assert not app.exception and not app.error and Studio(home).run(run).state == events.QUEUED
+    assert not app.exception and not app.error and Studio(home).runs.get(run).state == events.QUEUED
 
 
 def test_a_run_that_died_in_its_pretraining_resumes_there(ended, home):
     run = ended(events.INTERRUPTED, died=True)
-    step, folder = Studio(home).checkpoints(run)[0].step, home / "runs" / run
+    step, folder = Studio(home).runs.checkpoints(run)[0].step, home / "runs" / run
     (folder / "pretraining").mkdir()
     (folder / "checkpoints").rename(folder / "pretraining" / "checkpoints")
     assert buttons(visit("runs", run=run))["run.resume"].label == f"Resume the pretraining from step {step}"
@@ -415,8 +415,8 @@ def test_going_back_leads_to_a_run_with_half_the_learning_rate(ended, home):
     run = ended(events.DIVERGED)
     app = visit("runs", run=run)
     app.button("run.rollback").click().run()
-    child = Studio(home).run(app.query_params["run"])
-    parent = Studio(home).run(run)
+    child = Studio(home).runs.get(app.query_params["run"])
+    parent = Studio(home).runs.get(run)
     assert child.spec.parent["run"] == run
     assert child.spec.settings["learning_rate"] == parent.spec.settings["learning_rate"] / 2
     again = visit("runs", run=child.id)
@@ -433,13 +433,13 @@ def test_training_on_adds_epochs(ended, home):
     app.button("on.start").click()
     app.button("run.on").click().run()  # the bench draws the whole page again, where a browser draws the dialog alone
     assert not app.exception
-    child = Studio(home).run(app.query_params["run"])
+    child = Studio(home).runs.get(app.query_params["run"])
     assert child.id != run and child.spec.settings["epochs"] == 1 + 3
 
 
 def test_a_branch_begins_where_and_as_it_is_told(ended, home):
     run = ended(events.STOPPED)
-    kept = Studio(home).checkpoints(run)
+    kept = Studio(home).runs.checkpoints(run)
     app = visit("runs", run=run)
     app.button("run.branch").click().run()
     key = f"branch.{run}"
@@ -455,10 +455,10 @@ def test_a_branch_begins_where_and_as_it_is_told(ended, home):
         app.button("run.branch").click().run()
 
     start(kept[-1].step, epochs=0)
-    assert len(Studio(home).runs()) == 1
+    assert len(Studio(home).runs.all()) == 1
     assert any("from 1 to 10000" in text.value.replace("\\", "") for text in app.markdown)
     start(kept[-1].step, epochs=7, learning_rate=0.0005)
-    child = Studio(home).run(app.query_params["run"])
+    child = Studio(home).runs.get(app.query_params["run"])
     assert child.spec.parent == {"run": run, "step": kept[-1].step}
     assert (child.spec.settings["epochs"], child.spec.settings["learning_rate"]) == (7, 0.0005)
 
@@ -471,27 +471,27 @@ def test_a_run_that_goes_on_is_branched_from_or_says_what_it_waits_for(ended, ho
     app.number_input(f"branch.{run}.learning_rate").set_value(0.0005)
     app.button("branch.start").click()
     app.button("run.branch").click().run()
-    (child,) = Studio(home).branches(run)
-    assert child.spec.parent["step"] == Studio(home).checkpoints(run)[0].step and Studio(home).run(run).live
+    (child,) = Studio(home).runs.branches(run)
+    assert child.spec.parent["step"] == Studio(home).runs.checkpoints(run)[0].step and Studio(home).runs.get(run).live
     shutil.rmtree(home / "runs" / run / "checkpoints")
     app = visit("runs", run=run)
     app.button("run.branch").click().run()
     assert any("after half a minute" in text.value for text in app.markdown) and not app.radio
     with pytest.raises(Refusal, match="after half a minute"):
-        Studio(home).branch(run)
+        Studio(home).runs.branch(run)
 
 
 def test_a_checkpoint_that_gives_way_while_it_is_branched_from_is_said(ended, home, monkeypatch):
     run, studio = ended(events.RUNNING), Studio(home)
-    newest = studio.checkpoints(run)[0]
+    newest = studio.runs.checkpoints(run)[0]
 
     def launch(*_any):
         shutil.rmtree(newest.folder)
         raise FileNotFoundError(newest.folder)
 
-    monkeypatch.setattr(studio.store, "launch", launch)
+    monkeypatch.setattr(studio.runs, "launch", launch)
     with pytest.raises(Refusal, match="has just given way to a newer one"):
-        studio.branch(run)
+        studio.runs.branch(run)
 
 
 def test_a_server_that_may_only_look_lets_nothing_go_on_and_says_why(ended, home):
@@ -510,7 +510,7 @@ def test_a_server_that_may_only_look_lets_nothing_go_on_and_says_why(ended, home
 def test_where_a_run_diverged_stands_on_its_curve(ended, home):
     run = ended(events.DIVERGED)
     past = Curves(run).read(Studio(home))
-    assert curve_view._markers(Studio(home).run(run), past) == {"Diverged": float(Studio(home).run(run).step)}
+    assert curve_view._markers(Studio(home).runs.get(run), past) == {"Diverged": float(Studio(home).runs.get(run).step)}
 
 
 def test_the_one_number_before_there_was_none_is_drawn_as_a_point(monkeypatch):
@@ -525,11 +525,11 @@ def test_the_one_number_before_there_was_none_is_drawn_as_a_point(monkeypatch):
 
 def test_the_curve_of_a_branch_is_preceded_by_its_parents_up_to_where_it_begins(ended, home):
     run = ended(events.FINISHED)
-    kept = state.studio().checkpoints(run)
-    child = state.studio().run(state.studio().branch(run, kept[-1].step))
+    kept = state.studio().runs.checkpoints(run)
+    child = state.studio().runs.get(state.studio().runs.branch(run, kept[-1].step))
     before = curve_view._ancestor_loss(child)
     assert before.step[0] >= 1 and before.step[-1] <= kept[-1].step
-    assert len(curve_view._ancestor_loss(state.studio().run(run))) == 0
+    assert len(curve_view._ancestor_loss(state.studio().runs.get(run))) == 0
 
 
 def _way_to(state):
@@ -547,7 +547,7 @@ def _way_to(state):
 
 def test_an_example_is_answered_by_the_real_model(home_of_runs):
     run = run_of(home_of_runs)
-    answer = Answer(run, state.studio().examples(run)[0], state.studio().ask)
+    answer = Answer(run, state.studio().models.examples(run)[0], state.studio().models.ask)
     wait_for(lambda: answer.state != RUNNING)
     assert answer.state == DONE, answer.error
     app = visit("try", model=run)

@@ -188,7 +188,7 @@ def test_what_was_fine_tuned_becomes_a_base_of_its_own(tmp_path, cache):
     learn(folder, cache, spec(method="lora"))
     assert json.loads((folder / "model" / "config.json").read_text())["model_type"] == "gpt2"
     base = store.import_folder(studio.home, folder / "model", [folder], title="Tuned", source="run:x", own=True)
-    assert "causal-lm" in base.heads and [one.name for one in studio.bases("causal-lm")].count(base.name) == 1
+    assert "causal-lm" in base.heads and [one.name for one in studio.base_models.all("causal-lm")].count(base.name) == 1
 
 
 def test_a_base_with_its_chosen_settings_that_do_not_go_together_is_refused():

@@ -8,9 +8,9 @@ import pytest
 from benchmarks import report_page
 from benchmarks.quality import baselines, command, fetched, figures, measure
 from benchmarks.quality.checks import CHECKS
+from bigmodel.core import catalog
 from bigmodel.core.contracts import is_compatible
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import catalog
 
 QUICK = replace(CHECKS["digits-cnn"], settings={"epochs": 2, "channels": 8})
 

@@ -155,8 +155,8 @@ def test_every_other_part_of_a_spec_is_checked_too(part, values):
 @pytest.mark.parametrize("spec", [None, [], "text-generation", 1, {}, {"task": {}}, {1: 2}])
 def test_what_is_no_spec_at_all_is_refused_by_the_studio(tmp_path, spec):
     with pytest.raises(Refusal):
-        Studio(tmp_path).launch(spec)
-    assert Studio(tmp_path).runs() == []
+        Studio(tmp_path).runs.launch(spec)
+    assert Studio(tmp_path).runs.all() == []
 
 
 def test_a_device_this_machine_has_not_is_refused_before_the_run(tmp_path):
@@ -165,7 +165,7 @@ def test_a_device_this_machine_has_not_is_refused_before_the_run(tmp_path):
     absent = [name for name, there in (("cuda", device.gpu_count() > 0), ("mps", device.has_apple_gpu())) if not there]
     for name in absent:
         spec = names(*FITTING[0]) | {"settings": {"device": name}}
-        refused(lambda spec=spec: Studio(tmp_path).launch(spec), "device")
+        refused(lambda spec=spec: Studio(tmp_path).runs.launch(spec), "device")
 
 
 def test_a_spec_is_frozen_and_its_fingerprint_is_its_content():

@@ -222,8 +222,8 @@ def test_looking_at_a_lock_makes_no_file(tmp_path):
 # -- launched -------------------------------------------------------------------------------------
 def test_a_launched_run_is_seen_at_once(store):
     id = store.launch(SPEC)
-    assert [(run.id, run.state, run.position) for run in store.runs()] == [(id, QUEUED, 1)]
-    assert store.run(id).spec == SPEC
+    assert [(run.id, run.state, run.position) for run in store.all()] == [(id, QUEUED, 1)]
+    assert store.get(id).spec == SPEC
     assert id.count("-") >= 4 and "gpt-classics-en" in id
 
 
@@ -247,7 +247,7 @@ def test_the_same_token_from_eight_processes_is_one_run(store):
         client.start()
     start.set()
     assert len({ids.get(timeout=60) for _ in clients}) == 1
-    assert len(store.runs()) == 1
+    assert len(store.all()) == 1
     for client in clients:
         client.join()
 
@@ -282,16 +282,16 @@ def test_runs_stand_in_order_of_launch_whatever_the_clock_says(store, monkeypatc
     clock = iter([2e9, 1e9, 1.5e9])
     monkeypatch.setattr(time, "time", lambda: next(clock, 1.7e9))
     ids = [store.launch(SPEC) for _ in range(3)]
-    assert [run.id for run in store.runs()] == ids[::-1]
-    assert [run.position for run in store.runs()] == [3, 2, 1]
+    assert [run.id for run in store.all()] == ids[::-1]
+    assert [run.position for run in store.all()] == [3, 2, 1]
 
 
 # -- stopped, deleted ------------------------------------------------------------------------------
 def test_a_waiting_run_is_cancelled_at_once(store):
     first, second = store.launch(SPEC), store.launch(SPEC)
     store.stop(first, _("Enough."))
-    assert (store.run(first).state, str(store.run(first).reason)) == (CANCELLED, "Enough.")
-    assert store.run(second).position == 1
+    assert (store.get(first).state, str(store.get(first).reason)) == (CANCELLED, "Enough.")
+    assert store.get(second).position == 1
 
 
 def test_a_run_that_has_ended_cannot_be_stopped(store):
@@ -306,23 +306,23 @@ def test_a_run_with_a_worker_is_not_deleted(store):
     store.folder(id).append(state(STARTING))
     with pytest.raises(Refusal, match="Stop it first"):
         store.delete(id)
-    assert store.run(id).state == STARTING
+    assert store.get(id).state == STARTING
 
 
 def test_a_deleted_run_is_gone_from_list_and_disk(store):
     id = store.launch(SPEC)
     index = index_of(store)
     store.delete(id)
-    assert store.runs() == [] and not any(store.trash.iterdir())
+    assert store.all() == [] and not any(store.trash.iterdir())
     with pytest.raises(Refusal, match="There is no run"):
-        store.run(id)
+        store.get(id)
     index.close()
 
 
 @pytest.mark.parametrize("id", ["", ".", "..", "../..", "/etc", "nothing", "a\0b", "~"])
 def test_names_that_are_no_runs_are_refused(store, id):
     (store.home / "runs").mkdir()
-    for act in (store.run, store.events, store.delete):
+    for act in (store.get, store.events, store.delete):
         with pytest.raises(Refusal, match="There is no run"):
             act(id)
 
@@ -342,11 +342,11 @@ def fill(store, runs=5, steps=40):
 def test_an_index_deleted_and_built_again_is_the_same(store):
     fill(store)
     index_of(store).close()
-    before, runs = contents(store), store.runs()
+    before, runs = contents(store), store.all()
     store.index_file.unlink()
-    assert store.runs() == runs  # from the folders alone
+    assert store.all() == runs  # from the folders alone
     index_of(store).close()
-    assert contents(store) == before and store.runs() == runs
+    assert contents(store) == before and store.all() == runs
 
 
 def test_an_index_taken_in_bit_by_bit_equals_one_built_at_once(store):
@@ -378,7 +378,7 @@ def test_the_index_is_mended_when_it_is_deleted_or_broken_under_way(store):
         assert index.sync_run(store.folder(id))
     index.close()
     store.index_file.write_bytes(b"this is no database" * 1000)
-    assert len(store.runs()) == 2  # readers do not need it
+    assert len(store.all()) == 2  # readers do not need it
     index_of(store).close()
     assert len(contents(store)[0]) == 2
 
@@ -417,18 +417,18 @@ def test_half_a_line_waits_and_a_torn_line_is_passed_over(store):
         file.write(b"\n" + step(2, 0.2).line())
     assert [event["step"] for event in store.events(folder.id, cursor)[1]] == [2]
     index_of(store).close()
-    assert store.run(folder.id).step == 2
+    assert store.get(folder.id).step == 2
 
 
 def test_a_folder_that_cannot_be_read_is_left_out_and_says_why(store):
     good, bad = store.launch(SPEC), store.launch(SPEC)
     store.folder(bad).spec_file.write_text("{")
-    (store.folders / "just-a-folder").mkdir()
-    (store.folders / "just-a-file").write_text("")
-    assert [run.id for run in store.runs()] == [good]
+    (store.runs_folder / "just-a-folder").mkdir()
+    (store.runs_folder / "just-a-file").write_text("")
+    assert [run.id for run in store.all()] == [good]
     for id in (bad, "just-a-folder"):
         with pytest.raises(Refusal, match="cannot be read"):
-            store.run(id)
+            store.get(id)
 
 
 def test_an_old_state_of_a_folder_put_back_is_read_anew(store):
@@ -437,7 +437,7 @@ def test_an_old_state_of_a_folder_put_back_is_read_anew(store):
     folder.append(state(STARTING))
     index = index_of(store)
     folder.events_file.write_bytes(old)
-    assert store.run(folder.id).state == QUEUED
+    assert store.get(folder.id).state == QUEUED
     index.sync_run(folder)
     assert contents(store)[0][0][2] == QUEUED
     index.close()
@@ -456,14 +456,14 @@ def test_a_thousand_runs_are_listed_without_reading_one_of_them(store, monkeypat
     ):
         template.append(event)
     for number in range(999):
-        copy = store.folders / f"{first[0]}-{number:06d}-copy"
+        copy = store.runs_folder / f"{first[0]}-{number:06d}-copy"
         copy.mkdir()
         for file in (template.spec_file, template.events_file):
             (copy / file.name).write_bytes(file.read_bytes())
     index = index_of(store)
     monkeypatch.setattr(Folder, "events", None)  # from the index alone: 1,000 small files take seconds
     monkeypatch.setattr(Folder, "spec", None)
-    assert len(store.runs(limit=1000)) == 1000
+    assert len(store.all(limit=1000)) == 1000
     index.close()
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from bigmodel.core import catalog, limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.model import STARTERS
 from bigmodel.core.words import say
 from bigmodel.runs import device
-from bigmodel.studio import STARTERS, Studio
+from bigmodel.studio import Studio
 
 
 @pytest.fixture
@@ -30,12 +31,12 @@ def made(studio, run, **about):
 # -- data -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", catalog.datasets())
 def test_rows_are_counted_and_shown_as_a_person_reads_them(studio, name):
-    facts, columns = studio.data_facts(name), catalog.dataset(name).columns
+    facts, columns = studio.data.stats(name), catalog.dataset(name).columns
     assert all(facts["rows"][split] > 0 for split in ("train", "validation", "test")) and facts["bytes"] > 0
     for split, rows in facts["rows"].items():
-        assert len(studio.peek(name, split, start=rows - 1)) == 1
-        assert studio.peek(name, split, start=rows) == []
-    (row,) = studio.peek(name, count=1)
+        assert len(studio.data.peek(name, split, start=rows - 1)) == 1
+        assert studio.data.peek(name, split, start=rows) == []
+    (row,) = studio.data.peek(name, count=1)
     for column, value in row.items():
         if columns[column].kind == "image":
             assert value.startswith(b"\x89PNG")
@@ -54,7 +55,7 @@ def test_lengths_are_told_in_a_few_numbers_too(studio):
     lengths = sorted(
         len(text) for text in parquet.read_table(catalog.dataset("classics_en").path())["text"].to_pylist()
     )
-    told = studio.data_facts("classics_en")["summary"]["text"]
+    told = studio.data.stats("classics_en")["summary"]["text"]
     assert (told["shortest"], told["longest"], told["total"]) == (lengths[0], lengths[-1], sum(lengths))
     assert told["median"] == lengths[(len(lengths) - 1) // 2] and told["mean"] == sum(lengths) / len(lengths)
     assert (
@@ -63,38 +64,38 @@ def test_lengths_are_told_in_a_few_numbers_too(studio):
 
 
 def test_classes_are_counted_under_their_names(studio):
-    classes = studio.data_facts("digits")["classes"]
+    classes = studio.data.stats("digits")["classes"]
     assert list(classes) == list("0123456789") and sum(classes.values()) == 1797
 
 
 def test_rows_are_found_by_a_part_of_their_text_or_the_name_of_their_class(studio):
-    found = studio.peek("classics_en", search="LOVE")
+    found = studio.data.peek("classics_en", search="LOVE")
     assert found and all(any("love" in str(value).lower() for value in row.values()) for row in found)
     for words in ("sneaker", "运动鞋"):
-        for row in studio.peek("fashion_mnist", search=words):
+        for row in studio.data.peek("fashion_mnist", search=words):
             assert say(row["label"], "en") == "Sneaker"
-    assert studio.peek("digits", search="7", count=3)
-    assert studio.peek("classics_en", search="no such words anywhere") == []
+    assert studio.data.peek("digits", search="7", count=3)
+    assert studio.data.peek("classics_en", search="no such words anywhere") == []
 
 
 @pytest.mark.parametrize(
     ("start", "count", "rows"), [(-5, 3, 3), (0, -1, 0), (0, 10**9, limits.TABLE_ROWS), (10**9, 5, 0)]
 )
 def test_no_more_rows_than_the_bound_are_shown(studio, start, count, rows):
-    assert len(studio.peek("digits", start=start, count=count)) == rows
+    assert len(studio.data.peek("digits", start=start, count=count)) == rows
 
 
 def test_looking_at_what_is_not_there_is_refused_with_what_is(studio):
     with pytest.raises(Refusal, match="digits"):
-        studio.peek("nothing")
+        studio.data.peek("nothing")
     with pytest.raises(Refusal, match="train, validation, test"):
-        studio.peek("digits", "all")
+        studio.data.peek("digits", "all")
 
 
 def test_counting_is_done_once(studio):
-    studio.data_facts("fashion_mnist")
+    studio.data.stats("fashion_mnist")
     begun = time.perf_counter()
-    again = Studio(studio.home).data_facts("fashion_mnist")
+    again = Studio(studio.home).data.stats("fashion_mnist")
     assert again["rows"] == {"train": 8500, "validation": 500, "test": 1000} and time.perf_counter() - begun < 0.1
     assert list((studio.home / "cache" / "facts").iterdir())
 
@@ -102,9 +103,9 @@ def test_counting_is_done_once(studio):
 # -- models ---------------------------------------------------------------------------------------
 def test_starters_are_models_like_any_other(studio):
     starters = [path.name for path in sorted(STARTERS.glob("*")) if (path / "bigmodel.json").exists()]
-    assert [model.id for model in studio.models()] == [f"starter:{name}" for name in starters]
+    assert [model.id for model in studio.models.all()] == [f"starter:{name}" for name in starters]
     for name in starters:
-        model = studio.model(f"starter:{name}")
+        model = studio.models.get(f"starter:{name}")
         assert model.starter and model.parameters > 0 and model.metrics and model.title
 
 
@@ -112,7 +113,7 @@ def test_starters_are_models_like_any_other(studio):
     "id", ["", ".", "..", "starter:", "starter:..", "starter:../studio", "nothing", "/etc", "a\0b"]
 )
 def test_names_that_are_no_models_are_refused(studio, id):
-    for act in (studio.model, studio.examples, lambda id: studio.ask(id, {})):
+    for act in (studio.models.get, studio.models.examples, lambda id: studio.models.ask(id, {})):
         with pytest.raises(Refusal, match="There is no model"):
             act(id)
 
@@ -122,12 +123,12 @@ def test_a_model_whose_page_cannot_be_read_is_no_model(studio, page):
     made(studio, "broken")
     (studio.home / "runs" / "broken" / "model" / "bigmodel.json").write_text(page)
     with pytest.raises(Refusal, match="There is no model"):
-        studio.model("broken")
+        studio.models.get("broken")
 
 
 def test_a_model_without_a_name_is_called_by_what_it_is(studio):
     made(studio, "a-run")
-    title = studio.model("a-run").title
+    title = studio.models.get("a-run").title
     assert say(title, "en") == "Convolutional network, Handwritten digits"
 
 

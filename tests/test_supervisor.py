@@ -114,7 +114,7 @@ def states(store, id):
 
 
 def reach(store, id, *wanted, seconds=90):
-    return wait_for(lambda: (run := store.run(id)).state in wanted and run, seconds)
+    return wait_for(lambda: (run := store.get(id)).state in wanted and run, seconds)
 
 
 # -- the queue ------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_the_queue_outlives_the_supervisor(store, supervise):
     one = supervise()
     reach(store, first, RUNNING)
     one.stop()
-    assert (store.run(first).state, store.run(second).position) == (RUNNING, 1)
+    assert (store.get(first).state, store.get(second).position) == (RUNNING, 1)
     supervise()
     store.folder(first).request_stop()
     reach(store, first, STOPPED)
@@ -232,8 +232,8 @@ def test_many_clients_at_once_get_each_run_once_in_order_and_alone(store, superv
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    wait_for(lambda: not store.runs(states=(QUEUED, STARTING, RUNNING)))
-    runs = store.runs(limit=1000)
+    wait_for(lambda: not store.all(states=(QUEUED, STARTING, RUNNING)))
+    runs = store.all(limit=1000)
     ran = sorted((run for run in runs if run.state == FINISHED), key=lambda run: run.number)
     overlaps = sum(after.started < before.ended for before, after in pairwise(ran))
     starts = [store.folder(run.id).facts()["started"] for run in ran]
@@ -274,7 +274,7 @@ def test_a_worker_that_is_killed_is_interrupted_and_the_next_one_starts(store, s
 def test_a_worker_killed_in_the_middle_of_training_leaves_its_curve(store, supervise):
     id = launch(store)
     supervise()
-    wait_for(lambda: store.run(id).step > 20)
+    wait_for(lambda: store.get(id).step > 20)
     holder(store.folder(id).lock_file).kill()
     run = reach(store, id, INTERRUPTED, seconds=10)
     assert run.step > 20 and run.eta is None and "killed" in str(run.reason)
@@ -296,23 +296,23 @@ def test_a_worker_that_cannot_start_is_told_in_words(store, supervise, monkeypat
 def test_a_run_goes_on_when_the_server_is_killed_and_is_found_again(home, store, server):
     one = server()
     id = launch(store)
-    wait_for(lambda: store.run(id).step > 5)
+    wait_for(lambda: store.get(id).step > 5)
     one.kill()
     one.wait()
-    worker, step = holder(store.folder(id).lock_file).pid, store.run(id).step
-    wait_for(lambda: store.run(id).step > step)  # nobody serves, it goes on
+    worker, step = holder(store.folder(id).lock_file).pid, store.get(id).step
+    wait_for(lambda: store.get(id).step > step)  # nobody serves, it goes on
     begun = time.monotonic()
     studio = Studio(home)
     studio.serve()
-    assert studio.run(id).state == RUNNING and time.monotonic() - begun < 3
-    step = studio.run(id).step
-    wait_for(lambda: studio.run(id).step > step)
-    studio.stop(id)
+    assert studio.runs.get(id).state == RUNNING and time.monotonic() - begun < 3
+    step = studio.runs.get(id).step
+    wait_for(lambda: studio.runs.get(id).step > step)
+    studio.runs.stop(id)
     run = reach(store, id, STOPPED)
-    steps = [event["step"] for event in studio.events(id, kinds=("step",))[1]]
+    steps = [event["step"] for event in studio.runs.events(id, kinds=("step",))[1]]
     studio.close()
     assert steps == sorted(set(steps)), "a curve without gap or double"
-    assert run.has_model and len(store.runs()) == 1 and states(store, id).count(RUNNING) == 1
+    assert run.has_model and len(store.all()) == 1 and states(store, id).count(RUNNING) == 1
     wait_for(lambda: gone(worker), seconds=10)
 
 
@@ -333,7 +333,7 @@ def test_a_run_whose_worker_never_came_is_interrupted_after_a_while(store, super
     store.folder(id).append(Event("state", {"state": STARTING, "device": "cpu"}))
     supervise()
     time.sleep(0.3)
-    assert store.run(id).state == STARTING
+    assert store.get(id).state == STARTING
     assert "before the training had begun" in str(reach(store, id, INTERRUPTED, seconds=10).reason)
 
 
@@ -352,15 +352,15 @@ def test_the_second_server_only_looks_and_takes_over_when_the_first_is_gone(home
     id = launch(store)
     studio = Studio(home)
     studio.serve()
-    assert studio.read_only and studio.run(id)
-    for act in (lambda: studio.launch(digits()), lambda: studio.stop(id), lambda: studio.delete(id)):
+    assert studio.read_only and studio.runs.get(id)
+    for act in (lambda: studio.runs.launch(digits()), lambda: studio.runs.stop(id), lambda: studio.runs.delete(id)):
         with pytest.raises(Refusal, match="Another bigmodel server"):
             act()
-    assert len(store.runs()) == 1
+    assert len(store.all()) == 1
     one.kill()
     one.wait()
     wait_for(lambda: not studio.read_only, seconds=5)
-    studio.stop(id)
+    studio.runs.stop(id)
     reach(store, id, STOPPED, CANCELLED)
     studio.close()
 
@@ -388,7 +388,7 @@ def test_a_spare_with_a_run_survives_the_server_and_writes_into_the_runs_log(sto
     assert os.getsid(spare.pid) == spare.pid
     one.kill()
     one.wait()
-    wait_for(lambda: store.run(id).step > 5)
+    wait_for(lambda: store.get(id).step > 5)
     assert os.readlink(f"/proc/{spare.pid}/fd/2") == str(store.folder(id).log_file)
 
 
@@ -396,12 +396,12 @@ def test_a_warm_spare_shows_a_first_loss_within_two_seconds(store, server):
     one = server(spare=True)
     wait_for(lambda: spares(one))
     launch(store, digits())
-    wait_for(lambda: store.runs()[0].state == FINISHED)  # the data is cached, as on a server in use
+    wait_for(lambda: store.all()[0].state == FINISHED)  # the data is cached, as on a server in use
     (spare,) = wait_for(lambda: spares(one))
     wait_for(lambda: spare.cpu_times().user > 1 and _idle(spare))
     begun = time.time()
     id = launch(store, endless())
-    wait_for(lambda: store.run(id).loss is not None)
+    wait_for(lambda: store.get(id).loss is not None)
     seconds = store.events(id, kinds=("step",))[1][0].time - begun
     print(json.dumps({"first loss": seconds}))
     assert seconds < 2

@@ -176,8 +176,8 @@ def test_a_run_that_dies_in_its_pretraining_goes_on_by_itself_if_nothing_has_cha
 
     monkeypatch.setattr(evaluator, "CHECKPOINT_SECONDS", -1.0)
     studio, spec = Studio(home), small(*BERT, **FIRST)
-    run = studio.launch(spec)
-    folder = studio.store.folder(run)
+    run = studio.runs.launch(spec)
+    folder = studio.runs.folder(run)
     for state in (STARTING, RUNNING):
         folder.append(Event("state", {"state": state, "device": "cpu"}))
     for event in train(spec, folder.path, lambda: False, cache, "cpu"):
@@ -186,21 +186,24 @@ def test_a_run_that_dies_in_its_pretraining_goes_on_by_itself_if_nothing_has_cha
             break
     folder.append(Event("state", {"state": INTERRUPTED, "died": True}))
     newest = resume_state.checkpoint_folders(pretraining.pretraining_folder(folder.path))[0]
-    assert studio.goes_on(run) and studio.resumes_at(run) == ("pretraining", resume_state.read(newest)["step"])
+    assert studio.runs.will_retry(run) and studio.runs.resume_point(run) == (
+        "pretraining",
+        resume_state.read(newest)["step"],
+    )
     retold(newest, versions=resume_state.versions() | {"torch": "1.0"})
-    assert not studio.goes_on(run)
+    assert not studio.runs.will_retry(run)
     with pytest.raises(Refusal, match=r"torch was 1\.0"):
-        studio.resume(run)
+        studio.runs.resume(run)
 
 
 def test_rolling_back_a_pretraining_halves_its_own_learning_rate(home):
     studio = Studio(home)
-    run = studio.launch(small(*BERT, **FIRST))
+    run = studio.runs.launch(small(*BERT, **FIRST))
     ended = Event("state", {"state": DIVERGED, "reason": {"text": "No number."}})
     states = [Event("state", {"state": state}) for state in (STARTING, RUNNING)]
     for event in (*states, guessed(7), *pretraining.relay_events(iter([ended]), home / "any")):
-        studio.store.folder(run).append(event)
-    before, after = studio.run(run), studio.run(studio.rollback(run)).spec
+        studio.runs.folder(run).append(event)
+    before, after = studio.runs.get(run), studio.runs.get(studio.runs.rollback(run)).spec
     assert str(before.reason) == "In the pretraining: No number."
     assert after.settings["pretraining_rate"] == before.spec.settings["pretraining_rate"] / 2
     assert after.settings["learning_rate"] == before.spec.settings["learning_rate"] and after.parent is None

@@ -105,7 +105,7 @@ def test_a_launch_that_died_half_way_does_not_stand_in_the_way_of_the_next(home,
     store, spec = Store(home), small("image-classification", "cnn", "digits")
     (home / "staging" / "taken" / "spec.json").mkdir(parents=True)
     monkeypatch.setattr(store, "_new_id", lambda _spec, _key: "taken")
-    assert store.launch(spec) == "taken" and store.run("taken").state == "queued"
+    assert store.launch(spec) == "taken" and store.get("taken").state == "queued"
 
 
 def test_a_state_is_written_into_the_room_kept_for_it(home, monkeypatch):

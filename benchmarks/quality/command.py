@@ -12,10 +12,11 @@ from dataclasses import replace
 from benchmarks.quality import fetched, figures, weights
 from benchmarks.quality.checks import CHECKS, Check
 from benchmarks.quality.measure import Failed, goal, measure, shown
+from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import Event
 from bigmodel.core.spec import defaults, fields_for
-from bigmodel.studio import catalog, home
+from bigmodel.studio import home
 
 
 def main(argv: Sequence[str] | None = None) -> int:

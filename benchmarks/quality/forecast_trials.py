@@ -29,7 +29,7 @@ from statistics import median
 from benchmarks import report_page
 from bigmodel.core.events import RUNNING, Event
 from bigmodel.core.spec import RunSpec
-from bigmodel.studio import fold
+from bigmodel.runs.run import fold
 
 FILE = Path(__file__).with_name("forecast_figures.json")
 MARKS = report_page.marks("python -m benchmarks.quality.forecast_trials", "forecasts")

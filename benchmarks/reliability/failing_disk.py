@@ -114,7 +114,7 @@ def _delete_holds(store: Store, done: bool) -> list[str]:
         if done:
             wrong.append("the run is still there")
         path = store.runs_folder / id
-        if store.run(id).state != STOPPED or good(path) != sorted(STEPS, reverse=True):
+        if store.get(id).state != STOPPED or good(path) != sorted(STEPS, reverse=True):
             wrong.append("half a run is left")
     return wrong
 
@@ -128,7 +128,7 @@ def _launch_holds(store: Store, done: bool) -> list[str]:
     ids = store.ids()
     wrong = [f"there are {len(ids)} runs"] if len(ids) not in ((2,) if done else (1, 2)) else []
     for id in ids:
-        if store.run(id).state not in (QUEUED, STOPPED) or store.folder(id).spec().to_json() != SPEC.to_json():
+        if store.get(id).state not in (QUEUED, STOPPED) or store.folder(id).spec().to_json() != SPEC.to_json():
             wrong.append(f"the run {id} is not whole")
     return wrong
 
@@ -144,7 +144,7 @@ def _change(store: Store, folder: Folder, watch: Evaluator, mark: Callable[[str]
 
 def _change_holds(store: Store, done: bool) -> list[str]:
     (id,) = store.ids()
-    state = store.run(id).state
+    state = store.get(id).state
     wrong = (
         [f"the state is {state!r}"]
         if state not in ((RUNNING,) if done else (STOPPED, QUEUED, STARTING, RUNNING))

@@ -76,7 +76,7 @@ def desk(home: Path) -> None:
     for line in sys.stdin:
         verb, *arguments = json.loads(line)
         try:
-            result = studio.read_only if verb == "read_only" else getattr(studio, verb)(*arguments)
+            result = studio.read_only if verb == "read_only" else getattr(studio.runs, verb)(*arguments)
             print(json.dumps({"result": result if isinstance(result, str | bool) else len(result or ())}), flush=True)
         except Refusal as refusal:
             print(json.dumps({"refused": refusal.say("en")}), flush=True)

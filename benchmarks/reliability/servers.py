@@ -70,26 +70,28 @@ def killed(trials: int, place: Path) -> Found:
     """One run; the server that started it, and each that comes after, is killed."""
     found, starts, shown = Found(), [], []
     studio = Studio(home(place / "home", place / "cache").home)
-    run = studio.launch(spec("cnn", epochs=10_000, eval_every=1_000_000))
-    folder, port = studio.store.folder(run), _free_port()
+    run = studio.runs.launch(spec("cnn", epochs=10_000, eval_every=1_000_000))
+    folder, port = studio.runs.folder(run), _free_port()
     server = _server("app", studio.home, port)
     try:
-        if not found.expect(_until(lambda: studio.run(run).step > MORE_STEPS) is not None, "the run does not begin"):
+        if not found.expect(
+            _until(lambda: studio.runs.get(run).step > MORE_STEPS) is not None, "the run does not begin"
+        ):
             found.trials = trials
             return found
         for number in range(trials):
             found.trials += 1
             where = f"kill {number + 1}"
             server.kill(), server.wait()
-            step = studio.run(run).step
-            goes_on = _until(lambda step=step: studio.run(run).step > step + MORE_STEPS)
+            step = studio.runs.get(run).step
+            goes_on = _until(lambda step=step: studio.runs.get(run).step > step + MORE_STEPS)
             found.expect(goes_on is not None, f"{where}: the run stands still without a server")
             begun = time.monotonic()
             server = _server("app", studio.home, port)
-            answers = _until(lambda: _answers(port) and is_held(studio.store.server_lock))
+            answers = _until(lambda: _answers(port) and is_held(studio.runs.server_lock))
             starts.append(time.monotonic() - begun)
-            step = studio.run(run).step
-            seconds = _until(lambda step=step: _indexed(studio.store, run) > step, 30.0)
+            step = studio.runs.get(run).step
+            seconds = _until(lambda step=step: _indexed(studio.runs, run) > step, 30.0)
             if not found.expect(answers is not None and seconds is not None, f"{where}: the run is not shown again"):
                 continue
             shown.append(seconds)
@@ -98,10 +100,12 @@ def killed(trials: int, place: Path) -> Found:
                 found.fail(f"{where}: {wrong}")
     finally:
         folder.request_stop()
-        ended = _until(lambda: studio.run(run).has_ended)
+        ended = _until(lambda: studio.runs.get(run).has_ended)
         server.terminate(), server.wait()
         _end(folder)
-    found.expect(ended is not None and studio.run(run).state == STOPPED, f"stopped, the run is {studio.run(run).state}")
+    found.expect(
+        ended is not None and studio.runs.get(run).state == STOPPED, f"stopped, the run is {studio.runs.get(run).state}"
+    )
     found.worst = f"shown again {max(shown, default=0):.2f} s after the server answers"
     found.note = (
         f"the app itself, started again in {max(starts, default=0):.1f} s at most; shown: a step newer than the kill is in "
@@ -190,7 +194,7 @@ def _judge(servers: list[subprocess.Popen], store: Store, where: str, found: Fou
         ):
             said = _ask(server, *command).get("refused", "")
             found.expect("Another bigmodel server works on" in said, f"{where}: {command[0]} is not refused: {said!r}")
-        found.expect(_ask(server, "runs")["result"] == 1, f"{where}: the second may not even look")
+        found.expect(_ask(server, "all")["result"] == 1, f"{where}: the second may not even look")
     masters[0].kill(), masters[0].wait()
     begun = time.monotonic()
     left = [server for server in servers if server is not masters[0]]
@@ -201,7 +205,7 @@ def _judge(servers: list[subprocess.Popen], store: Store, where: str, found: Fou
         again = _ask(heir, "launch", wanted, "one")["result"]
         found.expect(again == run and len(store.ids()) == 1, f"{where}: the run is doubled")
         _ask(heir, "stop", run)
-        _until(lambda: store.run(run).has_ended, 30.0)
+        _until(lambda: store.get(run).has_ended, 30.0)
     _end(Folder(store.runs_folder / run))
     return time.monotonic() - begun if took is None else took
 

@@ -74,10 +74,10 @@ def _row(name: str, found: dict, told: dict) -> dict:
 def worker(home: Path, **settings: object) -> Iterator[Folder]:
     """A run in a home of its own, trained by a worker that nobody but us has started; its data encoded already."""
     given = {"task": "text-generation", "architecture": "gpt", "dataset": "classics_en"}
-    store = Studio(home).store
+    store = Studio(home).runs
     store.cache.symlink_to(_made(cache()), target_is_directory=True)
     studio = Studio(home)
-    folder = studio.store.folder(studio.launch({**given, "name": NAME, "settings": {**ENDLESS, **settings}}))
+    folder = studio.runs.folder(studio.runs.launch({**given, "name": NAME, "settings": {**ENDLESS, **settings}}))
     folder.append(Event("state", {"state": STARTING, "reason": None}))
     with folder.log_file.open("ab") as log:
         process = spawn("bigmodel.runs.worker", str(folder.path), output=log)

@@ -110,7 +110,7 @@ def _life(points: int) -> Iterator[Event]:
 
 def _indexed(home: Path, folders: list[Folder]) -> None:
     """What the supervisor does beside everything else."""
-    index = IndexWriter(Studio(home).store.index_file)
+    index = IndexWriter(Studio(home).runs.index_file)
     for folder in folders:
         while index.sync_run(folder):
             pass
@@ -130,7 +130,7 @@ def _runs() -> list[dict]:
 
 
 def _listed(home: Path, count: int) -> None:
-    found = Studio(home).runs(limit=count)
+    found = Studio(home).runs.all(limit=count)
     if len(found) != count:
         raise ValueError(f"{len(found)} runs of {count} were listed")
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from bigmodel.base_models import validate_folder
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
+from bigmodel.core.model import METADATA_FILE, STARTERS
 from bigmodel.core.words import Words, _
 
-MANIFEST, METADATA_FILE = "base.json", "bigmodel.json"
-STARTERS = Path(__file__).parents[1] / "starters"
+MANIFEST = "base.json"
 MAX_NAME_LENGTH = 60
 RESERVED_DISK_BYTES = 1024 * 2**20  # bytes that stay free on the disk beside a copy
 STAGING, CONVERTING, REMOVED = ".staging", ".converting", ".removed"  # beside the bases, while one is made or goes

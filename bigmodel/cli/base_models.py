@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from bigmodel.base_models.fetch_process import FetchProcess
 from bigmodel.cli.terminal import DONE, INTERRUPTED, Subcommands, Terminal, run_command
 from bigmodel.core import catalog
 from bigmodel.core.words import _
-from bigmodel.studio import FetchProcess
 
 ABOUT = _("Bring pretrained models that can be fine-tuned: from the Hub, a folder, a GGUF file or a run of your own.")
 
@@ -36,7 +36,7 @@ def _parser(language: str) -> argparse.ArgumentParser:
 
 
 def _list(desk: Terminal) -> int:
-    found = desk.studio.bases()
+    found = desk.studio.base_models.all()
     rows = [
         {
             "name": base.name, "title": desk.say(base.title), "heads": sorted(base.heads), "network": base.model_type,
@@ -65,7 +65,7 @@ def _suggest(desk: Terminal) -> int:
             "id": one.id, "head": one.head, "millions": one.millions, "megabytes": one.megabytes, "licence": one.licence,
             "languages": list(one.languages), "here": desk.say(ways[way]),
         }
-        for task in tasks for one, way in desk.studio.base_suggestions(task)
+        for task in tasks for one, way in desk.studio.base_models.suggestions(task)
     }  # fmt: skip
     text = "\n".join(
         f"{row['id']}  {row['millions']} M  {row['megabytes']} MB  {row['licence']}  {' '.join(row['languages'])}  {row['here']}"
@@ -76,7 +76,7 @@ def _suggest(desk: Terminal) -> int:
 
 
 def _look(desk: Terminal) -> int:
-    offer = desk.studio.look_base(desk.args.id, desk.args.revision).wait()["offer"]
+    offer = desk.studio.base_models.look_up(desk.args.id, desk.args.revision).wait()["offer"]
     languages = " ".join(offer["languages"])
     text = f"{offer['id']}  {offer['bytes'] / 1e6:.0f} MB  {offer['licence']}  {languages}  {offer['revision'][:12]}"
     desk.print_result(offer, text)
@@ -84,7 +84,7 @@ def _look(desk: Terminal) -> int:
 
 
 def _bring(desk: Terminal) -> int:
-    work = desk.studio.bring_base(desk.args.source, desk.args.revision, trusted=True)
+    work = desk.studio.base_models.fetch(desk.args.source, desk.args.revision, trusted=True)
     try:
         found = work.wait(_print_progress)
     except KeyboardInterrupt:
@@ -104,7 +104,7 @@ def _print_progress(news: Mapping) -> None:
 
 
 def _remove(desk: Terminal) -> int:
-    desk.studio.delete_base(desk.args.name)
+    desk.studio.base_models.delete(desk.args.name)
     desk.print_result({"removed": desk.args.name}, desk.args.name)
     return DONE
 

@@ -13,7 +13,12 @@ from bigmodel.cli.terminal import DONE, INTERRUPTED, REFUSED, Subcommands, Termi
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.studio import CheckProgress, FilePreview, ImportedDataset, ImportJob, import_jobs, plans, repair_rows
+from bigmodel.data_checks.check_jobs import CheckProgress
+from bigmodel.importing import import_jobs, import_plan
+from bigmodel.importing.import_jobs import ImportJob
+from bigmodel.importing.import_plan import FilePreview
+from bigmodel.importing.store import repair_rows
+from bigmodel.importing.store.registry import ImportedDataset
 
 POLL_SECONDS = 0.3  # between two looks at a file that is being read
 
@@ -42,7 +47,7 @@ def _parser(language: str) -> argparse.ArgumentParser:
         )
         one.add_argument("--rows", type=int, default=100_000, help=said(_("at most so many rows of each part")))
         one.add_argument("--role", action="append", default=[], metavar="ROLE=COLUMN",
-                         help=said(_("which column plays which role: {roles}", roles=", ".join(plans.ROLES))))  # fmt: skip
+                         help=said(_("which column plays which role: {roles}", roles=", ".join(import_plan.ROLES))))  # fmt: skip
         one.add_argument("--read", action="append", default=[], metavar="NAME=VALUE",
                          help=said(_("how the file is read: {names}", names=READ_OPTIONS)))  # fmt: skip
         if name == "add":
@@ -77,23 +82,23 @@ ABOUT = _("Bring data of your own, look after its versions.")
 def _uploaded_file(desk: Terminal):
     asked, studio = desk.args, desk.studio
     if asked.hub:
-        about = studio.hub_about(asked.hub, asked.revision)
+        about = studio.imports.hub_info(asked.hub, asked.revision)
         config = asked.config or next(iter(about["configs"]))
         if config not in about["configs"]:
             what = _("There is no {kind} named {name}.", kind=_("configuration"), name=config[:60])
             raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(about["configs"])), field="config")
-        splits = studio.hub_splits(about, config)
+        splits = studio.imports.hub_splits(about, config)
         unknown = next((one for one in asked.split if one not in splits), None)
         if unknown is not None:
             what = _("There is no {kind} named {name}.", kind=_("part"), name=unknown[:60])
             raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(splits)), field="split")
         about["configs"][config] = splits
-        return studio.hub_parcel(about, config, asked.split or list(splits), asked.rows)
+        return studio.imports.add_hub_dataset(about, config, asked.split or list(splits), asked.rows)
     if asked.path == "-":
-        return studio.paste(sys.stdin.read())
+        return studio.imports.paste(sys.stdin.read())
     if not asked.path:
         raise Refusal(_("No data are named."), do=_("Give a file, a folder, or {option}.", option="--hub OWNER/NAME"))
-    return studio.place(asked.path, trusted=True)
+    return studio.imports.add_path(asked.path, trusted=True)
 
 
 def _plan_overrides(desk: Terminal) -> dict:
@@ -122,7 +127,7 @@ def _plan_overrides(desk: Terminal) -> dict:
 
 
 def _look(desk: Terminal) -> int:
-    found = desk.studio.look_into(_uploaded_file(desk).id, _plan_overrides(desk))
+    found = desk.studio.imports.preview(_uploaded_file(desk).id, _plan_overrides(desk))
     desk.print_result(found.to_json(), "\n".join(_plan_lines(desk, found)))
     return DONE
 
@@ -139,10 +144,10 @@ def _plan_lines(desk: Terminal, found: FilePreview) -> list[str]:
 
 def _add(desk: Terminal) -> int:
     parcel = _uploaded_file(desk)
-    found = desk.studio.look_into(parcel.id, _plan_overrides(desk))
+    found = desk.studio.imports.preview(parcel.id, _plan_overrides(desk))
     for one in found.evidence:
         print(f"bigmodel: {desk.say(one)}", file=sys.stderr)
-    job = desk.studio.begin_import(parcel.id, found.plan, desk.args.title, desk.args.licence)
+    job = desk.studio.imports.begin(parcel.id, found.plan, desk.args.title, desk.args.licence)
     try:
         while job.state == import_jobs.RUNNING:
             _show_progress(desk, job)
@@ -180,7 +185,7 @@ def _dataset_json(dataset: ImportedDataset) -> dict:
 
 
 def _list(desk: Terminal) -> int:
-    found = desk.studio.own_datasets()
+    found = list(desk.studio.data.registry.values())
     lines = (f"{one.name}  {desk.say(one.title)}  {sum(one.version.manifest['rows'].values()):,}" for one in found)
     desk.print_result([_dataset_json(one) for one in found], "\n".join(lines))
     return DONE
@@ -189,8 +194,8 @@ def _list(desk: Terminal) -> int:
 def _lint(desk: Terminal) -> int:
     """0: nothing was found. 1: something was."""
     name = catalog.dataset(desk.args.dataset).name
-    desk.studio.begin_lint(name)
-    while isinstance(state := desk.studio.lint(name), CheckProgress):
+    desk.studio.checks.begin(name)
+    while isinstance(state := desk.studio.checks.state(name), CheckProgress):
         time.sleep(POLL_SECONDS)
     if isinstance(state, Refusal):
         raise state
@@ -209,7 +214,7 @@ def _lint(desk: Terminal) -> int:
 
 def _versions(desk: Terminal) -> int:
     slug = desk.studio.imports.registry.version(desk.args.name).slug
-    found, newest = desk.studio.data_versions(slug), desk.studio.newest_version(slug)
+    found, newest = desk.studio.data.registry.versions(slug), desk.studio.data.registry.newest(slug)
     data = [{"name": one.name, "newest": one.hash == newest, "number": one.manifest["number"], "rows": one.manifest["rows"],
              "steps": one.manifest["steps"]} for one in found]  # fmt: skip
     desk.print_result(
@@ -221,7 +226,7 @@ def _versions(desk: Terminal) -> int:
 def _aside(desk: Terminal) -> int:
     if desk.args.table:
         return _write_rejected_table(desk)
-    found = desk.studio.set_aside(desk.args.name, count=1_000_000)
+    found = desk.studio.data.rejected_rows(desk.args.name, count=1_000_000)
     lines = (f"{one['row']}\t{desk.say(Words.from_json(one['reason']))}\t{one['raw'][:200]!r}" for one in found)
     desk.print_result(found, "\n".join(lines))
     return DONE
@@ -230,7 +235,7 @@ def _aside(desk: Terminal) -> int:
 def _write_rejected_table(desk: Terminal) -> int:
     path = Path(desk.args.table)
     try:
-        path.write_bytes(desk.studio.set_aside_table(desk.args.name, desk.language))
+        path.write_bytes(desk.studio.data.rejected_csv(desk.args.name, desk.language))
     except OSError as error:
         what = _("{path} cannot be written: {reason}.", path=str(path), reason=error.strerror or str(error))
         raise Refusal(what, do=_("Name another file.")) from None
@@ -240,19 +245,21 @@ def _write_rejected_table(desk: Terminal) -> int:
 
 def _mend(desk: Terminal) -> int:
     """What still will not do is told, and stays set aside."""
-    found = desk.studio.mended(desk.args.name, desk.studio.place(desk.args.path, trusted=True).id)
+    found = desk.studio.imports.parse_repairs(
+        desk.args.name, desk.studio.imports.add_path(desk.args.path, trusted=True).id
+    )
     for one in found["reasons"]:
         print(f"bigmodel: {one['row']}: {desk.say(Words.from_json(one['reason']))}", file=sys.stderr)
     if not found["mends"]:
         what = _("No row of this table was mended.")
         raise Refusal(what, do=_("Change a cell, or write something into the column {name}.", name=repair_rows.TAKE))
-    name = desk.studio.derive(desk.args.name, [{"mend": found["mends"]}])
+    name = desk.studio.versions.derive(desk.args.name, [{"mend": found["mends"]}])
     desk.print_result({"name": name, "mended": len(found["mends"]), "left": found["left"]}, name)
     return DONE
 
 
 def _use(desk: Terminal) -> int:
-    name = desk.studio.use_version(desk.args.name)
+    name = desk.studio.data.set_newest(desk.args.name)
     desk.print_result({"name": name}, name)
     return DONE
 
@@ -262,11 +269,11 @@ def _derive(desk: Terminal) -> int:
         steps = json.loads(desk.args.steps)
     except ValueError as error:
         raise Refusal(_("The steps are not JSON: {reason}.", reason=str(error)), field="steps") from None
-    name = desk.studio.derive(desk.args.name, steps if isinstance(steps, list) else [steps])
+    name = desk.studio.versions.derive(desk.args.name, steps if isinstance(steps, list) else [steps])
     desk.print_result({"name": name}, name)
     return DONE
 
 
 def _delete(desk: Terminal) -> int:
-    desk.studio.delete_dataset(desk.studio.imports.registry.version(desk.args.name).slug)
+    desk.studio.data.delete(desk.studio.imports.registry.version(desk.args.name).slug)
     return DONE

@@ -26,9 +26,12 @@ from bigmodel.core.contracts import Dataset, Metric
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED, LIVE, QUEUED, STOPPED
 from bigmodel.core.fields import Field
+from bigmodel.core.model import BASE_PREFIX, STARTER_PREFIX, STARTERS, Model
 from bigmodel.core.words import LANGUAGES, Words, _, say
+from bigmodel.runs.run import Run
+from bigmodel.runs.service import Checkpoint
 from bigmodel.runs.supervisor import ensure_supervisor
-from bigmodel.studio import BASE_PREFIX, STARTER_PREFIX, STARTERS, Checkpoint, Model, Run, Studio
+from bigmodel.studio import Studio
 
 DONE, REFUSED, USAGE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
 POLL_SECONDS = 0.2  # between two looks of --wait
@@ -276,16 +279,16 @@ def _train(desk: Terminal, asked: argparse.Namespace) -> int:
     task, architecture = catalog.task(asked.task), catalog.architecture(asked.architecture)
     settings = _parse_settings(asked.settings, spec.fields_for(task, architecture), _("setting"))
     wanted = {"task": task.name, "architecture": architecture.name, "dataset": asked.dataset, "name": asked.name}
-    return _report_launch(desk, asked, desk.studio.launch(wanted | {"settings": settings}, token=asked.token))
+    return _report_launch(desk, asked, desk.studio.runs.launch(wanted | {"settings": settings}, token=asked.token))
 
 
 def _report_launch(desk: Terminal, asked: argparse.Namespace, id: str) -> int:
     """See to it that somebody works on a new run, and say which it is."""
-    ensure_supervisor(desk.studio.store)
+    ensure_supervisor(desk.studio.runs)
     if not asked.json:
         desk.print_result(id)
     elif not asked.wait:
-        desk.print_json(_run_json(desk.studio.run(id)))
+        desk.print_json(_run_json(desk.studio.runs.get(id)))
     return _wait(desk, id, asked.json) if asked.wait else DONE
 
 
@@ -308,7 +311,7 @@ def _wait(desk: Terminal, id: str, as_json: bool) -> int:
     except KeyboardInterrupt:
         progress.end()
         if as_json:
-            desk.print_json(_run_json(desk.studio.run(id)))
+            desk.print_json(_run_json(desk.studio.runs.get(id)))
         again = _("The run goes on. `python -m bigmodel show {run}` looks at it, `stop` ends it.", run=id)
         desk.print_message(desk.say(again))
         return INTERRUPTED
@@ -324,11 +327,11 @@ def _wait(desk: Terminal, id: str, as_json: bool) -> int:
 def _follow(desk: Terminal, id: str, progress: _Progress) -> Run:
     """Look on until it is over for good, and see to it that somebody works on it."""
     looked = time.monotonic()
-    while not (run := desk.studio.run(id)).has_ended or desk.studio.goes_on(id):
+    while not (run := desk.studio.runs.get(id)).has_ended or desk.studio.runs.will_retry(id):
         progress.show(run)
         if time.monotonic() - looked > SUPERVISOR_CHECK_SECONDS:
             looked = time.monotonic()
-            ensure_supervisor(desk.studio.store)
+            ensure_supervisor(desk.studio.runs)
         time.sleep(POLL_SECONDS)
     progress.show(run)
     return run
@@ -375,13 +378,13 @@ def _print_outcome(desk: Terminal, run: Run) -> None:
 
 # -- resume, branch, rollback --------------------------------------------------------------------------
 def _resume(desk: Terminal, asked: argparse.Namespace) -> int:
-    id = _resolve_run_id(asked.run, desk.studio.store.ids())
-    desk.studio.resume(id, asked.anyway)
-    ensure_supervisor(desk.studio.store)
+    id = _resolve_run_id(asked.run, desk.studio.runs.ids())
+    desk.studio.runs.resume(id, asked.anyway)
+    ensure_supervisor(desk.studio.runs)
     if asked.json and not asked.wait:
-        desk.print_json(_run_json(desk.studio.run(id)))
+        desk.print_json(_run_json(desk.studio.runs.get(id)))
     elif not asked.json:
-        stage, step = desk.studio.resumes_at(id)
+        stage, step = desk.studio.runs.resume_point(id)
         told = {
             "step": _("{run} goes on from step {step}.", run=id, step=step),
             "pretraining": _("{run} goes on from step {step} of its pretraining.", run=id, step=step),
@@ -392,20 +395,20 @@ def _resume(desk: Terminal, asked: argparse.Namespace) -> int:
 
 
 def _branch(desk: Terminal, asked: argparse.Namespace) -> int:
-    id = _resolve_run_id(asked.run, desk.studio.store.ids())
-    parent = desk.studio.run(id).spec
+    id = _resolve_run_id(asked.run, desk.studio.runs.ids())
+    parent = desk.studio.runs.get(id).spec
     known = spec.fields_for(catalog.task(parent.task), catalog.architecture(parent.architecture))
     settings = _parse_settings(asked.settings, known, _("setting"))
-    return _report_launch(desk, asked, desk.studio.branch(id, asked.step, settings, asked.name))
+    return _report_launch(desk, asked, desk.studio.runs.branch(id, asked.step, settings, asked.name))
 
 
 def _rollback(desk: Terminal, asked: argparse.Namespace) -> int:
-    return _report_launch(desk, asked, desk.studio.rollback(_resolve_run_id(asked.run, desk.studio.store.ids())))
+    return _report_launch(desk, asked, desk.studio.runs.rollback(_resolve_run_id(asked.run, desk.studio.runs.ids())))
 
 
 # -- runs, show, stop ----------------------------------------------------------------------------------
 def _runs(desk: Terminal, asked: argparse.Namespace) -> int:
-    runs = desk.studio.runs(asked.state or (), max(asked.limit, 0))
+    runs = desk.studio.runs.all(asked.state or (), max(asked.limit, 0))
     if asked.json:
         desk.print_json([_run_json(run) for run in runs])
     elif runs:
@@ -414,8 +417,8 @@ def _runs(desk: Terminal, asked: argparse.Namespace) -> int:
 
 
 def _show(desk: Terminal, asked: argparse.Namespace) -> int:
-    run = desk.studio.run(_resolve_run_id(asked.run, desk.studio.store.ids()))
-    checkpoints, branches = desk.studio.checkpoints(run.id), _branch_ids(desk.studio, run.id)
+    run = desk.studio.runs.get(_resolve_run_id(asked.run, desk.studio.runs.ids()))
+    checkpoints, branches = desk.studio.runs.checkpoints(run.id), _branch_ids(desk.studio, run.id)
     if asked.json:
         kept = [{"step": one.step, "best": one.best, "bytes": one.bytes} for one in checkpoints]
         desk.print_json(_run_json(run) | {"checkpoints": kept, "branches": branches})
@@ -435,7 +438,7 @@ def _show(desk: Terminal, asked: argparse.Namespace) -> int:
     rows += [("step", f"{run.step}/{run.steps}")]
     rows += [("loss", _format_number(run.loss))] if run.loss is not None else []
     rows += [("left", _format_duration(run.eta))] if run.eta is not None else []
-    rows += [("log", desk.studio.store.folder(run.id).log_file)]
+    rows += [("log", desk.studio.runs.folder(run.id).log_file)]
     desk.print_table(
         [*rows, *_metric_rows(run), *((f"--set {name}", value) for name, value in run.spec.settings.items())]
     )
@@ -444,7 +447,7 @@ def _show(desk: Terminal, asked: argparse.Namespace) -> int:
 
 def _branch_ids(studio: Studio, id: str) -> list[str]:
     """The runs that begin with a checkpoint of this one, newest first."""
-    return [run.id for run in studio.branches(id)]
+    return [run.id for run in studio.runs.branches(id)]
 
 
 def _describe_checkpoint(desk: Terminal, one: Checkpoint) -> str:
@@ -453,10 +456,10 @@ def _describe_checkpoint(desk: Terminal, one: Checkpoint) -> str:
 
 
 def _stop(desk: Terminal, asked: argparse.Namespace) -> int:
-    id = _resolve_run_id(asked.run, desk.studio.store.ids())
-    desk.studio.stop(id)
-    ensure_supervisor(desk.studio.store)
-    run = desk.studio.run(id)
+    id = _resolve_run_id(asked.run, desk.studio.runs.ids())
+    desk.studio.runs.stop(id)
+    ensure_supervisor(desk.studio.runs)
+    run = desk.studio.runs.get(id)
     if asked.json:
         desk.print_json(_run_json(run))
     elif run.state in LIVE:
@@ -531,7 +534,7 @@ def _ask_model(desk: Terminal, asked: argparse.Namespace, model: Model, inputs: 
     """What a model answers; written as it comes, unless it is to be JSON."""
     shown: dict[str, blocks.Block] = {}
     answer = _AnswerPrinter(desk)
-    with closing(desk.studio.ask(model.id, inputs, model.task)) as parts:
+    with closing(desk.studio.models.ask(model.id, inputs, model.task)) as parts:
         for number, block in enumerate(parts):
             shown["prose" if isinstance(block, Prose) else str(number)] = block
             if not asked.json:
@@ -545,8 +548,8 @@ def _comparison_model(studio: Studio, model: Model, text: str) -> Model:
         if not model.base:
             what = _("{model} was not fine-tuned from a base model.", model=model.id)
             raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
-        return studio.base_behind(model.id)
-    other = studio.model(text, model.task) if text.startswith(BASE_PREFIX) else _resolve_model(studio, text)
+        return studio.models.base_of(model.id)
+    other = studio.models.get(text, model.task) if text.startswith(BASE_PREFIX) else _resolve_model(studio, text)
     if other.task != model.task:
         what = _("{other} has learnt another task than {model}.", other=other.id, model=model.id)
         raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
@@ -555,17 +558,17 @@ def _comparison_model(studio: Studio, model: Model, text: str) -> Model:
 
 def _resolve_model(studio: Studio, text: str) -> Model:
     if text.startswith(BASE_PREFIX):
-        return studio.model(text)
+        return studio.models.get(text)
     starters = {f"{STARTER_PREFIX}{path.name}" for path in STARTERS.glob("*") if path.is_dir()}
     if f"{STARTER_PREFIX}{text}" in starters:
-        return studio.model(f"{STARTER_PREFIX}{text}")
+        return studio.models.get(f"{STARTER_PREFIX}{text}")
     if text.startswith(STARTER_PREFIX):
-        return studio.model(text)
-    id = _resolve_run_id(text, studio.store.ids())
-    if not studio.store.folder(id).has_model():
+        return studio.models.get(text)
+    id = _resolve_run_id(text, studio.runs.ids())
+    if not studio.runs.folder(id).has_model():
         what = _("The run {run} has no model.", run=id)
         raise Refusal(what, do=_("Wait until it has ended, or take another one."), field="model")
-    return studio.model(id)
+    return studio.models.get(id)
 
 
 class _AnswerPrinter:

@@ -236,8 +236,10 @@ class RunSpec:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     @staticmethod
-    def check(data: Mapping) -> RunSpec:
+    def check(data: Mapping | RunSpec) -> RunSpec:
         """The spec in `data`, with defaults filled in; Refusal says what is wrong and what would do."""
+        if isinstance(data, RunSpec):
+            data = data.to_json()
         if not isinstance(data, Mapping):
             do = _("Give task, architecture, dataset and settings.")
             raise Refusal(_("This is not a spec of a run."), do=do, field="spec")

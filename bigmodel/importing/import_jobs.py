@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,9 +85,15 @@ class ImportJob:
 class ImportJobs:
     """All that is on its way. Thread-safe as far as several people bring files at one time."""
 
-    def __init__(self, home: Path, ready: Callable[[str], None] = lambda name: None):
-        """`ready` is told the name of what has been read."""
+    def __init__(
+        self,
+        home: Path,
+        ready: Callable[[str], None] = lambda name: None,
+        refuse_read_only: Callable[[], None] = lambda: None,
+    ):
+        """`ready` is told the name of what has been read. `refuse_read_only` is called before anything is written."""
         self.home, self.registry, self.on_ready = home, DatasetRegistry(home), ready
+        self._refuse_read_only = refuse_read_only
         self.folder = home / INCOMING / "parcels"
         self.log = home / "imports.log"
         self.jobs: dict[str, ImportJob] = {}
@@ -107,6 +113,8 @@ class ImportJobs:
             return parcel.finish()
 
     def open_upload(self, name: str, kind: str = "upload") -> UploadWriter:
+        """To write a file into that a browser sends: `with` it, `write` pieces, `finish` gives the file."""
+        self._refuse_read_only()
         self._delete_expired()
         return UploadWriter(self.folder / secrets.token_hex(8), display_name(name), kind)
 
@@ -119,6 +127,7 @@ class ImportJobs:
     def add_path(self, path: str, trusted: bool = False) -> UploadedFile:
         """A file or folder on this machine, inside the folders that are allowed; it stays where it is.
         `trusted`: asked for by somebody who can read it anyway, at the terminal."""
+        self._refuse_read_only()
         try:
             found = Path(path).expanduser().resolve(strict=True)
         except (OSError, RuntimeError, ValueError):
@@ -148,22 +157,25 @@ class ImportJobs:
         return _("Name a file or folder inside {folders}; {variable} allows others.", folders=folders, variable=ROOTS)
 
     def hub_info(self, name: str, revision: str = "") -> dict:
-        """Asked of the Hub now."""
+        """What the Hub says of a data set now: id, revision, licence, card, configs {name: {split: rows}}, of which only
+        the first is filled."""
         request = {"do": "hub", "what": "about", "id": name, "revision": revision}
         return run_in_sandbox(request, seconds=3 * PREVIEW_SECONDS, log=self.log)
 
     def hub_splits(self, about: Mapping, config: str) -> dict[str, int]:
-        """The parts of a configuration that was not looked into yet, with their rows."""
+        """The splits of a configuration, with their rows; 0 where nobody has counted them."""
         request = {"do": "hub", "what": "splits", "id": about["id"], "revision": about["revision"], "config": config}
         return about["configs"][config] or run_in_sandbox(request, seconds=3 * PREVIEW_SECONDS, log=self.log)["splits"]
 
-    def add_hub_dataset(self, about: Mapping) -> UploadedFile:
-        """A part of a data set on the Hub, to be fetched when it is taken in. about: id, config, split, revision ..."""
+    def add_hub_dataset(self, about: Mapping, config: str, splits: Sequence[str], most: int) -> UploadedFile:
+        """At most `most` rows of each of some splits of a data set on the Hub, to be fetched when they are imported.
+        about: what `hub_info` gave."""
+        self._refuse_read_only()
+        configs = {config: self.hub_splits(about, config)}
+        about = {**about, "configs": configs, "config": config, "splits": list(splits), "most": most}
         parcel = UploadWriter(self.folder / secrets.token_hex(8), display_name(str(about["id"])), "hub")
         parcel.folder.mkdir(parents=True)
-        return parcel.save(
-            UploadedFile(parcel.folder.name, parcel.folder / "file", parcel.name, "hub", about=dict(about))
-        )
+        return parcel.save(UploadedFile(parcel.folder.name, parcel.folder / "file", parcel.name, "hub", about=about))
 
     def uploaded_file(self, id: str) -> UploadedFile:
         try:
@@ -215,15 +227,16 @@ class ImportJobs:
         return self._previews[key]
 
     def parse_repairs(self, dataset: str, id: str) -> dict:
-        """What a table says of rows that had been set aside of a version."""
+        """What a table says of rows that were rejected from a version: {"mends", "left", "reasons"}
+        (bigmodel/importing/store/repair_rows.py)."""
         parcel = self.uploaded_file(id)
         request = {"do": "mended", "path": str(parcel.path), "name": parcel.name, "home": str(self.home),
-                   "dataset": dataset}  # fmt: skip
+                   "dataset": self.registry.version(dataset).name}  # fmt: skip
         return run_in_sandbox(request, log=self.log)
 
-    def check_original(self, slug: str) -> bool:
+    def check_original(self, dataset: str) -> bool:
         """Whether the file that a data set was made of is what it was; reads all of it."""
-        found = originals.find(self.registry.folder / slug)
+        found = originals.find(self.registry.folder / self.registry.version(dataset).slug)
         if found is None or found.path is None or not found.path.exists():
             what = _("The original is not there any more: {path}.", path=str(found.path if found else None))
             raise Refusal(what, do=_("The rows that were taken in are not touched by that. Keep a copy of your own."))
@@ -234,6 +247,7 @@ class ImportJobs:
         self, id: str, plan: ImportPlan | Mapping, title: str = "", licence: str = "", wait: bool = False
     ) -> ImportJob:
         """Start to read a file into a data set. The same parcel twice at one time is one job."""
+        self._refuse_read_only()
         plan = ImportPlan.check(plan.to_json() if isinstance(plan, ImportPlan) else plan)
         parcel = self.uploaded_file(id)
         title = title.strip() or default_title(parcel.name)
@@ -258,8 +272,17 @@ class ImportJobs:
             thread.join()
         return job
 
-    def job(self, id: str) -> ImportJob | None:
-        return self.jobs.get(id)
+    def job_of(self, upload: str) -> ImportJob | None:
+        """The newest import of an uploaded file."""
+        return next((job for job in reversed(self.jobs.values()) if job.upload.id == upload), None)
+
+    def running(self) -> list[ImportJob]:
+        return [job for job in list(self.jobs.values()) if job.state == RUNNING]
+
+    def cancel(self, upload: str) -> None:
+        job = self.job_of(upload)
+        if job is not None:
+            job.stop.set()
 
     def _work(self, job: ImportJob, plan: ImportPlan, licence: str) -> None:
         staging = self.home / INCOMING / f"data-{secrets.token_hex(6)}"

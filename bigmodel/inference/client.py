@@ -14,20 +14,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from bigmodel.core import blocks, catalog
 from bigmodel.core.blocks import Block
 from bigmodel.core.cpu import thread_count
 from bigmodel.core.errors import Refusal
+from bigmodel.core.model import Model
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.data.model_view import BatchView
 from bigmodel.data.prepare import head
 from bigmodel.training.forecast import Forecast
-
-if TYPE_CHECKING:
-    from bigmodel.studio import Model
 
 EXAMPLE_ROWS = 40
 SHUTDOWN_SECONDS = 1.0

@@ -113,8 +113,8 @@ class Store:
         except FileNotFoundError:
             return set()
 
-    def runs(self, states: Sequence[str] = (), limit: int = 200) -> list[Run]:
-        """Newest first, by order of launch. A folder that cannot be read is left out (`run` says why)."""
+    def all(self, states: Sequence[str] = (), limit: int = 200) -> list[Run]:
+        """Newest first, by order of launch. A folder that cannot be read is left out (`get` says why)."""
         rows = self.index.rows()
         known = sorted(self._facts_or_rows(rows), key=lambda item: (item[2], item[0]), reverse=True)
         waiting = sorted(number for _id, state, number, _facts in known if state == QUEUED)
@@ -130,7 +130,7 @@ class Store:
                 continue
         return found
 
-    def run(self, id: str) -> Run:
+    def get(self, id: str) -> Run:
         folder = self.folder(id)
         row = self.index.row(id)
         try:
@@ -150,7 +150,7 @@ class Store:
             try:
                 parent = self._spec(other, naming.get(other)).parent
                 if parent and parent["run"] == id:
-                    found.append(self.run(other))
+                    found.append(self.get(other))
             except (Refusal, OSError):  # deleted while we look, or not a run's folder
                 continue
         return sorted(found, key=lambda run: run.number, reverse=True)

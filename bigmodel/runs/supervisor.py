@@ -327,7 +327,7 @@ def main(arguments: list[str]) -> int:
         while supervisor.tick():
             time.sleep(TICK_SECONDS)
         supervisor.close()
-        if is_held(store.supervisor_lock) or not store.runs(states=(QUEUED,), limit=1):
+        if is_held(store.supervisor_lock) or not store.all(states=(QUEUED,), limit=1):
             return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from bigmodel.core import events
-from bigmodel.studio import Run
+from bigmodel.runs.run import Run
 from bigmodel.ui import language, navigation, number_format
 from bigmodel.ui.language import _, say
 from bigmodel.ui.runs import poll_interval
@@ -40,7 +40,7 @@ def notices() -> None:
 
 
 def _active_runs() -> list[Run]:
-    return studio().runs(states=(*events.LIVE, events.QUEUED))
+    return studio().runs.all(states=(*events.LIVE, events.QUEUED))
 
 
 def _status(was_busy: bool) -> None:

@@ -136,6 +136,10 @@ class DatasetRegistry(Mapping):
             return []
         return sorted((one for one in found if one), key=lambda one: one.manifest["number"], reverse=True)
 
+    def newest(self, slug: str) -> str:
+        """The hash of the version that a data set's name means; '' for none."""
+        return self.about(slug).get("newest", "")
+
     def version(self, name: str) -> Version:
         """The one that a name means; Refusal where there is none."""
         if name in self:

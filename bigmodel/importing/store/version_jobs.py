@@ -40,13 +40,14 @@ class VersionJob:
 class VersionJobs:
     """All that is being made in one home folder. `ready` is told the name of what is done."""
 
-    def __init__(self, home: Path, ready: Callable[[str], None]):
-        self.home, self.on_ready = home, ready
+    def __init__(self, home: Path, ready: Callable[[str], None], refuse_read_only: Callable[[], None]):
+        self.home, self.on_ready, self._refuse_read_only = home, ready, refuse_read_only
         self.jobs: dict[str, VersionJob] = {}
         self.lock = threading.Lock()
 
     def begin(self, dataset: str, steps: Sequence[Mapping], wait: bool = False) -> VersionJob:
         """Start to make a version. The same steps twice at one time are one job; others are refused."""
+        self._refuse_read_only()
         (name, total), steps = self._resolve_dataset(dataset), [versions.check_step(step) for step in steps]
         with self.lock:
             running = self.running(name)
@@ -61,6 +62,13 @@ class VersionJobs:
         if wait:
             thread.join()
         return change
+
+    def derive(self, dataset: str, steps: Sequence[Mapping]) -> str:
+        """The name of a new version with these steps applied, when it is done."""
+        job = self.begin(dataset, steps, wait=True)
+        if job.refusal is not None:
+            raise job.refusal
+        return job.name
 
     def _resolve_dataset(self, dataset: str) -> tuple[str, int]:
         """(the name of a version, or of what ships; how many rows it has)."""

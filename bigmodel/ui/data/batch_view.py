@@ -13,7 +13,7 @@ from bigmodel.core.contracts import Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
-from bigmodel.studio import BatchView
+from bigmodel.data.model_view import BatchView
 from bigmodel.ui import number_format
 from bigmodel.ui.data.overview import tasks_of
 from bigmodel.ui.data.processor_choice import processors, selected_processor
@@ -81,7 +81,7 @@ def batch_view(spec: RunSpec, key: str) -> None:
 
 
 def _load(asked: BatchRequest) -> BatchView:
-    return studio().seen(asked.spec, asked.row)
+    return studio().models.batch_view(asked.spec, asked.row)
 
 
 def _wait_or_show(asked: BatchRequest, key: str) -> None:
@@ -179,7 +179,7 @@ def _images(found: BatchView, asked: BatchRequest) -> None:
 def _original_image(asked: BatchRequest) -> None:
     """The picture before it was processed, to be held against the one after."""
     image = next(name for name, one in catalog.dataset(asked.spec.dataset).columns.items() if one.kind == "image")
-    for row in studio().rows_named(asked.spec.dataset, [asked.row]):
+    for row in studio().data.rows_by_number(asked.spec.dataset, [asked.row]):
         caption = _("As it is in the data")
         st.image(thumbnail(row[image], 112), caption=caption, width=112, alt=caption)
 

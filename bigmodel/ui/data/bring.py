@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from bigmodel.core import limits
-from bigmodel.studio import UploadedFile
+from bigmodel.importing.import_jobs import UploadedFile
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.data.upload import upload_field
 from bigmodel.ui.error_view import refusals
@@ -40,7 +40,7 @@ def add_dataset_form() -> None:
 
 def _running_imports() -> None:
     """Files that are being read for whoever has left their page."""
-    for job in studio().running_imports():
+    for job in studio().imports.running():
         said = _("{name} is being read: {share} %", name=job.title, share=round(100 * job.fraction_done))
         navigation.link("data", said, icon=":material/hourglass_top:", parcel=job.upload.id)
 
@@ -63,17 +63,17 @@ def _paste() -> None:
         )
         if st.form_submit_button(_("Look at it"), type="primary", icon=":material/search:"):
             with refusals():
-                _open_import(studio().paste(text))
+                _open_import(studio().imports.paste(text))
 
 
 def _path() -> None:
     with st.form("bring.place", border=False):
-        roots = ", ".join(f"`{root}`" for root in studio().data_roots())
+        roots = ", ".join(f"`{root}`" for root in studio().imports.roots())
         path = st.text_input(_("Path of a file or folder"), key="bring.path", max_chars=4000)
         st.caption(_("Inside: {folders}", folders=roots))
         if st.form_submit_button(_("Look at it"), type="primary", icon=":material/search:"):
             with refusals():
-                _open_import(studio().place(path))
+                _open_import(studio().imports.add_path(path))
 
 
 def _hub() -> None:
@@ -87,7 +87,7 @@ def _hub() -> None:
     if asked:
         st.session_state.pop("bring.hub.about", None)
         with refusals(), st.spinner(_("Asking the Hub ...")):
-            st.session_state["bring.hub.about"] = studio().hub_about(name, revision)
+            st.session_state["bring.hub.about"] = studio().imports.hub_info(name, revision)
     about = st.session_state.get("bring.hub.about")
     if about:
         _hub_choice(about)
@@ -111,7 +111,7 @@ def _hub_choice(about: dict) -> None:
     config = st.selectbox(_("Configuration"), configs, key="bring.hub.config") if len(configs) > 1 else configs[0]
     if not about["configs"][config]:
         with refusals(), st.spinner(_("Asking the Hub ...")):
-            about["configs"][config] = studio().hub_splits(about, config)
+            about["configs"][config] = studio().imports.hub_splits(about, config)
     splits = about["configs"][config]
     if not splits:
         return
@@ -125,7 +125,7 @@ def _hub_choice(about: dict) -> None:
     )  # fmt: skip
     if st.button(_("Look at its rows"), type="primary", icon=":material/visibility:", disabled=not chosen):
         with refusals():
-            _open_import(studio().hub_parcel(about, config, chosen, int(most)))
+            _open_import(studio().imports.add_hub_dataset(about, config, chosen, int(most)))
 
 
 def _open_import(parcel: UploadedFile) -> None:

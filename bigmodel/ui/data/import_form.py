@@ -11,7 +11,10 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words
 from bigmodel.core.words import _ as words
-from bigmodel.studio import FilePreview, ImportJob, ImportPlan, UploadedFile, default_title, import_jobs, plans
+from bigmodel.importing import import_jobs, import_plan
+from bigmodel.importing.import_jobs import ImportJob, UploadedFile
+from bigmodel.importing.import_plan import FilePreview, ImportPlan
+from bigmodel.importing.store.registry import default_title
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.data.transcript import format_transcript
 from bigmodel.ui.error_view import refusals, show_refusal
@@ -52,13 +55,13 @@ ROLE_SETS = {  # in the order in which they are offered
 def import_page(id: str) -> None:
     """One file on its way: looked at, corrected, read."""
     navigation.link("data", _("All data sets"), icon=":material/arrow_back:")
-    job = studio().import_of(id)
+    job = studio().imports.job_of(id)
     if job is not None and job.state in (import_jobs.RUNNING, import_jobs.DONE):
         st.title(escape_markdown(job.title))
         st.fragment(_progress, run_every=REFRESH_SECONDS if job.state == import_jobs.RUNNING else None)(job)
         return
     try:
-        parcel = studio().parcel(id)
+        parcel = studio().imports.uploaded_file(id)
     except Refusal as refusal:
         show_refusal(refusal)
         return
@@ -79,7 +82,7 @@ def _import_form(parcel: UploadedFile) -> None:
     key = f"import.{parcel.id}"
     reading = dict(st.session_state.get(f"{key}.reading", {}))
     with st.spinner(_("Looking at the file ...")):
-        found = studio().look_into(parcel.id, reading)
+        found = studio().imports.preview(parcel.id, reading)
     _evidence(parcel, found)
     left = st.container()
     if found.plan.format not in ("pictures", "parquet", "tmx", "xliff") or found.tables:
@@ -90,7 +93,7 @@ def _import_form(parcel: UploadedFile) -> None:
         plan = _roles_form(found, key)
         if plan is not None and (dict(plan.roles), plan.split) != (dict(found.plan.roles), found.plan.split):
             corrected = {**reading, "roles": dict(plan.roles), "split": plan.split}
-            found = studio().look_into(parcel.id, corrected)
+            found = studio().imports.preview(parcel.id, corrected)
         _preview(found, plan)
         if plan is not None:
             _start_form(parcel, plan, key)
@@ -99,7 +102,7 @@ def _import_form(parcel: UploadedFile) -> None:
 def _evidence(parcel: UploadedFile, found: FilePreview) -> None:
     """What it is in one line, then every reason to think so."""
     with st.grid(3, min_column_width=150, gap="small"):
-        st.metric(_("Kind"), say(plans.FORMATS[found.plan.format]), border=True, height="stretch")
+        st.metric(_("Kind"), say(import_plan.FORMATS[found.plan.format]), border=True, height="stretch")
         st.metric(_("Size"), number_format.byte_size(found.bytes or parcel.bytes), border=True, height="stretch")
         st.metric(_("Rows, about"), number_format.count(found.rows), border=True, height="stretch")
     with st.container(border=True):
@@ -123,19 +126,19 @@ def _reader_options(found: FilePreview, key: str, reading: dict) -> None:
             options = (["", *found.tables]) if name == "labels" else list(found.tables)
             asked[name] = _selectbox(label, options, getattr(plan, name), key, name, {"": _("none: by folders")})
         if plan.format in ("csv", "jsonl", "json", "text"):
-            kinds = {one: say(plans.FORMATS[one]) for one in ("csv", "jsonl", "json", "text")}
+            kinds = {one: say(import_plan.FORMATS[one]) for one in ("csv", "jsonl", "json", "text")}
             asked["format"] = _selectbox(_("Kind"), list(kinds), plan.format, key, "format", kinds)
         if plan.format in ("csv", "jsonl", "json", "text", "po") and plan.unit != "files":
-            known = list(dict.fromkeys([plan.encoding, *plans.ENCODINGS]))
+            known = list(dict.fromkeys([plan.encoding, *import_plan.ENCODINGS]))
             asked["encoding"] = _selectbox(_("Encoding"), known, plan.encoding, key, "encoding", {})
         if plan.format == "csv":
-            delimiters = {sign: say(one) for sign, one in plans.DELIMITERS.items()}
+            delimiters = {sign: say(one) for sign, one in import_plan.DELIMITERS.items()}
             asked["delimiter"] = _selectbox(
                 _("Delimiter"), list(delimiters), plan.delimiter, key, "delimiter", delimiters
             )
             asked["header"] = st.toggle(_("The first row names the columns"), plan.header, key=f"{key}.header")
         if plan.format == "text" and plan.unit != "files":
-            units = {one: say(unit) for one, unit in plans.UNITS.items() if one != "files"}
+            units = {one: say(unit) for one, unit in import_plan.UNITS.items() if one != "files"}
             asked["unit"] = _selectbox(_("A row is"), list(units), plan.unit, key, "unit", units)
     changed = {name: value for name, value in asked.items() if value != getattr(plan, name)}
     if changed:
@@ -157,7 +160,8 @@ def _roles_form(found: FilePreview, key: str) -> ImportPlan | None:
     fitting = [one for one in ROLE_SETS if len(one) <= len(names)]
     planned = set(found.plan.roles)
     first = next(
-        (one for one in fitting if set(one) <= planned <= {*one, *plans.optional_roles(one)}), tuple(sorted(planned))
+        (one for one in fitting if set(one) <= planned <= {*one, *import_plan.optional_roles(one)}),
+        tuple(sorted(planned)),
     )
     if not names or not fitting:
         st.warning(_("No column holds texts, pictures or conversations."), icon=":material/warning:")
@@ -178,7 +182,7 @@ def _roles_form(found: FilePreview, key: str) -> ImportPlan | None:
                 continue
             with grid.cell():
                 chosen[role] = _column_select(role, found, names, key)
-        for role in plans.optional_roles(suits) if len(names) > len(suits) else ():
+        for role in import_plan.optional_roles(suits) if len(names) > len(suits) else ():
             with grid.cell():
                 chosen[role] = _column_select(role, found, ["", *names], key)
         with grid.cell():
@@ -193,7 +197,7 @@ def _column_select(role: str, found: FilePreview, names: list[str], key: str) ->
         place = 0
     said = lambda name: f"{name}  ·  {_example(found.columns[name])}" if name else _("none")  # noqa: E731
     return st.selectbox(
-        say(plans.ROLES[role]),
+        say(import_plan.ROLES[role]),
         names,
         place,
         format_func=said,
@@ -224,7 +228,7 @@ def _example(column: Mapping) -> str:
 
 
 def _validated_plan(found: FilePreview, roles: Mapping[str, str], split: str) -> ImportPlan | None:
-    if not plans.are_trainable(roles):
+    if not import_plan.are_trainable(roles):
         st.caption(_("Choose a column for each."))
         return None
     try:
@@ -248,14 +252,16 @@ def _preview(found: FilePreview, plan: ImportPlan | None) -> None:
                 st.image(picture, caption=row["label"], width=76, alt=row["label"])
     else:
         order = sorted(
-            (role for role in COLUMN_ORDER if role in plans.output_columns(plan.roles)), key="label".__ne__
+            (role for role in COLUMN_ORDER if role in import_plan.output_columns(plan.roles)), key="label".__ne__
         )  # seen on a phone
         rows = [
             {role: format_transcript(row[role]) if role == "messages" else row[role] for role in order}
             for row in found.preview
         ]
         widths = COLUMN_WIDTHS if len(order) > 1 else {}
-        config = {role: st.column_config.TextColumn(say(plans.ROLES[role]), width=widths.get(role)) for role in order}
+        config = {
+            role: st.column_config.TextColumn(say(import_plan.ROLES[role]), width=widths.get(role)) for role in order
+        }
         alt = _("The first rows of this file")
         st.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
     if found.rejected:
@@ -291,7 +297,7 @@ def _start_form(parcel: UploadedFile, plan: ImportPlan, key: str) -> None:
             plan = ImportPlan.check(plan.to_json() | {"validation": share / 100, "test": share / 100})
         if st.button(_("Take it in"), type="primary", icon=":material/download:", width="stretch", key=f"{key}.begin"):
             with refusals():
-                studio().begin_import(parcel.id, plan, title, licence)
+                studio().imports.begin(parcel.id, plan, title, licence)
                 st.rerun()
 
 
@@ -309,4 +315,4 @@ def _progress(job: ImportJob) -> None:
         st.metric(_("Set aside"), number_format.count(done.get("aside", 0)), border=True)
         left = number_format.duration(job.eta) if job.eta is not None else "-"
         st.metric(_("Time left"), left, border=True)
-    st.button(_("Cancel"), icon=":material/cancel:", on_click=studio().cancel_import, args=(job.upload.id,))
+    st.button(_("Cancel"), icon=":material/cancel:", on_click=studio().imports.cancel, args=(job.upload.id,))

@@ -9,7 +9,10 @@ import streamlit as st
 from bigmodel.core import limits
 from bigmodel.core.contracts import Dataset
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import CheckProgress, CheckReport, Finding, lint_checks, merge_steps
+from bigmodel.data_checks.check_jobs import CheckProgress
+from bigmodel.data_checks.finding import Finding, merge_steps
+from bigmodel.data_checks.run_checks import CheckReport
+from bigmodel.data_checks.run_checks import checks as lint_checks
 from bigmodel.ui import number_format
 from bigmodel.ui.data.new_version import create_version
 from bigmodel.ui.data.overview import language_name, split_titles
@@ -28,7 +31,7 @@ ICONS = {"error": ":material/error:", "warning": ":material/warning:", "note": "
 def lint_section(dataset: Dataset) -> None:
     """Nobody has looked yet; someone is at it; or what was found."""
     st.header(_("Check before training"))
-    state = studio().lint(dataset.name)
+    state = studio().checks.state(dataset.name)
     if isinstance(state, CheckProgress):
         st.fragment(_progress, run_every=REFRESH_SECONDS)(dataset.name)
     elif isinstance(state, CheckReport):
@@ -47,18 +50,18 @@ def _start_button(dataset: Dataset) -> None:
     )
     if st.button(_("Check the rows"), icon=":material/fact_check:", key=f"lint.begin.{dataset.name}"):
         with refusals():
-            studio().begin_lint(dataset.name)
+            studio().checks.begin(dataset.name)
             st.rerun()
 
 
 def _progress(name: str) -> None:
-    state = studio().lint(name)
+    state = studio().checks.state(name)
     if not isinstance(state, CheckProgress):
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(min(state.share, 1.0), text=say(state.title))
         if st.button(_("Cancel"), icon=":material/close:", key=f"lint.cancel.{name}"):
-            studio().cancel_lint(name)
+            studio().checks.cancel(name)
             st.rerun()
 
 
@@ -136,7 +139,7 @@ def _rows(dataset: Dataset, finding: Finding, key: str) -> None:
     most = MAX_IMAGES if image else limits.TABLE_ROWS
     wanted = finding.rows[:most]
     others = [finding.like[row] for row in wanted if row in finding.like]
-    known = {row["row"]: row for row in studio().rows_named(dataset.name, {*wanted, *others})}
+    known = {row["row"]: row for row in studio().data.rows_by_number(dataset.name, {*wanted, *others})}
     rows = [known[row] for row in wanted if row in known]
     if image:
         _gallery(dataset, finding, rows, known, image, key)

@@ -8,7 +8,9 @@ import streamlit as st
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset
-from bigmodel.studio import ImportedDataset, VersionJob, import_jobs
+from bigmodel.importing import import_jobs
+from bigmodel.importing.store.registry import ImportedDataset
+from bigmodel.importing.store.version_jobs import VersionJob
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import refusals, show_refusal
 from bigmodel.ui.language import _, escape_markdown
@@ -20,13 +22,13 @@ REFRESH_SECONDS = 0.4
 def create_version(dataset: Dataset, steps: Sequence[Mapping]) -> None:
     """After a button: begin to make a version; `change_bar` shows how far it is, and goes there."""
     with refusals():
-        st.session_state["data.change"] = studio().begin_change(dataset.name, steps).id
+        st.session_state["data.change"] = studio().versions.begin(dataset.name, steps).id
         st.rerun()
 
 
 def version_progress(dataset: Dataset) -> None:
     """For everybody who looks: how far it is. For who asked: what has become of it."""
-    found = studio().change_of(dataset.name)
+    found = studio().versions.jobs.get(dataset.name)
     mine = found is not None and st.session_state.get("data.change") == found.id
     if found is None or (found.state != import_jobs.RUNNING and not mine):
         return

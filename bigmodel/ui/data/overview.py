@@ -7,7 +7,7 @@ import streamlit as st
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset, Task, is_compatible
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import CheckReport
+from bigmodel.data_checks.run_checks import CheckReport
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.language import _, current, escape_markdown, say
 from bigmodel.ui.runs import charts
@@ -64,7 +64,7 @@ def _icon(dataset: Dataset) -> str:
 
 
 def _facts(dataset: Dataset) -> dict:
-    return studio().data_facts(dataset.name)
+    return studio().data.stats(dataset.name)
 
 
 def dataset_summary(dataset: Dataset) -> None:
@@ -154,7 +154,7 @@ def _class_chart(counted: dict) -> None:
 
 def _language_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Text column -> language -> texts of a sample; nothing before the checks have looked."""
-    found = studio().lint(dataset.name)
+    found = studio().checks.state(dataset.name)
     counted = found.facts.get("languages", {}) if isinstance(found, CheckReport) else {}
     return {name: parts for name, parts in counted.items() if name in dataset.columns and parts}
 

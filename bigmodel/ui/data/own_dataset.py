@@ -12,7 +12,10 @@ import streamlit as st
 from bigmodel.core import limits
 from bigmodel.core.contracts import Dataset
 from bigmodel.core.words import Words
-from bigmodel.studio import ImportedDataset, chat_formats, originals, plans, repair_rows
+from bigmodel.importing import import_plan
+from bigmodel.importing.formats import chat_formats
+from bigmodel.importing.store import originals, repair_rows
+from bigmodel.importing.store.registry import ImportedDataset
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.data.new_version import create_version, describe_step
 from bigmodel.ui.data.upload import upload_field
@@ -30,7 +33,7 @@ MAX_CONTENT_CHARACTERS = 2000  # characters of a row that are shown beside its c
 
 
 def own_cards() -> list[Dataset]:
-    return studio().own_datasets()
+    return list(studio().data.registry.values())
 
 
 def own_sections(dataset: Dataset) -> None:
@@ -49,14 +52,14 @@ def rejected_rows(dataset: Dataset) -> None:
     if not count:
         return
     st.header(_("Rows that were set aside"))
-    first = studio().data_versions(dataset.version.slug)[-1].manifest  # as it was read, before any step
+    first = studio().data.registry.versions(dataset.version.slug)[-1].manifest  # as it was read, before any step
     said = _("{count} of {rows} rows could not be taken in.", count=number_format.count(count),
              rows=number_format.count(first["aside"] + sum(first["rows"].values())))  # fmt: skip
     st.caption(escape_markdown(f"{said} {_original_status(dataset)}"))
     key = f"own.{dataset.name}.aside"
     page = st.session_state.get(f"{key}.page", 0)
     size, roles = limits.TABLE_ROWS, repair_rows.editable_roles(dataset.version)
-    rows = studio().set_aside(dataset.name, page * size, size + 1)  # one more: is there a next page?
+    rows = studio().data.rejected_rows(dataset.name, page * size, size + 1)  # one more: is there a next page?
     whole = _editor(dataset, rows[:size], roles, key, page) if roles else _read_only_table(rows[:size])
     with st.container(horizontal=True, vertical_alignment="center"):
         label = _("Take {count} rows in", count=len(whole)) if len(whole) > 1 else _("Take rows in")
@@ -84,10 +87,12 @@ def _table_options(rows: list[dict], roles: Sequence[str], pictures: bool = Fals
         TAKE_COLUMN: st.column_config.CheckboxColumn(_("Take in"), width=90),
         "row": st.column_config.NumberColumn(_("Row"), disabled=True, width=60, pinned=True),
         "count": st.column_config.NumberColumn(_("Rows"), disabled=True, width=60),
-        PICTURE_COLUMN: st.column_config.ImageColumn(say(plans.ROLES["image"]), width=90),
+        PICTURE_COLUMN: st.column_config.ImageColumn(say(import_plan.ROLES["image"]), width=90),
         "reason": st.column_config.TextColumn(_("Reason"), disabled=True, width=280),
         "raw": st.column_config.TextColumn(_("Content"), disabled=True, width=300),
-        **{role: st.column_config.TextColumn(say(plans.ROLES[role]), width=_column_width(role)) for role in roles},
+        **{
+            role: st.column_config.TextColumn(say(import_plan.ROLES[role]), width=_column_width(role)) for role in roles
+        },
     }
     wide = pictures or "messages" in roles  # one cell, which a phone shows without scrolling
     order = [*([TAKE_COLUMN] if roles else []), "row", *(["count"] if several else []),
@@ -113,7 +118,7 @@ def _editor(dataset: ImportedDataset, rows: list[dict], roles: Sequence[str], ke
     if editor not in st.session_state:  # what it begins with must not change while it is being edited
         st.session_state[f"{key}.begun"] = dict(drafts)
     before = st.session_state[f"{key}.begun"]
-    shown = studio().pictures_aside(dataset.name, [row["row"] for row in rows if row.get("picture")])
+    shown = studio().data.rejected_images(dataset.name, [row["row"] for row in rows if row.get("picture")])
     lost = [row for row in rows if pictures and not row.get("picture")]  # no row can be made of them
     table = [_table_row(row, roles, {} if row in lost else before.get(row["row"], {})) for row in rows]
     for line, row in zip(table, rows, strict=True):
@@ -210,7 +215,7 @@ def _set_page(key: str, page: int) -> None:
 def _download(dataset: ImportedDataset) -> None:
     language = current()
     st.download_button(
-        _("Download as CSV"), lambda: studio().set_aside_table(dataset.name, language),
+        _("Download as CSV"), lambda: studio().data.rejected_csv(dataset.name, language),
         file_name=f"{dataset.version.slug}-aside.csv", mime="text/csv", icon=":material/download:", on_click="ignore",
     )  # fmt: skip
 
@@ -230,7 +235,7 @@ def _external_edit(dataset: ImportedDataset, key: str) -> None:
             return
         with refusals():
             if st.session_state.get(f"{key}.found", ("",))[0] != parcel:
-                st.session_state[f"{key}.found"] = parcel, studio().mended(dataset.name, parcel)
+                st.session_state[f"{key}.found"] = parcel, studio().imports.parse_repairs(dataset.name, parcel)
             _uploaded_repairs(dataset, st.session_state[f"{key}.found"][1], key)
 
 
@@ -249,8 +254,8 @@ def _uploaded_repairs(dataset: ImportedDataset, found: Mapping, key: str) -> Non
 # -- versions ------------------------------------------------------------------------------------------
 def _versions(dataset: ImportedDataset) -> None:
     """Which there are, which is used; an older one can be taken again."""
-    manifest, versions = dataset.version.manifest, studio().data_versions(dataset.version.slug)
-    newest = studio().newest_version(dataset.version.slug)
+    manifest, versions = dataset.version.manifest, studio().data.registry.versions(dataset.version.slug)
+    newest = studio().data.registry.newest(dataset.version.slug)
     with st.expander(_("Versions and origin"), icon=":material/history:"):
         source = manifest["source"]
         hash = source.get("content") or source["sha256"]  # the second is, of a data set of the Hub, that of its commit
@@ -259,9 +264,9 @@ def _versions(dataset: ImportedDataset) -> None:
             **({_("Commit"): source["revision"]} if "revision" in source else {}),
             _("Hash of the file (SHA-256)"): " ".join(textwrap.wrap(hash, 16)),  # so that it can be broken
             _("Original"): _original_status(dataset),
-            _("Read as"): say(plans.FORMATS[manifest["plan"]["format"]]),
+            _("Read as"): say(import_plan.FORMATS[manifest["plan"]["format"]]),
             _("Columns"): ", ".join(
-                f"{say(plans.ROLES[role])}: {one['from']}" for role, one in manifest["columns"].items()
+                f"{say(import_plan.ROLES[role])}: {one['from']}" for role, one in manifest["columns"].items()
             ),
         }
         st.table({title: escape_markdown(value) for title, value in facts.items() if value}, border="horizontal")
@@ -272,7 +277,7 @@ def _versions(dataset: ImportedDataset) -> None:
 
 def _original_status(dataset: ImportedDataset) -> str:
     """What has become of the file that it was made of; '' where there never was one."""
-    found = studio().original(dataset.name)
+    found = studio().data.original(dataset.name)
     if found is None:
         return ""
     if found.storage == originals.LEFT_IN_PLACE and found.path is not None:
@@ -291,12 +296,12 @@ def _original_status(dataset: ImportedDataset) -> str:
 
 
 def _check_original(dataset: ImportedDataset) -> None:
-    found = studio().original(dataset.name)
+    found = studio().data.original(dataset.name)
     if found is None or found.path is None:
         return
     if st.button(_("Check the original"), icon=":material/fact_check:", key=f"own.check.{dataset.name}"):
         with refusals(), st.spinner(_("Computing the file's hash")):
-            if studio().check_original(dataset.name):
+            if studio().imports.check_original(dataset.name):
                 st.success(_("It is what it was when it was read."), icon=":material/check:")
             else:
                 st.warning(_("It has been changed since it was read. The rows here are those from before."),
@@ -316,7 +321,7 @@ def _version(version, current: bool, newest: bool) -> None:
             navigation.link("data", _("Look at it"), icon=":material/visibility:", dataset=version.name)
         if not newest and st.button(_("Use this one"), key=f"own.use.{version.name}", icon=":material/undo:"):
             with refusals():
-                navigation.go("data", dataset=studio().use_version(version.name))
+                navigation.go("data", dataset=studio().data.set_newest(version.name))
 
 
 # -- what is said of it ---------------------------------------------------------------------------------
@@ -347,5 +352,5 @@ def _delete_section(dataset: ImportedDataset) -> None:
         st.caption(_("With all its versions and the file as it came. Models that were trained on it stay."))
         if st.button(_("Delete for good"), icon=":material/delete_forever:", key=f"own.delete.{dataset.name}"):
             with refusals():
-                studio().delete_dataset(dataset.version.slug)
+                studio().data.delete(dataset.version.slug)
                 navigation.go("data")

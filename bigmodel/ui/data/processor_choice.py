@@ -19,7 +19,7 @@ def processors(task: Task) -> dict[str, str]:
     """Where a processor can come from -> what it is called: made for the rows, or that of a base model."""
     own = next((one for one in catalog.architectures_for(task).values() if not one.overrides), None)
     found = {FROM_SCRATCH: _("{network}, from scratch", network=say(own.title))} if own else {}
-    return disambiguate(found | {base.name: say(base.title) for base in studio().bases(task.head)})
+    return disambiguate(found | {base.name: say(base.title) for base in studio().base_models.all(task.head)})
 
 
 def selected_processor(dataset: Dataset) -> tuple[RunSpec, str]:

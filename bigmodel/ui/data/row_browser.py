@@ -8,7 +8,7 @@ import streamlit as st
 
 from bigmodel.core import limits
 from bigmodel.core.contracts import Dataset
-from bigmodel.studio import CHARACTERS, Page, RowQuery
+from bigmodel.data.browse import CHARACTERS, Page, RowQuery
 from bigmodel.ui import number_format
 from bigmodel.ui.data.overview import learned_columns, split_titles
 from bigmodel.ui.data.processor_choice import selected_processor
@@ -34,7 +34,7 @@ def row_browser(dataset: Dataset) -> int:
     size = IMAGES_PER_PAGE if pictures else limits.TABLE_ROWS
     page = st.session_state.get(f"{key}.page", 0)
     with st.spinner(_("Looking for them ...")):  # shown where it takes a while: a gigabyte is searched in seconds
-        found = studio().find_rows(dataset.name, wanted, page * size, size)
+        found = studio().data.find_rows(dataset.name, wanted, page * size, size)
     if not found.total:
         st.caption(_("No row is like that.") if _is_filtered(wanted) else _("There are no rows."))
         return 0
@@ -68,7 +68,7 @@ def _filters(dataset: Dataset, key: str) -> RowQuery | None:
 
 
 def _class_filter(dataset: Dataset, key: str, changed: Mapping) -> tuple[int, ...]:
-    counted = studio().data_facts(dataset.name)["classes"]
+    counted = studio().data.stats(dataset.name)["classes"]
     names = next((column.names for column in dataset.columns.values() if column.kind == "class"), ())
     if not counted:
         return ()
@@ -94,7 +94,7 @@ def _length_filter(dataset: Dataset, key: str, changed: Mapping) -> dict | None:
     """What `Wanted` says of lengths; None while somebody counts."""
     lengths = {
         name: bins
-        for name, bins in studio().data_facts(dataset.name)["lengths"].items()
+        for name, bins in studio().data.stats(dataset.name)["lengths"].items()
         if name in learned_columns(dataset)
     }
     if not lengths:

@@ -51,7 +51,7 @@ class _CountJobs:
 
     def _run(self, count: _CountJob, spec: RunSpec) -> None:
         try:
-            for part in studio().count_tokens(spec):
+            for part in studio().models.count_tokens(spec):
                 if isinstance(part, str):
                     count.unit = part
                 else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bigmodel.studio import chat_formats
+from bigmodel.importing.formats import chat_formats
 from bigmodel.ui.language import say
 
 

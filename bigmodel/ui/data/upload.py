@@ -77,7 +77,7 @@ async def handle_upload(request: Request) -> JSONResponse:
 
 async def _save_stream(request: Request) -> str:
     desk = studio()
-    incoming = await anyio.to_thread.run_sync(desk.incoming, request.query_params.get("name", "")[:4000])
+    incoming = await anyio.to_thread.run_sync(desk.imports.open_upload, request.query_params.get("name", "")[:4000])
     with incoming:
         async for piece in request.stream():
             if piece:

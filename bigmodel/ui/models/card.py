@@ -8,7 +8,7 @@ import streamlit as st
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS, LOSS, Metric, Task
-from bigmodel.studio import Model
+from bigmodel.core.model import Model
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, escape_markdown, say
@@ -122,7 +122,7 @@ def confirm_delete(model: Model) -> None:
         )
         if st.button(_("Delete for good"), type="primary", key="confirm.delete"):
             with refusals():
-                studio().delete(model.id)
+                studio().runs.delete(model.id)
                 st.rerun()
 
     ask()

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
+from bigmodel.core.model import Model
 from bigmodel.core.words import Words
-from bigmodel.studio import Model
 from bigmodel.ui import number_format
 from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.train.selection import title_of
@@ -113,7 +113,7 @@ def selectable_models() -> list[Model]:
     """What can be tried: own models first, the newest on top, then those that come along."""
     from bigmodel.ui.state import studio
 
-    known = [model for model in studio().models() if model.task in catalog.tasks()]
+    known = [model for model in studio().models.all() if model.task in catalog.tasks()]
     return sorted(known, key=lambda model: (model.starter, -model.created if not model.starter else 0))
 
 
@@ -121,4 +121,4 @@ def inference_models() -> list[Model]:
     """Those, and bases as they are, which can be tried but were not trained here."""
     from bigmodel.ui.state import studio
 
-    return [*selectable_models(), *studio().base_models()]
+    return [*selectable_models(), *studio().models.bases()]

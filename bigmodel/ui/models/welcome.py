@@ -8,8 +8,8 @@ import streamlit as st
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
+from bigmodel.core.model import Model
 from bigmodel.core.words import _ as words
-from bigmodel.studio import Model
 from bigmodel.ui import navigation
 from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.models import facts
@@ -39,18 +39,22 @@ def example_answer(model: Model, number: int) -> Answer | None:
         known = _example_answers.get((model.id, number))
         if known and known.state not in (FAILED, REFUSED):
             return known
-        examples = studio().examples(model.id)
+        examples = studio().models.examples(model.id)
         if not examples:
             return None
         inputs = {field.name: field.default for field in facts.task_of(model).inputs} | examples[number % len(examples)]
-        _example_answers[model.id, number] = Answer(model.id, inputs, studio().ask)  # in the place of one that failed
+        _example_answers[model.id, number] = Answer(
+            model.id, inputs, studio().models.ask
+        )  # in the place of one that failed
         return _example_answers[model.id, number]
 
 
 def starter_models() -> list[Model]:
     """The models that come along, in the order of their tasks."""
     order = list(catalog.tasks())
-    return sorted((model for model in studio().models() if model.starter), key=lambda model: order.index(model.task))
+    return sorted(
+        (model for model in studio().models.all() if model.starter), key=lambda model: order.index(model.task)
+    )
 
 
 def prefetch_examples() -> None:

@@ -13,7 +13,7 @@ from bigmodel.core.contracts import LOSS, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words
 from bigmodel.core.words import _ as words
-from bigmodel.studio import Run
+from bigmodel.runs.run import Run
 from bigmodel.ui import number_format
 from bigmodel.ui.language import _, say
 from bigmodel.ui.runs.charts import PlotOptions, curve_chart
@@ -101,7 +101,7 @@ def _ancestor_loss(run: Run, depth: int = MAX_ANCESTORS) -> Line:
     if not run.spec.parent or not depth:
         return result
     try:
-        parent = studio().run(str(run.spec.parent["run"]))
+        parent = studio().runs.get(str(run.spec.parent["run"]))
     except Refusal:  # it has been deleted since
         return result
     mine, its = (one.plan.get("steps_per_epoch") or 0 for one in (run, parent))

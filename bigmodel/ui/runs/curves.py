@@ -84,13 +84,13 @@ class Curves:
         with self._lock:
             until, new = time.monotonic() + patience, True
             while new:
-                self.cursor, new = studio.events(self.run, after=self.cursor, limit=EVENTS_PER_READ)
+                self.cursor, new = studio.runs.events(self.run, after=self.cursor, limit=EVENTS_PER_READ)
                 self._handle_events(studio, new)
                 if len(new) < EVENTS_PER_READ:
                     self.complete = True
                     break
                 if time.monotonic() > until:
-                    self.read_fraction = self.cursor / max(studio.story_bytes(self.run), 1)
+                    self.read_fraction = self.cursor / max(studio.runs.folder(self.run).size(), 1)
                     break
         return self
 
@@ -103,7 +103,7 @@ class Curves:
             except (KeyError, TypeError, ValueError, AttributeError):
                 continue  # not written by us: passed over, as the run does that these events tell of
         if new or self._doctor is None:
-            self._doctor = self._doctor or Doctor(studio.run(self.run).spec)
+            self._doctor = self._doctor or Doctor(studio.runs.get(self.run).spec)
             self.diagnoses = self._doctor.read(new).diagnoses()
 
     def latest_position(self) -> tuple[float, float]:

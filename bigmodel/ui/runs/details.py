@@ -13,7 +13,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field
 from bigmodel.core.spec import defaults, fields_for
 from bigmodel.core.words import Words
-from bigmodel.studio import Run
+from bigmodel.runs.run import Run
 from bigmodel.ui import number_format
 from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.runs.curves import Curves
@@ -66,7 +66,7 @@ def log(run: Run, past: Curves) -> None:
     told = [(event.time, _event_text(event)) for event in sorted(lines, key=lambda event: event.time)]
     rows = [{_("Time"): _clock(moment), _("What happened"): escape_markdown(text)} for moment, text in told if text]
     st.table(rows, border="horizontal", hide_index=True, alt=_("What has happened to this run"))
-    printed = studio().log(run.id)
+    printed = studio().runs.folder(run.id).log()
     if printed.strip():
         with st.expander(_("Printed by the worker"), icon=":material/terminal:", expanded=run.state == events.FAILED):
             st.code(printed, language=None, wrap_lines=True, height=320)

@@ -18,7 +18,7 @@ from bigmodel.core.words import Words
 from bigmodel.core.words import _ as words
 from bigmodel.doctor import signs
 from bigmodel.doctor.diagnosis import Diagnosis
-from bigmodel.studio import Run
+from bigmodel.runs.run import Run
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, escape_markdown, say
@@ -129,12 +129,12 @@ def _branch_buttons(run: Run, diagnosis: Diagnosis, step: int, goes_on: bool, ke
 def _branch(run: Run, diagnosis: Diagnosis, step: int) -> str:
     """Its id. The same wish twice, by a double click say, is the same run."""
     wish = f"doctor {run.id} {step} {format_overrides(diagnosis.remedy)}"
-    return studio().branch(run.id, step, dict(diagnosis.remedy), token=session_token(wish))
+    return studio().runs.branch(run.id, step, dict(diagnosis.remedy), token=session_token(wish))
 
 
 def _stop(run: Run) -> None:
     with suppress(Refusal):  # it has just ended by itself
-        studio().stop(run.id)
+        studio().runs.stop(run.id)
 
 
 def _train_again(run: Run, diagnosis: Diagnosis) -> NoReturn:
@@ -150,7 +150,7 @@ def _healthy_checkpoint_step(run: Run, diagnosis: Diagnosis) -> int | None:
     if not diagnosis.from_checkpoint:
         return None
     before = min(diagnosis.sound_before, run.steps or math.inf)
-    return next((one.step for one in studio().checkpoints(run.id) if one.step < before), None)
+    return next((one.step for one in studio().runs.checkpoints(run.id) if one.step < before), None)
 
 
 def _changes(run: Run, diagnosis: Diagnosis, fields: Mapping[str, Field]) -> str:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from bigmodel.core import catalog, events
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import Run
+from bigmodel.runs.run import Run
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, escape_markdown, say
@@ -73,7 +73,7 @@ def confirm_stop(run: Run) -> None:
         )
         if st.button(title.rstrip("?？"), type="primary", key="confirm.stop"):
             with refusals():
-                studio().stop(run.id)
+                studio().runs.stop(run.id)
                 st.rerun()
 
     ask()
@@ -90,7 +90,7 @@ def confirm_delete(run: Run) -> None:
         )
         if st.button(_("Delete for good"), type="primary", key="confirm.delete"):
             with refusals():
-                studio().delete(run.id)
+                studio().runs.delete(run.id)
                 navigation.go("runs")
 
     ask()

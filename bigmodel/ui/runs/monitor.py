@@ -9,7 +9,7 @@ import streamlit as st
 from bigmodel.core import catalog, events
 from bigmodel.core.contracts import LOSS, Task
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import Run
+from bigmodel.runs.run import Run
 from bigmodel.ui import number_format
 from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _, escape_markdown, say
@@ -39,7 +39,7 @@ def _interval(run: Run, whole: bool) -> float | None:
 
 def _refresh(id: str, drawn: str, every: float | None) -> None:
     """Redraw. A new state also changes what can be done with the run, so that the whole page is drawn again."""
-    run = studio().run(id)
+    run = studio().runs.get(id)
     past = cached_curves(str(studio().home), id).read(studio())
     if run.state != drawn or every != _interval(run, past.complete):
         st.rerun()

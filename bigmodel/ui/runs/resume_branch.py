@@ -9,7 +9,8 @@ import streamlit as st
 
 from bigmodel.core import events, limits
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import NO_CHECKPOINT_YET, Checkpoint, Run, branchable_fields, rate_setting
+from bigmodel.runs.run import Run
+from bigmodel.runs.service import NO_CHECKPOINT_YET, Checkpoint, branchable_fields, rate_setting
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.ask import Form
 from bigmodel.ui.error_view import refusals, show_refusal
@@ -51,7 +52,7 @@ def resume_buttons(run: Run) -> None:
 
 def branch_buttons(run: Run) -> None:
     """The buttons that begin another run with the weights of this one."""
-    kept = studio().checkpoints(run.id) if run.state in (*events.ENDED, events.RUNNING) else []
+    kept = studio().runs.checkpoints(run.id) if run.state in (*events.ENDED, events.RUNNING) else []
     if run.state == events.RUNNING and st.button(
         _("Branch off"), icon=BRANCH_ICON, key="run.branch", **disabled_if_read_only()
     ):
@@ -70,7 +71,7 @@ def notes(run: Run) -> None:
     refusal = st.session_state.get(_refusal_key(run))
     if refusal is not None and run.state in events.RESUMABLE:
         _mismatch_notice(run, refusal)
-    elif run.state == events.INTERRUPTED and studio().goes_on(run.id):
+    elif run.state == events.INTERRUPTED and studio().runs.will_retry(run.id):
         st.fragment(_wait_for_requeue, run_every=REFRESH_SECONDS)(run.id)
     elif run.state == events.DIVERGED:
         st.caption(_rollback_note(run))
@@ -78,7 +79,7 @@ def notes(run: Run) -> None:
 
 def _wait_for_requeue(id: str) -> None:
     """Look until somebody has taken the run up again, then draw the whole page."""
-    if studio().run(id).state != events.INTERRUPTED:
+    if studio().runs.get(id).state != events.INTERRUPTED:
         st.rerun()
     st.info(
         _("Within a minute it goes on by itself from its newest checkpoint. 'Resume' makes it go on at once."),
@@ -92,7 +93,7 @@ def _refusal_key(run: Run) -> str:
 
 
 def _resume_label(run: Run) -> str:
-    stage, step = studio().resumes_at(run.id)
+    stage, step = studio().runs.resume_point(run.id)
     labels = {
         "step": _("Resume from step {step}", step=number_format.count(step)),
         "pretraining": _("Resume the pretraining from step {step}", step=number_format.count(step)),
@@ -105,7 +106,7 @@ def _resume(run: Run, anyway: bool = False) -> None:
     """Two clicks are one: the studio lets a run that waits or is trained already be."""
     st.session_state.pop(_refusal_key(run), None)
     try:
-        studio().resume(run.id, anyway)
+        studio().runs.resume(run.id, anyway)
     except Refusal as refusal:
         st.session_state[_refusal_key(run)] = refusal
     st.rerun()
@@ -120,7 +121,7 @@ def _mismatch_notice(run: Run, refusal: Refusal) -> None:
         with st.container(horizontal=True, gap="small"):
             if st.button(_("Resume anyway"), icon=":material/resume:", key="run.anyway", **disabled_if_read_only()):
                 _resume(run, anyway=True)
-            kept = studio().checkpoints(run.id)
+            kept = studio().runs.checkpoints(run.id)
             if kept and st.button(
                 _("Branch off a new run"), icon=BRANCH_ICON, key="run.instead", **disabled_if_read_only()
             ):
@@ -129,7 +130,7 @@ def _mismatch_notice(run: Run, refusal: Refusal) -> None:
 
 # -- roll back -----------------------------------------------------------------------------------------
 def _rollback_note(run: Run) -> str:
-    kept, name = studio().checkpoints(run.id), rate_setting(run)
+    kept, name = studio().runs.checkpoints(run.id), rate_setting(run)
     rate = run.spec.settings.get(name, 0.0)
     good = next((one for one in kept if one.best), kept[0] if kept else None)
     rates = {"before": f"{rate:.3g}", "after": f"{rate / 2:.3g}"}
@@ -143,7 +144,7 @@ def _rollback_note(run: Run) -> str:
 
 def _roll_back(run: Run) -> None:
     with refusals():
-        navigation.go("runs", run=studio().rollback(run.id, token=session_token(f"rollback {run.id}")))
+        navigation.go("runs", run=studio().runs.rollback(run.id, token=session_token(f"rollback {run.id}")))
 
 
 # -- train on, branch off --------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ def _branch(run: Run, step: int, settings: Mapping[str, object], name: str = "")
     """Its id. The same wish twice, by a double click say, is the same run."""
     changed = {key: value for key, value in settings.items() if run.spec.settings.get(key) != value}
     wish = f"branch {run.id} {step} {sorted(changed.items())} {name}"
-    return studio().branch(run.id, step, changed, name, session_token(wish))
+    return studio().runs.branch(run.id, step, changed, name, session_token(wish))
 
 
 # -- kin -------------------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def lineage(run: Run) -> None:
     """The run that this one comes from, and those that have come of it, as links."""
     if run.spec.parent:
         _parent(str(run.spec.parent["run"]), int(run.spec.parent["step"]))
-    branches = studio().branches(run.id)
+    branches = studio().runs.branches(run.id)
     if len(branches) <= MAX_BRANCHES:
         _children(branches)
         return
@@ -268,7 +269,7 @@ def lineage(run: Run) -> None:
 
 def _parent(id: str, step: int) -> None:
     try:
-        known = _run_name(studio().run(id))
+        known = _run_name(studio().runs.get(id))
     except Refusal:
         gone = _("Branched from {run} at step {step}; that run is no longer there.", run=escape_markdown(id), step=step)
         st.caption(f"{BRANCH_ICON} {gone}")

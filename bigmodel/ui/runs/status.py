@@ -9,7 +9,7 @@ import streamlit as st
 from bigmodel.core import events
 from bigmodel.core.words import Words
 from bigmodel.core.words import _ as words
-from bigmodel.studio import Run
+from bigmodel.runs.run import Run
 from bigmodel.ui.language import _, say
 
 

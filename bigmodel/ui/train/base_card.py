@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from bigmodel.base_models.fetch_process import FetchProcess
+from bigmodel.base_models.store import Base
+from bigmodel.base_models.suggestions import Suggestion
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import Base, FetchProcess, Suggestion
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.data.overview import language_name
 from bigmodel.ui.error_view import refusals, show_refusal
@@ -32,7 +34,7 @@ SOURCE_KEY, REVISION_KEY, LOOKUP_KEY, ADDED_KEY, EXPANDED_KEY = (
 def restore_base(task: Task, key: str) -> None:
     """The base that was chosen last for a task stays when the data change. Before the form of `key` is drawn."""
     kept = st.session_state.get(f"base.of.{task.name}")
-    if st.session_state.get("base.form") != key and kept in {base.name for base in studio().bases(task.head)}:
+    if st.session_state.get("base.form") != key and kept in {base.name for base in studio().base_models.all(task.head)}:
         st.session_state[f"{key}.base"] = kept
     st.session_state["base.form"] = key
 
@@ -50,7 +52,7 @@ def select_base(task: Task, name: str) -> None:
 
 def base_facts(name: object) -> None:
     """Of the base that is chosen: size, licence, where from."""
-    base = next((one for one in studio().bases() if one.name == name), None)
+    base = next((one for one in studio().base_models.all() if one.name == name), None)
     if base is not None:
         st.caption(escape_markdown(base_line(base)))
 
@@ -58,7 +60,7 @@ def base_facts(name: object) -> None:
 # -- brought -----------------------------------------------------------------------------------------------
 def add_base_form(task: Task) -> None:
     """Folded away under the network: what else could be begun with."""
-    none = not studio().bases(task.head)
+    none = not studio().base_models.all(task.head)
     source = st.session_state.get(SOURCE_KEY, "")
     if none:
         st.info(
@@ -69,7 +71,7 @@ def add_base_form(task: Task) -> None:
     if new:
         st.success(_("{model} is here, and chosen.", model=escape_markdown(new)), icon=":material/check_circle:")
     label = _("Bring another pretrained model") if not none else _("Bring a pretrained model")
-    opened = bool(none or studio().fetchings() or st.session_state.get(EXPANDED_KEY))
+    opened = bool(none or studio().base_models.running_fetches() or st.session_state.get(EXPANDED_KEY))
     with st.container(key="base.bring"), st.expander(label, icon=":material/download:", expanded=opened):
         if source:
             _download_status(source, task)
@@ -79,7 +81,7 @@ def add_base_form(task: Task) -> None:
 
 def _other_downloads(task: Task) -> bool:
     """What is being fetched already, by this person before the page was loaded anew or by another one."""
-    running = studio().fetchings()
+    running = studio().base_models.running_fetches()
     for work in running[:1]:
         st.session_state.update({SOURCE_KEY: work.request["source"], EXPANDED_KEY: True})
         _download_status(work.request["source"], task)
@@ -92,7 +94,7 @@ def _source_form(task: Task) -> None:
             "From the Hugging Face Hub by its id; or, without a network, the path of a model's folder or GGUF file on this machine. Only safetensors are read, and no program of a model is ever run."
         )
     )
-    suited = {one.id: (one, way) for one, way in studio().base_suggestions(task)}
+    suited = {one.id: (one, way) for one, way in studio().base_models.suggestions(task)}
     lines = disambiguate({id: _suggestion_line(*found) for id, found in suited.items()})
     pin_choice(f"base.choice.{task.head}", lines, None, typed=True)
     source = st.selectbox(
@@ -143,10 +145,10 @@ def _suggestion_line(one: Suggestion, way: str) -> str:
 
 def _download_status(source: str, task: Task) -> None:
     """Where it stands with what a person wants to bring: asked about, offered, fetched, here, or refused."""
-    work = studio().fetching(source)
+    work = studio().base_models.fetch_of(source)
     if work is None and _is_path(source):
         with refusals():
-            work = studio().bring_base(source)
+            work = studio().base_models.fetch(source)
     if work is None:
         _lookup_result(source, task)
     elif work.running:
@@ -159,7 +161,9 @@ def _download_status(source: str, task: Task) -> None:
 def _lookup_result(source: str, task: Task) -> None:
     looked: FetchProcess | None = st.session_state.get(LOOKUP_KEY)
     if looked is None or looked.request["source"] != source:
-        looked = st.session_state[LOOKUP_KEY] = studio().look_base(source, st.session_state.get(REVISION_KEY, ""))
+        looked = st.session_state[LOOKUP_KEY] = studio().base_models.look_up(
+            source, st.session_state.get(REVISION_KEY, "")
+        )
     if looked.running:
         st.fragment(_lookup_progress, run_every=REFRESH_SECONDS)(source)
         return
@@ -185,7 +189,7 @@ def _lookup_progress(source: str) -> None:
 
 def _download_offer(offer: Mapping, arrived: int, source: str, task: Task) -> None:
     """What would be fetched, before it is."""
-    way = studio().way_for(offer["parameters"])
+    way = studio().base_models.training_method(offer["parameters"])
     fits = {
         "full": _("It fits: every way of fine-tuning."),
         "lora": _("It fits with LoRA; training everything needs more memory than is free."),
@@ -213,7 +217,7 @@ def _download_offer(offer: Mapping, arrived: int, source: str, task: Task) -> No
         label = _("Fetch the other {size}", size=left) if arrived else _("Fetch {size}", size=left)
         if st.button(label, icon=":material/download:", type="primary", key="base.fetch", disabled=studio().read_only):
             with refusals():
-                studio().bring_base(source, offer["revision"])
+                studio().base_models.fetch(source, offer["revision"])
                 st.rerun()
         if st.button(_("Choose another"), icon=":material/arrow_back:", key="base.back"):
             _reset_state()
@@ -222,7 +226,7 @@ def _download_offer(offer: Mapping, arrived: int, source: str, task: Task) -> No
 
 # -- fetched -----------------------------------------------------------------------------------------------
 def _download_progress(source: str) -> None:
-    work = studio().fetching(source)
+    work = studio().base_models.fetch_of(source)
     if work is None or not work.running:
         st.rerun()
     news = work.progress
@@ -261,8 +265,8 @@ def _download_finished(work: FetchProcess, source: str, task: Task) -> None:
         st.markdown(kept if _is_id(source) else _("Cancelled."))
         _retry_buttons(source, work)
         return
-    base = next((one for one in studio().bases() if one.name == name), None)
-    studio().forget_fetching(source)
+    base = next((one for one in studio().base_models.all() if one.name == name), None)
+    studio().base_models.forget_fetch(source)
     _reset_state()
     st.session_state.pop(EXPANDED_KEY, None)
     if base is not None:
@@ -279,11 +283,11 @@ def _retry_buttons(source: str, work: FetchProcess | None) -> None:
             st.session_state.pop(LOOKUP_KEY, None)
             with refusals():
                 if work is not None:
-                    studio().forget_fetching(source)
-                    studio().bring_base(source, work.request.get("revision", ""))
+                    studio().base_models.forget_fetch(source)
+                    studio().base_models.fetch(source, work.request.get("revision", ""))
                 st.rerun()
         if st.button(_("Choose another"), icon=":material/arrow_back:", key="base.other"):
-            studio().forget_fetching(source)
+            studio().base_models.forget_fetch(source)
             _reset_state()
             st.rerun()
 
@@ -314,11 +318,11 @@ def _origin(base: Base) -> tuple[str, ...]:
 
 def base_list() -> None:
     """On the Models page: what can be fine-tuned."""
-    own = [base for base in studio().bases() if not base.included]
+    own = [base for base in studio().base_models.all() if not base.included]
     if not own:
         return
     st.header(_("Pretrained models"))
-    answering = {model.id: model for model in studio().base_models()}
+    answering = {model.id: model for model in studio().models.bases()}
     with st.grid(2, min_column_width=340, gap="medium"):
         for base in own:
             base_card(base, f"base:{base.name}" in answering)
@@ -361,7 +365,7 @@ def confirm_delete(base: Base) -> None:
         )
         if st.button(_("Delete for good"), type="primary", key="confirm.delete"):
             with refusals():
-                studio().delete_base(base.name)
+                studio().base_models.delete(base.name)
                 st.rerun()
 
     ask()

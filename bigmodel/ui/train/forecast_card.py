@@ -8,7 +8,7 @@ import streamlit as st
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
-from bigmodel.studio import Forecast
+from bigmodel.training.forecast import Forecast
 from bigmodel.ui import number_format
 from bigmodel.ui.ask import Form
 from bigmodel.ui.error_view import show_refusal, show_unexpected_error
@@ -23,7 +23,7 @@ SHORT_RUN_SECONDS = 120  # what 'make it short' aims at
 def forecast_card(spec: RunSpec, form: Form) -> None:
     """Parameters, memory and time; while they are measured, where they will stand."""
     spec = replace(spec, name="")
-    future = forecast_queue(studio().forecast).submit(spec, session_token("session"))
+    future = forecast_queue(studio().models.forecast).submit(spec, session_token("session"))
     if not future.done():
         st.fragment(_placeholder, run_every=REFRESH_SECONDS)(spec)
         return
@@ -41,7 +41,7 @@ def forecast_card(spec: RunSpec, form: Form) -> None:
 
 def forecast_line(spec: RunSpec) -> str:
     """The forecast in a line, as far as it is there; of what went wrong only the headline."""
-    future = forecast_queue(studio().forecast).submit(replace(spec, name=""), session_token("session"))
+    future = forecast_queue(studio().models.forecast).submit(replace(spec, name=""), session_token("session"))
     if not future.done() or future.cancelled():
         return _(":shimmer[Measuring a few steps on the real data]")
     problem = future.exception()
@@ -65,7 +65,7 @@ def _parameter_count(forecast: Forecast) -> str:
 
 
 def _placeholder(spec: RunSpec) -> None:
-    if forecast_queue(studio().forecast).submit(spec, session_token("session")).done():
+    if forecast_queue(studio().models.forecast).submit(spec, session_token("session")).done():
         st.rerun()
     _metrics("…", "…", "…", "…")
     st.caption(_(":shimmer[Measuring a few steps on the real data]"))

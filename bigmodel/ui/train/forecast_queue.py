@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from functools import cache
 
 from bigmodel.core.spec import RunSpec
-from bigmodel.studio import Forecast
+from bigmodel.training.forecast import Forecast
 
 MAX_CACHED = 200
 

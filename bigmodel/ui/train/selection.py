@@ -12,7 +12,7 @@ from bigmodel.core.contracts import Architecture, Dataset, Task, is_compatible
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec, fields_for
 from bigmodel.core.words import _ as words
-from bigmodel.studio import ImportedDataset
+from bigmodel.importing.store.registry import ImportedDataset
 from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, say
 from bigmodel.ui.stable_selectbox import disambiguate, pin_choice
@@ -103,9 +103,9 @@ def _read_url() -> None:
 def _apply_base(name: str, asked: Mapping[str, str]) -> None:
     """What '?base=NAME' asks for: fine-tuning it, for the task that is named or the first that it can be trained for."""
     with refusals():
-        base = next((one for one in studio().bases() if one.name == name), None)
+        base = next((one for one in studio().base_models.all() if one.name == name), None)
         if base is None:
-            options = ", ".join(one.name for one in studio().bases())
+            options = ", ".join(one.name for one in studio().base_models.all())
             what = words("There is no base model named {name}.", name=name[:60])
             raise Refusal(what, do=words("Choose one of: {options}.", options=options), field="base")
         suiting = [task for task in catalog.tasks().values() if task.head in base.heads]
@@ -153,7 +153,7 @@ def _task_for(names: Mapping[str, str]) -> Task | None:
 def _apply_run(run: str) -> None:
     """The choices and settings of an earlier run, to be trained again."""
     with refusals():
-        spec = studio().run(run).spec
+        spec = studio().runs.get(run).spec
         names = {"task": spec.task, "dataset": spec.dataset, "architecture": spec.architecture}
         _check(names)
         _apply_selection(names)
@@ -180,7 +180,7 @@ def _parse_overrides(spec: RunSpec) -> dict[str, object]:
 
 
 def _newest_selection() -> dict[str, str]:
-    runs = studio().runs(limit=1)
+    runs = studio().runs.all(limit=1)
     if not runs:
         return {}
     spec = runs[0].spec

@@ -8,7 +8,7 @@ import streamlit as st
 
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.errors import Refusal
-from bigmodel.studio import Model
+from bigmodel.core.model import Model
 from bigmodel.ui import number_format
 from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, current, escape_markdown, say
@@ -23,7 +23,7 @@ def select_comparison(model: Model, models: Sequence[Model]) -> Model | None:
     """Of these and the bases, who is asked the same: its base, unless a person has chosen somebody else, or nobody. Kept in the URL."""
     base, why = _base_model(model)
     own = [one for one in models if one.task == model.task and not one.is_base]
-    peers = [base, *own, *studio().base_models(model.task)]
+    peers = [base, *own, *studio().models.bases(model.task)]
     others = {one.id: one for one in peers if one is not None and one.id != model.id}
     if not others:
         if why:
@@ -48,7 +48,7 @@ def _base_model(model: Model) -> tuple[Model | None, str]:
     if not model.base:
         return None, ""
     try:
-        return studio().base_behind(model.id), ""
+        return studio().models.base_of(model.id), ""
     except Refusal as refusal:
         return None, refusal.say(current())
 
@@ -63,7 +63,7 @@ def _read_url(key: str, others: Mapping[str, Model], model: Model) -> None:
         st.session_state[key] = asked
         return
     with refusals():
-        found = studio().model(asked, model.task)
+        found = studio().models.get(asked, model.task)
         what = _("{model} cannot be asked the same.", model=facts.name(found))
         raise Refusal(what, do=_("Choose another one to compare with."), field="beside")
 

@@ -11,7 +11,7 @@ from bigmodel.core.blocks import Block, Prose
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field, Turns
-from bigmodel.studio import Model
+from bigmodel.core.model import Model
 from bigmodel.ui.ask import Form, validated
 from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _, current, escape_markdown
@@ -86,7 +86,7 @@ def _ask(one: Exchange, model: Model, before: Sequence[Exchange]) -> None:
     """Ask a model, with what it has said before."""
 
     def ask(id: str, inputs: Mapping) -> Iterator[Block]:
-        return studio().ask(id, inputs, model.task)
+        return studio().models.ask(id, inputs, model.task)
 
     one.answers[model.id] = Answer(model.id, {**one.inputs, "history": chat_history(before, model.id)}, ask)
 
@@ -140,7 +140,7 @@ def _actions(models: Sequence[Model], said: list[Exchange], form: Form) -> None:
 def _examples(models: Sequence[Model], form: Form, fields: Sequence[Field]) -> None:
     """How a conversation may begin."""
     with st.container(horizontal=True, gap="small"):
-        for number, one in enumerate(studio().examples(models[0].id)):
+        for number, one in enumerate(studio().models.examples(models[0].id)):
             words = " ".join(str(one.get("message", "")).split())
             label = words if len(words) <= LABEL_CHARACTERS else words[: LABEL_CHARACTERS - 1] + "…"
             if st.button(escape_markdown(label), key=f"{form.key}.example.{number}", wrap=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from bigmodel.studio import Model
+from bigmodel.core.model import Model
 from bigmodel.ui.state import studio
 from bigmodel.ui.try_it.answers import RUNNING, Answer
 
@@ -25,7 +25,7 @@ class Exchange:
         """Ask a model, in the same words and with the same seed as the others."""
 
         def ask(id: str, inputs: Mapping):
-            return studio().ask(id, inputs, model.task)
+            return studio().models.ask(id, inputs, model.task)
 
         self.answers[model.id] = Answer(model.id, self.inputs, ask)
 
