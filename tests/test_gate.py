@@ -156,8 +156,8 @@ from types import SimpleNamespace
 given = [int(one) for one in sys.argv.pop().split()]
 free = chain(given, repeat(given[-1]))
 shutil.disk_usage = lambda _path: SimpleNamespace(free=next(free))
-from bigmodel.base_models import fetching
-fetching.main(sys.argv[1:])
+from bigmodel.base_models import fetch_process
+fetch_process.main(sys.argv[1:])
 """
 
 

@@ -11,7 +11,7 @@ PROGRAM = """
 import resource, sys
 from contextlib import nullcontext
 import psutil, torch
-from bigmodel.training import heap
+from bigmodel.training.kernels import malloc
 
 PAGE, BYTES = 4096, 40 * 2**20
 
@@ -22,7 +22,7 @@ def faults(times=20):
     return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / times
 
 torch.ones(BYTES // 4)
-with heap.kept() if sys.argv[1] == "kept" else nullcontext():
+with malloc.retain_freed_memory() if sys.argv[1] == "kept" else nullcontext():
     faults(2)
     each = faults()
     held = psutil.Process().memory_info().rss

@@ -73,7 +73,7 @@ def test_a_data_set_of_the_hub_is_pinned_looked_into_and_taken_in(studio):
     assert dataset.version.manifest["rows"] == {"train": 45, "validation": 5, "test": 20}
     assert dataset.version.manifest["source"]["revision"] == COMMIT and dataset.facts.licence == "cc0-1.0"
     original = studio.data.original(dataset.name)
-    assert hashlib.sha256(original.place.read_bytes()).hexdigest() == original.sha256
+    assert hashlib.sha256(original.path.read_bytes()).hexdigest() == original.sha256
     assert original.sha256 == dataset.version.manifest["source"]["content"] and studio.imports.check_original(
         dataset.name
     )

@@ -92,7 +92,7 @@ def trained(studio, task, architecture, dataset, **settings):
              "vocabulary": 400, "channels": 4, "sentence_length": 16, "precision": "fp32"} | settings  # fmt: skip
     studio.serve()
     run = studio.runs.launch(spec | {"settings": {name: value for name, value in small.items() if name in known}})
-    wait_for(lambda: studio.runs.get(run).over)
+    wait_for(lambda: studio.runs.get(run).has_ended)
     return studio.runs.get(run)
 
 
@@ -343,10 +343,10 @@ def test_the_original_of_a_path_is_a_second_name_for_the_same_bytes(studio, tmp_
     path.write_bytes(reviews(60, bad=1))
     dataset = by_path(studio, path)
     original = studio.data.original(dataset.name)
-    assert original.how == originals.LINKED and os.path.samefile(original.place, path)
+    assert original.storage == originals.LINKED and os.path.samefile(original.path, path)
     path.unlink()
-    assert original.place.read_bytes() == reviews(60, bad=1) and studio.imports.check_original(dataset.name)
-    with original.place.open("ab") as file:
+    assert original.path.read_bytes() == reviews(60, bad=1) and studio.imports.check_original(dataset.name)
+    with original.path.open("ab") as file:
         file.write(b"more\n")
     assert not studio.imports.check_original(dataset.name)
 
@@ -356,7 +356,7 @@ def test_the_original_of_a_path_is_copied_where_it_cannot_be_linked(studio, tmp_
     (tmp_path / "r.csv").write_bytes(reviews())
     dataset = by_path(studio, tmp_path / "r.csv")
     original = studio.data.original(dataset.name)
-    assert original.how == originals.COPIED and original.place.read_bytes() == reviews()
+    assert original.storage == originals.COPIED and original.path.read_bytes() == reviews()
     (tmp_path / "r.csv").write_bytes(b"something else")
     assert studio.imports.check_original(dataset.name)
 
@@ -367,9 +367,9 @@ def test_an_original_that_is_too_large_to_be_copied_is_said_to_stay_where_it_is(
     (tmp_path / "r.csv").write_bytes(reviews())
     original = studio.data.original(by_path(studio, tmp_path / "r.csv").name)
     assert (
-        original.how == originals.LEFT_IN_PLACE
-        and original.place == tmp_path / "r.csv"
-        and "not copied" in str(original.why)
+        original.storage == originals.LEFT_IN_PLACE
+        and original.path == tmp_path / "r.csv"
+        and "not copied" in str(original.not_kept_reason)
     )
 
 

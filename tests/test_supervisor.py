@@ -146,8 +146,8 @@ def test_a_folder_that_cannot_be_read_holds_nobody_up(store, supervise):
     broken, empty, good = launch(store), launch(store), launch(store, digits())
     store.folder(broken).spec_file.write_text("{")
     store.folder(empty).events_file.write_bytes(b"\0" * 100)
-    (store.folders / "nothing").mkdir()
-    (store.folders / "a-file").touch()
+    (store.runs_folder / "nothing").mkdir()
+    (store.runs_folder / "a-file").touch()
     supervise()
     reach(store, good, FINISHED)
 
@@ -191,7 +191,7 @@ from bigmodel.core.events import Event
 from bigmodel.runs.folder import Folder
 folder = Folder(Path(sys.argv[1]))
 lock = folder.lock()
-assert lock.take(5)
+assert lock.acquire(5)
 if folder.facts()["state"] == "starting":
     folder.append(Event("state", {"state": "running"}))
     time.sleep(0.01)

@@ -61,7 +61,7 @@ def test_a_worker_holds_the_lock_in_a_session_of_its_own(work):
     wait_for(lambda: states(folder)[-1] == RUNNING)
     assert folder.alive()
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
-    assert not folder.lock().take()
+    assert not folder.lock().acquire()
 
 
 @pytest.mark.parametrize("ask", ["message", "SIGINT", "SIGTERM", "message and SIGTERM"])
