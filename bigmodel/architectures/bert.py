@@ -11,6 +11,7 @@ from typing import Any
 from bigmodel.architectures.gpt import check_attention_heads
 from bigmodel.core.contracts import Architecture, Layer
 from bigmodel.core.fields import Number
+from bigmodel.core.shared_fields import ATTENTION_HEADS, DROPOUT, LAYERS, WIDTH
 from bigmodel.core.words import _
 
 
@@ -35,44 +36,10 @@ class Bert(Architecture):
                 "So many times the network first reads all training texts and guesses masked words of them, without looking at the classes. 0: it begins with the classes at once."
             ),
         ),
-        Number(
-            name="layers",
-            label=_("Layers"),
-            integer=True,
-            default=3,
-            minimum=1,
-            maximum=48,
-            help=_("Transformer blocks on top of each other. More can learn more and take longer."),
-        ),
-        Number(
-            name="width",
-            label=_("Width"),
-            integer=True,
-            default=128,
-            minimum=8,
-            maximum=4096,
-            help=_("Numbers that describe one token inside the network."),
-        ),
-        Number(
-            name="attention_heads",
-            label=_("Attention heads"),
-            integer=True,
-            default=4,
-            minimum=1,
-            maximum=64,
-            advanced=True,
-            help=_("Ways in which a token looks at others at the same time. Divides the width."),
-        ),
-        Number(
-            name="dropout",
-            label=_("Dropout"),
-            default=0.1,
-            minimum=0,
-            maximum=0.9,
-            step=0.05,
-            advanced=True,
-            help=_("Part of the signals switched off at random while training, against learning by heart."),
-        ),
+        LAYERS,
+        WIDTH,
+        ATTENTION_HEADS,
+        DROPOUT,
         Number(
             name="pretraining_rate",
             label=_("Learning rate of the pretraining"),

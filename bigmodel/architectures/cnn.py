@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from bigmodel.core.contracts import Architecture, Layer
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Number
+from bigmodel.core.shared_fields import DROPOUT
 from bigmodel.core.words import _
 
 
@@ -40,16 +42,7 @@ class Cnn(Architecture):
             maximum=5,
             help=_("Pairs of convolutions; each stage but the first halves the picture."),
         ),
-        Number(
-            name="dropout",
-            label=_("Dropout"),
-            default=0.2,
-            minimum=0,
-            maximum=0.9,
-            step=0.05,
-            advanced=True,
-            help=_("Part of the signals switched off at random while training, against learning by heart."),
-        ),
+        replace(DROPOUT, default=0.2),
     )
     default_settings = {
         "epochs": 12,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bigmodel.core.contracts import Architecture, Layer
 from bigmodel.core.errors import Refusal
-from bigmodel.core.fields import Number
+from bigmodel.core.shared_fields import ATTENTION_HEADS, DROPOUT, LAYERS, WIDTH
 from bigmodel.core.words import _
 
 
@@ -21,44 +22,10 @@ class Gpt(Architecture):
     paper = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners"
     heads = frozenset({"causal-lm"})
     hyperparameters = (
-        Number(
-            name="layers",
-            label=_("Layers"),
-            integer=True,
-            default=4,
-            minimum=1,
-            maximum=96,
-            help=_("Transformer blocks on top of each other. More can learn more and take longer."),
-        ),
-        Number(
-            name="width",
-            label=_("Width"),
-            integer=True,
-            default=128,
-            minimum=8,
-            maximum=8192,
-            help=_("Numbers that describe one token inside the network."),
-        ),
-        Number(
-            name="attention_heads",
-            label=_("Attention heads"),
-            integer=True,
-            default=4,
-            minimum=1,
-            maximum=128,
-            advanced=True,
-            help=_("Ways in which a token looks at others at the same time. Divides the width."),
-        ),
-        Number(
-            name="dropout",
-            label=_("Dropout"),
-            default=0.1,
-            minimum=0,
-            maximum=0.9,
-            step=0.05,
-            advanced=True,
-            help=_("Part of the signals switched off at random while training, against learning by heart."),
-        ),
+        replace(LAYERS, default=4, maximum=96),
+        replace(WIDTH, maximum=8192),
+        replace(ATTENTION_HEADS, maximum=128),
+        DROPOUT,
     )
     default_settings = {
         "batch_size": 16,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from bigmodel.core.contracts import Architecture, Layer
 from bigmodel.core.fields import Number
+from bigmodel.core.shared_fields import DROPOUT
 from bigmodel.core.words import _
 
 
@@ -48,16 +50,7 @@ class Lstm(Architecture):
             maximum=16,
             help=_("LSTMs on top of each other."),
         ),
-        Number(
-            name="dropout",
-            label=_("Dropout"),
-            default=0.0,
-            minimum=0,
-            maximum=0.9,
-            step=0.05,
-            advanced=True,
-            help=_("Part of the signals switched off at random while training, against learning by heart."),
-        ),
+        replace(DROPOUT, default=0.0),
     )
     default_settings = {
         "vocabulary": 10_000,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bigmodel.architectures.gpt import check_attention_heads
 from bigmodel.core.contracts import Architecture, Layer
-from bigmodel.core.fields import Number
+from bigmodel.core.shared_fields import ATTENTION_HEADS, DROPOUT, LAYERS, WIDTH
 from bigmodel.core.words import _
 
 
@@ -21,44 +22,10 @@ class Transformer(Architecture):
     paper = "Vaswani et al. 2017, Attention Is All You Need"
     heads = frozenset({"seq2seq-lm"})
     hyperparameters = (
-        Number(
-            name="layers",
-            label=_("Layers"),
-            integer=True,
-            default=3,
-            minimum=1,
-            maximum=24,
-            help=_("Transformer blocks in the encoder, and as many in the decoder."),
-        ),
-        Number(
-            name="width",
-            label=_("Width"),
-            integer=True,
-            default=128,
-            minimum=8,
-            maximum=4096,
-            help=_("Numbers that describe one token inside the network."),
-        ),
-        Number(
-            name="attention_heads",
-            label=_("Attention heads"),
-            integer=True,
-            default=4,
-            minimum=1,
-            maximum=64,
-            advanced=True,
-            help=_("Ways in which a token looks at others at the same time. Divides the width."),
-        ),
-        Number(
-            name="dropout",
-            label=_("Dropout"),
-            default=0.1,
-            minimum=0,
-            maximum=0.9,
-            step=0.05,
-            advanced=True,
-            help=_("Part of the signals switched off at random while training, against learning by heart."),
-        ),
+        replace(LAYERS, maximum=24, help=_("Transformer blocks in the encoder, and as many in the decoder.")),
+        WIDTH,
+        ATTENTION_HEADS,
+        DROPOUT,
     )
     default_settings = {
         "batch_size": 64,

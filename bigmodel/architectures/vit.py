@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bigmodel.architectures.gpt import check_attention_heads
 from bigmodel.core.contracts import Architecture, Layer
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Number
+from bigmodel.core.shared_fields import ATTENTION_HEADS, DROPOUT, LAYERS, WIDTH
 from bigmodel.core.words import _
 
 
@@ -31,44 +33,10 @@ class Vit(Architecture):
             maximum=64,
             help=_("Side of a patch in pixels. 0: a seventh of the picture, at least 2."),
         ),
-        Number(
-            name="layers",
-            label=_("Layers"),
-            integer=True,
-            default=4,
-            minimum=1,
-            maximum=48,
-            help=_("Transformer blocks on top of each other. More can learn more and take longer."),
-        ),
-        Number(
-            name="width",
-            label=_("Width"),
-            integer=True,
-            default=128,
-            minimum=8,
-            maximum=4096,
-            help=_("Numbers that describe one patch inside the network."),
-        ),
-        Number(
-            name="attention_heads",
-            label=_("Attention heads"),
-            integer=True,
-            default=4,
-            minimum=1,
-            maximum=64,
-            advanced=True,
-            help=_("Ways in which a patch looks at others at the same time. Divides the width."),
-        ),
-        Number(
-            name="dropout",
-            label=_("Dropout"),
-            default=0.1,
-            minimum=0,
-            maximum=0.9,
-            step=0.05,
-            advanced=True,
-            help=_("Part of the signals switched off at random while training, against learning by heart."),
-        ),
+        replace(LAYERS, default=4),
+        replace(WIDTH, help=_("Numbers that describe one patch inside the network.")),
+        replace(ATTENTION_HEADS, help=_("Ways in which a patch looks at others at the same time. Divides the width.")),
+        DROPOUT,
     )
     default_settings = {
         "epochs": 20,

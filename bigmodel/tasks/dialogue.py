@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import exp
 from typing import Any
 
-from bigmodel.core import limits
 from bigmodel.core.blocks import Block
-from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.contracts import LOSS, Task
 from bigmodel.core.errors import Refusal
-from bigmodel.core.fields import Choice, Number, Text, Turns
+from bigmodel.core.fields import Text, Turns
+from bigmodel.core.shared_fields import (
+    BLOCK_SIZE,
+    MAX_NEW_TOKENS,
+    PERPLEXITY,
+    SAMPLING_SEED,
+    TEMPERATURE,
+    TOKEN_ACCURACY,
+    TOKENIZER,
+    TOP_K,
+    TOP_P,
+    VOCABULARY,
+)
 from bigmodel.core.words import Words, _
 
 TOKENIZER_BATCH = 500  # conversations at a time: what the tokenizer returns takes forty times the memory of the text
@@ -32,47 +44,13 @@ class Dialogue(Task):
     unit = _("tokens")
     metrics = (
         LOSS,
-        Metric(
-            "perplexity",
-            _("Perplexity"),
-            higher_is_better=False,
-            help=_("Between how many tokens the model hesitates on average. Depends on the tokenizer."),
-        ),
-        Metric(
-            "accuracy",
-            _("Token accuracy"),
-            percent=True,
-            help=_("How often the most likely token is the right one."),
-        ),
+        PERPLEXITY,
+        TOKEN_ACCURACY,
     )
     fields = (
-        Number(
-            name="block_size",
-            label=_("Context length"),
-            integer=True,
-            default=128,
-            minimum=8,
-            maximum=4096,
-            help=_("How many tokens the model sees at a time. Longer remembers more and costs more."),
-        ),
-        Choice(
-            name="tokenizer",
-            label=_("Tokenizer"),
-            default="auto",
-            advanced=True,
-            help=_("How text is cut into tokens: characters suit Chinese, byte-level BPE everything else."),
-            options={"auto": _("Automatic"), "characters": _("Characters"), "bpe": _("Byte-level BPE")},
-        ),
-        Number(
-            name="vocabulary",
-            label=_("Vocabulary size"),
-            integer=True,
-            default=8192,
-            minimum=300,
-            maximum=100_000,
-            advanced=True,
-            help=_("At most this many different tokens."),
-        ),
+        BLOCK_SIZE,
+        TOKENIZER,
+        VOCABULARY,
     )
     encoding_settings = ("tokenizer", "vocabulary", "block_size")
     inputs = (
@@ -97,54 +75,11 @@ class Dialogue(Task):
             advanced=True,
             help=_("Tells the model who it is and how to answer. Empty: what its template says by itself."),
         ),
-        Number(
-            name="max_new_tokens",
-            label=_("Length"),
-            integer=True,
-            default=200,
-            minimum=1,
-            maximum=limits.NEW_TOKENS,
-            help=_("At most this many new tokens."),
-        ),
-        Number(
-            name="temperature",
-            label=_("Temperature"),
-            default=0.7,
-            minimum=0,
-            maximum=3,
-            step=0.05,
-            help=_("0 always takes the most likely token; higher is more surprising."),
-        ),
-        Number(
-            name="top_p",
-            label=_("Top-p"),
-            default=0.95,
-            minimum=0.01,
-            maximum=1,
-            step=0.01,
-            advanced=True,
-            help=_("Draws only from the most likely tokens that together have this probability. 1: from all."),
-        ),
-        Number(
-            name="top_k",
-            label=_("Top-k"),
-            integer=True,
-            default=0,
-            minimum=0,
-            maximum=100_000,
-            advanced=True,
-            help=_("Draws only from this many of the most likely tokens. 0: from all."),
-        ),
-        Number(
-            name="seed",
-            label=_("Seed"),
-            integer=True,
-            default=0,
-            minimum=0,
-            maximum=2**31 - 1,
-            advanced=True,
-            help=_("The same seed gives the same text."),
-        ),
+        replace(MAX_NEW_TOKENS, default=200),
+        replace(TEMPERATURE, default=0.7),
+        TOP_P,
+        TOP_K,
+        SAMPLING_SEED,
     )
 
     # -- from rows to batches ---------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import Any
 
 from bigmodel.core.blocks import Block, Note, Scores
 from bigmodel.core.contracts import LOSS, Metric, Task
-from bigmodel.core.fields import Choice, Number, Text
+from bigmodel.core.fields import Number, Text
+from bigmodel.core.shared_fields import TOKENIZER, VOCABULARY
 from bigmodel.core.words import _
 
 TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
@@ -67,24 +68,8 @@ class TextClassification(Task):
             maximum=4096,
             help=_("The model reads so many tokens of a text, the first ones. Longer sees more and costs more."),
         ),
-        Choice(
-            name="tokenizer",
-            label=_("Tokenizer"),
-            default="auto",
-            advanced=True,
-            help=_("How text is cut into tokens: characters suit Chinese, byte-level BPE everything else."),
-            options={"auto": _("Automatic"), "characters": _("Characters"), "bpe": _("Byte-level BPE")},
-        ),
-        Number(
-            name="vocabulary",
-            label=_("Vocabulary size"),
-            integer=True,
-            default=8192,
-            minimum=300,
-            maximum=100_000,
-            advanced=True,
-            help=_("At most this many different tokens."),
-        ),
+        TOKENIZER,
+        VOCABULARY,
     )
     encoding_settings = ("text_length", "tokenizer", "vocabulary")
     inputs = (

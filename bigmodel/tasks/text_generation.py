@@ -6,10 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import exp, log
 from typing import Any
 
-from bigmodel.core import limits
 from bigmodel.core.blocks import Block
 from bigmodel.core.contracts import LOSS, Metric, Task
-from bigmodel.core.fields import Choice, Number, Text
+from bigmodel.core.fields import Text
+from bigmodel.core.shared_fields import (
+    BLOCK_SIZE,
+    INFERENCE_PRECISION,
+    MAX_NEW_TOKENS,
+    PERPLEXITY,
+    SAMPLING_SEED,
+    TEMPERATURE,
+    TOKEN_ACCURACY,
+    TOKENIZER,
+    TOP_K,
+    TOP_P,
+    VOCABULARY,
+)
 from bigmodel.core.words import _
 
 TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
@@ -27,18 +39,8 @@ class TextGeneration(Task):
     comparison_metric = "bits_per_character"  # everything else depends on the tokenizer
     metrics = (
         LOSS,
-        Metric(
-            "perplexity",
-            _("Perplexity"),
-            higher_is_better=False,
-            help=_("Between how many tokens the model hesitates on average. Depends on the tokenizer."),
-        ),
-        Metric(
-            "accuracy",
-            _("Token accuracy"),
-            percent=True,
-            help=_("How often the most likely token is the right one."),
-        ),
+        PERPLEXITY,
+        TOKEN_ACCURACY,
         Metric(
             "bits_per_character",
             _("Bits per character"),
@@ -49,33 +51,9 @@ class TextGeneration(Task):
         ),
     )
     fields = (
-        Number(
-            name="block_size",
-            label=_("Context length"),
-            integer=True,
-            default=128,
-            minimum=8,
-            maximum=4096,
-            help=_("How many tokens the model sees at a time. Longer remembers more and costs more."),
-        ),
-        Choice(
-            name="tokenizer",
-            label=_("Tokenizer"),
-            default="auto",
-            advanced=True,
-            help=_("How text is cut into tokens: characters suit Chinese, byte-level BPE everything else."),
-            options={"auto": _("Automatic"), "characters": _("Characters"), "bpe": _("Byte-level BPE")},
-        ),
-        Number(
-            name="vocabulary",
-            label=_("Vocabulary size"),
-            integer=True,
-            default=8192,
-            minimum=300,
-            maximum=100_000,
-            advanced=True,
-            help=_("At most this many different tokens."),
-        ),
+        BLOCK_SIZE,
+        TOKENIZER,
+        VOCABULARY,
     )
     encoding_settings = ("tokenizer", "vocabulary")
     inputs = (
@@ -86,44 +64,10 @@ class TextGeneration(Task):
             default="",
             help=_("The model goes on from here. Leave it empty to let it begin by itself."),
         ),
-        Number(
-            name="max_new_tokens",
-            label=_("Length"),
-            integer=True,
-            default=120,
-            minimum=1,
-            maximum=limits.NEW_TOKENS,
-            help=_("At most this many new tokens."),
-        ),
-        Number(
-            name="temperature",
-            label=_("Temperature"),
-            default=0.8,
-            minimum=0,
-            maximum=3,
-            step=0.05,
-            help=_("0 always takes the most likely token; higher is more surprising."),
-        ),
-        Number(
-            name="top_p",
-            label=_("Top-p"),
-            default=0.95,
-            minimum=0.01,
-            maximum=1,
-            step=0.01,
-            advanced=True,
-            help=_("Draws only from the most likely tokens that together have this probability. 1: from all."),
-        ),
-        Number(
-            name="top_k",
-            label=_("Top-k"),
-            integer=True,
-            default=0,
-            minimum=0,
-            maximum=100_000,
-            advanced=True,
-            help=_("Draws only from this many of the most likely tokens. 0: from all."),
-        ),
+        MAX_NEW_TOKENS,
+        TEMPERATURE,
+        TOP_P,
+        TOP_K,
         Text(
             name="stop",
             label=_("Stop at"),
@@ -132,24 +76,8 @@ class TextGeneration(Task):
             advanced=True,
             help=_("Ends when the new text contains this."),
         ),
-        Number(
-            name="seed",
-            label=_("Seed"),
-            integer=True,
-            default=0,
-            minimum=0,
-            maximum=2**31 - 1,
-            advanced=True,
-            help=_("The same seed gives the same text."),
-        ),
-        Choice(
-            name="precision",
-            label=_("Numbers"),
-            default="float32",
-            advanced=True,
-            help=_("8-bit numbers answer quicker and a little less exactly; the answer says what that costs."),
-            options={"float32": _("As trained"), "int8": _("8 bits, quicker")},
-        ),
+        SAMPLING_SEED,
+        INFERENCE_PRECISION,
     )
 
     # -- from rows to batches ---------------------------------------------------------------------

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import exp
 from typing import Any
 
 from bigmodel.core.blocks import Block, Prose
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Number, Text
+from bigmodel.core.shared_fields import INFERENCE_PRECISION, MAX_NEW_TOKENS, PERPLEXITY, TOKEN_ACCURACY, VOCABULARY
 from bigmodel.core.words import _
 
 EVAL_SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
@@ -43,15 +45,8 @@ class Translation(Task):
         Metric(
             "bleu", _("BLEU"), help=_("How many word sequences the translation shares with the reference, 0 to 100.")
         ),
-        Metric(
-            "accuracy", _("Token accuracy"), percent=True, help=_("How often the most likely token is the right one.")
-        ),
-        Metric(
-            "perplexity",
-            _("Perplexity"),
-            higher_is_better=False,
-            help=_("Between how many tokens the model hesitates on average. Depends on the tokenizer."),
-        ),
+        TOKEN_ACCURACY,
+        PERPLEXITY,
     )
     fields = (
         Choice(
@@ -61,16 +56,7 @@ class Translation(Task):
             help=_("From which language into which."),
             options={"forward": _("As the data set is named"), "reverse": _("The other way round")},
         ),
-        Number(
-            name="vocabulary",
-            label=_("Vocabulary size"),
-            integer=True,
-            default=4000,
-            minimum=300,
-            maximum=100_000,
-            advanced=True,
-            help=_("At most this many different tokens."),
-        ),
+        replace(VOCABULARY, default=4000),
         Number(
             name="sentence_length",
             label=_("Longest sentence"),
@@ -101,24 +87,8 @@ class Translation(Task):
             maximum=12,
             help=_("How many translations are followed at the same time. 1 is greedy: always the most likely token."),
         ),
-        Number(
-            name="max_new_tokens",
-            label=_("Length"),
-            integer=True,
-            default=120,
-            minimum=1,
-            maximum=500,
-            advanced=True,
-            help=_("At most this many new tokens."),
-        ),
-        Choice(
-            name="precision",
-            label=_("Numbers"),
-            default="float32",
-            advanced=True,
-            help=_("8-bit numbers answer quicker and a little less exactly; the answer says what that costs."),
-            options={"float32": _("As trained"), "int8": _("8 bits, quicker")},
-        ),
+        replace(MAX_NEW_TOKENS, maximum=500, advanced=True),
+        INFERENCE_PRECISION,
     )
 
     # -- from rows to batches ---------------------------------------------------------------------
