@@ -118,13 +118,11 @@ def small(task, architecture, dataset, **more):
 def learn(folder, cache, spec, stopped=None) -> list:
     """The events of a run, trained in this process. Where `stopped` counts how often it is asked, that is of the training
     alone: the data are encoded before."""
-    from bigmodel.core import catalog
     from bigmodel.data.prepare import prepare
     from bigmodel.training.loop import train
 
     if stopped is not None:
-        parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
-        prepare(*parts, spec.settings, cache)
+        prepare(spec.resolve(), cache)
     return list(train(spec, folder, stopped or (lambda: False), cache, "cpu"))
 
 

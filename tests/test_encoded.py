@@ -24,8 +24,7 @@ DAY = 86_400
 
 
 def prepared(spec, cache):
-    parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
-    return prepare.prepare(*parts, spec.settings, cache)
+    return prepare.prepare(spec.resolve(), cache)
 
 
 # -- a second run ---------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def known(place, monkeypatch):
     few = {one.name: one for one in (FewPairs(place), FewPictures(place))}
     catalog.register("dataset", lambda: few)
     store.register_bases(place)
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
+    monkeypatch.setattr("bigmodel.training.compute.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
     yield
     catalog.register("dataset", dict)
 
@@ -84,8 +84,8 @@ def test_the_loss_of_a_batch_is_that_of_the_library_for_the_same_pairs(place, ki
     from bigmodel.training.losses import cross_entropy
 
     one = spec(place, kind, method="full")
-    task, dataset = catalog.task(one.task), catalog.dataset(one.dataset)
-    data = prepare(task, catalog.architecture("pretrained"), dataset, one.settings, place / "cache")
+    session = one.resolve()
+    task, dataset, data = session.task, session.dataset, prepare(session, place / "cache")
     batch = task.batch(data.arrays["train"], [0, 1, 2], one.settings, None)
     labels, model = batch.pop("labels"), catalog.architecture("pretrained").model(data.facts, one.settings).eval()
 
@@ -182,8 +182,8 @@ def test_what_is_trained_on_is_what_the_own_processor_of_a_base_makes(place, kin
     from bigmodel.data.prepare import prepare
 
     one = spec(place, kind)
-    task, dataset = catalog.task(one.task), catalog.dataset(one.dataset)
-    data = prepare(task, catalog.architecture("pretrained"), dataset, one.settings, place / "cache")
+    session = one.resolve()
+    task, dataset, data = session.task, session.dataset, prepare(session, place / "cache")
     ours = task.batch(data.arrays["train"], [0, 1, 2], one.settings, None)["pixel_values"]
     pictures = [Image.open(io.BytesIO(one["bytes"])) for one in dataset.rows()["train"]["image"][:3]]
     theirs = AutoImageProcessor.from_pretrained(base(place, kind).folder)(pictures, return_tensors="pt")["pixel_values"]

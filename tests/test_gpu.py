@@ -17,8 +17,9 @@ from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.events import DIVERGED, FINISHED
 from bigmodel.core.spec import RunSpec
-from bigmodel.training import evaluator, forecast, loop
+from bigmodel.training import compute, evaluator, forecast
 from bigmodel.training.precision import ComputePlan
+from bigmodel.training.step import TrainStep
 
 if not torch.cuda.is_available():
     pytest.skip("there is no CUDA device", allow_module_level=True)
@@ -64,7 +65,7 @@ def assert_same(one, other):
 @pytest.fixture
 def steady(monkeypatch):
     """Nothing that a stopwatch decides, and a point for every step."""
-    monkeypatch.setattr(loop, "probe", lambda *_: ComputePlan("bf16", 1, {"bf16, 1": 1.0}))
+    monkeypatch.setattr(compute, "probe", lambda *_: ComputePlan("bf16", 1, {"bf16, 1": 1.0}))
 
 
 @of_each
@@ -98,15 +99,15 @@ def test_a_step_of_many_tokens_repeats_itself(tmp_path, cache, steady):
 
 def test_a_loss_that_is_no_number_is_found_though_nobody_waits_for_it(tmp_path, cache, steady, monkeypatch):
     """In the sixth step, told of with the tenth: the weights are those after the fifth."""
-    monkeypatch.setattr(loop, "_log_every", lambda *_: 10)
-    real, steps = loop._TrainStep._passes, itertools.count(1)
+    monkeypatch.setattr(compute, "log_every", lambda *_: 10)
+    real, steps = TrainStep._passes, itertools.count(1)
 
     def wrong(work, group, epoch):
         return real(work, group, epoch) * (math.nan if next(steps) == 6 else 1)
 
     spec = on_gpu(GPT, eval_every=1_000, max_steps=40)
     with monkeypatch.context() as patch:
-        patch.setattr(loop._TrainStep, "_passes", wrong)
+        patch.setattr(TrainStep, "_passes", wrong)
         events = run(tmp_path / "ill", cache, spec)
     assert events[-1]["state"] == DIVERGED
     last = of(events, "step")[-1]

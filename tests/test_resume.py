@@ -35,7 +35,7 @@ def spec_of(kind, **more):
 @pytest.fixture(autouse=True)
 def pace(monkeypatch):
     """Nothing that a stopwatch decides: two runs that are compared write down the same steps."""
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
+    monkeypatch.setattr("bigmodel.training.compute.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
 
 
 def weights(folder):
@@ -263,7 +263,7 @@ def test_norms_over_a_batch_see_no_batch_of_one_and_none_that_was_given_up(tmp_p
         return found
 
     monkeypatch.setattr(ResNetForImageClassification, "forward", short_of_memory)
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
+    monkeypatch.setattr("bigmodel.training.compute.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
     learn(tmp_path, cache, spec)
     assert computed == 3 * [3, 2, 2]
     assert {int(value) for name, value in weights(tmp_path).items() if name.endswith("num_batches_tracked")} == {9}
@@ -272,7 +272,7 @@ def test_norms_over_a_batch_see_no_batch_of_one_and_none_that_was_given_up(tmp_p
 def test_memory_that_is_wanting_elsewhere_is_said_with_what_was_being_done(tmp_path, cache, monkeypatch):
     from bigmodel.core.errors import Refusal
 
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: torch.empty(2**60))
+    monkeypatch.setattr("bigmodel.training.compute.probe", lambda *_: torch.empty(2**60))
     with pytest.raises(Refusal, match="Measuring the first batch"):
         learn(tmp_path, cache, spec_of(KINDS[3]))
 

@@ -123,12 +123,8 @@ def test_conversations_are_found_by_the_tokens_that_they_are_learnt_as(studio):
 )  # fmt: skip
 def test_encoding_hears_a_stop_and_keeps_nothing(task, network, dataset, after, tmp_path):
     asked = iter(range(10**9))
-    parts, spec = (
-        (catalog.task(task), catalog.architecture(network), catalog.dataset(dataset)),
-        small(task, network, dataset),
-    )
     with pytest.raises(Cancelled):
-        prepare(*parts, spec.settings, tmp_path, stopped=lambda: next(asked) >= after)
+        prepare(small(task, network, dataset).resolve(), tmp_path, stopped=lambda: next(asked) >= after)
     assert not list((tmp_path / "encoded").iterdir())
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import learn, retold, small
 
-from bigmodel.core import blocks, catalog
+from bigmodel.core import blocks
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
 from bigmodel.data.prepare import prepare
@@ -25,14 +25,14 @@ FIRST = SHORT | {"pretraining_epochs": 1}
 def rows(cache):
     """The arrays and facts of the quiz questions as BERT reads them."""
     spec = small(*BERT)
-    task, network, data = (catalog.task(BERT[0]), catalog.architecture(BERT[1]), catalog.dataset(BERT[2]))
-    return prepare(task, network, data, spec.settings, cache), task, spec.settings
+    session = spec.resolve()
+    return prepare(session, cache), session.task, spec.settings
 
 
 @pytest.fixture
 def pace(monkeypatch):
     """Nothing that a stopwatch decides."""
-    monkeypatch.setattr("bigmodel.training.loop.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
+    monkeypatch.setattr("bigmodel.training.compute.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
 
 
 def told(events, kind):

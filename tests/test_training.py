@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,16 +77,13 @@ def test_an_update_is_told_by_how_far_it_moves_the_weights():
 def test_trying_how_long_a_measurement_takes_leaves_no_trace(cache, names):
     from bigmodel.training.eval_cost import measure_eval_cost
 
-    task, architecture, dataset = catalog.task(names[0]), catalog.architecture(names[1]), catalog.dataset(names[2])
-    spec = small(*names)
-    data = prepare(task, architecture, dataset, spec.settings, cache)
-    model = architecture.model(data.facts, spec.settings).train()
+    session = small(*names).resolve()
+    task, settings, data = session.task, session.settings, prepare(session, cache)
+    model = session.architecture.model(data.facts, settings).train()
     before, random = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    look = measure_eval_cost(task, model, data, spec.settings, 0.05)
+    look = measure_eval_cost(session, model, data, 0.05)
     assert 0 < look.each < 60 and (look.token > 0) == (names[0] == "translation")
-    assert look.passes(task, data, spec.settings, "test") > 0.99 * task.eval_passes(
-        data.arrays["test"], spec.settings, True
-    )
+    assert look.passes(session, data, "test") > 0.99 * task.eval_passes(data.arrays["test"], settings, True)
     assert model.training and torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
 
@@ -263,17 +261,16 @@ def test_a_lean_convolution_is_torchs_own_over_less(size, kernel, stride, paddin
 
 @pytest.mark.parametrize("kind", [PROSE, ("translation", "transformer", "en_de"), DIGITS], ids=lambda kind: kind[1])
 def test_attention_by_products_is_torchs_own(cache, kind):
-    from bigmodel.data.prepare import prepare
     from bigmodel.training.forward import autocast
     from bigmodel.training.kernels.attention import IMPLEMENTATION, use_matmul_attention
 
     spec = small(*kind)
-    task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
-    data = prepare(task, architecture, catalog.dataset(spec.dataset), spec.settings, cache)
+    session = spec.resolve()
+    task, data = session.task, prepare(session, cache)
     batch = task.batch(
         data.arrays["train"], task.batch_indices(data.arrays["train"], spec.settings, 0)[0], spec.settings, 0
     )
-    model = architecture.model(data.facts, spec.settings).train()
+    model = session.architecture.model(data.facts, spec.settings).train()
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     answers = []
     for _turn in range(2):
@@ -358,7 +355,7 @@ class _Probed:
     def __call__(self, kept):
         before = torch.get_num_threads()
         try:
-            return probe(None, None, None, {}, "cpu", kept).precision
+            return probe(None, None, None, "cpu", kept).precision
         finally:
             torch.set_num_threads(before)
 
@@ -381,17 +378,16 @@ def test_what_was_decided_holds_for_a_day_and_for_the_same_settings(tmp_path, mo
     probed(kept)
     os.utime(kept, (0, 0))
     assert probed(kept) == "fp32"
-    names = {compute_plan_file(cache, small(*DIGITS, batch_size=size), "data", "cpu") for size in (4, 8, 4)}
+    data = SimpleNamespace(key="data")
+    names = {compute_plan_file(cache, small(*DIGITS, batch_size=size).resolve(), data, "cpu") for size in (4, 8, 4)}
     assert len(names) == 2
 
 
 def test_how_large_batches_are_is_seen_from_some_of_them(cache):
-    spec = small("translation", "transformer", "en_zh", batch_size=8)
-    task, settings = catalog.task(spec.task), spec.settings
-    rows = prepare(
-        task, catalog.architecture(spec.architecture), catalog.dataset(spec.dataset), settings, cache
-    ).arrays["train"]
+    session = small("translation", "transformer", "en_zh", batch_size=8).resolve()
+    task, settings, data = session.task, session.settings, prepare(session, cache)
+    rows = data.arrays["train"]
     plan = task.batch_indices(rows, settings, 0)[:150]
     every = [sum(value.numel() for value in task.batch(rows, indices, settings, 0).values()) for indices in plan]
-    found = sample_batch_sizes(task, rows, settings, plan)
+    found = sample_batch_sizes(session, data, plan)
     assert set(found) <= set(every) and found.mean() == pytest.approx(np.mean(every), rel=0.3) and len(set(every)) > 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks.quality import nearest, ngram
@@ -36,11 +37,11 @@ def _as_it_is(check: Check) -> Figures:
     from bigmodel.data.prepare import prepare
 
     spec = check.spec()
-    settings = {**spec.settings, "method": "full"}
-    parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
-    data = prepare(*parts, settings, home() / "cache")
-    model = parts[1].model(data.facts, settings)
-    return {"the base as it is": parts[0].measure(model, data.processor, data.arrays["test"], settings, final=True)}
+    session = replace(spec, settings={**spec.settings, "method": "full"}).resolve()
+    settings, data = session.settings, prepare(session, home() / "cache")
+    model = session.architecture.model(data.facts, settings)
+    found = session.task.measure(model, data.processor, data.arrays["test"], settings, final=True)
+    return {"the base as it is": found}
 
 
 def _text(check: Check, rows: datasets.DatasetDict) -> Figures:
@@ -116,8 +117,7 @@ def _answers(check: Check, rows: datasets.DatasetDict) -> Figures:
     from bigmodel.data.prepare import prepare
 
     spec = check.spec()
-    parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
-    arrays = prepare(*parts, spec.settings, home() / "cache").arrays
+    arrays = prepare(spec.resolve(), home() / "cache").arrays
 
     def pairs(split: str) -> list[tuple[int, int]]:
         tokens, kinds = arrays[split]["tokens"].tolist(), arrays[split]["kinds"].tolist()

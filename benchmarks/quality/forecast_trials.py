@@ -96,7 +96,7 @@ def trial(number: int, cache: Path) -> dict:
 
 def foretell(number: int, cache: Path) -> dict:
     from bigmodel.training.forecast import forecast
-    from bigmodel.training.loop import warm_up
+    from bigmodel.training.warm_up import warm_up
 
     warm_up()
     asked = forecast(spec_of(number), cache)
@@ -109,7 +109,8 @@ def foretell(number: int, cache: Path) -> dict:
 def train(number: int, cache: Path) -> dict:
     import resource
 
-    from bigmodel.training.loop import train, warm_up
+    from bigmodel.training.loop import train
+    from bigmodel.training.warm_up import warm_up
 
     warm_up()
     spec, events = spec_of(number), [Event("state", {"state": state}) for state in ("queued", "starting", RUNNING)]
@@ -130,7 +131,8 @@ def train(number: int, cache: Path) -> dict:
 
 def resume(number: int, cache: Path) -> dict:
     """The time left that is told of a run that goes on from its middle, and what was left."""
-    from bigmodel.training.loop import train, warm_up
+    from bigmodel.training.loop import train
+    from bigmodel.training.warm_up import warm_up
 
     warm_up()
     spec, events = spec_of(number), []

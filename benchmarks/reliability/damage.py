@@ -41,13 +41,12 @@ def _die(folder: Path, cache: Path) -> None:
 
 def _mutations(trials: int, folder: Path, place: Path) -> dict:
     """In one process: damage, resume as a run would, look at what it said and took, repair."""
-    from bigmodel.core import catalog
     from bigmodel.data.prepare import prepare
     from bigmodel.training.optimizers import optimizer
 
-    parts = catalog.task(SPEC.task), catalog.architecture(SPEC.architecture), catalog.dataset(SPEC.dataset)
-    data = prepare(*parts, SPEC.settings, place / "cache")
-    model = parts[1].model(data.facts, SPEC.settings)
+    session = SPEC.resolve()
+    data = prepare(session, place / "cache")
+    model = session.architecture.model(data.facts, SPEC.settings)
     chance, failures, kinds = random.Random(0), [], {}
     newest, before, *_older = resume_state.checkpoint_folders(folder)
     best = folder / "checkpoints" / f"step-{resume_state.best_step(newest)}"
@@ -62,9 +61,7 @@ def _mutations(trials: int, folder: Path, place: Path) -> dict:
         where = f"{kind} of {hit.name}/{file.name}"
         if damage(file, before, chance):
             kinds[kind] = kinds.get(kind, 0) + 1
-            look = evaluator.Evaluator(
-                parts[0], model, optimizer(model, SPEC.settings), data, SPEC, folder, lambda: False
-            )
+            look = evaluator.Evaluator(session, model, optimizer(model, SPEC.settings), data, folder, lambda: False)
             try:
                 wrong = _passed_over(look, newest, before) if hit is newest else _best_is_missed(look, best, newest)
             except Exception as error:
@@ -96,9 +93,9 @@ def _best_is_missed(look: evaluator.Evaluator, best: Path, newest: Path) -> str:
 
 
 def _resumed(look: evaluator.Evaluator) -> list[str]:
-    from bigmodel.training.loop import _before
+    from bigmodel.training.resume import restore
 
-    events = list(_before(look, 90, ALL_OF_THEM))
+    events = list(restore(look, 90, ALL_OF_THEM))
     return [str(Words.from_json(event["words"])) for event in events if event.kind == "note"]
 
 

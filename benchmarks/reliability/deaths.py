@@ -36,7 +36,7 @@ from bigmodel.runs.executors import local
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import Supervisor
-from bigmodel.training import evaluator, loop, out_of_memory
+from bigmodel.training import evaluator, out_of_memory, resume
 
 SPEC = spec("cnn", max_steps=12, eval_every=5)
 FLOOD = 100 * 2**20  # bytes of output
@@ -216,7 +216,7 @@ ROW = Row(
         "the words for memory": lambda: patched(
             (out_of_memory, "is_out_of_memory", lambda _error: False), (worker, "_as_refusal", _no_words)
         ),
-        "the way back to a checkpoint": lambda: patched((loop, "_before", _begins_anew)),
+        "the way back to a checkpoint": lambda: patched((resume, "restore", _begins_anew)),
     },
     fewer=1,
     each=len(WAYS),

@@ -168,22 +168,17 @@ def _prepared(place: Path) -> Evaluator:
     """A model with an optimizer's memory, made without computing a gradient: the process must stay without threads."""
     import torch
 
-    from bigmodel.core import catalog
     from bigmodel.data.prepare import prepare
     from bigmodel.training.optimizers import optimizer
 
-    task, architecture, dataset = (
-        catalog.task(SPEC.task),
-        catalog.architecture(SPEC.architecture),
-        catalog.dataset(SPEC.dataset),
-    )
-    data = prepare(task, architecture, dataset, SPEC.settings, place / "cache")
-    model = architecture.model(data.facts, SPEC.settings)
+    session = SPEC.resolve()
+    data = prepare(session, place / "cache")
+    model = session.architecture.model(data.facts, SPEC.settings)
     optimize = optimizer(model, SPEC.settings)
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
     optimize.step()
-    watch = Evaluator(task, model, optimize, data, SPEC, place, lambda: False)
+    watch = Evaluator(session, model, optimize, data, place, lambda: False)
     watch.extra_state = lambda: {"spec": SPEC.to_json(), "step": watch.step, "data": "", "watch": watch.state()}
     watch.best_step = min(STEPS)
     return watch

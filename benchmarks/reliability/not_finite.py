@@ -13,8 +13,9 @@ from benchmarks.reliability.row import Found, Row
 from benchmarks.reliability.trial import apart, good, home, launch, newest, patched, spec, steady, work
 from bigmodel.core.events import DIVERGED, FINISHED
 from bigmodel.runs.folder import Folder
-from bigmodel.training import evaluator, loop, throughput
+from bigmodel.training import evaluator, throughput
 from bigmodel.training.nonfinite_guard import NonfiniteGuard
+from bigmodel.training.step import TrainStep
 
 SPECS = [
     spec(name, max_steps=12, eval_every=5, accumulation=1 + number % 2)
@@ -52,7 +53,7 @@ def _poisoned(folder: Folder, where: str, step: int, value: float) -> None:
 
 def _loss(step: int, value: float) -> AbstractContextManager:
     """The loss of the update after `step - 1` others."""
-    passes, real = [0], loop._TrainStep._passes
+    passes, real = [0], TrainStep._passes
 
     def wrong(self, group, epoch):
         passes[0] += 1
@@ -61,7 +62,7 @@ def _loss(step: int, value: float) -> AbstractContextManager:
         with patched((self.forward, "of", _times(self.forward.of, value))):
             return real(self, group, epoch)
 
-    return patched((loop._TrainStep, "_passes", wrong))
+    return patched((TrainStep, "_passes", wrong))
 
 
 def _times(loss: Callable, value: float) -> Callable:
@@ -70,7 +71,7 @@ def _times(loss: Callable, value: float) -> Callable:
 
 def _gradient(step: int, value: float) -> AbstractContextManager:
     """One number of one gradient, while the loss stays what it is."""
-    passes, real = [0], loop._TrainStep._passes
+    passes, real = [0], TrainStep._passes
 
     def wrong(self, group, epoch):
         passes[0] += 1
@@ -80,7 +81,7 @@ def _gradient(step: int, value: float) -> AbstractContextManager:
             last.grad.view(-1)[0] = value
         return loss
 
-    return patched((loop._TrainStep, "_passes", wrong))
+    return patched((TrainStep, "_passes", wrong))
 
 
 def _measurement(step: int, value: float) -> AbstractContextManager:
@@ -88,7 +89,7 @@ def _measurement(step: int, value: float) -> AbstractContextManager:
     from torch.nn.modules.module import register_module_forward_hook
     from transformers import PreTrainedModel
 
-    steps, real = [0], loop._TrainStep._passes
+    steps, real = [0], TrainStep._passes
 
     def counted(self, group, epoch):
         steps[0] += 1
@@ -105,7 +106,7 @@ def _measurement(step: int, value: float) -> AbstractContextManager:
 
     stack = ExitStack()
     stack.callback(register_module_forward_hook(wrong).remove)
-    stack.enter_context(patched((loop._TrainStep, "_passes", counted)))
+    stack.enter_context(patched((TrainStep, "_passes", counted)))
     return stack
 
 

@@ -18,6 +18,7 @@ from bigmodel.core.events import FAILED, FINISHED
 from bigmodel.core.words import Words
 from bigmodel.runs.folder import Folder
 from bigmodel.training import evaluator, loop, out_of_memory
+from bigmodel.training.step import TrainStep
 
 SPEC = spec("cnn", max_steps=10, eval_every=4, batch_size=32, augment="none", dropout=0.0)
 WRITER = spec("gpt", max_steps=2)
@@ -106,7 +107,7 @@ def _in_load(short: Callable[[], None], step: int) -> AbstractContextManager:
 
 def _in_step(short: Callable[[], None], step: int) -> AbstractContextManager:
     """In every forward pass of this update, however small the batch."""
-    count, real = [0], loop._TrainStep.gradients
+    count, real = [0], TrainStep.gradients
 
     def gradients(self, group, epoch):
         count[0] += 1
@@ -116,7 +117,7 @@ def _in_step(short: Callable[[], None], step: int) -> AbstractContextManager:
         if _is_model(module) and module.training and count[0] == step:
             short()
 
-    return _both(patched((loop._TrainStep, "gradients", gradients)), look)
+    return _both(patched((TrainStep, "gradients", gradients)), look)
 
 
 def _in_measurement(short: Callable[[], None], step: int) -> AbstractContextManager:
@@ -267,7 +268,7 @@ ROW = Row(
     run=run,
     without={
         "the plain word for memory": lambda: patched((out_of_memory, "is_out_of_memory", lambda _error: False)),
-        "the mean over the whole batch": lambda: patched((loop._TrainStep, "_passes", _mean_of_the_pieces)),
+        "the mean over the whole batch": lambda: patched((TrainStep, "_passes", _mean_of_the_pieces)),
     },
     fewer=4,
 )
@@ -278,8 +279,8 @@ def _mean_of_the_pieces(self, group, epoch):
     loss = _passes(self, group, epoch)
     for weight in self.model.parameters():
         if weight.grad is not None:
-            weight.grad *= self.parts**2
-    return loss * self.parts
+            weight.grad *= self.micro_batches**2
+    return loss * self.micro_batches
 
 
-_passes = loop._TrainStep._passes
+_passes = TrainStep._passes

@@ -148,12 +148,12 @@ def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 
 def steady() -> Any:
     """Nothing that a stopwatch decides: two runs that are compared tell of the same steps in the same precision."""
-    from bigmodel.training import loop
+    from bigmodel.training import compute
     from bigmodel.training.precision import ComputePlan
 
     pace = ComputePlan("fp32", 1, {"fp32, 1": 0.05})
     return patched(
-        (loop, "probe", lambda *_: pace), (loop, "_log_every", lambda *_: 2)
+        (compute, "probe", lambda *_: pace), (compute, "log_every", lambda *_: 2)
     )  # what is not told yet can be lost
 
 

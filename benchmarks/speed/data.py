@@ -150,7 +150,7 @@ def their_batches(spec: Mapping) -> Callable[[], dict]:
 
 def second_run(spec: Mapping) -> Callable[[], dict]:
     """A worker whose libraries are loaded, as the spare worker's are."""
-    from bigmodel.training.loop import warm_up
+    from bigmodel.training.warm_up import warm_up
 
     asked = spec_from(spec)
     prepared(asked)

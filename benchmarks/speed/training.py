@@ -37,8 +37,7 @@ def cache() -> Path:
 
 def prepared(spec: RunSpec) -> Prepared:
     """The same arrays that our loop is fed with, for the peers."""
-    parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
-    return prepare(*parts, spec.settings, cache())
+    return prepare(spec.resolve(), cache())
 
 
 def fresh_model(spec: RunSpec, data: Prepared):

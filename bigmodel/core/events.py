@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from bigmodel.core.words import Words
+
 QUEUED, STARTING, RUNNING, STOPPING = "queued", "starting", "running", "stopping"
 FINISHED, STOPPED, CANCELLED = "finished", "stopped", "cancelled"
 FAILED, DIVERGED, INTERRUPTED = "failed", "diverged", "interrupted"
@@ -70,6 +72,18 @@ class Event:
         """One line of JSON. Numbers that are not finite are written by name, never as null or 0."""
         record = {"kind": self.kind, "time": round(self.time or time.time(), 3)} | _encode_nonfinite(dict(self.data))
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def note_event(words: Words, **more: object) -> Event:
+    return Event("note", {"words": words.to_json(), **more})
+
+
+def phase_event(words: Words) -> Event:
+    return Event("phase", {"words": words.to_json()})
+
+
+def state_event(state: str, reason: Words | None = None, **more: object) -> Event:
+    return Event("state", {"state": state, "reason": reason.to_json() if reason else None, **more})
 
 
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

@@ -232,6 +232,12 @@ class RunSpec:
             "settings": dict(self.settings),
         } | ({"parent": dict(self.parent)} if self.parent else {})
 
+    def resolve(self) -> Session:
+        """What the spec names, looked up; Refusal where one of the three is not there (any more)."""
+        return Session(
+            self, catalog.task(self.task), catalog.architecture(self.architecture), catalog.dataset(self.dataset)
+        )
+
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
@@ -269,6 +275,20 @@ class RunSpec:
         settings |= {key: fields[key].check(value) for key, value in given.items()}
         architecture.check(settings)
         return RunSpec(task.name, architecture.name, dataset.name, settings, name, parent=_parent(data.get("parent")))
+
+
+@dataclass(frozen=True)
+class Session:
+    """A spec with what it names, looked up once and handed to every stage of a run."""
+
+    spec: RunSpec
+    task: Task
+    architecture: Architecture
+    dataset: Dataset
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        return self.spec.settings
 
 
 def _parent(given: object) -> Mapping | None:

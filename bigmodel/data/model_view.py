@@ -13,10 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS, Dataset, Task
 from bigmodel.core.errors import Refusal
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.spec import RunSpec, Session
 from bigmodel.core.words import _
 from bigmodel.data import browse, chat_tokens, row_index
 from bigmodel.data.browse import histogram
@@ -53,29 +52,29 @@ class BatchView:
 
 def batch_view(spec: RunSpec, cache: Path, row: int = 0) -> BatchView:
     """The first batch of the first epoch, as it will be trained on; with a row's number, that row by itself."""
-    task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
-    dataset = catalog.dataset(spec.dataset)
-    data = prepare(task, architecture, dataset, spec.settings, cache)
-    arrays, epoch = (_encode_row(task, dataset, data, spec, row, cache), None) if row else (data.arrays["train"], 0)
+    session = spec.resolve()
+    task, data = session.task, prepare(session, cache)
+    arrays, epoch = (_encode_row(session, data, row, cache), None) if row else (data.arrays["train"], 0)
     plan = task.batch_indices(arrays, spec.settings, epoch)
     whole = task.batch(arrays, plan[0], spec.settings, epoch)
     shapes = {name: list(value.shape) for name, value in whole.items() if name in (*HEADS[task.head].inputs, "labels")}
     batch = {name: value[:EXAMPLES] for name, value in whole.items()}
     examples = [_example(batch, place, data) for place in range(len(batch["labels"]))]
-    lengths, unknown = _token_lengths(task, dataset, data) if not row else ({}, 0.0)
+    lengths, unknown = _token_lengths(task, session.dataset, data) if not row else ({}, 0.0)
     remarks = [words.to_json() for words in task.remarks(data.processor, data.arrays["train"])] if not row else []
     return BatchView(examples, shapes, lengths, unknown, _vocabulary_size(data.processor), remarks)
 
 
-def _encode_row(task: Task, dataset: Dataset, data: Prepared, spec: RunSpec, row: int, cache: Path) -> Mapping:
+def _encode_row(session: Session, data: Prepared, row: int, cache: Path) -> Mapping:
     """One row, encoded by itself."""
     import datasets
 
-    places = row_index.load_or_build(dataset, cache).positions([row])
-    if not len(places):
+    task, dataset = session.task, session.dataset
+    positions = row_index.load_or_build(dataset, cache).positions([row])
+    if not len(positions):
         raise Refusal(_("There is no row {rows}.", rows=row), do=_("Name rows of this version."), field="row")
-    rows = browse.take_rows(dataset.path(), places).select(sorted(task.required_columns))
-    return task.encode(datasets.Dataset(rows), data.processor, spec.settings)
+    rows = browse.take_rows(dataset.path(), positions).select(sorted(task.required_columns))
+    return task.encode(datasets.Dataset(rows), data.processor, session.settings)
 
 
 def count_tokens(spec: RunSpec, cache: Path) -> Iterator[float | str]:
@@ -83,15 +82,14 @@ def count_tokens(spec: RunSpec, cache: Path) -> Iterator[float | str]:
     import numpy as np
     import pyarrow.parquet as parquet
 
-    task, architecture = catalog.task(spec.task), catalog.architecture(spec.architecture)
-    dataset = catalog.dataset(spec.dataset)
-    name = cache_key(task, architecture, dataset, spec.settings)
+    session = spec.resolve()
+    task, dataset, name = session.task, session.dataset, cache_key(session)
     folder = browse.token_counts_folder(dataset, name, cache)
     columns = [one for one in sorted(task.required_columns) if dataset.columns[one].kind == "text"]
     if folder.exists():
         yield name
         return
-    processor = prepare(task, architecture, dataset, spec.settings, cache).processor
+    processor = prepare(session, cache).processor
     scribe = chat_tokens.ChatRenderer(processor) if "messages" in columns else None
     file, done = parquet.ParquetFile(dataset.path()), 0
     counted: dict[str, list] = {column: [] for column in columns}

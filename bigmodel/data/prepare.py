@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.core import catalog, disk_space
+from bigmodel.core import disk_space
 from bigmodel.core.contracts import Architecture, Dataset, Task
 from bigmodel.core.errors import Refusal
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.spec import RunSpec, Session
 from bigmodel.data.interruptible import CancelCheck, interruptible
 
 if TYPE_CHECKING:
@@ -36,17 +36,19 @@ ESTIMATE_ROWS, ESTIMATE_THRESHOLD = (
 class Prepared:
     """Everything a loop needs of the data."""
 
+    key: str  # names the encoded data: see `cache_key`
     processor: Any
     facts: Mapping
     arrays: Mapping[str, Mapping[str, Any]]  # split -> name -> memory-mapped array
     pinned: list[dict]  # inputs asked at each validation
 
 
-def cache_key(task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping) -> str:
+def cache_key(session: Session) -> str:
     """Names the cached arrays: same rows, same code, same settings, same name."""
+    task, architecture, settings = session.task, session.architecture, session.settings
     parts = [
         _code_hash(task, architecture),
-        dataset.fingerprint(),
+        session.dataset.fingerprint(),
         task.name,
         architecture.name,
         {name: settings[name] for name in task.encoding_settings if name in settings},
@@ -56,9 +58,7 @@ def cache_key(task: Task, architecture: Architecture, dataset: Dataset, settings
 
 def run_cache_key(spec: RunSpec) -> str:
     """The key of what a run learns from; Refusal where that, or its network, is no longer there."""
-    checked = RunSpec.check(spec.to_json())
-    parts = catalog.task(checked.task), catalog.architecture(checked.architecture), catalog.dataset(checked.dataset)
-    return cache_key(*parts, checked.settings)
+    return cache_key(RunSpec.check(spec.to_json()).resolve())
 
 
 def _code_hash(task: Task, architecture: Architecture) -> str:
@@ -74,23 +74,22 @@ def _code_hash(task: Task, architecture: Architecture) -> str:
     return hashlib.sha256(b"".join(texts) + version("tokenizers").encode()).hexdigest()
 
 
-def prepare(
-    task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, cache: Path,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Prepared:  # fmt: skip
-    """The arrays from the cache, made first where they are missing. `stopped()` is asked all the while: when it says so,
-    nothing is kept, and NotWanted is raised; where the disk has no room, NoSpace."""
-    folder = encoded_folder(cache) / cache_key(task, architecture, dataset, settings)
+def prepare(session: Session, cache: Path, stopped: Callable[[], bool] = lambda: False) -> Prepared:
+    """The arrays from the cache, encoded first where they are missing. `stopped()` is polled all the while: once it is
+    true, nothing is kept and Cancelled is raised; DiskFull where the disk has no room."""
+    task, key = session.task, cache_key(session)
+    folder = encoded_folder(cache) / key
     with suppress(OSError):  # not there yet, or not ours to write
         os.utime(folder / FACTS)  # the last use, by which the cache is cleared
     if not (folder / FACTS).exists():
-        _encode(task, architecture, dataset, settings, folder, CancelCheck(stopped))
+        _encode(session, folder, CancelCheck(stopped))
     kept = json.loads((folder / FACTS).read_text("utf-8"))
     return Prepared(
+        key=key,
         processor=load_processor(folder),
         facts=kept | {"head": task.head},
         arrays={split: _load_arrays(folder, split) for split in SPLITS},
-        pinned=task.pinned(_pinned_rows(folder, dataset), settings),
+        pinned=task.pinned(_pinned_rows(folder, session.dataset), session.settings),
     )
 
 
@@ -99,12 +98,11 @@ def encoded_folder(cache: Path) -> Path:
     return cache / "encoded"
 
 
-def _encode(
-    task: Task, architecture: Architecture, dataset: Dataset, settings: Mapping, folder: Path, ask: CancelCheck
-) -> None:
-    """Into a folder beside, then renamed, so that two runs preparing the same data do not meet."""
+def _encode(session: Session, folder: Path, ask: CancelCheck) -> None:
+    """Into a staging folder, then renamed, so that two runs preparing the same data do not collide."""
     import pyarrow.parquet as parquet
 
+    task, dataset, settings = session.task, session.dataset, session.settings
     folder.parent.mkdir(parents=True, exist_ok=True)
     disk_space.check(folder.parent, 0, disk_space.ENCODING)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".staging-"))
@@ -112,7 +110,7 @@ def _encode(
     try:
         ask()
         rows = interruptible(dataset.rows(), ask)
-        processor = architecture.processor(task, rows, settings)
+        processor = session.architecture.processor(task, rows, settings)
         needed = _estimate_bytes(task, rows, processor, settings, ask)
         disk_space.check(folder.parent, needed, disk_space.ENCODING)
         for split in SPLITS:

@@ -43,7 +43,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no reply
     requests: queue.Queue = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
-    from bigmodel.training.loop import warm_up
+    from bigmodel.training.warm_up import warm_up
 
     warm_up()
     serve(requests, replies)

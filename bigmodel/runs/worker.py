@@ -20,9 +20,9 @@ from pathlib import Path
 from bigmodel.base_models import store as bases
 from bigmodel.core import disk_space
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
+from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event, phase_event, state_event
 from bigmodel.core.spec import RunSpec
-from bigmodel.core.words import Words, _
+from bigmodel.core.words import _
 from bigmodel.importing.store import registry
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.lock import Lock
@@ -58,7 +58,7 @@ def _spare() -> int:
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    from bigmodel.training.loop import warm_up
+    from bigmodel.training.warm_up import warm_up
 
     warm_up()
     listener.join()
@@ -91,10 +91,10 @@ def _run(folder: Folder, lock: Lock | None) -> int:
     if lock is None or facts["state"] != STARTING:
         return 0  # it was cancelled, declared dead or given to another worker before we had it
     if folder.stop_requested():
-        folder.append(_state_event(STOPPED, STOPPED_BEFORE_START))
+        folder.append(state_event(STOPPED, STOPPED_BEFORE_START))
         return 0
     stop = StopSignal(folder)
-    folder.append(_state_event(RUNNING))
+    folder.append(state_event(RUNNING))
     with _event_writer(folder) as put:
         ended = _train(folder, facts["device"] or "auto", stop, lambda event: put(stop.mark_interruption(event)))
     return 1 if ended == FAILED else 0
@@ -104,7 +104,7 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
     """Write down every event; the state it ended in."""
     state = RUNNING
     try:
-        write(Event("phase", {"words": _("Loading the libraries").to_json()}))
+        write(phase_event(_("Loading the libraries")))
         from bigmodel.training.loop import train
 
         spec = RunSpec.check(folder.spec().to_json())
@@ -116,7 +116,7 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
             if (
                 not planned and state not in ENDED and stopped()
             ):  # train() itself asks while it encodes and before a step
-                write(_state_event(STOPPED, STOPPED_BEFORE_START))
+                write(state_event(STOPPED, STOPPED_BEFORE_START))
                 return STOPPED
         if state not in ENDED:
             raise RuntimeError(f"training ended in state {state!r}")
@@ -125,7 +125,7 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
         error = refusal.to_json()
     except Exception as bug:
         if disk_space.was_full(bug):  # the log is not written to: it has no room either
-            write(_state_event(INTERRUPTED, disk_space.disk_full_words(disk_space.missing_bytes(folder.path))))
+            write(state_event(INTERRUPTED, disk_space.disk_full_words(disk_space.missing_bytes(folder.path))))
             return INTERRUPTED
         error = _explain(bug)
     write(Event("state", {"state": FAILED, "error": error}))
@@ -207,11 +207,7 @@ class StopSignal:
         stopped = event.kind == "state" and event["state"] == STOPPED
         if not stopped or not self.by_system.is_set() or self.requested.is_set() or self.folder.stop_requested():
             return event
-        return Event("state", {"state": INTERRUPTED, "reason": SHUT_DOWN.to_json(), "died": True})
-
-
-def _state_event(state: str, reason: Words | None = None) -> Event:
-    return Event("state", {"state": state, "reason": reason.to_json() if reason else None})
+        return state_event(INTERRUPTED, SHUT_DOWN, died=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,16 @@ def enable_determinism(device: str) -> None:
     torch.backends.cudnn.benchmark = False  # which would choose by the clock
     torch.utils.deterministic.fill_uninitialized_memory = False  # a check for programmers, and slow
     torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the generators of torch, numpy and Python."""
+    import numpy as np
+    import torch
+
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
 
 
 class Determinism:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from bigmodel.core.contracts import Task
+from bigmodel.core.spec import Session
 from bigmodel.data.prepare import Prepared
 
 PROBE_SECONDS = 0.6  # for which each of them is tried
@@ -28,26 +28,24 @@ class EvalCost:
     each: float
     token: float = 0.0
 
-    def seconds(self, task: Task, data: Prepared, settings: Mapping, split: str) -> float:
+    def seconds(self, session: Session, data: Prepared, split: str) -> float:
         """Of measuring it on a split; the test is measured in full."""
-        rows, final = data.arrays[split], split == "test"
+        task, settings, rows, final = session.task, session.settings, data.arrays[split], split == "test"
         return self.each * task.eval_passes(rows, settings, final) + self.token * task.generated_tokens(
             rows, settings, final
         )
 
-    def passes(self, task: Task, data: Prepared, settings: Mapping, split: str) -> float:
+    def passes(self, session: Session, data: Prepared, split: str) -> float:
         """The same, in passes."""
         if not self.each:
-            return task.eval_passes(data.arrays[split], settings, split == "test")
-        return self.seconds(task, data, settings, split) / self.each
+            return session.task.eval_passes(data.arrays[split], session.settings, split == "test")
+        return self.seconds(session, data, split) / self.each
 
 
-def measure_eval_cost(
-    task: Task, model: Any, data: Prepared, settings: Mapping, seconds: float = PROBE_SECONDS
-) -> EvalCost:
+def measure_eval_cost(session: Session, model: Any, data: Prepared, seconds: float = PROBE_SECONDS) -> EvalCost:
     """What it costs on the validation split, each part tried for so many seconds. Random numbers are put back, and the
     model trains again."""
-    rows = data.arrays["validation"]
+    task, settings, rows = session.task, session.settings, data.arrays["validation"]
     each = _seconds_per_pass(model, seconds, lambda: task.measure(model, data.processor, rows, settings), task.eval_passes(rows, settings, False))  # fmt: skip
     if not task.generated_tokens(rows, settings, False):
         return EvalCost(each)
@@ -80,11 +78,12 @@ def _seconds_per_pass(model: Any, seconds: float, do: Callable[[], object], most
     return (time.perf_counter() - begun[0]) / max(len(begun) - 1, 1)
 
 
-def answer_seconds(task: Task, model: Any, data: Prepared) -> float:
+def answer_seconds(session: Session, model: Any, data: Prepared) -> float:
     """Of the answers to all pinned inputs, by the first of them."""
     import torch
 
-    begun, defaults = time.perf_counter(), {field.name: field.default for field in task.inputs}
+    task, begun = session.task, time.perf_counter()
+    defaults = {field.name: field.default for field in task.inputs}
 
     def listen(*_anything: object) -> None:
         if time.perf_counter() - begun > PROBE_SECONDS:

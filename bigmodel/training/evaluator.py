@@ -11,11 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import blocks, catalog, disk_space
-from bigmodel.core.contracts import Task
+from bigmodel.core import blocks, disk_space
 from bigmodel.core.disk_space import DiskFull
-from bigmodel.core.events import DIVERGED, FINISHED, Event
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.events import DIVERGED, FINISHED, Event, note_event, phase_event, state_event
+from bigmodel.core.spec import Session
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared
 from bigmodel.training import checkpoint, out_of_memory, resume_state
@@ -30,14 +29,13 @@ class StopRequested(Exception):
 
 
 class Evaluator:
-    """Best and newest state of a run. `rest()` gives what a snapshot holds beside model and optimizer."""
+    """Best and newest state of a run. `extra_state()` gives what a checkpoint holds beside model and optimizer."""
 
     def __init__(
-        self, task: Task, model: Any, optimize: Any, data: Prepared, spec: RunSpec, folder: Path,
-        stopped: Callable[[], bool],
-    ):  # fmt: skip
-        self.task, self.model, self.optimizer, self.data, self.spec = task, model, optimize, data, spec
-        self.settings, self.folder, self.should_stop = spec.settings, folder, stopped
+        self, session: Session, model: Any, optimize: Any, data: Prepared, folder: Path, stopped: Callable[[], bool]
+    ):
+        self.session, self.task, self.settings = session, session.task, session.settings
+        self.model, self.optimizer, self.data, self.folder, self.should_stop = model, optimize, data, folder, stopped
         self.best: tuple[float, ...] = ()
         self.best_step, self.best_metrics, self.worse_in_a_row = 0, {}, 0
         self.before: Mapping[str, float] = {}  # of a base as it was, on the validation split
@@ -81,7 +79,7 @@ class Evaluator:
 
     def measure_base(self) -> Iterator[Event]:
         """What a base can do before it has learnt anything here."""
-        yield Event("phase", {"words": _("Measuring the base model as it is").to_json()})
+        yield phase_event(_("Measuring the base model as it is"))
         started = time.monotonic()
         with self._interruptible():
             self.before = self._measure("validation")
@@ -218,7 +216,7 @@ class Evaluator:
             yield from self.save_checkpoint()
         step = self.best_step if self.finished else self.step
         self._write_model(step, {})
-        yield Event("note", {"words": _("The weights of step {step} are kept.", step=step).to_json()})
+        yield note_event(_("The weights of step {step} are kept.", step=step))
 
     def save_best_model(self) -> Iterator[Event]:
         """The best weights there are become the model; before the first validation, those that it has."""
@@ -226,25 +224,23 @@ class Evaluator:
             yield from self._load_best()
         step = self.best_step or self.step
         self._write_model(step, {})
-        yield Event("note", {"words": _("The weights of step {step} are kept.", step=step).to_json()})
+        yield note_event(_("The weights of step {step} are kept.", step=step))
 
     def finish(self, reason: Words) -> Iterator[Event]:
         """The best weights, measured once on the test split, become the model."""
         yield from self.save_checkpoint()
         if not self.best_step:
             yield from self.save_best_model()
-            words = _("No validation gave a number. Try a lower learning rate.")
-            yield Event("state", {"state": DIVERGED, "reason": words.to_json()})
+            yield state_event(DIVERGED, _("No validation gave a number. Try a lower learning rate."))
             return
-        words = _("Measuring the best weights on the test split")
-        yield Event("phase", {"words": words.to_json()})
+        yield phase_event(_("Measuring the best weights on the test split"))
         yield from self._load_best()
         self.finished = True
         with self._interruptible():
             metrics = self._measure("test")
         yield Event("result", {"step": self.best_step, "metrics": metrics})
         self._write_model(self.best_step, metrics)
-        yield Event("state", {"state": FINISHED, "reason": reason.to_json()})
+        yield state_event(FINISHED, reason)
 
     def _checkpoint_path(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step-{step}"
@@ -272,13 +268,13 @@ class Evaluator:
             step=self.best_step,
         )
         self.best, self.best_step, self.best_metrics = (), 0, {}
-        return Event("note", {"words": words.to_json()})
+        return note_event(words)
 
     def _write_model(self, step: int, metrics: Mapping) -> None:
         """A folder that plain transformers opens, with a page of our own about where it comes from."""
-        kept = catalog.architecture(self.spec.architecture).export(self.model)
+        kept = self.session.architecture.export(self.model)
         about = {
-            "spec": self.spec.to_json(),
+            "spec": self.session.spec.to_json(),
             "step": step,
             "metrics": dict(metrics),
             "validation": dict(self.best_metrics) if step == self.best_step else {},
@@ -303,4 +299,4 @@ def _unreadable_note(step: int) -> Event:
         "The checkpoint of step {step} cannot be read back as it was written; those before it are kept. The disk may be failing: copy what matters to another one.",
         step=step,
     )
-    return Event("note", {"words": words.to_json()})
+    return note_event(words)

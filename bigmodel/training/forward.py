@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodel.core.contracts import HEADS
+from bigmodel.core.spec import Session
 from bigmodel.training.kernels import convolution, dropout
 from bigmodel.training.kernels.attention import use_matmul_attention
 from bigmodel.training.losses import LOSSES
@@ -24,14 +25,13 @@ class Forward:
     through the network as it comes, since compiling for it would cost more than it brings.
     """
 
-    def __init__(
-        self, model: Any, head: str, settings: Mapping, device: str, precision: str, compiled: bool = False
-    ):  # fmt: skip
+    def __init__(self, session: Session, model: Any, device: str, precision: str, compiled: bool = False):
         import torch
 
         self.model, self.device, self.precision = model, device, precision
-        self.inputs, self.of, self.smoothing = HEADS[head].inputs, LOSSES[settings["loss"]], settings["label_smoothing"]
-        # what a network keeps to write the next token faster is of no use here, and costs copies
+        self.inputs, settings = HEADS[session.task.head].inputs, session.settings
+        self.of, self.smoothing = LOSSES[settings["loss"]], settings["label_smoothing"]
+        # a key-value cache is of no use in training, and costs copies
         self.extra_kwargs = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
         self.compiled = torch.compile(self._forward_loss) if compiled else None
         self.compiled_shapes: dict[str, Any] = {}

@@ -38,6 +38,11 @@ def optimizer(model: Any, settings: Mapping) -> Any:
     return torch.optim.AdamW(groups, lr=rate, betas=BETAS, fused=fused)
 
 
+def learning_rate(settings: Mapping, step: int, steps: int) -> float:
+    """Of the update after `step` others, of `steps` in all."""
+    return settings["learning_rate"] * lr_factor(settings, step, steps)
+
+
 def lr_factor(settings: Mapping, step: int, steps: int) -> float:
     """What the learning rate is multiplied by at `step` (from 0) of `steps`.
 

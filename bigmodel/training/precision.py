@@ -14,10 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import write_atomic
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.spec import Session
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
 from bigmodel.training import out_of_memory
@@ -96,9 +95,7 @@ class ComputePlan:
         return self
 
 
-def probe(
-    task: Task, model: Any, data: Prepared, settings: Mapping, device: str, kept: Path | None = None
-) -> ComputePlan:
+def probe(session: Session, model: Any, data: Prepared, device: str, kept: Path | None = None) -> ComputePlan:
     """How to compute the steps, from passes over the first batch that leave no trace in model or random numbers.
 
     A part of the batch says as much about which way is the fastest, so of a slow one only a quarter is tried, and less where
@@ -112,7 +109,7 @@ def probe(
     if pace is not None:
         return pace.apply(device)
     used, began = _use(), time.perf_counter()
-    pace = _probed(task, model, data, settings, device)
+    pace = _probed(session, model, data, device)
     if kept is not None and _use() - used < MAX_OTHER_LOAD * (time.perf_counter() - began):
         with suppress(OSError):
             _write_cached(pace, kept)
@@ -127,19 +124,20 @@ def all_threads() -> int:
     return torch.get_num_threads()
 
 
-def compute_plan_file(cache: Path, spec: RunSpec, data: str, device: str) -> Path:
-    """Where the pace of runs like this one is kept. `data`: the name of the encoded data."""
+def compute_plan_file(cache: Path, session: Session, data: Prepared, device: str) -> Path:
+    """Where the compute plan of runs like this one is kept."""
     from importlib.metadata import version
 
     import torch
 
+    spec = session.spec
     settings = {name: value for name, value in spec.settings.items() if name not in IRRELEVANT_SETTINGS}
     where = (
         torch.cuda.get_device_name(device)
         if device.startswith("cuda")
         else f"{device}, {os.cpu_count()}, {all_threads()}"
     )
-    parts = [spec.task, spec.architecture, data, settings, where, version("torch"), version("transformers")]
+    parts = [spec.task, spec.architecture, data.key, settings, where, version("torch"), version("transformers")]
     return cache / "paces" / (hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24] + ".json")
 
 
@@ -170,10 +168,10 @@ def _use() -> float:
     return every - spent.idle - getattr(spent, "iowait", 0.0) - time.process_time()
 
 
-def _probed(task: Task, model: Any, data: Prepared, settings: Mapping, device: str) -> ComputePlan:
-    arrays = data.arrays["train"]
+def _probed(session: Session, model: Any, data: Prepared, device: str) -> ComputePlan:
+    task, settings, arrays = session.task, session.settings, data.arrays["train"]
     indices = task.batch_indices(arrays, settings, 0)[0]
-    forward = {name: Forward(model, task.head, settings, device, name) for name in ("fp32", "bf16")}
+    forward = {name: Forward(session, model, device, name) for name in ("fp32", "bf16")}
     batch: Mapping = {}
 
     def step(precision: str) -> None:
@@ -197,13 +195,12 @@ def _probed(task: Task, model: Any, data: Prepared, settings: Mapping, device: s
         part = part[: len(part) // 2]
 
 
-def compare_compiled(
-    compiled: Forward, task: Task, data: Prepared, settings: Mapping, pace: ComputePlan
-) -> ComputePlan:
+def compare_compiled(compiled: Forward, session: Session, data: Prepared, pace: ComputePlan) -> ComputePlan:
     """The pace once the network has been compiled, if it is then worth it; the compiled one's time is kept either way."""
-    arrays, model, device = data.arrays["train"], compiled.model, compiled.device
+    task, settings, arrays = session.task, session.settings, data.arrays["train"]
+    model, device = compiled.model, compiled.device
     batch = task.batch(arrays, task.batch_indices(arrays, settings, 0)[0], settings, 0)
-    as_it_is = Forward(model, task.head, settings, device, pace.precision)
+    as_it_is = Forward(session, model, device, pace.precision)
 
     def step(forward: Forward) -> None:
         forward(batch).backward()

@@ -9,7 +9,7 @@ from typing import Any
 
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.events import DIVERGED, FINISHED, STOPPED, Event
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.spec import RunSpec, Session
 from bigmodel.core.words import Words, _
 from bigmodel.training import checkpoint, resume_state
 
@@ -134,6 +134,11 @@ def pretraining_spec(spec: RunSpec) -> RunSpec:
         "patience": 0,
     }
     return replace(spec, settings={**spec.settings, **own})
+
+
+def pretraining_session(session: Session, facts: Mapping) -> Session:
+    """The pretraining of a run; `facts`: those of its encoded data."""
+    return replace(session, spec=pretraining_spec(session.spec), task=MaskedLmTask(session.task, facts))
 
 
 def relay_events(events: Iterator[Event], folder: Path) -> Generator[Event, None, bool]:

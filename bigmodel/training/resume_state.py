@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import catalog, cpu
+from bigmodel.core import cpu
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, fields_for
@@ -56,10 +56,9 @@ def changes(before: Mapping, spec: RunSpec, device: str, processor: str) -> list
     elif not _same_processor(was := before.get("processor", processor), processor):
         told.append(_("the processor was {before} and is {now}", before=was, now=processor))
     try:
-        then, spec = RunSpec.check(before["spec"]), RunSpec.check(spec.to_json())
-        parts = catalog.task(spec.task), catalog.architecture(spec.architecture), catalog.dataset(spec.dataset)
-        told += _changed_settings(then, spec, fields_for(*parts[:2]))
-        same = cache_key(*parts, spec.settings) == before["data"]
+        then, session = RunSpec.check(before["spec"]), RunSpec.check(spec.to_json()).resolve()
+        told += _changed_settings(then, session.spec, fields_for(session.task, session.architecture))
+        same = cache_key(session) == before["data"]
     except (Refusal, OSError, ValueError, KeyError, TypeError):
         same = False
     return told if same else [*told, _("the data, or how it is encoded, has changed")]
