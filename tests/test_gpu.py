@@ -103,7 +103,8 @@ def test_a_loss_that_is_no_number_is_found_though_nobody_waits_for_it(tmp_path, 
     real, steps = TrainStep._passes, itertools.count(1)
 
     def wrong(work, group, epoch):
-        return real(work, group, epoch) * (math.nan if next(steps) == 6 else 1)
+        loss = real(work, group, epoch)
+        return loss._replace(total=loss.total * (math.nan if next(steps) == 6 else 1))
 
     spec = on_gpu(GPT, eval_every=1_000, max_steps=40)
     with monkeypatch.context() as patch:

@@ -59,14 +59,18 @@ def _loss(step: int, value: float) -> AbstractContextManager:
         passes[0] += 1
         if passes[0] != step:
             return real(self, group, epoch)
-        with patched((self.forward, "of", _times(self.forward.of, value))):
+        with patched((self.forward, "loss", _times(self.forward.loss, value))):
             return real(self, group, epoch)
 
     return patched((TrainStep, "_passes", wrong))
 
 
 def _times(loss: Callable, value: float) -> Callable:
-    return lambda *arguments: loss(*arguments) * value
+    def times(*arguments: Any) -> Any:
+        result = loss(*arguments)
+        return result._replace(total=result.total * value)
+
+    return times
 
 
 def _gradient(step: int, value: float) -> AbstractContextManager:

@@ -280,7 +280,7 @@ def _mean_of_the_pieces(self, group, epoch):
     for weight in self.model.parameters():
         if weight.grad is not None:
             weight.grad *= self.micro_batches**2
-    return loss * self.micro_batches
+    return loss._replace(total=loss.total * self.micro_batches)
 
 
 _passes = TrainStep._passes

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bigmodel.core.blocks import Block
 from bigmodel.core.fields import Field
 from bigmodel.core.fingerprints import fingerprint
+from bigmodel.core.losses import LOSSES, Loss
 from bigmodel.core.words import Words, _
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ class Task:
     icon: str  # of Streamlit's Material set, ':material/...:'
     required_columns: frozenset[str]
     head: str
-    losses: tuple[str, ...] = ("cross-entropy",)
+    losses: tuple[str, ...] = ("cross-entropy",)  # that the setting `loss` offers; () for a task with its own
+    targets: tuple[str, ...] = ("labels",)  # tensors of a batch that the loss is computed from
     metrics: tuple[Metric, ...] = (LOSS,)  # the first decides which checkpoint is the best
     comparison_metric: str = (
         ""  # the metric that two models of any make can be compared by; '' for the first but the loss
@@ -129,6 +131,20 @@ class Task:
     ) -> dict[str, torch.Tensor]:
         """The examples as the head's inputs and `labels`, on the CPU."""
         raise NotImplementedError
+
+    # -- what is made small -----------------------------------------------------------------------
+    def loss(self, outputs: Any, targets: Mapping[str, torch.Tensor], settings: Mapping) -> Loss:
+        """Of what the network returned for a batch, and the batch's `targets`, all on the device.
+
+        Batches of an update, and the pieces of one that is split to fit the memory, are added by `loss_weight`, so that
+        both are exact for whatever is a mean over that. Runs inside torch.compile where the run is compiled.
+        """
+        return Loss(LOSSES[settings["loss"]](outputs.logits, targets["labels"], settings["label_smoothing"]))
+
+    def loss_weight(self, batch: Mapping[str, torch.Tensor]) -> float:
+        """What `loss` is a mean over: how much of it is in a batch; a batch of 0 is left out. Asked on the CPU before
+        the forward pass, as the backward passes need the sum over the update and a GPU need not be waited for."""
+        return int((batch["labels"] != -100).sum())
 
     def count_units(self, batch: Mapping[str, torch.Tensor]) -> int:
         """How many units of work a batch holds, for the speed."""
@@ -184,6 +200,10 @@ class Architecture:
     heads: frozenset[str]
     hyperparameters: tuple[Field, ...] = ()
     default_settings: Mapping[str, object] = {}  # training settings that suit it better than the general defaults
+    own_loss: frozenset[str] = (
+        frozenset()
+    )  # heads whose `forward` takes the task's `targets` too and returns `loss` and,
+    # where that is made of parts, `loss_dict`, as transformers' detectors do: in place of the task's loss
     overrides: frozenset[str] = frozenset()  # settings of tasks that it makes needless, as it has its own
 
     def hyperparameters_for(self, task: Task) -> tuple[Field, ...]:

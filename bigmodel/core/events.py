@@ -49,7 +49,8 @@ class Event:
                 log_every, unit (words)
     phase       words: what the worker is doing before the first step
     step        step, epoch, loss, learning_rate, gradient_norm, rate (units a second), seconds (in training); update,
-                how far the newest update moved the weights as a part of their length; weights, their mean size
+                how far the newest update moved the weights as a part of their length; weights, their mean size;
+                loss_parts {name: value}, where the loss is made of parts
     pretraining step, steps, epoch of what comes before the first step; loss, learning_rate, rate, seconds; or, now and
                 then, metrics {name: value} on the validation split
     device      used {name: value}: memory and use of the device, now and then

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from bigmodel.core import catalog, limits
@@ -304,16 +304,14 @@ def _parent(given: object) -> Mapping | None:
 
 def fields_for(task: Task, architecture: Architecture) -> tuple[Field, ...]:
     """Every setting that a run of these two has, with choices narrowed to what fits."""
-    narrowed = tuple(
-        Choice(
-            **{**vars(field), "options": {name: field.options[name] for name in task.losses}, "default": task.losses[0]}
-        )
-        if field.name == "loss"
-        else field
-        for field in TRAINING_FIELDS
-    )
+    training = [field for field in TRAINING_FIELDS if task.losses or field.name not in ("loss", "label_smoothing")]
+    narrowed = tuple(_offered_losses(field, task) if field.name == "loss" else field for field in training)
     own = tuple(field for field in task.fields if field.name not in architecture.overrides)
     return narrowed + own + architecture.hyperparameters_for(task)
+
+
+def _offered_losses(field: Choice, task: Task) -> Choice:
+    return replace(field, options={name: field.options[name] for name in task.losses}, default=task.losses[0])
 
 
 def defaults(task: Task, architecture: Architecture, dataset: Dataset) -> dict[str, object]:

@@ -154,19 +154,16 @@ class ImageClassification(Task):
         import numpy as np
         import torch
 
-        from bigmodel.training.losses import LOSSES
-
-        device = next(model.parameters()).device
+        device, plain = next(model.parameters()).device, {**settings, "label_smoothing": 0.0}  # it regularises training
         loss, guesses = 0.0, []
         training = model.training
         model.eval()
         with torch.inference_mode():
             for indices in self.batch_indices(arrays, settings, None):
                 batch = self.batch(arrays, indices, settings, None)
-                logits = model(pixel_values=batch["pixel_values"].to(device)).logits.float()
-                labels = batch["labels"].to(device)
-                loss += LOSSES[settings["loss"]](logits, labels).item() * len(labels)
-                guesses.append(logits.argmax(-1).cpu().numpy())
+                outputs, labels = model(pixel_values=batch["pixel_values"].to(device)), batch["labels"].to(device)
+                loss += self.loss(outputs, {"labels": labels}, plain).total.item() * len(labels)
+                guesses.append(outputs.logits.argmax(-1).cpu().numpy())
         model.train(training)
         truth, guesses = np.asarray(arrays["labels"]), np.concatenate(guesses)
         values = {"accuracy": float((guesses == truth).mean()), "loss": loss / len(truth)}

@@ -158,9 +158,7 @@ class TextClassification(Task):
         import numpy as np
         import torch
 
-        from bigmodel.training.losses import LOSSES
-
-        device = next(model.parameters()).device
+        device, plain = next(model.parameters()).device, {**settings, "label_smoothing": 0.0}  # it regularises training
         loss, guesses, plan = 0.0, [], self.batch_indices(arrays, settings, None)
         training = model.training
         model.eval()
@@ -168,9 +166,9 @@ class TextClassification(Task):
             for indices in plan:
                 batch = {name: value.to(device) for name, value in self.batch(arrays, indices, settings, None).items()}
                 labels = batch.pop("labels")
-                logits = model(**batch).logits.float()
-                loss += LOSSES[settings["loss"]](logits, labels).item() * len(labels)
-                guesses.append(logits.argmax(-1).cpu().numpy())
+                outputs = model(**batch)
+                loss += self.loss(outputs, {"labels": labels}, plain).total.item() * len(labels)
+                guesses.append(outputs.logits.argmax(-1).cpu().numpy())
         model.train(training)
         truth, guesses = np.asarray(arrays["labels"])[np.concatenate(plan)], np.concatenate(guesses)
         values = {"accuracy": float((guesses == truth).mean()), "loss": loss / len(truth)}

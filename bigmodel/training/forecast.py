@@ -22,7 +22,7 @@ from bigmodel.training import out_of_memory, pretraining
 from bigmodel.training.batch_sizes import batch_numel, count_steps, sample_batch_sizes
 from bigmodel.training.determinism import enable_determinism
 from bigmodel.training.eval_cost import answer_seconds, measure_eval_cost
-from bigmodel.training.forward import Forward, apply_cpu_kernels, to_device
+from bigmodel.training.forward import Forward, apply_cpu_kernels
 from bigmodel.training.kernels import malloc
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import ComputePlan, compute_plan_file, probe, resolve_device
@@ -178,19 +178,19 @@ class _Probe:
                 held[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        batch = to_device(device, task.batch(self.data.arrays["train"], indices, settings, 0))
+        batch = task.batch(self.data.arrays["train"], indices, settings, 0)
         forward = Forward(self.session, self.model, device, precision)
-        inputs = {name: batch[name] for name in forward.inputs if name in batch}
+        inputs, targets = forward.to_device(batch)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor) if weigh else nullcontext():
-            logits = forward.logits(inputs)
-        forward.loss(logits, batch["labels"]).backward()
+            outputs = forward.outputs(inputs, targets)
+        forward.loss(outputs, targets).total.backward()
         trained = [weight for weight in self.model.parameters() if weight.requires_grad]
         torch.nn.utils.clip_grad_norm_(trained, settings["clip"] or math.inf)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if device.startswith("cuda"):
             torch.cuda.synchronize()
-        said = logits.numel() * LOGIT_BYTES if task.head == "causal-lm" else 0
+        said = outputs.logits.numel() * LOGIT_BYTES if task.head == "causal-lm" else 0
         return sum(held.values()) + said, batch_numel(batch)
 
 

@@ -6,54 +6,67 @@ import importlib.util
 import inspect
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.contracts import HEADS
+from bigmodel.core.losses import Loss
 from bigmodel.core.spec import Session
 from bigmodel.training.kernels import convolution, dropout
 from bigmodel.training.kernels.attention import use_matmul_attention
-from bigmodel.training.losses import LOSSES
+
+if TYPE_CHECKING:
+    import torch
 
 COMPILE_SECONDS = 60.0  # seconds that a compiler takes for a network of some hundred million weights, at most
 COMPILE_SPEEDUP = 0.25  # of a step that compiling saves on a GPU, at least
 
 
 class Forward:
-    """`forward(batch)` is the mean loss over the labels that count, on `device`.
+    """`forward(batch)` is the loss of a batch on `device`, its parts without gradient.
 
-    Compiled for the shape of its first batch alone: a batch of another shape, such as the last of an epoch, goes
-    through the network as it comes, since compiling for it would cost more than it brings.
+    Compiled for the shapes of its first batch alone: a batch of other shapes, such as the last of an epoch, runs
+    uncompiled, since compiling for it would cost more than it saves.
     """
 
     def __init__(self, session: Session, model: Any, device: str, precision: str, compiled: bool = False):
         import torch
 
         self.model, self.device, self.precision = model, device, precision
-        self.inputs, settings = HEADS[session.task.head].inputs, session.settings
-        self.of, self.smoothing = LOSSES[settings["loss"]], settings["label_smoothing"]
+        self.task, self.settings = session.task, dict(session.settings)
+        self.inputs, self.targets = HEADS[session.task.head].inputs, session.task.targets
+        self.own_loss = session.task.head in session.architecture.own_loss
         # a key-value cache is of no use in training, and costs copies
         self.extra_kwargs = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
         self.compiled = torch.compile(self._forward_loss) if compiled else None
-        self.compiled_shapes: dict[str, Any] = {}
+        self.compiled_shapes: list[torch.Size] = []
 
-    def __call__(self, batch: Mapping) -> Any:
-        batch = to_device(self.device, {name: batch[name] for name in (*self.inputs, "labels") if name in batch})
-        labels = batch.pop("labels")
+    def __call__(self, batch: Mapping[str, torch.Tensor]) -> Loss:
+        inputs, targets = self.to_device(batch)
         if self.compiled is None:
-            return self._forward_loss(batch, labels)
-        shapes = {name: value.shape for name, value in batch.items()}
+            return Loss(*self._forward_loss(inputs, targets))
+        shapes = [value.shape for value in (*inputs.values(), *targets.values())]
         self.compiled_shapes = self.compiled_shapes or shapes
-        return (self.compiled if shapes == self.compiled_shapes else self._forward_loss)(batch, labels)
+        return Loss(*(self.compiled if shapes == self.compiled_shapes else self._forward_loss)(inputs, targets))
 
-    def logits(self, inputs: Mapping) -> Any:
+    def to_device(self, batch: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """(what the network takes, what the loss is computed from) of a batch; the rest of it stays on the CPU."""
+        named = to_device(self.device, {name: batch[name] for name in (*self.inputs, *self.targets) if name in batch})
+        targets = {name: named.pop(name) for name in self.targets if name in named}
+        return named, targets
+
+    def outputs(self, inputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]) -> Any:
+        """What the network returns, in the run's precision."""
         with autocast(self.device, self.precision):
-            return self.model(**inputs, **self.extra_kwargs).logits
+            return self.model(**inputs, **(targets if self.own_loss else {}), **self.extra_kwargs)
 
-    def loss(self, logits: Any, labels: Any) -> Any:
-        return self.of(logits, labels, self.smoothing)
+    def loss(self, outputs: Any, targets: Mapping[str, torch.Tensor]) -> Loss:
+        if self.own_loss:
+            return Loss(outputs.loss, getattr(outputs, "loss_dict", None) or {})
+        return self.task.loss(outputs, targets, self.settings)
 
-    def _forward_loss(self, inputs: Mapping, labels: Any) -> Any:
-        return self.loss(self.logits(inputs), labels)
+    def _forward_loss(self, inputs: Mapping, targets: Mapping) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        total, parts = self.loss(self.outputs(inputs, targets), targets)
+        return total, {name: part.detach() for name, part in parts.items()}
 
 
 def apply_cpu_kernels(model: Any, device: str) -> None:

@@ -167,7 +167,7 @@ def _run_steps(update: TrainStep, evaluator: Evaluator, steps: int, per_epoch: i
         if split:
             yield update.split_event(step, split)
         throughput.add_loss(loss)
-        guard.look(step, loss, norm)
+        guard.look(step, loss.total, norm)
         logged = step % log_every == 0 or step in (1, steps)
         due, save = step % eval_every == 0 or step == steps, evaluator.due()
         if (guard.synchronous or logged or due or save) and guard.first_bad_step():

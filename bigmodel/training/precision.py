@@ -175,7 +175,7 @@ def _probed(session: Session, model: Any, data: Prepared, device: str) -> Comput
     batch: Mapping = {}
 
     def step(precision: str) -> None:
-        forward[precision](batch).backward()
+        forward[precision](batch).total.backward()
         model.zero_grad(set_to_none=True)
 
     part = indices[: max(len(indices) // PROBE_DIVISOR, 1)]
@@ -203,7 +203,7 @@ def compare_compiled(compiled: Forward, session: Session, data: Prepared, pace: 
     as_it_is = Forward(session, model, device, pace.precision)
 
     def step(forward: Forward) -> None:
-        forward(batch).backward()
+        forward(batch).total.backward()
         model.zero_grad(set_to_none=True)
 
     with _preserve_state(model, device), Determinism(device).strict_mode():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.events import Event, note_event
+from bigmodel.core.losses import Loss
 from bigmodel.core.spec import Session
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
@@ -18,6 +19,10 @@ from bigmodel.training.forward import Forward
 from bigmodel.training.nonfinite_guard import NonfiniteGuard
 from bigmodel.training.throughput import Throughput
 from bigmodel.training.update_ratio import UpdateRatio
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 
 @dataclass
@@ -41,8 +46,8 @@ class TrainStep:
         self.min_micro_batch = 2 if self.guard.norm_statistics else 1  # batch norm needs more than one example
         self.foreach = self.device.split(":")[0] in ("cpu", "cuda")
 
-    def gradients(self, group: Sequence, epoch: int) -> tuple[Any, Any, int]:
-        """(loss, norm of the gradient, micro-batches where a batch had to be split further just now, else 0).
+    def gradients(self, group: Sequence[np.ndarray], epoch: int) -> tuple[Loss, torch.Tensor, int]:
+        """(loss, 2-norm of the gradient before clipping, micro-batches where a batch had to be split further just now, else 0).
 
         `group`: index arrays of the batches that share the update. Where memory runs out, the same update is computed
         again in smaller micro-batches, from the same random state: the gradient is the same mean over the same examples.
@@ -78,8 +83,8 @@ class TrainStep:
     def _micro_batch_count(self, indices: Sequence) -> int:
         return max(min(self.micro_batches, len(indices) // self.min_micro_batch), 1)
 
-    def _passes(self, group: Sequence, epoch: int) -> Any:
-        """Forward and backward through every micro-batch of every batch; the mean loss over what is counted."""
+    def _passes(self, group: Sequence[np.ndarray], epoch: int) -> Loss:
+        """Forward and backward through every micro-batch of every batch; the mean of their losses by weight."""
         import numpy as np
         import torch
 
@@ -87,16 +92,20 @@ class TrainStep:
         if self.micro_batches > 1:
             group = [piece for indices in group for piece in np.array_split(indices, self._micro_batch_count(indices))]
         batches = [session.task.batch(rows, indices, session.settings, epoch) for indices in group]
-        counted = [int((batch["labels"] != -100).sum()) for batch in batches]  # what the loss is a mean over
-        total = torch.zeros((), device=self.device)
-        for batch, count in zip(batches, counted, strict=True):
-            if not count:
+        weights = [session.task.loss_weight(batch) for batch in batches]  # what each loss is a mean over
+        total, parts = torch.zeros((), device=self.device), {}
+        for batch, weight in zip(batches, weights, strict=True):
+            if not weight:
                 continue
-            part = self.forward(batch) * (count / sum(counted))
-            part.backward()
-            total += part.detach()
+            share = weight / sum(weights)
+            loss = self.forward(batch)
+            scaled = loss.total * share
+            scaled.backward()
+            total += scaled.detach()
+            for name, part in loss.parts.items():
+                parts[name] = parts.get(name, 0.0) + part * share
         self.throughput.count(sum(session.task.count_units(batch) for batch in batches), sum(map(batch_numel, batches)))
-        return total
+        return Loss(total, parts)
 
     def split_event(self, step: int, parts: int) -> Event:
         """That batches are computed in `parts` micro-batches from this step on."""

@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from statistics import fmean
 from typing import Any
 
 from bigmodel.core.events import Event
+from bigmodel.core.losses import Loss
 
 DEVICE_EVENT_SECONDS = 2.0
 
@@ -29,6 +31,7 @@ class Throughput:
         self.units: int = before["units"]
         self.numel: int = before.get("size", 0)
         self.losses: list = list(before["losses"])
+        self.loss_parts: dict[str, list] = {name: list(past) for name, past in before.get("loss_parts", {}).items()}
 
     def state(self) -> dict:
         """What a meter in another process begins with."""
@@ -37,19 +40,25 @@ class Throughput:
             "units": self.units,
             "size": self.numel,
             "losses": [float(loss) for loss in self.losses],
+            "loss_parts": {name: [float(part) for part in past] for name, past in self.loss_parts.items()},
         }
 
     def count(self, units: int, size: int) -> None:
         self.units += units
         self.numel += size
 
-    def add_loss(self, loss: Any) -> None:
-        self.losses.append(loss)
+    def add_loss(self, loss: Loss) -> None:
+        """Of a step, still on the device: it is not waited for before an event tells of it."""
+        self.losses.append(loss.total)
+        for name, part in loss.parts.items():
+            self.loss_parts.setdefault(name, []).append(part)
 
     def step_event(
         self, step: int, per_epoch: int, learning_rate: float, norm: Any, moved: Mapping[str, float] | None = None
     ) -> Event:
         """What the steps since the last event came to; `moved` is of the newest one."""
+        parts = {name: fmean(map(float, past)) for name, past in self.loss_parts.items()}
+        self.loss_parts = {}
         return Event(
             "step",
             {
@@ -62,6 +71,7 @@ class Throughput:
                 "seconds": self.seconds(),
                 "work": self.numel / self.mean_update_numel,
                 **(moved or {}),
+                **({"loss_parts": parts} if parts else {}),
             },
         )
 
