@@ -78,6 +78,31 @@ def _titles(rows):
 '''
 
 
+OWN_LOSS = '''
+"""Digits by margin: a picture counts as much as its digit and one more."""
+from bigmodel.core.losses import Loss
+from bigmodel.core.words import _
+from bigmodel.tasks.image_classification import ImageClassification
+
+class Margins(ImageClassification):
+    name = "margins"
+    title = _("Margins")
+    about = _("The right digit is to lead by a margin, and no answer is to be loud.")
+    losses = ()
+
+    def loss(self, outputs, targets, settings):
+        logits, labels = outputs.logits.float(), targets["labels"]
+        counts = (labels + 1.0) / (labels + 1.0).sum()
+        lead = logits.gather(1, labels[:, None]) - logits
+        margin = ((1 - lead).clamp_min(0).sum(1) * counts).sum()
+        loudness = 0.1 * (logits.square().mean(1) * counts).sum()
+        return Loss(margin + loudness, {"margin": margin, "loudness": loudness})
+
+    def loss_weight(self, batch):
+        return float((batch["labels"] + 1).sum())
+'''
+
+
 @pytest.fixture
 def package(tmp_path):
     """A copy of the package that files can be dropped into, and its command line."""
@@ -96,7 +121,7 @@ def package(tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout)
 
-    command.folder = place / "bigmodel"
+    command.folder, command.home = place / "bigmodel", tmp_path / "home"
     return command
 
 
@@ -126,6 +151,35 @@ def test_a_data_set_is_one_new_file(package):
 def test_an_architecture_is_one_new_file(package):
     (package.folder / "architectures" / "llama.py").write_text(ARCHITECTURE, "utf-8")
     train_and_try(package, "text-generation", "llama", "prose_zh")
+
+
+def test_a_loss_of_its_own_is_part_of_that_file_and_accumulated_batches_are_one_large_batch(package):
+    (package.folder / "tasks" / "margins.py").write_text(OWN_LOSS, "utf-8")
+    exact = {
+        "max_steps": 3,
+        "optimizer": "sgd",
+        "learning_rate": 0.05,
+        "clip": 0,
+        "augment": "none",
+        "precision": "fp32",
+    }
+    small = {"width": 16, "layers": 1, "attention_heads": 2, "schedule": "constant", "warmup": 0, "weight_decay": 0}
+
+    def steps(**sizes) -> list[dict]:
+        settings = [word for name, value in (exact | small | sizes).items() for word in ("--set", f"{name}={value}")]
+        names = ["--task", "margins", "--architecture", "vit", "--dataset", "digits"]
+        run = package("train", *names, *settings, "--wait")
+        assert run["state"] == "finished" and not {"loss", "label_smoothing"} & run["settings"].keys()
+        lines = (package.home / "runs" / run["id"] / "events.jsonl").read_text("utf-8").splitlines()
+        return [event for event in map(json.loads, lines) if event["kind"] == "step"]
+
+    large, accumulated = steps(batch_size=16), steps(batch_size=8, accumulation=2)
+    assert len(large) == len(accumulated) == 3
+    for one, other in zip(large, accumulated, strict=True):
+        assert one["loss_parts"].keys() == {"margin", "loudness"}
+        assert sum(one["loss_parts"].values()) == pytest.approx(one["loss"], rel=1e-5)
+        assert other["loss_parts"] == pytest.approx(one["loss_parts"], rel=1e-4)
+        assert (other["loss"], other["gradient_norm"]) == pytest.approx((one["loss"], one["gradient_norm"]), rel=1e-4)
 
 
 def test_a_task_is_one_new_file(package):

@@ -1,6 +1,7 @@
 """The loop and what it stands on: what is learnt, what is kept, and when it ends."""
 
 import copy
+import dataclasses
 import json
 import math
 import os
@@ -158,6 +159,28 @@ def test_losses_are_what_their_equations_say():
     assert cross_entropy(logits, labels) == pytest.approx(-(chances[0, 0].log() + chances[1, 1].log()).item() / 2)
     wanted = torch.eye(3)[:2]
     assert mean_squared_error(logits, labels) == pytest.approx(((chances - wanted) ** 2).sum(-1).mean().item())
+
+
+def test_a_network_that_computes_its_loss_itself_is_asked_for_it(cache):
+    from bigmodel.training.forward import Forward
+
+    class Own:
+        own_loss = frozenset({"image-classification"})
+
+    class Network(torch.nn.Module):
+        def forward(self, pixel_values, labels):
+            parts = {"bright": pixel_values.mean(), "many": labels.float().mean().requires_grad_()}
+            return SimpleNamespace(loss=sum(parts.values()), loss_dict=parts)
+
+    spec = small(*DIGITS)
+    session = dataclasses.replace(spec.resolve(), architecture=Own())
+    batch = {"pixel_values": torch.ones(4, 3, 2, 2), "labels": torch.arange(4), "names": torch.zeros(4)}
+    loss = Forward(session, Network(), "cpu", "fp32")(batch)
+    assert loss.total.item() == 2.5 and {name: part.item() for name, part in loss.parts.items()} == {
+        "bright": 1,
+        "many": 1.5,
+    }
+    assert loss.total.requires_grad and not loss.parts["many"].requires_grad
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "missing", "manifest"])

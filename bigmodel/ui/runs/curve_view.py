@@ -63,7 +63,12 @@ def draw_curves(run: Run, past: Curves, task: Task) -> None:
     loss = Chart(
         "loss",
         _("Loss"),
-        {_("Training"): past.lines["loss"], _("Validation"): past.validation.get("loss", Line()), **before},
+        {
+            _("Training"): past.lines["loss"],
+            _("Validation"): past.validation.get("loss", Line()),
+            **past.loss_parts,
+            **before,
+        },
         say(LOSS.help),
         rare=(_("Validation"),),
         behind=tuple(before),

@@ -67,6 +67,7 @@ class Curves:
         self.complete = False  # everything has been read once
         self.read_fraction = 0.0  # of the story, as long as it has not
         self.lines: dict[str, Line] = {name: Line() for name in STEP_METRICS}
+        self.loss_parts: dict[str, Line] = {}
         self.validation: dict[str, Line] = {}
         self.pretraining: dict[str, Line] = {"loss": Line(), "validation": Line()}
         self.device: dict[str, Line] = {}
@@ -117,10 +118,13 @@ class Curves:
             self._truncate_to(step)
         for name in STEP_METRICS:
             self.lines[name].add(step, seconds, event.data.get(name))
+        for name, value in event.data.get("loss_parts", {}).items():
+            self.loss_parts.setdefault(name, Line()).add(step, seconds, value)
 
     def _truncate_to(self, step: float) -> None:
-        for line in (*self.lines.values(), *self.validation.values(), *self.device.values()):
-            line.truncate(step)
+        for lines in (self.lines, self.loss_parts, self.validation, self.device):
+            for line in lines.values():
+                line.truncate(step)
         self.samples = [sample for sample in self.samples if sample.step < step]
 
     def _pretraining(self, event: Event) -> None:
