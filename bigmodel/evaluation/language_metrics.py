@@ -1,44 +1,68 @@
-"""How well a language model foretells a stream of tokens."""
+"""How well a language model foretells tokens."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bigmodel.evaluation.eval_mode import eval_mode
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 # A model that says 'unknown' has still to name the character: any code point of Unicode, all equally
 # likely. The n-gram baseline pays the same.
 UNSEEN_CHARACTERS = sys.maxunicode + 1
 
 
-def score_stream(
-    model: Any, tokens: Any, block: int, batch: int, overlap: int = 0, unknown: int | None = None
-) -> tuple[float, int, int, int]:
-    """(nats, hits, tokens, unknown tokens) over every token of the stream but the first.
+def score_tokens(model: Any, batches: Iterable[Mapping[str, torch.Tensor]]) -> tuple[float, int, int]:
+    """(nats, hits, tokens) over the labels of all batches that are not -100: their negative log-likelihood, and how many
+    of them are the most likely token.
 
-    Windows of `block` tokens; of each but the first, the first `overlap` tokens are context only, so that
-    no counted token has less than `overlap` tokens before it.
+    batches: the model's inputs and `labels` (...), as its logits are (..., vocabulary).
+    """
+    from torch.nn.functional import cross_entropy
+
+    nats, hits, count = 0.0, 0, 0
+    with eval_mode(model) as device:
+        for batch in batches:
+            inputs = {name: value.to(device) for name, value in batch.items()}
+            labels = inputs.pop("labels")
+            logits, counted = model(**inputs).logits, labels != -100
+            if not counted.all():  # of a conversation few are: the others' logits need not be copied
+                logits, labels = logits[counted], labels[counted]
+            logits, labels = logits.float().flatten(0, -2), labels.flatten()
+            nats += cross_entropy(logits, labels, reduction="sum").item()
+            hits += (logits.argmax(-1) == labels).sum().item()
+            count += len(labels)
+    return nats, hits, count
+
+
+def score_stream(
+    model: Any, tokens: np.ndarray, block: int, batch: int, overlap: int = 0, unknown: int | None = None
+) -> tuple[float, int, int, int]:
+    """(nats, hits, tokens, unknown tokens) over every token of the stream, tokens (length,), but the first.
+
+    Windows of `block` tokens, `batch` at a time; of each but the first, the first `overlap` tokens are context only, so
+    that no counted token has less than `overlap` tokens before it. unknown: the id of the tokenizer's unknown token.
     """
     import numpy as np
     import torch
-    from torch.nn.functional import cross_entropy
 
     from bigmodel.data.windows import window
 
-    device = next(model.parameters()).device
     starts = np.arange(0, max(len(tokens) - 1 - overlap, 1), block - overlap)
-    nats, hits, count, unseen = 0.0, 0, 0, 0
-    training = model.training
-    model.eval()
-    with torch.inference_mode():
+    unseen = 0
+
+    def batches() -> Iterator[dict[str, torch.Tensor]]:
+        nonlocal unseen
         for i in range(0, len(starts), batch):
             part = window(tokens, starts[i : i + batch], block)
-            labels = part["labels"]
             context = torch.from_numpy(starts[i : i + batch] > 0)[:, None] & (torch.arange(block) < overlap)[None]
-            labels = labels.masked_fill(context, -100).to(device)
-            logits = model(input_ids=part["input_ids"].to(device)).logits.float()
-            nats += cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum").item()
-            hits += (logits.argmax(-1) == labels).sum().item()
-            count += (labels != -100).sum().item()
-            unseen += (labels == unknown).sum().item() if unknown is not None else 0
-    model.train(training)
-    return nats, hits, count, unseen
+            part["labels"] = part["labels"].masked_fill(context, -100)
+            unseen += int((part["labels"] == unknown).sum()) if unknown is not None else 0
+            yield part
+
+    return *score_tokens(model, batches()), unseen

@@ -24,12 +24,10 @@ from bigmodel.core.shared_fields import (
     VOCABULARY,
 )
 from bigmodel.core.words import Words, _
+from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
+from bigmodel.evaluation.language_metrics import score_tokens
 
 TOKENIZER_BATCH = 500  # conversations at a time: what the tokenizer returns takes forty times the memory of the text
-PAD_TO_MULTIPLE_OF = (
-    8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
-)
-MEGABATCH = 50  # batches whose conversations are sorted by length together
 EXAMPLE_CHARACTERS = 200  # of a question that is offered to be asked
 
 
@@ -167,17 +165,7 @@ class Dialogue(Task):
         row of its own: none reads another."""
         import numpy as np
 
-        size, lengths = settings["batch_size"], np.diff(arrays["offsets"])
-        if epoch is None:
-            order = np.argsort(lengths, kind="stable")
-            return [order[i : i + size] for i in range(0, len(order), size)]
-        random = np.random.default_rng([settings["seed"], epoch])
-        order = random.permutation(len(lengths))
-        span = size * MEGABATCH
-        chunks = [order[i : i + span] for i in range(0, len(order), span)]
-        chunks = [chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks]
-        batches = [chunk[i : i + size] for chunk in chunks for i in range(0, len(chunk), size)]
-        return [batches[i] for i in random.permutation(len(batches))]
+        return bucketed_batches(np.diff(arrays["offsets"]), settings, epoch)
 
     def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
         """input_ids, labels and kinds, each (conversations, tokens). A label is the next token where that is of an
@@ -210,22 +198,11 @@ class Dialogue(Task):
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
         """Over every token of every answer of the split, and no other."""
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        device, training = next(model.parameters()).device, model.training
-        nats, hits, count = 0.0, 0, 0
-        model.eval()
-        with torch.inference_mode():
-            for indices in self.batch_indices(arrays, settings, None):
-                batch = self.batch(arrays, indices, settings, None)
-                counted = batch["labels"] != -100
-                right = batch["labels"][counted].to(device)
-                logits = model(input_ids=batch["input_ids"].to(device)).logits[counted.to(device)].float()
-                nats += cross_entropy(logits, right, reduction="sum").item()
-                hits += (logits.argmax(-1) == right).sum().item()
-                count += len(right)
-        model.train(training)
+        batches = (
+            self.batch(arrays, indices, settings, None) for indices in self.batch_indices(arrays, settings, None)
+        )
+        inputs = ({name: batch[name] for name in ("input_ids", "labels")} for batch in batches)
+        nats, hits, count = score_tokens(model, inputs)
         loss = nats / count
         return {"loss": loss, "perplexity": exp(min(loss, 700)), "accuracy": hits / count}
 

@@ -11,6 +11,7 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Image
 from bigmodel.core.words import Words, _
 from bigmodel.data.image_transforms import ignores_aspect_ratio, output_size, pixel_scale_shift, resize_image, to_tensor
+from bigmodel.evaluation.classification_metrics import macro_metrics, predict_classes
 
 MAX_SIDE = 64  # pixels of a side, unless a person asks for more
 THUMBNAIL_SIDE = (
@@ -151,28 +152,10 @@ class ImageClassification(Task):
 
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
-        import numpy as np
-        import torch
-
-        device, plain = next(model.parameters()).device, {**settings, "label_smoothing": 0.0}  # it regularises training
-        loss, guesses = 0.0, []
-        training = model.training
-        model.eval()
-        with torch.inference_mode():
-            for indices in self.batch_indices(arrays, settings, None):
-                batch = self.batch(arrays, indices, settings, None)
-                outputs, labels = model(pixel_values=batch["pixel_values"].to(device)), batch["labels"].to(device)
-                loss += self.loss(outputs, {"labels": labels}, plain).total.item() * len(labels)
-                guesses.append(outputs.logits.argmax(-1).cpu().numpy())
-        model.train(training)
-        truth, guesses = np.asarray(arrays["labels"]), np.concatenate(guesses)
-        values = {"accuracy": float((guesses == truth).mean()), "loss": loss / len(truth)}
-        if final:
-            from sklearn.metrics import f1_score, recall_score
-
-            values["recall"] = float(recall_score(truth, guesses, average="macro", zero_division=0))
-            values["f1"] = float(f1_score(truth, guesses, average="macro", zero_division=0))
-        return values
+        loss, predicted, right = predict_classes(self, model, arrays, settings)
+        values = {"accuracy": float((predicted == right).mean()), "loss": loss}
+        macro = macro_metrics(right, predicted) if final else {}
+        return values | {name: value for name, value in macro.items() if name in ("recall", "f1")}
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:

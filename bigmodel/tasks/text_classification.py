@@ -10,12 +10,10 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Number, Text
 from bigmodel.core.shared_fields import TOKENIZER, VOCABULARY
 from bigmodel.core.words import _
+from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
+from bigmodel.evaluation.classification_metrics import macro_metrics, predict_classes
 
 TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
-PAD_TO_MULTIPLE_OF = (
-    8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
-)
-MEGABATCH = 50  # batches whose texts are sorted by length together
 TOP_CLASSES = 10  # classes of an answer
 EXAMPLE_CHARACTERS = 600  # of a text that is offered to be tried
 
@@ -124,17 +122,7 @@ class TextClassification(Task):
         """Texts of like length together, so that little is padded; the batches in random order."""
         import numpy as np
 
-        size, lengths = settings["batch_size"], np.diff(arrays["offsets"])
-        if epoch is None:
-            order = np.argsort(lengths, kind="stable")
-            return [order[i : i + size] for i in range(0, len(order), size)]
-        random = np.random.default_rng([settings["seed"], epoch])
-        order = random.permutation(len(lengths))
-        span = size * MEGABATCH
-        chunks = [order[i : i + span] for i in range(0, len(order), span)]
-        chunks = [chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks]
-        batches = [chunk[i : i + size] for chunk in chunks for i in range(0, len(chunk), size)]
-        return [batches[i] for i in random.permutation(len(batches))]
+        return bucketed_batches(np.diff(arrays["offsets"]), settings, epoch)
 
     def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
         """input_ids and attention_mask (batch, tokens), labels (batch)."""
@@ -155,24 +143,9 @@ class TextClassification(Task):
 
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
-        import numpy as np
-        import torch
-
-        device, plain = next(model.parameters()).device, {**settings, "label_smoothing": 0.0}  # it regularises training
-        loss, guesses, plan = 0.0, [], self.batch_indices(arrays, settings, None)
-        training = model.training
-        model.eval()
-        with torch.inference_mode():
-            for indices in plan:
-                batch = {name: value.to(device) for name, value in self.batch(arrays, indices, settings, None).items()}
-                labels = batch.pop("labels")
-                outputs = model(**batch)
-                loss += self.loss(outputs, {"labels": labels}, plain).total.item() * len(labels)
-                guesses.append(outputs.logits.argmax(-1).cpu().numpy())
-        model.train(training)
-        truth, guesses = np.asarray(arrays["labels"])[np.concatenate(plan)], np.concatenate(guesses)
-        values = {"accuracy": float((guesses == truth).mean()), "loss": loss / len(truth)}
-        return values | (macro_metrics(truth, guesses) if final else {})
+        loss, predicted, right = predict_classes(self, model, arrays, settings)
+        values = {"accuracy": float((predicted == right).mean()), "loss": loss}
+        return values | (macro_metrics(right, predicted) if final else {})
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
@@ -205,12 +178,3 @@ class TextClassification(Task):
             yield Note(
                 _("The text is longer than what the model reads: it has seen the first {count} tokens.", count=longest)
             )
-
-
-def macro_metrics(truth: Any, guesses: Any) -> dict[str, float]:
-    """Precision, recall and F1 as the mean over the classes, and F1 weighted by the size of the classes."""
-    from sklearn.metrics import f1_score, precision_recall_fscore_support
-
-    precision, recall, f1, _count = precision_recall_fscore_support(truth, guesses, average="macro", zero_division=0)
-    weighted = f1_score(truth, guesses, average="weighted", zero_division=0)
-    return {"precision": float(precision), "recall": float(recall), "f1": float(f1), "f1_weighted": float(weighted)}

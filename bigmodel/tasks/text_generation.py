@@ -23,6 +23,7 @@ from bigmodel.core.shared_fields import (
     VOCABULARY,
 )
 from bigmodel.core.words import _
+from bigmodel.evaluation.language_metrics import UNSEEN_CHARACTERS, score_stream
 
 TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
 
@@ -136,8 +137,6 @@ class TextGeneration(Task):
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
         """Token by token over the whole split. The final figures give every token at least half a context."""
-        from bigmodel.evaluation.language_metrics import UNSEEN_CHARACTERS, score_stream
-
         nats, hits, count, unknown = score_stream(
             model,
             arrays["tokens"],

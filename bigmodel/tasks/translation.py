@@ -12,18 +12,17 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Number, Text
 from bigmodel.core.shared_fields import INFERENCE_PRECISION, MAX_NEW_TOKENS, PERPLEXITY, TOKEN_ACCURACY, VOCABULARY
 from bigmodel.core.words import _
+from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
+from bigmodel.evaluation.eval_mode import eval_mode
+from bigmodel.evaluation.language_metrics import score_tokens
 
 EVAL_SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
 TOKENIZER_BATCH = 1000  # pairs at a time: what the tokenizer returns takes forty times the memory of the text
-PAD_TO_MULTIPLE_OF = (
-    8  # batches are as long as a multiple of it: few shapes, as each may keep kernels of its own in memory
-)
 EVAL_BATCH = 64  # sentences that are translated at the same time when the model is measured
 MIN_PROBE_TOKENS = (
     24  # tokens that are written to see how long one takes: a network that has just begun may have nothing to say
 )
 MAX_TRANSLATION_TOKENS = 512  # tokens of a translation, where the network has no bound of its own
-MEGABATCH = 50  # batches whose sentences are sorted by length together
 
 
 class Translation(Task):
@@ -142,18 +141,8 @@ class Translation(Task):
         """Sentences of like length together, so that little is padded; the batches in random order."""
         import numpy as np
 
-        size = settings["batch_size"]
         lengths = np.diff(arrays["source_offsets"]) + np.diff(arrays["target_offsets"])
-        if epoch is None:
-            order = np.argsort(lengths, kind="stable")
-            return [order[i : i + size] for i in range(0, len(order), size)]
-        random = np.random.default_rng([settings["seed"], epoch])
-        order = random.permutation(len(lengths))
-        span = size * MEGABATCH
-        chunks = [order[i : i + span] for i in range(0, len(order), span)]
-        chunks = [chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks]
-        batches = [chunk[i : i + size] for chunk in chunks for i in range(0, len(chunk), size)]
-        return [batches[i] for i in random.permutation(len(batches))]
+        return bucketed_batches(lengths, settings, epoch)
 
     def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
         """input_ids and attention_mask (batch, source tokens), decoder_input_ids and labels (batch, target
@@ -177,26 +166,14 @@ class Translation(Task):
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
         """Loss and accuracy over the whole split; BLEU and chrF over a fixed sample, at the end over all of it."""
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        device = next(model.parameters()).device
-        nats, hits, count = 0.0, 0, 0
-        training = model.training
-        model.eval()
-        with torch.inference_mode():
-            for indices in self.batch_indices(arrays, settings, None):
-                batch = {name: value.to(device) for name, value in self.batch(arrays, indices, settings, None).items()}
-                labels = batch.pop("labels")
-                logits = model(**batch).logits.float()
-                nats += cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum").item()
-                hits += (logits.argmax(-1) == labels).sum().item()
-                count += (labels != -100).sum().item()
+        batches = (
+            self.batch(arrays, indices, settings, None) for indices in self.batch_indices(arrays, settings, None)
+        )
+        nats, hits, count = score_tokens(model, batches)
         loss = nats / count
         values = {"loss": loss, "accuracy": hits / count, "perplexity": exp(min(loss, 700))}
-        values |= self._translation_metrics(model, processor, arrays, None if final else EVAL_SAMPLE)
-        model.train(training)
-        return values
+        with eval_mode(model):
+            return values | self._translation_metrics(model, processor, arrays, None if final else EVAL_SAMPLE)
 
     def _translation_metrics(
         self, model: Any, processor: Any, arrays: Mapping, count: int | None, least: int = 0

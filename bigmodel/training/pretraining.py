@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.contracts import LOSS, Task
 from bigmodel.core.events import DIVERGED, FINISHED, STOPPED, Event
+from bigmodel.core.shared_fields import TOKEN_ACCURACY
 from bigmodel.core.spec import RunSpec, Session
 from bigmodel.core.words import Words, _
+from bigmodel.evaluation.language_metrics import score_tokens
 from bigmodel.training import checkpoint, resume_state
 
 MASK_PROBABILITY = 0.15  # of the tokens are asked for
@@ -27,7 +29,7 @@ class MaskedLmTask(Task):
     head = "masked-lm"
     metrics = (
         LOSS,
-        Metric("accuracy", _("Token accuracy"), _("How often the most likely token is the right one."), percent=True),
+        TOKEN_ACCURACY,
     )
 
     def __init__(self, task: Task, facts: Mapping):
@@ -72,24 +74,12 @@ class MaskedLmTask(Task):
 
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
         """Always with the same tokens hidden. The test split is for the task that follows."""
-        import torch
-        from torch.nn.functional import cross_entropy
-
         if final:
             return {}
-        device = next(model.parameters()).device
-        nats, hits, count = 0.0, 0, 0
-        training = model.training
-        model.eval()
-        with torch.inference_mode():
-            for indices in self.batch_indices(arrays, settings, None):
-                batch = {name: value.to(device) for name, value in self.batch(arrays, indices, settings, None).items()}
-                labels = batch.pop("labels")
-                logits = model(**batch).logits.float()
-                nats += cross_entropy(logits, labels, reduction="sum").item()
-                hits += (logits.argmax(-1) == labels).sum().item()
-                count += len(labels)
-        model.train(training)
+        batches = (
+            self.batch(arrays, indices, settings, None) for indices in self.batch_indices(arrays, settings, None)
+        )
+        nats, hits, count = score_tokens(model, batches)
         return {"loss": nats / count, "accuracy": hits / count}
 
 
