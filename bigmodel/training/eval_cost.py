@@ -1,4 +1,4 @@
-"""What looking at a model costs: a pass of a measurement, a token that is written, and the answers to the pinned inputs, tried for a moment."""
+"""What evaluating a model costs: a forward pass, a generated token, the answers to the pinned inputs, each tried for a moment."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from typing import Any
 from bigmodel.core.spec import Session
 from bigmodel.data.prepare import Prepared
 
-PROBE_SECONDS = 0.6  # for which each of them is tried
+PROBE_SECONDS = 0.6  # of each probe
 SLOW_PASS_FACTOR = 3  # times as long where passes are so slow that the first would count
 
 
 class _ProbeDone(Exception):
-    """It has been looked at for long enough."""
+    """Enough has been timed."""
 
 
 @dataclass(frozen=True)
 class EvalCost:
-    """What measuring a model costs, in seconds: a pass with its loss, and a token that is written."""
+    """What evaluating a model costs, in seconds."""
 
-    each: float
-    token: float = 0.0
+    each: float  # forward pass with its loss
+    token: float = 0.0  # generated, of a whole batch at a time
 
     def seconds(self, session: Session, data: Prepared, split: str) -> float:
-        """Of measuring it on a split; the test is measured in full."""
+        """Of evaluating a split; the test split with the slow metrics too."""
         task, settings, rows, final = session.task, session.settings, data.arrays[split], split == "test"
         return self.each * task.eval_passes(rows, settings, final) + self.token * task.generated_tokens(
             rows, settings, final
         )
 
     def passes(self, session: Session, data: Prepared, split: str) -> float:
-        """The same, in passes."""
+        """The same, counted in forward passes."""
         if not self.each:
             return session.task.eval_passes(data.arrays[split], session.settings, split == "test")
         return self.seconds(session, data, split) / self.each
 
 
 def measure_eval_cost(session: Session, model: Any, data: Prepared, seconds: float = PROBE_SECONDS) -> EvalCost:
-    """What it costs on the validation split, each part tried for so many seconds. Random numbers are put back, and the
-    model trains again."""
+    """On the validation split, each part timed for so many seconds. Random generators are put back, and the model is in
+    training mode afterwards."""
     task, settings, rows = session.task, session.settings, data.arrays["validation"]
     each = _seconds_per_pass(model, seconds, lambda: task.measure(model, data.processor, rows, settings), task.eval_passes(rows, settings, False))  # fmt: skip
     if not task.generated_tokens(rows, settings, False):
@@ -56,8 +56,8 @@ def measure_eval_cost(session: Session, model: Any, data: Prepared, seconds: flo
 
 
 def _seconds_per_pass(model: Any, seconds: float, do: Callable[[], object], most: float = math.inf) -> float:
-    """Seconds from one pass through the model to the next, so that what is computed beside it counts too; of at most so
-    many. The first, which pays for what is allocated, is left out where there are more; of these the lower quartile, as the
+    """Seconds from one forward pass to the next, so that what is computed beside it counts too, over `most` passes at
+    most. The first, which pays for allocations, is left out where there are more; of the rest the lower quartile, as the
     next ones still pay for some of it."""
     import torch
 
@@ -79,7 +79,7 @@ def _seconds_per_pass(model: Any, seconds: float, do: Callable[[], object], most
 
 
 def answer_seconds(session: Session, model: Any, data: Prepared) -> float:
-    """Of the answers to all pinned inputs, by the first of them."""
+    """Seconds of the answers to all pinned inputs, extrapolated from the first."""
     import torch
 
     task, begun = session.task, time.perf_counter()

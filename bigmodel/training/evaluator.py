@@ -1,4 +1,4 @@
-"""Looks at a model in training from outside: validates it, asks it the pinned inputs, keeps what a run must not lose."""
+"""Evaluates a model in training: validation, samples, early stopping; keeps the checkpoints that a run must not lose."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared
 from bigmodel.training import checkpoint, out_of_memory, resume_state
 
-CHECKPOINT_SECONDS = 30.0  # the most that is computed again after a death
+CHECKPOINT_SECONDS = 30.0  # of training at most that a death loses
 CHECKPOINT_SHARE = 0.02  # of the time may go into saving: a large network on a slow disk is saved less often
 KEPT = 2  # checkpoints beside the best one: if the newest is damaged, the one before does
 
@@ -56,29 +56,29 @@ class Evaluator:
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
         self.saved_step = self.step
 
-    # -- looking -----------------------------------------------------------------------------------
+    # -- evaluating --------------------------------------------------------------------------------
     def validate(self, epoch: float) -> Iterator[Event]:
-        """Measure, ask, and keep the weights where they are the best so far."""
+        """Metrics on the validation split and samples; a checkpoint where the weights are the best so far."""
         started = time.monotonic()
         with self._interruptible():
             metrics = self._measure("validation")
             measured = time.monotonic() - started
-            merit = self.score(metrics)
-            answers = list(self.samples()) if all(map(math.isfinite, merit)) else []  # else it cannot answer either
+            score = self.score(metrics)
+            answers = list(self.samples()) if all(map(math.isfinite, score)) else []  # else it cannot answer either
         yield Event(
             "validation",
             {"step": self.step, "epoch": epoch, "metrics": metrics, "seconds": measured},
         )
         yield from answers
         self.validated = self.step
-        if not all(map(math.isfinite, merit)) or (self.best and merit <= self.best):
+        if not all(map(math.isfinite, score)) or (self.best and score <= self.best):
             self.worse_in_a_row += 1
             return
-        self.best, self.best_step, self.best_metrics, self.worse_in_a_row = merit, self.step, metrics, 0
+        self.best, self.best_step, self.best_metrics, self.worse_in_a_row = score, self.step, metrics, 0
         yield from self.save_checkpoint()
 
     def measure_base(self) -> Iterator[Event]:
-        """What a base can do before it has learnt anything here."""
+        """Validation metrics of a base model as it is."""
         yield phase_event(_("Measuring the base model as it is"))
         started = time.monotonic()
         with self._interruptible():
@@ -98,7 +98,7 @@ class Evaluator:
         return (metrics[first.name] if first.higher_is_better else -metrics[first.name], -metrics["loss"])
 
     def samples(self) -> Iterator[Event]:
-        """What the model answers to the pinned inputs, the random numbers of training left as they were."""
+        """Answers to the pinned inputs; the random generators of training stay as they were."""
         for asked in self.data.pinned:
             started, defaults = time.monotonic(), {field.name: field.default for field in self.task.inputs}
             with out_of_memory.refuse_on_oom(_("Answering the sample inputs")):
@@ -109,7 +109,7 @@ class Evaluator:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Stop is heard before each pass through the model; it is in training mode again afterwards."""
+        """StopRequested before any forward pass; the model is in training mode afterwards."""
 
         def listen(*_anything: object) -> None:
             if self.should_stop():
@@ -188,7 +188,7 @@ class Evaluator:
 
     @contextmanager
     def _catch_disk_full(self, needed: int, wanted: str) -> Iterator[None]:
-        """NoSpace where somebody else has filled the disk meanwhile; what is half written is taken away at once."""
+        """DiskFull where somebody else has filled the disk meanwhile; what is half written is removed at once."""
         try:
             yield
         except Exception as error:
@@ -202,7 +202,7 @@ class Evaluator:
         resume_state.write(staging, self.optimizer, self.extra_state())
 
     def _make_room(self) -> None:
-        """NoSpace before anything is written that could not be written to its end."""
+        """DiskFull before anything is written that could not be written to its end."""
         disk_space.check(self.folder, self._required_bytes(), disk_space.CHECKPOINT)
 
     def _required_bytes(self) -> int:

@@ -9,12 +9,12 @@ from typing import Any
 NO_DECAY_NAMES = (
     "ia3_",
     "lora_magnitude_vector",
-)  # of adapters: they begin at what changes nothing, and a decay pulls to 0
+)  # scales of adapters: they begin at what changes nothing, and a decay pulls to 0
 BETAS = (0.9, 0.98)  # of Adam: the second as Vaswani et al. 2017 have it, quicker to follow than 0.999
 
 
 def optimizer(model: Any, settings: Mapping) -> Any:
-    """The optimizer over the model's weights. Biases, norms (vectors) and what others are multiplied by are never decayed.
+    """The optimizer over the model's trainable weights, fused. Vectors (biases, norms) and adapters' scales are never decayed.
 
     Adam has no decay, as in Kingma and Ba 2014: added to its gradient, which it divides by its size, a decay pulls every
     weight as hard as its data do, and networks shrink to a fraction instead of learning (Loshchilov and Hutter 2019,

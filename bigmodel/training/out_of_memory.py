@@ -1,4 +1,4 @@
-"""When the memory is not enough: recognised by what the libraries say, and said in plain words."""
+"""Out of memory: recognised by what the libraries say, and said in plain words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OOM_MESSAGES = ("out of memory", "can't allocate memory", "cannot allocate memor
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was wanting: of Python, of torch on any device, of numpy, of the system."""
+    """Whether an error is one of memory: Python's, torch's on any device, numpy's, the system's."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in OOM_MESSAGES)
@@ -21,7 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def refuse_on_oom(phase: Words) -> Iterator[None]:
-    """Name what was being done when the memory was not enough."""
+    """Refusal with `phase`, what was being done, where memory runs out within."""
     try:
         yield
     except Exception as error:

@@ -23,19 +23,17 @@ from bigmodel.training import out_of_memory
 from bigmodel.training.determinism import Determinism
 from bigmodel.training.forward import Forward
 
-MIN_SPEEDUP = 1.15  # how much faster more threads, or a compiled network, must be to be taken
-MIN_SPEEDUP_BF16 = 1.1  # passes alone are tried, and of whole updates bf16 has been seen to save more
+MIN_SPEEDUP = 1.15  # of more threads, or of a compiled network, to be taken
+MIN_SPEEDUP_BF16 = 1.1  # forward and backward alone are tried, and of whole updates bf16 has been seen to save more
 MIN_TIMED_PASSES = 3
-MAX_TIMED_PASSES = 10  # of passes so quick that all of them take less than QUICK
-PROBE_DIVISOR = 4  # of a batch that is slow, a quarter is tried
-FAST_PASS_SECONDS = 0.1  # seconds; what is faster is tried whole
-GIVE_UP_FACTOR = 5  # times what is known, and FIRST: a first pass that takes as long need not be repeated
-WARMUP_SECONDS = (
-    0.3  # seconds that a first pass may take longer for good reason: kernels are made for a number of threads
-)
-SLOW_PASS_SECONDS = 0.8  # seconds; a pass that takes as long says enough by itself
-PROBE_SECONDS = 0.3  # seconds after which each way is tried only twice more
-CACHE_SECONDS = 24 * 3600.0  # for which what was decided holds for runs of the same settings
+MAX_TIMED_PASSES = 10  # where all of them take less than FAST_PASS_SECONDS
+PROBE_DIVISOR = 4  # of a slow batch a quarter is tried
+FAST_PASS_SECONDS = 0.1  # what is faster is tried whole
+GIVE_UP_FACTOR = 5  # times the best so far, and WARMUP_SECONDS: a first pass that takes as long need not be repeated
+WARMUP_SECONDS = 0.3  # that a first pass may take longer: kernels are made for a number of threads
+SLOW_PASS_SECONDS = 0.8  # a pass that takes as long says enough by itself
+PROBE_SECONDS = 0.3  # after which each variant is tried only twice more
+CACHE_SECONDS = 24 * 3600.0  # for which a plan holds for runs of the same settings
 IRRELEVANT_SETTINGS = (
     "seed",
     "epochs",
@@ -47,10 +45,11 @@ IRRELEVANT_SETTINGS = (
     "schedule",
     "device",
 )
-MAX_OTHER_LOAD = 0.3  # cores that other programs may have used meanwhile for it to be kept
+MAX_OTHER_LOAD = 0.3  # cores that other programs may have used meanwhile for a plan to be cached
 
 
 def best_device() -> str:
+    """'cuda', 'mps' or 'cpu': the fastest kind that this machine has."""
     import torch
 
     if torch.cuda.is_available():
@@ -77,9 +76,9 @@ def resolve_device(asked: str) -> str:
 class ComputePlan:
     """How steps are computed, and what was measured before that was decided."""
 
-    precision: str
+    precision: str  # fp32, bf16
     threads: int
-    seconds: Mapping[str, float]  # of a step, by what was tried
+    seconds: Mapping[str, float]  # of a step, by variant
     compiled: bool = False
 
     @property
@@ -87,7 +86,7 @@ class ComputePlan:
         return self.seconds[_variant_name(self.precision, self.threads, self.compiled)]
 
     def apply(self, device: str) -> ComputePlan:
-        """Compute so from now on: a run that goes on does it as it has begun."""
+        """Set torch's threads: a run that is resumed computes as it began."""
         import torch
 
         if device == "cpu":
@@ -95,25 +94,25 @@ class ComputePlan:
         return self
 
 
-def probe(session: Session, model: Any, data: Prepared, device: str, kept: Path | None = None) -> ComputePlan:
-    """How to compute the steps, from passes over the first batch that leave no trace in model or random numbers.
+def probe(session: Session, model: Any, data: Prepared, device: str, cached: Path | None = None) -> ComputePlan:
+    """How to compute the steps, from passes over the first batch that leave model and random generators as they were.
 
-    A part of the batch says as much about which way is the fastest, so of a slow one only a quarter is tried, and less where
-    the memory is not enough: the steps will be cut as well.
+    A part of the batch says as much about which variant is fastest, so of a slow one only a quarter is tried, and less
+    where memory runs out: the steps will be split as well.
 
-    `kept`: where the outcome stands for the runs of a day that have the same settings, on the same machine. They
-    compute as the forecast has, and the same as each other, to the bit: two ways can be so close that a stopwatch
-    decides now for one, now for the other. What was measured while other programs were at work is not kept.
+    `cached`: file of the plan for the runs of a day that have the same settings, on the same machine. They compute as
+    the forecast has, and as each other, to the bit: two variants can be so close that a stopwatch decides now for one,
+    now for the other. What was measured while other programs were at work is not cached.
     """
-    pace = _read_cached(kept)
-    if pace is not None:
-        return pace.apply(device)
-    used, began = _use(), time.perf_counter()
-    pace = _probed(session, model, data, device)
-    if kept is not None and _use() - used < MAX_OTHER_LOAD * (time.perf_counter() - began):
+    plan = _read_cached(cached)
+    if plan is not None:
+        return plan.apply(device)
+    load, began = _use(), time.perf_counter()
+    plan = _probed(session, model, data, device)
+    if cached is not None and _use() - load < MAX_OTHER_LOAD * (time.perf_counter() - began):
         with suppress(OSError):
-            _write_cached(pace, kept)
-    return pace
+            _write_cached(plan, cached)
+    return plan
 
 
 @lru_cache
@@ -125,7 +124,7 @@ def all_threads() -> int:
 
 
 def compute_plan_file(cache: Path, session: Session, data: Prepared, device: str) -> Path:
-    """Where the compute plan of runs like this one is kept."""
+    """Where the plan of runs like this one is cached: same network, data, settings, hardware and library versions."""
     from importlib.metadata import version
 
     import torch
@@ -141,26 +140,26 @@ def compute_plan_file(cache: Path, session: Session, data: Prepared, device: str
     return cache / "paces" / (hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24] + ".json")
 
 
-def _read_cached(place: Path | None) -> ComputePlan | None:
-    if place is None:
+def _read_cached(path: Path | None) -> ComputePlan | None:
+    if path is None:
         return None
     with suppress(OSError, ValueError, TypeError, KeyError):
-        if time.time() - place.stat().st_mtime < CACHE_SECONDS:
-            pace = ComputePlan(**json.loads(place.read_text("utf-8")))
-            return pace if pace.step_seconds > 0 else None
+        if time.time() - path.stat().st_mtime < CACHE_SECONDS:
+            plan = ComputePlan(**json.loads(path.read_text("utf-8")))
+            return plan if plan.step_seconds > 0 else None
     return None
 
 
-def _write_cached(pace: ComputePlan, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    for other in place.parent.iterdir():
+def _write_cached(plan: ComputePlan, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in path.parent.iterdir():
         if time.time() - other.stat().st_mtime > CACHE_SECONDS:
             other.unlink()
-    write_atomic(place, json.dumps(asdict(pace)))
+    write_atomic(path, json.dumps(asdict(plan)))
 
 
 def _use() -> float:
-    """Seconds of a core that other programs have used, as far as the system says."""
+    """Core seconds that other programs have used, as far as the system says."""
     import psutil
 
     spent = psutil.cpu_times()
@@ -195,12 +194,12 @@ def _probed(session: Session, model: Any, data: Prepared, device: str) -> Comput
         part = part[: len(part) // 2]
 
 
-def compare_compiled(compiled: Forward, session: Session, data: Prepared, pace: ComputePlan) -> ComputePlan:
-    """The pace once the network has been compiled, if it is then worth it; the compiled one's time is kept either way."""
+def compare_compiled(compiled: Forward, session: Session, data: Prepared, plan: ComputePlan) -> ComputePlan:
+    """The plan with the compiled network, where that is faster by MIN_SPEEDUP; its seconds are noted either way."""
     task, settings, arrays = session.task, session.settings, data.arrays["train"]
     model, device = compiled.model, compiled.device
     batch = task.batch(arrays, task.batch_indices(arrays, settings, 0)[0], settings, 0)
-    as_it_is = Forward(session, model, device, pace.precision)
+    uncompiled = Forward(session, model, device, plan.precision)
 
     def step(forward: Forward) -> None:
         forward(batch).total.backward()
@@ -208,19 +207,19 @@ def compare_compiled(compiled: Forward, session: Session, data: Prepared, pace: 
 
     with _preserve_state(model, device), Determinism(device).strict_mode():
         until = time.perf_counter() + PROBE_SECONDS
-        plain = _best_pass_seconds(step, as_it_is, device, until)
-        step(compiled)  # this is where it is compiled
+        plain = _best_pass_seconds(step, uncompiled, device, until)
+        step(compiled)  # compiles
         quick = _best_pass_seconds(step, compiled, device, time.perf_counter() + PROBE_SECONDS)
     names = {
-        _variant_name(pace.precision, pace.threads): plain,
-        _variant_name(pace.precision, pace.threads, True): quick,
+        _variant_name(plan.precision, plan.threads): plain,
+        _variant_name(plan.precision, plan.threads, True): quick,
     }
-    return replace(pace, compiled=quick * MIN_SPEEDUP < plain, seconds={**pace.seconds, **names})
+    return replace(plan, compiled=quick * MIN_SPEEDUP < plain, seconds={**plan.seconds, **names})
 
 
 @contextmanager
 def _preserve_state(model: Any, device: str) -> Iterator[None]:
-    """What is computed within leaves random numbers and buffers as they were: batch norm counts batches."""
+    """Random generators and buffers are as they were afterwards: batch norm counts batches."""
     import torch
 
     state = {name: value.clone() for name, value in model.named_buffers()}
@@ -234,11 +233,11 @@ def _preserve_state(model: Any, device: str) -> Iterator[None]:
 
 
 def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 1.0) -> ComputePlan:
-    """Tries `step(precision)`, one forward and backward pass without an update, and keeps what is fastest.
+    """Times `step(precision)`, one forward and backward pass without an update, and takes the fastest variant.
 
     On the CPU one thread is taken unless all of them are clearly faster: then the cores are wanted elsewhere,
     and threads that wait for each other on a busy machine lose more than they win. Sets torch's threads.
-    `times`: how often `step` goes into a whole one.
+    `times`: how many of `step` a whole batch takes.
     """
     import torch
 
@@ -271,15 +270,15 @@ def _variant_name(precision: str, threads: int, compiled: bool = False) -> str:
 
 
 def _best_pass_seconds(
-    step: Callable[[Any], Any], way: Any, device: str, until: float, known: float = math.inf
+    step: Callable[[Any], Any], variant: Any, device: str, until: float, known: float = math.inf
 ) -> float:
-    """Seconds of a step: the least of some, as what disturbs a measurement only ever makes it slower. The first pass pays
-    for allocations and does not count, unless it says enough: threads that wait for each other on a busy machine can
-    take fifty times as long as what is known."""
+    """Seconds of a pass: the minimum of some, as noise only ever makes it slower. The first pays for allocations and does
+    not count, unless it says enough: threads that wait for each other on a busy machine can take fifty times `known`,
+    the best of the other variants."""
     import torch
 
     best, begun = math.inf, time.perf_counter()
-    step(way)
+    step(variant)
     first = time.perf_counter() - begun
     if first > GIVE_UP_FACTOR * known + WARMUP_SECONDS or (first > SLOW_PASS_SECONDS and known > SLOW_PASS_SECONDS / 2):
         return first
@@ -290,7 +289,7 @@ def _best_pass_seconds(
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         started = time.perf_counter()
-        step(way)
+        step(variant)
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - started)

@@ -18,13 +18,13 @@ DEVICE_EVENT_SECONDS = 2.0
 class Throughput:
     """Counts between two step events. What it has counted goes on in another process.
 
-    `usual`: numbers in all batches of an update, padding included, in the mean of an epoch. Batches of long sentences take
-    longer than others, so the time left is told by how much of this has been worked off rather than by steps.
+    `mean_update_numel`: elements of all batches of an update, padding included, in the mean of an epoch. Batches of long
+    sentences take longer, so the time left is told by how much of this has been worked off rather than by steps.
     """
 
-    def __init__(self, device: str, usual: float, before: Mapping | None = None):
+    def __init__(self, device: str, mean_update_numel: float, before: Mapping | None = None):
         before = before or {"seconds": 0.0, "units": 0, "losses": []}
-        self.device, self.mean_update_numel = device, usual
+        self.device, self.mean_update_numel = device, mean_update_numel
         self.last_rate_time = self.last_device_time = time.perf_counter()
         self.started = self.last_rate_time - before["seconds"]
         self.paused = 0.0
@@ -34,7 +34,7 @@ class Throughput:
         self.loss_parts: dict[str, list] = {name: list(past) for name, past in before.get("loss_parts", {}).items()}
 
     def state(self) -> dict:
-        """What a meter in another process begins with."""
+        """What it goes on from in another process."""
         return {
             "seconds": self.seconds(),
             "units": self.units,
@@ -43,9 +43,9 @@ class Throughput:
             "loss_parts": {name: [float(part) for part in past] for name, past in self.loss_parts.items()},
         }
 
-    def count(self, units: int, size: int) -> None:
+    def count(self, units: int, numel: int) -> None:
         self.units += units
-        self.numel += size
+        self.numel += numel
 
     def add_loss(self, loss: Loss) -> None:
         """Of a step, still on the device: it is not waited for before an event tells of it."""
@@ -76,18 +76,20 @@ class Throughput:
         )
 
     def loss(self) -> float:
-        """Mean over the steps since the last event."""
+        """Mean over the steps since the last event; a host sync on a GPU."""
         mean = sum(float(loss) for loss in self.losses) / len(self.losses)
         self.losses = []
         return mean
 
     def pop_rate(self) -> float:
+        """Units a second since the last event."""
         now = time.perf_counter()
         rate = self.units / max(now - self.last_rate_time, 1e-9)
         self.last_rate_time, self.units = now, 0
         return rate
 
     def seconds(self) -> float:
+        """In training, pauses left out."""
         return time.perf_counter() - self.started - self.paused
 
     @contextmanager
