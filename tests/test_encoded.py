@@ -62,7 +62,7 @@ def file(home):
     one.write_bytes(b"one")
     os.utime(one, (1, 1))
     yield one
-    fingerprints._cache_homes.clear()
+    fingerprints._cache_home = None
 
 
 def settled(monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from bigmodel.core.words import Words
@@ -50,7 +50,9 @@ class Note:
 
 
 Block = Prose | Scores | Picture | Table | Note
-KINDS = {kind.__name__.lower(): kind for kind in (Prose, Scores, Picture, Table, Note)}
+KINDS: Mapping[str, Callable[..., Block]] = {
+    kind.__name__.lower(): kind for kind in (Prose, Scores, Picture, Table, Note)
+}
 
 
 def to_json(block: Block) -> dict:
@@ -61,8 +63,7 @@ def to_json(block: Block) -> dict:
 
 def from_json(data: Mapping) -> Block:
     """The block that `to_json` wrote; KeyError for a kind that is not in the vocabulary."""
-    kind = KINDS[data["kind"]]
-    return kind(**{name: _unpack(value) for name, value in data.items() if name != "kind"})
+    return KINDS[data["kind"]](**{name: _unpack(value) for name, value in data.items() if name != "kind"})
 
 
 def pack(inputs: Mapping) -> dict:

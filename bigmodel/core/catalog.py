@@ -1,5 +1,4 @@
-"""What there is: every task, architecture and data set that ships, found by looking into their folders, and what
-people brought."""
+"""The registry of tasks, architectures and data sets: those that ship, discovered in their packages, and people's own."""
 
 from __future__ import annotations
 
@@ -7,23 +6,26 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import TypeVar
 
 from bigmodel.core.contracts import Architecture, Dataset, Task, is_compatible
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
+T = TypeVar("T")
 
-def _discover(package: str, kind: type) -> Mapping[str, object]:
-    """One object of each subclass of `kind` that a module of `package` defines under a `name`."""
-    home = importlib.import_module(package)
-    found = {}
-    for place in sorted(pkgutil.iter_modules(home.__path__), key=lambda module: module.name):
-        module = importlib.import_module(f"{package}.{place.name}")
-        for thing in vars(module).values():
-            own = isinstance(thing, type) and issubclass(thing, kind) and thing.__module__ == module.__name__
-            if own and "name" in vars(thing):
-                found[thing.name] = thing()
-    return dict(sorted(found.items(), key=lambda item: getattr(item[1], "order", 50)))
+
+def _discover(package: str, base: type[T]) -> Mapping[str, T]:
+    """One instance of each subclass of `base` that a module of `package` defines under a `name`, by that name."""
+    instances: dict[str, T] = {}
+    for info in sorted(pkgutil.iter_modules(importlib.import_module(package).__path__), key=lambda info: info.name):
+        module = importlib.import_module(f"{package}.{info.name}")
+        for value in vars(module).values():
+            if not isinstance(value, type) or not issubclass(value, base) or value.__module__ != module.__name__:
+                continue
+            if "name" in vars(value):
+                instances[vars(value)["name"]] = value()
+    return dict(sorted(instances.items(), key=lambda item: getattr(item[1], "order", 50)))
 
 
 @cache
@@ -38,7 +40,7 @@ def architectures() -> Mapping[str, Architecture]:
 
 @cache
 def datasets() -> Mapping[str, Dataset]:
-    """Those that ship; with those that people brought: `every_dataset`."""
+    """Those that ship; with people's own: `all_datasets`."""
     return _discover("bigmodel.datasets", Dataset)
 
 
@@ -46,29 +48,29 @@ _registered: dict[str, Callable[[], Mapping]] = {}
 
 
 def register(kind: str, things: Callable[[], Mapping]) -> None:
-    """`things()` names what the home folder of this process holds of a kind; asked anew each time, since it grows."""
+    """Add people's own of a kind. `things()`: by name, from this process's home folder; called at each lookup, as it grows."""
     _registered[kind] = things
 
 
 def registered(kind: str) -> Mapping:
-    """What people brought of a kind, by name."""
+    """People's own of a kind, by name."""
     return _registered[kind]() if kind in _registered else {}
 
 
 def all_datasets() -> Mapping[str, Dataset]:
-    """Those that people brought, and those that ship."""
+    """People's own first, then those that ship."""
     return {**registered("dataset"), **datasets()}
 
 
-def task(name: str) -> Task:
+def task(name: object) -> Task:
     return _lookup(tasks(), name, "task")
 
 
-def architecture(name: str) -> Architecture:
+def architecture(name: object) -> Architecture:
     return _lookup(architectures(), name, "architecture")
 
 
-def dataset(name: str) -> Dataset:
+def dataset(name: object) -> Dataset:
     own = registered("dataset")
     if isinstance(name, str) and name in own:
         return own[name]  # older versions are not listed
@@ -76,7 +78,7 @@ def dataset(name: str) -> Dataset:
 
 
 def find_dataset(name: str) -> Dataset | None:
-    """None where it is not there: what was trained on it can still be looked at."""
+    """None where it is gone: what was trained on it can still be inspected."""
     own = registered("dataset")
     return own[name] if name in own else datasets().get(name)
 
@@ -84,7 +86,7 @@ def find_dataset(name: str) -> Dataset | None:
 KINDS = {"task": _("task"), "architecture": _("network"), "dataset": _("data set")}
 
 
-def _lookup(things: Mapping, name: object, kind: str):
+def _lookup(things: Mapping[str, T], name: object, kind: str) -> T:
     if isinstance(name, str) and name in things:
         return things[name]
     what = _("There is no {kind} named {name}.", kind=KINDS[kind], name=str(name)[:60])
@@ -92,8 +94,8 @@ def _lookup(things: Mapping, name: object, kind: str):
 
 
 def architectures_for(task: Task) -> Mapping[str, Architecture]:
-    return {name: one for name, one in architectures().items() if is_compatible(task, architecture=one)}
+    return {name: network for name, network in architectures().items() if is_compatible(task, architecture=network)}
 
 
 def datasets_for(task: Task) -> Mapping[str, Dataset]:
-    return {name: one for name, one in all_datasets().items() if is_compatible(task, dataset=one)}
+    return {name: data for name, data in all_datasets().items() if is_compatible(task, dataset=data)}

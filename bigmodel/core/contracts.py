@@ -272,7 +272,9 @@ class Dataset:
     about: Words
     facts: DatasetInfo
     columns: Mapping[str, Column]
-    default_settings: Mapping[str, object] = {}  # training settings that suit this data better
+    default_settings: Mapping[
+        str, Any
+    ] = {}  # training settings that suit this data; {architecture: {...}} for one alone
 
     def path(self) -> Path:
         """A Parquet file with these columns and one named `split`."""

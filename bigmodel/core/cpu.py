@@ -1,4 +1,4 @@
-"""What a process computes with on the CPU: how many threads, of which processor."""
+"""The CPU: how many threads a process computes with, and the processor's name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import cache
 
 
 def thread_count() -> str:
-    """All cores but one, which answers the browser; both of two, since training is what they are for. As an environment
-    variable says it: of a run, and of what foretells it and answers from its model."""
+    """The OMP_NUM_THREADS of a worker, forecast or model process: all cores but one, which answers the browser; both of
+    two."""
     asked = os.environ.get("BIGMODEL_THREADS") or os.environ.get("OMP_NUM_THREADS")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return asked or str(cores if cores <= 2 else cores - 1)
@@ -17,7 +17,7 @@ def thread_count() -> str:
 
 @cache
 def cpu_name() -> str:
-    """Its name as the system says it."""
+    """The model name that the system reports."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))

@@ -1,4 +1,4 @@
-"""When the disk is full: looked for before much is written, recognised by what the system says, said in plain words."""
+"""Disk space: checked before large writes, ENOSPC recognised in any library's errors, and how that is put to people."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from bigmodel.core.words import Words, _
 
 MARGIN = 32 * 2**20  # bytes that stay free on the disk for events, logs and whoever else writes
 FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FULL_MESSAGES = tuple(
-    f"os error {number}" for number in FULL_ERRNOS
-)  # how safetensors and tokenizers, written in Rust, say it
+RUST_MESSAGES = tuple(f"os error {number}" for number in FULL_ERRNOS)  # of safetensors and tokenizers
 
 CHECKPOINT, MODEL, ENCODING = "checkpoint", "model", "encoding"
 # what the room is wanted for -> how its lack is said
@@ -30,7 +28,7 @@ DISK_FULL_WORDS: Mapping[str, Words] = {
 
 
 class DiskFull(Refusal):
-    """There is no room on the disk for what comes next. missing: bytes."""
+    """The disk has no room for what comes next. missing: bytes."""
 
     def __init__(self, missing: int, wanted: str):
         self.missing = missing
@@ -38,22 +36,22 @@ class DiskFull(Refusal):
 
 
 def was_full(error: BaseException) -> bool:
-    """Whether an error says that there was no room: on the disk, in the quota, or for a file of this size."""
+    """Whether an error, or its message, is ENOSPC, EDQUOT or EFBIG."""
     if isinstance(error, OSError):
         return error.errno in FULL_ERRNOS
-    return any(saying in str(error) for saying in FULL_MESSAGES) or os.strerror(errno.ENOSPC) in str(error)
+    return any(message in str(error) for message in RUST_MESSAGES) or os.strerror(errno.ENOSPC) in str(error)
 
 
 def missing_bytes(folder: Path, needed: int = 0) -> int:
-    """Bytes that must become free before so many can be written."""
+    """Bytes that must become free before `needed` bytes can be written; not above 0 where there is room."""
     return needed + MARGIN - shutil.disk_usage(folder).free
 
 
 def check(folder: Path, needed: int, wanted: str) -> None:
-    """NoSpace before anything is written that could not be written to its end."""
-    lacking = missing_bytes(folder, needed)
-    if lacking > 0:
-        raise DiskFull(lacking, wanted)
+    """Raises DiskFull where `needed` bytes do not fit, before a partial write."""
+    missing = missing_bytes(folder, needed)
+    if missing > 0:
+        raise DiskFull(missing, wanted)
 
 
 def disk_full_words(missing: int, wanted: str = CHECKPOINT) -> Words:

@@ -32,5 +32,5 @@ class Refusal(Exception):
 
     @staticmethod
     def from_json(data: Mapping) -> Refusal:
-        parts = (Words.from_json(data[key]) if data.get(key) else None for key in ("what", "why", "do"))
-        return Refusal(*parts, field=data.get("field", ""))
+        why, do = (Words.from_json(data[key]) if data.get(key) else None for key in ("why", "do"))
+        return Refusal(Words.from_json(data["what"]), why, do, data.get("field", ""))

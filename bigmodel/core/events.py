@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from bigmodel.core.words import Words
 
@@ -66,7 +67,7 @@ class Event:
     data: Mapping
     time: float = 0.0  # wall clock, seconds since 1970
 
-    def __getitem__(self, key: str):
+    def __getitem__(self, key: str) -> Any:
         return self.data[key]
 
     def line(self) -> bytes:
@@ -90,7 +91,7 @@ def state_event(state: str, reason: Words | None = None, **more: object) -> Even
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-def _encode_nonfinite(value):
+def _encode_nonfinite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {"number": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
     if isinstance(value, Mapping):

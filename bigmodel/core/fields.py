@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,17 +98,10 @@ class Switch(Field):
         return value
 
     def parse(self, text: str) -> bool:
-        words = {
-            "on": True,
-            "true": True,
-            "yes": True,
-            "1": True,
-            "off": False,
-            "false": False,
-            "no": False,
-            "0": False,
-        }
-        return self.check(words.get(text.lower(), text))
+        return self.check(SWITCH_WORDS.get(text.lower(), text))
+
+
+SWITCH_WORDS = dict.fromkeys(("on", "true", "yes", "1"), True) | dict.fromkeys(("off", "false", "no", "0"), False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +116,9 @@ class Text(Field):
     def check(self, value: object) -> str:
         if not isinstance(value, str):
             raise self.refuse(value, _("Give text."))
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise Refusal(
-                _("{name} holds characters that are no text.", name=self.name), do=_("Give text."), field=self.name
-            )
+        if _has_surrogates(value):
+            what = _("{name} holds characters that are no text.", name=self.name)
+            raise Refusal(what, do=_("Give text."), field=self.name)
         if len(value) > self.maximum:
             what = _("{name} has {length} characters.", name=self.name, length=len(value))
             raise Refusal(what, do=_("Give at most {maximum}.", maximum=self.maximum), field=self.name)
@@ -136,7 +129,7 @@ class Text(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class Turns(Field):
-    """What has been said before, in order: {"role": 'user', 'assistant' or 'system', "content": text} of each turn."""
+    """The chat history, in order: {"role": 'user', 'assistant' or 'system', "content": text} of each turn."""
 
     default: tuple[Mapping[str, str], ...] = ()
 
@@ -164,9 +157,15 @@ CHAT_ROLES = ("user", "assistant", "system")
 
 
 def _is_turn(turn: object) -> bool:
-    right = isinstance(turn, Mapping) and set(turn) == {"role", "content"} and turn["role"] in CHAT_ROLES
-    text = turn["content"] if right else None
-    return isinstance(text, str) and not any("\ud800" <= sign <= "\udfff" for sign in text)
+    if not isinstance(turn, Mapping) or set(turn) != {"role", "content"} or turn["role"] not in CHAT_ROLES:
+        return False
+    text = turn["content"]
+    return isinstance(text, str) and not _has_surrogates(text)
+
+
+def _has_surrogates(text: str) -> bool:
+    """Lone surrogates are what no encoder can write."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,10 +178,11 @@ class Image(Field):
         if not isinstance(value, bytes) or not value:
             raise Refusal(_("{name} is empty.", name=self.name), do=_("Give a picture."), field=self.name)
         if len(value) > limits.UPLOAD_BYTES:
-            what = _("The picture has {size} MB.", size=round(len(value) / 2**20, 1))
-            raise Refusal(
-                what, do=_("Give at most {maximum} MB.", maximum=limits.UPLOAD_BYTES // 2**20), field=self.name
+            what, most = (
+                _("The picture has {size} MB.", size=round(len(value) / 2**20, 1)),
+                limits.UPLOAD_BYTES // 2**20,
             )
+            raise Refusal(what, do=_("Give at most {maximum} MB.", maximum=most), field=self.name)
         _read_image(value, self.name)
         return value
 
@@ -191,34 +191,29 @@ class Image(Field):
             with open(text, "rb") as file:
                 return self.check(file.read(limits.UPLOAD_BYTES + 1))
         except (OSError, ValueError) as error:  # the second for a path with a zero byte
-            what = _(
-                "{path} cannot be read: {reason}.", path=text, reason=getattr(error, "strerror", None) or str(error)
-            )
+            reason = getattr(error, "strerror", None) or str(error)
+            what = _("{path} cannot be read: {reason}.", path=text, reason=reason)
             raise Refusal(what, do=_("Give the path of a picture."), field=self.name) from None
 
 
 def _read_image(data: bytes, name: str) -> None:
-    """Open and decode; a picture that is broken or too large is refused here and not in a model."""
-    import io
+    """Decode it; Refusal for one that is corrupt or larger than `limits.IMAGE_PIXELS`, before a model meets it."""
     import warnings
 
-    from PIL import Image as Pictures
+    from PIL import Image as PillowImage
 
-    do = _("Give a picture in PNG, JPEG, WebP or GIF format.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns before it refuses; our own bound comes first
-            with Pictures.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF")) as picture:
+            with PillowImage.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF")) as picture:
                 width, height = picture.size
                 if width * height > limits.IMAGE_PIXELS:
                     what = _("The picture has {width} x {height} pixels.", width=width, height=height)
-                    raise Refusal(
-                        what,
-                        do=_("Give at most {maximum} million pixels.", maximum=limits.IMAGE_PIXELS // 10**6),
-                        field=name,
-                    )
+                    do = _("Give at most {maximum} million pixels.", maximum=limits.IMAGE_PIXELS // 10**6)
+                    raise Refusal(what, do=do, field=name)
                 picture.load()
     except Refusal:
         raise
     except Exception as error:  # Pillow raises many kinds for broken files; all mean the same to a person
+        do = _("Give a picture in PNG, JPEG, WebP or GIF format.")
         raise Refusal(_("This file is not a picture that can be read."), do=do, field=name) from error

@@ -1,4 +1,4 @@
-"""The hash of a file's bytes: computed once for each state of the file, and kept in the home folder."""
+"""SHA-256 of files, cached in the home folder by size, inode and times."""
 
 from __future__ import annotations
 
@@ -11,41 +11,36 @@ from pathlib import Path
 
 from bigmodel.core.files import write_atomic
 
-SETTLED_NANOSECONDS = (
-    2 * 10**9
-)  # nanoseconds: what was written later than that may be written again under the very same times
+SETTLED_NANOSECONDS = 2 * 10**9  # the coarsest time stamps of file systems: a later write may leave the same mtime
 
-_cache_homes: list[Path] = []  # the one folder in which hashes are kept; none in a process that was told of none
+_cache_home: Path | None = None  # no cache in a process that has set none
 
 
 def set_cache_home(home: Path) -> None:
-    """From now on hashes are kept in this home folder, and taken from there."""
-    _cache_homes[:] = [home]
+    """From now on this process caches hashes in this home folder."""
+    global _cache_home
+    _cache_home = home
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of a file. Not computed anew where size, inode and the times of the last writing and of the last change
-    are those under which it was kept: whoever puts back the first of these times cannot put back the second."""
-    state, kept = _state(path), _cache_file(path)
-    if kept is None:
+    """SHA-256 of a file, as hex. From the cache where size, inode, mtime and ctime are unchanged: mtime can be set back,
+    ctime cannot. OSError for a file that cannot be read."""
+    state, cache_file = _state(path), _cache_file(path)
+    if cache_file is None:
         return _hash(path)
-    known = _read(kept)
-    if known and known["path"] == str(path) and known["state"] == state:
-        return known["sha256"]
-    found = _hash(path)
-    if _state(path) == state and _settled(state):
-        _write(kept, {"path": str(path), "state": state, "sha256": found})
-    return found
+    record = _read(cache_file)
+    if record and record["path"] == str(path) and record["state"] == state:
+        return str(record["sha256"])
+    sha256 = _hash(path)
+    if _state(path) == state and time.time_ns() - max(state[2:]) > SETTLED_NANOSECONDS:
+        _write(cache_file, {"path": str(path), "state": state, "sha256": sha256})
+    return sha256
 
 
 def _state(path: Path) -> list[int]:
-    """[bytes, inode, last written, last changed (on Windows: made)], times in nanoseconds."""
+    """[bytes, inode, mtime, ctime (on Windows: creation)], times in nanoseconds."""
     status = path.stat()
     return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
-
-
-def _settled(state: list[int]) -> bool:
-    return time.time_ns() - max(state[2:]) > SETTLED_NANOSECONDS
 
 
 def _hash(path: Path) -> str:
@@ -55,20 +50,20 @@ def _hash(path: Path) -> str:
 
 def _cache_file(path: Path) -> Path | None:
     name = hashlib.sha256(os.fsencode(path)).hexdigest()[:24]
-    return _cache_homes[0] / "cache" / "fingerprints" / f"{name}.json" if _cache_homes else None
+    return _cache_home / "cache" / "fingerprints" / f"{name}.json" if _cache_home else None
 
 
-def _read(kept: Path) -> dict | None:
+def _read(cache_file: Path) -> dict | None:
     try:
-        known = json.loads(kept.read_bytes())
-        return known if {"path", "state", "sha256"} <= known.keys() else None
+        record = json.loads(cache_file.read_bytes())
+        return record if {"path", "state", "sha256"} <= record.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
 
 
-def _write(kept: Path, known: dict) -> None:
-    """A home that is gone, full or not ours is left as it is."""
+def _write(cache_file: Path, record: dict) -> None:
+    """Best effort: a home that is gone, full or read-only gets no cache."""
     with suppress(OSError):
-        for folder in (kept.parent.parent, kept.parent):
+        for folder in (cache_file.parent.parent, cache_file.parent):
             folder.mkdir(exist_ok=True)
-        write_atomic(kept, json.dumps(known))
+        write_atomic(cache_file, json.dumps(record))

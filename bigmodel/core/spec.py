@@ -16,192 +16,52 @@ from bigmodel.core.words import Words, _
 
 VERSION = 1
 
+# fmt: off
 TRAINING_FIELDS: tuple[Field, ...] = (
-    Number(
-        name="epochs",
-        label=_("Epochs"),
-        integer=True,
-        default=5,
-        minimum=1,
-        maximum=10_000,
-        help=_("How many times the model sees the whole training data."),
-    ),
-    Number(
-        name="batch_size",
-        label=_("Batch size"),
-        integer=True,
-        default=32,
-        minimum=1,
-        maximum=4096,
-        help=_("Examples that are looked at together before each update. Larger is smoother and needs more memory."),
-    ),
-    Number(
-        name="learning_rate",
-        label=_("Learning rate"),
-        default=1e-3,
-        minimum=1e-7,
-        maximum=10,
-        help=_("How far each update goes. Too high and the loss jumps or grows; too low and it hardly falls."),
-    ),
-    Choice(
-        name="optimizer",
-        label=_("Optimizer"),
-        default="adamw",
-        advanced=True,
-        help=_(
-            "The rule that turns gradients into updates. Adam adapts the step to each weight; AdamW adds clean weight decay; SGD is plain gradient descent."
-        ),
-        options={"adamw": _("AdamW"), "adam": _("Adam"), "sgd": _("SGD (gradient descent)")},
-    ),
-    Choice(
-        name="loss",
-        label=_("Loss function"),
-        default="cross-entropy",
-        advanced=True,
-        help=_(
-            "What is made small. Cross-entropy suits classes and tokens; mean squared error compares the probabilities themselves."
-        ),
-        options={"cross-entropy": _("Cross-entropy"), "mse": _("Mean squared error (MSE)")},
-    ),
-    Choice(
-        name="schedule",
-        label=_("Learning rate schedule"),
-        default="cosine",
-        advanced=True,
-        help=_(
-            "How the learning rate changes on the way: the same throughout, falling along a cosine, or rising and then falling with the root of the step as in 'Attention Is All You Need'."
-        ),
-        options={"constant": _("Constant"), "cosine": _("Cosine"), "inverse-sqrt": _("Inverse square root")},
-    ),
-    Number(
-        name="warmup",
-        label=_("Warm-up"),
-        default=0.05,
-        minimum=0,
-        maximum=0.9,
-        advanced=True,
-        step=0.01,
-        help=_(
-            "The part of the run in which the learning rate rises from zero. Keeps the first updates from doing harm."
-        ),
-    ),
-    Number(
-        name="max_steps",
-        label=_("Stop after steps"),
-        integer=True,
-        default=0,
-        minimum=0,
-        maximum=10_000_000,
-        advanced=True,
-        help=_("A run ends after this many updates, even inside an epoch. 0: by epochs only."),
-    ),
-    Number(
-        name="weight_decay",
-        label=_("Weight decay"),
-        default=0.01,
-        minimum=0,
-        maximum=1,
-        advanced=True,
-        step=0.01,
-        help=_(
-            "Pulls the weights towards zero, which keeps a model from learning its data by heart. Adam has none; AdamW does."
-        ),
-    ),
-    Number(
-        name="label_smoothing",
-        label=_("Label smoothing"),
-        default=0.0,
-        minimum=0,
-        maximum=0.5,
-        advanced=True,
-        step=0.01,
-        help=_(
-            "Gives a little probability to the wrong answers too, so that the model does not become too sure of itself."
-        ),
-    ),
-    Number(
-        name="accumulation",
-        label=_("Gradient accumulation"),
-        integer=True,
-        default=1,
-        minimum=1,
-        maximum=256,
-        advanced=True,
-        help=_(
-            "Batches that are added up before one update: the effect of a larger batch in the memory of a small one."
-        ),
-    ),
-    Number(
-        name="clip",
-        label=_("Gradient clipping"),
-        default=1.0,
-        minimum=0,
-        maximum=1000,
-        advanced=True,
-        step=0.1,
-        help=_("Gradients longer than this are shortened, which tames sudden jumps. 0: no clipping."),
-    ),
-    Number(
-        name="eval_every",
-        label=_("Validate every N steps"),
-        integer=True,
-        default=0,
-        minimum=0,
-        maximum=1_000_000,
-        advanced=True,
-        help=_("How often the model is measured on validation data. 0: after each epoch."),
-    ),
-    Number(
-        name="patience",
-        label=_("Early stopping"),
-        integer=True,
-        default=0,
-        minimum=0,
-        maximum=1000,
-        advanced=True,
-        help=_("Ends the run when the validation result has not become better this many times in a row. 0: never."),
-    ),
-    Number(
-        name="seed",
-        label=_("Seed"),
-        integer=True,
-        default=0,
-        minimum=0,
-        maximum=2**31 - 1,
-        advanced=True,
-        help=_(
-            "The start of all random numbers. On the same machine, with the precision fixed, the same seed gives the same run."
-        ),
-    ),
-    Choice(
-        name="precision",
-        label=_("Precision"),
-        default="auto",
-        advanced=True,
-        help=_(
-            "How numbers are kept while computing. bf16 needs less memory and is often faster; 'auto' measures both on the first batch."
-        ),
-        options={"auto": _("Automatic"), "fp32": _("fp32"), "bf16": _("bf16")},
-    ),
-    Choice(
-        name="compile",
-        label=_("Compiling"),
-        default="auto",
-        advanced=True,
-        help=_(
-            "A compiler joins the operations of the network, which takes up to a minute and makes steps on a GPU faster. 'auto' tries it there where the run is long enough to pay for it."
-        ),
-        options={"auto": _("Automatic"), "on": _("Try it"), "off": _("Off")},
-    ),
-    Choice(
-        name="device",
-        label=_("Device"),
-        default="auto",
-        advanced=True,
-        help=_("Where the model is trained. 'auto' takes the best there is."),
-        options={"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)"), "mps": _("GPU (Apple)")},
-    ),
+    Number(name="epochs", label=_("Epochs"), integer=True, default=5, minimum=1, maximum=10_000,
+           help=_("How many times the model sees the whole training data.")),
+    Number(name="batch_size", label=_("Batch size"), integer=True, default=32, minimum=1, maximum=4096,
+           help=_("Examples that are looked at together before each update. Larger is smoother and needs more memory.")),
+    Number(name="learning_rate", label=_("Learning rate"), default=1e-3, minimum=1e-7, maximum=10,
+           help=_("How far each update goes. Too high and the loss jumps or grows; too low and it hardly falls.")),
+    Choice(name="optimizer", label=_("Optimizer"), default="adamw", advanced=True,
+           options={"adamw": _("AdamW"), "adam": _("Adam"), "sgd": _("SGD (gradient descent)")},
+           help=_("The rule that turns gradients into updates. Adam adapts the step to each weight; AdamW adds clean weight decay; SGD is plain gradient descent.")),
+    Choice(name="loss", label=_("Loss function"), default="cross-entropy", advanced=True,
+           options={"cross-entropy": _("Cross-entropy"), "mse": _("Mean squared error (MSE)")},
+           help=_("What is made small. Cross-entropy suits classes and tokens; mean squared error compares the probabilities themselves.")),
+    Choice(name="schedule", label=_("Learning rate schedule"), default="cosine", advanced=True,
+           options={"constant": _("Constant"), "cosine": _("Cosine"), "inverse-sqrt": _("Inverse square root")},
+           help=_("How the learning rate changes on the way: the same throughout, falling along a cosine, or rising and then falling with the root of the step as in 'Attention Is All You Need'.")),
+    Number(name="warmup", label=_("Warm-up"), default=0.05, minimum=0, maximum=0.9, step=0.01, advanced=True,
+           help=_("The part of the run in which the learning rate rises from zero. Keeps the first updates from doing harm.")),
+    Number(name="max_steps", label=_("Stop after steps"), integer=True, default=0, minimum=0, maximum=10_000_000, advanced=True,
+           help=_("A run ends after this many updates, even inside an epoch. 0: by epochs only.")),
+    Number(name="weight_decay", label=_("Weight decay"), default=0.01, minimum=0, maximum=1, step=0.01, advanced=True,
+           help=_("Pulls the weights towards zero, which keeps a model from learning its data by heart. Adam has none; AdamW does.")),
+    Number(name="label_smoothing", label=_("Label smoothing"), default=0.0, minimum=0, maximum=0.5, step=0.01, advanced=True,
+           help=_("Gives a little probability to the wrong answers too, so that the model does not become too sure of itself.")),
+    Number(name="accumulation", label=_("Gradient accumulation"), integer=True, default=1, minimum=1, maximum=256, advanced=True,
+           help=_("Batches that are added up before one update: the effect of a larger batch in the memory of a small one.")),
+    Number(name="clip", label=_("Gradient clipping"), default=1.0, minimum=0, maximum=1000, step=0.1, advanced=True,
+           help=_("Gradients longer than this are shortened, which tames sudden jumps. 0: no clipping.")),
+    Number(name="eval_every", label=_("Validate every N steps"), integer=True, default=0, minimum=0, maximum=1_000_000, advanced=True,
+           help=_("How often the model is measured on validation data. 0: after each epoch.")),
+    Number(name="patience", label=_("Early stopping"), integer=True, default=0, minimum=0, maximum=1000, advanced=True,
+           help=_("Ends the run when the validation result has not become better this many times in a row. 0: never.")),
+    Number(name="seed", label=_("Seed"), integer=True, default=0, minimum=0, maximum=2**31 - 1, advanced=True,
+           help=_("The start of all random numbers. On the same machine, with the precision fixed, the same seed gives the same run.")),
+    Choice(name="precision", label=_("Precision"), default="auto", advanced=True,
+           options={"auto": _("Automatic"), "fp32": _("fp32"), "bf16": _("bf16")},
+           help=_("How numbers are kept while computing. bf16 needs less memory and is often faster; 'auto' measures both on the first batch.")),
+    Choice(name="compile", label=_("Compiling"), default="auto", advanced=True,
+           options={"auto": _("Automatic"), "on": _("Try it"), "off": _("Off")},
+           help=_("A compiler joins the operations of the network, which takes up to a minute and makes steps on a GPU faster. 'auto' tries it there where the run is long enough to pay for it.")),
+    Choice(name="device", label=_("Device"), default="auto", advanced=True,
+           options={"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)"), "mps": _("GPU (Apple)")},
+           help=_("Where the model is trained. 'auto' takes the best there is.")),
 )
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -295,17 +155,21 @@ def _parent(given: object) -> Mapping | None:
     """Checked for its form alone: whether there is such a checkpoint is the business of whoever begins with it."""
     if given is None:
         return None
-    right = isinstance(given, Mapping) and set(given) == {"run", "step"}
-    if not right or not isinstance(given["run"], str) or type(given["step"]) is not int or given["step"] < 0:
-        what = _("This is not a checkpoint to begin with.")
-        raise Refusal(what, do=_("Name a run and a step of it."), field="parent")
-    return MappingProxyType(dict(given))
+    if isinstance(given, Mapping) and set(given) == {"run", "step"}:
+        run, step = given["run"], given["step"]
+        if isinstance(run, str) and type(step) is int and step >= 0:
+            return MappingProxyType(dict(given))
+    what = _("This is not a checkpoint to begin with.")
+    raise Refusal(what, do=_("Name a run and a step of it."), field="parent")
 
 
 def fields_for(task: Task, architecture: Architecture) -> tuple[Field, ...]:
     """Every setting that a run of these two has, with choices narrowed to what fits."""
     training = [field for field in TRAINING_FIELDS if task.losses or field.name not in ("loss", "label_smoothing")]
-    narrowed = tuple(_offered_losses(field, task) if field.name == "loss" else field for field in training)
+    narrowed = tuple(
+        _offered_losses(field, task) if isinstance(field, Choice) and field.name == "loss" else field
+        for field in training
+    )
     own = tuple(field for field in task.fields if field.name not in architecture.overrides)
     return narrowed + own + architecture.hyperparameters_for(task)
 

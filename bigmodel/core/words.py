@@ -48,9 +48,9 @@ def _(text: str, /, **values: object) -> Words:
 
 
 def join_words(parts: Sequence[Words]) -> Words:
-    """Several sentences' parts as one."""
-    one, *others = parts
-    return _("{one}; {others}", one=one, others=join_words(others)) if others else one
+    """Several clauses as one, joined by semicolons. `parts`: at least one."""
+    first, *rest = parts
+    return _("{one}; {others}", one=first, others=join_words(rest)) if rest else first
 
 
 def say(words: Words | str, language: str) -> str:
@@ -77,5 +77,6 @@ def catalogue(language: str) -> Mapping[str, str]:
         return {
             message.id: message.string
             for message in read_po(file)
+            if isinstance(message.id, str) and isinstance(message.string, str)  # else a plural, of which we have none
             if message.id and message.string and not message.fuzzy
         }

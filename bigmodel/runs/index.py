@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -17,10 +17,8 @@ from bigmodel.runs.folder import Folder
 from bigmodel.runs.run import Facts, apply_event, empty_facts
 
 T = TypeVar("T")
-VERSION = 4  # what facts hold: an index of another version is made anew
-EVENTS_PER_TRANSACTION = (
-    5_000  # events in one transaction, so that a long run's first reading does not hold up the others
-)
+VERSION = 4  # schema and facts: an index of another version is rebuilt
+EVENTS_PER_TRANSACTION = 5_000  # bounded, so that indexing a long run for the first time does not block the others
 
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;
@@ -47,7 +45,7 @@ PRAGMA user_version = {VERSION};
 
 @dataclass(frozen=True)
 class Row:
-    """A run's summary, with the place in its events up to which it is true."""
+    """A run's summary. offset: bytes of events.jsonl that it sums up."""
 
     id: str
     offset: int
@@ -72,54 +70,54 @@ COLUMNS = "id, offset, state, number, spec, facts"
 
 
 class IndexReader:
-    """Looks things up; any number of threads and processes may. An index that is missing or broken reads as empty:
-    whoever reads goes on in the folders from where the index ends, and the supervisor mends it."""
+    """Read-only queries, from any number of threads and processes. An index that is missing or corrupt reads as empty:
+    callers go on in the folders from where the index ends, and the supervisor rebuilds it."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def rows(self) -> dict[str, Row]:
         query = f"SELECT {COLUMNS} FROM runs"
-        return self._query(lambda file: {row[0]: Row(*row) for row in file.execute(query)}, {})
+        return self._query(lambda file: _rows_by_id(file.execute(query)), {})
 
     def row(self, id: str) -> Row | None:
         query = f"SELECT {COLUMNS} FROM runs WHERE id = ?"
-        found = self._query(lambda file: file.execute(query, (id,)).fetchone(), None)
-        return Row(*found) if found else None
+        return self._query(lambda file: _rows_by_id(file.execute(query, (id,))).get(id), None)
 
     def rows_containing(self, text: str) -> tuple[set[str], dict[str, Row]]:
         """(ids of all runs, those whose spec has this text in it)."""
         query = f"SELECT {COLUMNS} FROM runs WHERE instr(spec, ?)"
 
-        def look(file: sqlite3.Connection) -> tuple[set[str], dict[str, Row]]:
-            every = {row[0] for row in file.execute("SELECT id FROM runs")}
-            return every, {row[0]: Row(*row) for row in file.execute(query, (text,))}
+        def select(file: sqlite3.Connection) -> tuple[set[str], dict[str, Row]]:
+            return {id for (id,) in file.execute("SELECT id FROM runs")}, _rows_by_id(file.execute(query, (text,)))
 
-        return self._query(look, (set(), {}))
+        empty: tuple[set[str], dict[str, Row]] = (set(), {})
+        return self._query(select, empty)
 
     def events(self, id: str, after: int, kinds: Sequence[str], limit: int = -1) -> tuple[int, list[Event]]:
-        """(place up to which the index knows the run's events, those of them after `after`): all, or the first `limit`,
-        with the place of the last of these."""
+        """(offset up to which the index has the run's events, those of them after `after`): all, or the first `limit`,
+        with the offset of the last of these. Offsets: bytes in events.jsonl."""
         chosen = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
         query = f"SELECT line, offset FROM events WHERE run = ? AND offset > ? {chosen} ORDER BY offset LIMIT ?"
 
-        def look(file: sqlite3.Connection) -> tuple[int, list[Event]]:
-            found = file.execute("SELECT key, offset FROM runs WHERE id = ?", (id,)).fetchone()
-            if found is None:
+        def select(file: sqlite3.Connection) -> tuple[int, list[Event]]:
+            run = file.execute("SELECT key, offset FROM runs WHERE id = ?", (id,)).fetchone()
+            if run is None:
                 return 0, []
-            rows = file.execute(query, (found[0], after, *kinds, limit)).fetchall()
-            place = rows[-1][1] if len(rows) == limit else found[1]
-            return place, [parse(line) for line, _offset in rows]
+            key, indexed = run
+            rows = file.execute(query, (key, after, *kinds, limit)).fetchall()
+            return rows[-1][1] if len(rows) == limit else indexed, [parse(line) for line, _offset in rows]
 
-        return self._query(look, (0, []))
+        empty: tuple[int, list[Event]] = (0, [])
+        return self._query(select, empty)
 
-    def _query(self, look: Callable[[sqlite3.Connection], T], empty: T) -> T:
-        """What `look` sees, all of one moment."""
+    def _query(self, select: Callable[[sqlite3.Connection], T], empty: T) -> T:
+        """What `select` returns, inside one read transaction; `empty` for an index that cannot be used."""
         try:
             with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as file:
                 file.execute("BEGIN")
                 known = file.execute("PRAGMA user_version").fetchone()[0] == VERSION
-                return look(file) if known else empty
+                return select(file) if known else empty
         except sqlite3.DatabaseError:
             return empty
 
@@ -146,21 +144,21 @@ class IndexWriter:
         return IndexedRun(*self._connect().execute(query, (id,)).fetchone())
 
     def facts(self, id: str) -> Facts:
-        found = self._connect().execute("SELECT facts FROM runs WHERE id = ?", (id,)).fetchone()
-        return json.loads(found[0]) if found else empty_facts()
+        row = self._connect().execute("SELECT facts FROM runs WHERE id = ?", (id,)).fetchone()
+        return json.loads(row[0]) if row else empty_facts()
 
     def sync_run(self, folder: Folder) -> bool:
-        """Copy what is new in a run's events; whether anything was. Offset, rows and summary in one transaction."""
+        """Copy a run's new events into the index; whether there were any. Offset, rows and summary in one transaction."""
         file = self._connect()
-        found = file.execute("SELECT key, offset, facts, spec FROM runs WHERE id = ?", (folder.id,)).fetchone()
+        row = file.execute("SELECT key, offset, facts, spec FROM runs WHERE id = ?", (folder.id,)).fetchone()
+        key, offset, known, spec = row or (None, 0, None, None)
         size = folder.size()
-        if found and found[1] == size:
+        if row and offset == size:
             return False
-        if found and found[1] > size:  # an older state of the folder was put back
+        if offset > size:  # an older state of the folder was put back
             self.remove_run(folder.id)
-            found = None
-        key, offset, facts, spec = found or (None, 0, None, None)
-        facts = json.loads(facts) if facts else empty_facts()
+            key, offset, known, spec = None, 0, None, None
+        facts = json.loads(known) if known else empty_facts()
         spec = spec or json.dumps(folder.spec().to_json(), ensure_ascii=False)
         fresh = list(islice(folder.events(offset), EVENTS_PER_TRANSACTION))
         if not fresh and key is not None:
@@ -177,7 +175,7 @@ class IndexWriter:
             else:
                 query = "UPDATE runs SET offset = ?, state = ?, number = ?, spec = ?, facts = ? WHERE key = ?"
                 file.execute(query, (*summary, key))
-            lines = ((key, place, event.kind, event.line().decode().rstrip("\n")) for place, event in fresh)
+            lines = ((key, offset, event.kind, event.line().decode().rstrip("\n")) for offset, event in fresh)
             file.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", lines)
         return True
 
@@ -189,18 +187,18 @@ class IndexWriter:
             file.execute("DELETE FROM runs WHERE id = ?", (id,))
 
     def rebuild(self) -> None:
-        """Throw the file away; the next reading starts from nothing."""
+        """Delete the database; the next sync fills a new one."""
         self.close()
         for end in ("", "-wal", "-shm"):
             Path(f"{self.path}{end}").unlink(missing_ok=True)
 
     def _connect(self) -> sqlite3.Connection:
-        """The open file; anew if somebody deleted it, from nothing if it cannot be used."""
+        """The open connection; reopened if the file was deleted, rebuilt if it is corrupt."""
         inode = _inode(self.path)
         if self._connection is not None and inode == self._inode:
             return self._connection
         if self._connection is not None or not inode:
-            self.rebuild()  # takes a left write-ahead log along, which would be played back into the new file
+            self.rebuild()  # deletes a stale write-ahead log too, which SQLite would replay into the new file
         try:
             self._connection = _open_database(self.path)
         except sqlite3.DatabaseError:
@@ -208,6 +206,10 @@ class IndexWriter:
             self._connection = _open_database(self.path)
         self._inode = _inode(self.path)
         return self._connection
+
+
+def _rows_by_id(found: Iterable[tuple]) -> dict[str, Row]:
+    return {row.id: row for row in starmap(Row, found)}
 
 
 def _open_database(path: Path) -> sqlite3.Connection:

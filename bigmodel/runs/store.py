@@ -134,7 +134,7 @@ class Store:
         folder = self.folder(id)
         row = self.index.row(id)
         try:
-            facts = _updated_facts(folder, row) or row.load_facts()
+            facts = _current_facts(folder, row)
         except OSError as error:
             raise unreadable(id, error) from error
         if not facts["state"]:
@@ -170,14 +170,14 @@ class Store:
     def _facts_or_rows(self, rows: dict[str, Row]) -> Iterator[tuple[str, str, int, Facts | None]]:
         """(id, state, number, facts where they are newer than the row) of every run that can be read."""
         for id in self.ids():
-            row = rows.get(id)
+            row, folder = rows.get(id), Folder(self.runs_folder / id)
             try:
-                facts = _updated_facts(Folder(self.runs_folder / id), row)
-                state, number = (facts["state"], facts["number"]) if facts else (row.state, row.number)
-                if state:
-                    yield id, state, number, facts
-            except OSError:  # deleted while we look, or not a run's folder
+                facts = None if row and row.offset == folder.size() else _current_facts(folder, row)
+            except OSError:  # deleted meanwhile, or not a run's folder
                 continue
+            state, number = (facts["state"], facts["number"]) if facts else (row.state, row.number) if row else ("", 0)
+            if state:
+                yield id, state, number, facts
 
     def _facts(self) -> Iterator[tuple[str, Facts]]:
         rows = self.index.rows()
@@ -206,12 +206,10 @@ class Store:
             seconds += 1
 
 
-def _updated_facts(folder: Folder, row: Row | None) -> Facts | None:
-    """The facts with what the index does not know yet, None where it knows all."""
+def _current_facts(folder: Folder, row: Row | None) -> Facts:
+    """The indexed facts, and the events that the index does not have yet. OSError for a folder without events."""
     size = folder.size()
-    if row and row.offset == size:
-        return None
-    facts, offset = (row.load_facts(), row.offset) if row and row.offset < size else (empty_facts(), 0)
+    facts, offset = (row.load_facts(), row.offset) if row and row.offset <= size else (empty_facts(), 0)
     for _offset, event in folder.events(offset):
         apply_event(facts, event)
     return facts
