@@ -20,7 +20,7 @@ from bigmodel.core.events import Event
 from bigmodel.core.spec import RunSpec, defaults, fields_for
 from bigmodel.core.words import Words, say
 from bigmodel.doctor import signs
-from bigmodel.doctor.diagnosis import EXPLAINERS, TITLES, build_diagnosis
+from bigmodel.doctor.diagnosis import ADVISORS, TITLES, build_diagnosis
 from bigmodel.doctor.doctor import HIDDEN_BY, Doctor, diagnose
 from bigmodel.studio import Studio
 from bigmodel.training.checkpoint import save
@@ -243,15 +243,15 @@ def test_ten_thousand_points_cost_little_and_one_more_next_to_nothing():
 
 # -- words and remedies -------------------------------------------------------------------------------------------
 NUMBERS = dict.fromkeys(
-    ("before", "loss", "change", "steps", "best", "then", "training", "rate", "fallen", "reach", "chance", "accuracy", "step"),
+    ("before", "loss", "change", "steps", "best", "then", "training", "rate", "fallen", "reach", "chance", "accuracy", "step", "times", "moved"),
     0.5,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", EXPLAINERS)
+@pytest.mark.parametrize("kind", ADVISORS)
 def test_every_diagnosis_is_said_in_both_languages(kind):
-    assert set(EXPLAINERS) == set(TITLES) == set(HIDDEN_BY) == set(signs.RECOVERED)
-    for way in ("", "start", "later", "validations", "training", "validation", "gradient"):
+    assert set(ADVISORS) == set(TITLES) == set(HIDDEN_BY) == set(signs.RECOVERED)
+    for way in ("", "start", "later", "validations", "training", "validation", "gradient", "updates"):
         one = build_diagnosis(signs.Sign(kind, 7, NUMBERS, way), SPEC.settings, SPEC.settings)
         for words in (one.title, one.evidence, one.advice):
             assert "{" not in say(words, "en") + say(words, "zh")
@@ -265,7 +265,7 @@ def combinations():
             yield task, architecture, next(iter(catalog.datasets_for(task).values()))
 
 
-@pytest.mark.parametrize("kind", EXPLAINERS)
+@pytest.mark.parametrize("kind", ADVISORS)
 def test_every_remedy_is_a_setting_that_will_do(kind):
     for task, architecture, dataset in combinations():
         fields = {field.name: field for field in fields_for(task, architecture)}
@@ -276,7 +276,7 @@ def test_every_remedy_is_a_setting_that_will_do(kind):
             assert {name: fields[name].check(value) for name, value in remedy.items()} == remedy
 
 
-@pytest.mark.parametrize("kind", sorted(set(EXPLAINERS) - {signs.SHUFFLED}))
+@pytest.mark.parametrize("kind", sorted(set(ADVISORS) - {signs.SHUFFLED}))
 def test_every_diagnosis_has_something_to_change(kind):
     """The recommended settings and, of what hinders learning by heart, also those where all of it is in use."""
     for task, architecture, dataset in combinations():

@@ -1,4 +1,4 @@
-"""The curve of a run as the doctor keeps it: what each step and each validation measured, grown event by event."""
+"""The learning curve that the doctor reads: series over steps and validations, appended event by event."""
 
 from __future__ import annotations
 
@@ -7,75 +7,70 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
+
+_floats = partial(array, "d")
+STEP_SERIES = (
+    "step", "loss", "learning_rate", "cumulative_update", "normalized_update", "weight_rms", "update_ratio",
+)  # fmt: skip
+VALIDATION_SERIES = ("val_step", "val_loss", "val_cumulative_update", "val_metrics")
 
 
 @dataclass
 class Curve:
-    """Losses, learning rates and the way travelled by step; validations by step. Only finite numbers are in it."""
+    """Series over the logged steps and over the validations, all float64, each of one length; losses are finite.
+
+    An update's bound is the largest change of a weight that its learning rate allows: the rate itself for Adam, the
+    rate times the gradient's share of a weight for SGD.
+    """
 
     steps: int = 0  # planned
-    step: array = field(default_factory=lambda: array("d"))
-    loss: array = field(default_factory=lambda: array("d"))
-    learning_rate: array = field(default_factory=lambda: array("d"))
-    cumulative_update: array = field(
-        default_factory=lambda: array("d")
-    )  # how far all updates so far may have moved a weight
-    normalized_update: array = field(
-        default_factory=lambda: array("d")
-    )  # of an update, for its learning rate; nan: not told
-    weight_rms: array = field(default_factory=lambda: array("d"))  # of the weights; nan: not told
-    update_ratio: array = field(
-        default_factory=lambda: array("d")
-    )  # by an update, as a part of that size; nan: not told
+    step: array = field(default_factory=_floats)
+    loss: array = field(default_factory=_floats)
+    learning_rate: array = field(default_factory=_floats)
+    cumulative_update: array = field(default_factory=_floats)  # sum of the bounds of all updates so far
+    normalized_update: array = field(default_factory=_floats)  # RMS of an update over its bound; nan: not logged
+    weight_rms: array = field(default_factory=_floats)  # nan: not logged
+    update_ratio: array = field(default_factory=_floats)  # RMS of an update over that of the weights; nan: not logged
     update_bound: float = 0.0  # of the newest update
-    max_update_bound: float = 0.0  # reach of an update
-    max_learning_rate: float = 0.0  # learning rate
-    val_step: array = field(default_factory=lambda: array("d"))
-    val_loss: array = field(default_factory=lambda: array("d"))
-    val_cumulative_update: array = field(default_factory=lambda: array("d"))
+    max_update_bound: float = 0.0
+    max_learning_rate: float = 0.0
+    val_step: array = field(default_factory=_floats)
+    val_loss: array = field(default_factory=_floats)
+    val_cumulative_update: array = field(default_factory=_floats)
     val_metrics: list[Mapping] = field(default_factory=list)
 
-    def add(self, step: float, loss: float, rate: float, reach: float, update: float, weights: float) -> None:
-        """reach: how far one update of this step may have moved a weight. update, weights: how far it has moved them,
-        as a part of their size, and that size; nan where that was not told."""
-        before, far = (self.step[-1], self.cumulative_update[-1]) if self.step else (0.0, 0.0)
+    def add(self, step: float, loss: float, rate: float, bound: float, ratio: float, weight_rms: float) -> None:
+        """bound: of an update at this step. ratio: RMS of the update over that of the weights; nan where not logged,
+        as for `weight_rms`."""
+        previous, total = (self.step[-1], self.cumulative_update[-1]) if self.step else (0.0, 0.0)
         self.step.append(step)
         self.loss.append(loss)
         self.learning_rate.append(rate)
         self.max_learning_rate = max(self.max_learning_rate, rate)
-        self.normalized_update.append(update * weights / reach if reach else math.nan)
-        self.weight_rms.append(weights)
-        self.update_ratio.append(update)
-        self.update_bound, self.max_update_bound = reach, max(self.max_update_bound, reach)
-        self.cumulative_update.append(far + reach * (step - before))
+        self.normalized_update.append(ratio * weight_rms / bound if bound else math.nan)
+        self.weight_rms.append(weight_rms)
+        self.update_ratio.append(ratio)
+        self.update_bound, self.max_update_bound = bound, max(self.max_update_bound, bound)
+        self.cumulative_update.append(total + bound * (step - previous))
 
     def add_validation(self, step: float, metrics: Mapping) -> None:
         if self.val_step and self.val_step[-1] >= step:  # measured again at the end
             return
         self.val_step.append(step)
         self.val_loss.append(metrics["loss"])
-        far = self.cumulative_update[-1] + self.update_bound * (step - self.step[-1]) if self.step else 0.0
-        self.val_cumulative_update.append(far)
+        total = self.cumulative_update[-1] + self.update_bound * (step - self.step[-1]) if self.step else 0.0
+        self.val_cumulative_update.append(total)
         self.val_metrics.append(metrics)
 
     def truncate(self, step: float) -> None:
-        """Forget what came at or after a step: a run that goes on from a checkpoint does those again."""
-        keep = bisect_left(self.step, step)
-        for part in (
-            self.step,
-            self.loss,
-            self.learning_rate,
-            self.cumulative_update,
-            self.normalized_update,
-            self.weight_rms,
-            self.update_ratio,
-        ):
-            del part[keep:]
-        keep = bisect_left(self.val_step, step)
-        for part in (self.val_step, self.val_loss, self.val_cumulative_update, self.val_metrics):
-            del part[keep:]
+        """Drop what was logged at or after a step: a run resumed from a checkpoint repeats it."""
+        for index, names in ((self.step, STEP_SERIES), (self.val_step, VALIDATION_SERIES)):
+            keep = bisect_left(index, step)
+            for name in names:
+                del getattr(self, name)[keep:]
 
     def __len__(self) -> int:
         return len(self.step)
@@ -91,30 +86,34 @@ class Curve:
 
     @property
     def first_loss(self) -> float:
-        """The first loss: that of a model that has learnt nothing, unless the run goes on from another's weights."""
+        """That of an untrained model, unless the run is a branch."""
         return self.loss[0]
 
     @property
     def from_scratch(self) -> bool:
-        """Whether the run began with random weights. Not known before a step was told of: a branch may validate first."""
+        """Whether the run began with random weights; False before the first step, as a branch may validate first."""
         return bool(self.step) and self.step[0] <= 1
 
     def loss_drop(self, loss: float) -> float:
-        """How far the loss has come down. What was learnt before a branch began is not known: half of the rest."""
+        """How far the loss has fallen to this one. A branch's first loss is already low: half of it stands in."""
         return self.first_loss - loss if self.from_scratch else 0.5 * self.first_loss
 
     def losses_between(self, after: float, until: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
         """(steps, losses) with after < step <= until."""
-        one, other = bisect_right(self.step, after), bisect_right(self.step, until)
-        return np.array(self.step[one:other]), np.array(self.loss[one:other])
+        return _between(self.step, self.loss, after, until)
 
     def validation_losses_between(self, after: float, until: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
-        one, other = bisect_right(self.val_step, after), bisect_right(self.val_step, until)
-        return np.array(self.val_step[one:other]), np.array(self.val_loss[one:other])
+        return _between(self.val_step, self.val_loss, after, until)
+
+
+def _between(steps: array, losses: array, after: float, until: float) -> tuple[np.ndarray, np.ndarray]:
+    part = slice(bisect_right(steps, after), bisect_right(steps, until))
+    return np.array(steps[part]), np.array(losses[part])
 
 
 def robust_noise_std(values: np.ndarray) -> float:
-    """Standard deviation of what is not trend: from the differences of neighbours, so that outliers weigh little."""
+    """Standard deviation of the noise around a trend, by the median of the differences of neighbours: robust to
+    outliers. 0.954 is that median for unit normal noise."""
     if len(values) < 3:
         return 0.0
     return float(np.median(np.abs(np.diff(values)))) / 0.954

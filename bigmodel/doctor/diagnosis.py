@@ -47,116 +47,61 @@ TITLES: Mapping[str, Words] = {
 
 def build_diagnosis(sign: Sign, settings: Mapping, usual: Mapping) -> Diagnosis:
     """The sign in words, with the remedy worked out from the run's settings and the recommended ones."""
-    tell, treat = EXPLAINERS[sign.kind]
-    evidence = tell(sign)
-    advice, remedy, from_checkpoint = treat(sign, settings, usual)
+    advice, remedy, from_checkpoint = ADVISORS[sign.kind](sign, settings, usual)
     changed = {name: value for name, value in remedy.items() if name in settings and settings[name] != value}
-    harmless = sign.kind == PLATEAU and sign.detected_by != "updates"  # who stands still has lost nothing
-    sound_before = math.inf if harmless else sign.since_step
+    harmless = sign.kind == PLATEAU and sign.detected_by != "updates"  # a plateau loses nothing of what was learnt
     return Diagnosis(
-        sign.kind, sign.since_step, TITLES[sign.kind], evidence, advice, changed, from_checkpoint, sound_before
-    )
-
-
-# -- evidence: what was seen ---------------------------------------------------------------------------------------
-def _not_a_number(sign: Sign) -> Words:
-    if sign.detected_by == "validation":
-        return _("At step {step} the validation loss was no number.", step=sign.since_step)
-    if sign.detected_by == "gradient":
-        return _(
-            "At step {step} the gradient was no number; the loss was {loss}.",
-            step=sign.since_step,
-            loss=_number(sign, "loss"),
-        )
-    if "before" not in sign.numbers:
-        return _("At step {step} the loss was no number.", step=sign.since_step)
-    return _(
-        "At step {step} the loss was no number; before, it was {before}.",
-        step=sign.since_step,
-        before=_number(sign, "before"),
-    )
-
-
-def _spike(sign: Sign) -> Words:
-    if sign.detected_by == "validation":
-        return _(
-            "At step {step} the validation loss is {loss}, worse than that of a model that has learnt nothing; at best it was {before}.",
-            step=sign.since_step, before=_number(sign, "before"), loss=_number(sign, "loss"),
-        )  # fmt: skip
-    return _(
-        "At step {step} the loss leapt from {before} to {loss}, far more than it changes from step to step.",
-        step=sign.since_step, before=_number(sign, "before"), loss=_number(sign, "loss"),
+        sign.kind, sign.since_step, TITLES[sign.kind], _evidence(sign), advice, changed, from_checkpoint,
+        sound_before=math.inf if harmless else sign.since_step,
     )  # fmt: skip
 
 
-def _plateau(sign: Sign) -> Words:
-    if sign.detected_by == "updates":
-        return _(
-            "Since step {step} the updates move the weights {times} times less than before, at the same learning rate. The loss is {loss}.",
-            step=sign.since_step, times=f"{sign.numbers['times']:.0f}", loss=_number(sign, "loss"),
-        )  # fmt: skip
-    if sign.detected_by == "validations":
-        return _(
-            "Since step {step} the validation loss has changed by {change} at most from one time to the next, and stands at {loss}. Before, it changed by {before}.",
-            step=sign.since_step, change=_number(sign, "change"), loss=_number(sign, "loss"), before=_number(sign, "before"),
-        )  # fmt: skip
-    return _(
-        "Since step {step}, for {steps} steps, the loss has been {loss} on average and has not become less.",
-        step=sign.since_step, steps=round(sign.numbers["steps"]), loss=_number(sign, "loss"),
-    )  # fmt: skip
+# -- evidence: (kind, detected by; '' for any other way) -> the words, filled in from the sign's numbers -------------
+# fmt: off
+EVIDENCE: Mapping[tuple[str, str], Words] = {
+    (NOT_A_NUMBER, ""): _("At step {step} the loss was no number; before, it was {before}."),
+    (NOT_A_NUMBER, "first"): _("At step {step} the loss was no number."),
+    (NOT_A_NUMBER, "validation"): _("At step {step} the validation loss was no number."),
+    (NOT_A_NUMBER, "gradient"): _("At step {step} the gradient was no number; the loss was {loss}."),
+    (SPIKE, ""): _("At step {step} the loss leapt from {before} to {loss}, far more than it changes from step to step."),
+    (SPIKE, "validation"): _("At step {step} the validation loss is {loss}, worse than that of a model that has learnt nothing; at best it was {before}."),
+    (PLATEAU, ""): _("Since step {step}, for {steps} steps, the loss has been {loss} on average and has not become less."),
+    (PLATEAU, "updates"): _("Since step {step} the updates move the weights {times} times less than before, at the same learning rate. The loss is {loss}."),
+    (PLATEAU, "validations"): _("Since step {step} the validation loss has changed by {change} at most from one time to the next, and stands at {loss}. Before, it changed by {before}."),
+    (OVERFITTING, ""): _("The validation loss was best at step {step} with {best} and has risen to {loss}; meanwhile the training loss fell from {then} to {training}."),
+    (RATE_TOO_HIGH, ""): _("At step {step} the loss leapt up from {before} and has stayed at {loss} since, at a learning rate of {rate}."),
+    (RATE_TOO_HIGH, "start"): _("The loss began at {before} and was driven up to {loss} by step {step}, at a learning rate of {rate}."),
+    (RATE_TOO_HIGH, "updates"): _("An update moves the weights by {moved} % of their length, at a learning rate of {rate}; about 0.1 % is usual. The loss is {loss}."),
+    (RATE_TOO_LOW, ""): _("The loss has fallen by {fallen} % since the start. At a learning rate of {rate} no weight can move further than {reach} in the whole run."),
+    (SHUFFLED, ""): _("At step {step} the loss is {loss}, as if the classes were guessed ({chance}), and {accuracy} % of the validation answers are right, though the weights have moved far."),
+}
+# fmt: on
 
 
-def _overfitting(sign: Sign) -> Words:
-    return _(
-        "The validation loss was best at step {step} with {best} and has risen to {loss}; meanwhile the training loss fell from {then} to {training}.",
-        step=sign.since_step, best=_number(sign, "best"), loss=_number(sign, "loss"), then=_number(sign, "then"),
-        training=_number(sign, "training"),
-    )  # fmt: skip
+def _evidence(sign: Sign) -> Words:
+    words = EVIDENCE.get((sign.kind, sign.detected_by)) or EVIDENCE[sign.kind, ""]
+    if sign.kind == NOT_A_NUMBER and "{before}" in words.text and "before" not in sign.numbers:
+        words = EVIDENCE[NOT_A_NUMBER, "first"]
+    numbers = {"step": sign.since_step, **sign.numbers}
+    named = [name for name in numbers if f"{{{name}}}" in words.text]
+    return Words(words.text, tuple((name, FORMATS.get(name, _significant)(numbers[name])) for name in named))
 
 
-def _rate_too_high(sign: Sign) -> Words:
-    if sign.detected_by == "updates":
-        return _(
-            "An update moves the weights by {moved} % of their length, at a learning rate of {rate}; about 0.1 % is usual. The loss is {loss}.",
-            moved=f"{100 * sign.numbers['moved']:.2g}", rate=_number(sign, "rate"), loss=_number(sign, "loss"),
-        )  # fmt: skip
-    values = {
-        "step": sign.since_step,
-        "before": _number(sign, "before"),
-        "loss": _number(sign, "loss"),
-        "rate": _number(sign, "rate"),
-    }
-    if sign.detected_by == "start":
-        return _(
-            "The loss began at {before} and was driven up to {loss} by step {step}, at a learning rate of {rate}.",
-            **values,
-        )
-    return _(
-        "At step {step} the loss leapt up from {before} and has stayed at {loss} since, at a learning rate of {rate}.",
-        **values,
-    )
-
-
-def _rate_too_low(sign: Sign) -> Words:
-    return _(
-        "The loss has fallen by {fallen} % since the start. At a learning rate of {rate} no weight can move further than {reach} in the whole run.",
-        fallen=f"{100 * max(sign.numbers['fallen'], 0):.1f}", rate=_number(sign, "rate"), reach=_number(sign, "reach"),
-    )  # fmt: skip
-
-
-def _shuffled(sign: Sign) -> Words:
-    return _(
-        "At step {step} the loss is {loss}, as if the classes were guessed ({chance}), and {accuracy} % of the validation answers are right, though the weights have moved far.",
-        step=round(sign.numbers["step"]), loss=_number(sign, "loss"), chance=_number(sign, "chance"),
-        accuracy=f"{100 * sign.numbers['accuracy']:.0f}",
-    )  # fmt: skip
-
-
-def _number(sign: Sign, name: str) -> str:
-    value = sign.numbers[name]
+def _significant(value: float) -> str:
+    """Three significant digits."""
     if value and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2e}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+FORMATS: Mapping[str, Callable[[float], object]] = {
+    "step": round,
+    "steps": round,
+    "times": "{:.0f}".format,
+    "moved": lambda share: f"{100 * share:.2g}",
+    "fallen": lambda share: f"{100 * max(share, 0):.1f}",
+    "accuracy": lambda share: f"{100 * share:.0f}",
+}
 
 
 # -- advice: (words, settings to change, from a checkpoint?) --------------------------------------------------------
@@ -253,12 +198,12 @@ def _round(rate: float) -> float:
     return float(f"{min(max(rate, 1e-7), 10.0):.2g}")
 
 
-EXPLAINERS: Mapping[str, tuple[Callable[[Sign], Words], Callable[[Sign, Mapping, Mapping], Treatment]]] = {
-    NOT_A_NUMBER: (_not_a_number, _advise_not_a_number),
-    SPIKE: (_spike, _advise_spike),
-    PLATEAU: (_plateau, _advise_plateau),
-    OVERFITTING: (_overfitting, _advise_overfitting),
-    RATE_TOO_HIGH: (_rate_too_high, _advise_rate_too_high),
-    RATE_TOO_LOW: (_rate_too_low, _advise_rate_too_low),
-    SHUFFLED: (_shuffled, _advise_shuffled),
+ADVISORS: Mapping[str, Callable[[Sign, Mapping, Mapping], Treatment]] = {
+    NOT_A_NUMBER: _advise_not_a_number,
+    SPIKE: _advise_spike,
+    PLATEAU: _advise_plateau,
+    OVERFITTING: _advise_overfitting,
+    RATE_TOO_HIGH: _advise_rate_too_high,
+    RATE_TOO_LOW: _advise_rate_too_low,
+    SHUFFLED: _advise_shuffled,
 }

@@ -17,8 +17,8 @@ from bigmodel.doctor.signs import Sign
 
 log = logging.getLogger("bigmodel.doctor")
 
-DATASET_ERRORS = (OSError, ValueError, LookupError, TypeError)  # what a data set that was damaged on the disk raises
-CHECKS_PER_RUN = 250  # times in a run that the slow signs are looked for; spikes and numbers at every event
+DATASET_ERRORS = (OSError, ValueError, LookupError, TypeError)  # of a data set that is corrupt on the disk
+CHECKS_PER_RUN = 250  # of the slow signs; spikes and NaN are checked at every event
 
 
 def diagnose(spec: RunSpec, events: Iterable[Event]) -> list[Diagnosis]:
@@ -40,23 +40,22 @@ class Doctor:
 
     def read(self, events: Iterable[Event]) -> Doctor:
         for event in events:
-            reader = READERS.get(event.kind)
-            if reader is None:
+            if event.kind not in READERS:
                 continue
             try:
-                reader(self, event)
-            except Exception:  # a line not written by us, or a curve nobody thought of: no advice is worth a page
+                READERS[event.kind](self, event)
+            except Exception:  # a malformed event, or a curve that nobody foresaw: advice must not take a page down
                 log.debug("passed over: %s", event, exc_info=True)
         return self
 
     def diagnoses(self) -> list[Diagnosis]:
-        """The sicknesses that still hold. What explains another hides it."""
+        """The active signs in words, most telling first. What explains another hides it."""
         shown = [sign for kind, sign in self.active_signs.items() if not HIDDEN_BY[kind] & self.active_signs.keys()]
         ordered = sorted(shown, key=lambda sign: list(HIDDEN_BY).index(sign.kind))
-        return [told for sign in ordered if (told := self._to_diagnosis(sign))]
+        return [diagnosis for sign in ordered if (diagnosis := self._to_diagnosis(sign))]
 
     def _to_diagnosis(self, sign: Sign) -> Diagnosis | None:
-        """None where the settings are not those that a remedy can be worked out from: of a run of other times, say."""
+        """None where the settings lack what a remedy is computed from, as those of an older version may."""
         try:
             return build_diagnosis(sign, self.settings, self.recommended)
         except Exception:
@@ -73,16 +72,15 @@ class Doctor:
         if len(self.curve) and step <= self.curve.current_step:
             self._rewind(step)
         if not math.isfinite(loss) or not math.isfinite(norm):
-            way = "gradient" if math.isfinite(loss) else "loss"
-            before = {"before": self.curve.loss[-1]} if len(self.curve) else {}
-            self._record(Sign(signs.NOT_A_NUMBER, step, before | {"loss": loss}, way))
+            source = "gradient" if math.isfinite(loss) else "loss"
+            previous = {"before": self.curve.loss[-1]} if len(self.curve) else {}
+            self._record(Sign(signs.NOT_A_NUMBER, step, previous | {"loss": loss}, source))
             return
         rate = float(event["learning_rate"])
-        moved = (float(event.data.get(name, math.nan)) for name in ("update", "weights"))
-        self.curve.add(step, loss, rate, self._update_bound(rate, norm), *moved)
-        leap = signs.spike(self.curve)
-        if leap:
-            self._record(leap)
+        ratio, weight_rms = (float(event.data.get(name, math.nan)) for name in ("update", "weights"))
+        self.curve.add(step, loss, rate, self._update_bound(rate, norm), ratio, weight_rms)
+        if spike := signs.spike(self.curve):
+            self._record(spike)
         if step >= self._next_check:
             self._next_check = step + self.curve.steps / CHECKS_PER_RUN
             self._check_signs()
@@ -97,13 +95,14 @@ class Doctor:
         self._check_signs()
 
     def _rewind(self, step: int) -> None:
-        """The run goes on from a checkpoint before what was read last: what came after it is no more."""
+        """The run was resumed from an earlier checkpoint: what came after it is undone."""
         self.curve.truncate(step)
         self.active_signs = {kind: sign for kind, sign in self.active_signs.items() if sign.since_step < step}
         self._next_check = 0.0
 
     def _update_bound(self, rate: float, norm: float) -> float:
-        """How far an update moves a weight, about: Adam by the learning rate, SGD by its part of the gradient."""
+        """The largest change of a weight by one update, about: for Adam the learning rate, for SGD the rate times the
+        (clipped) gradient norm spread over all parameters."""
         if self.settings.get("optimizer") != "sgd":
             return rate
         clip = float(self.settings.get("clip") or math.inf)
@@ -111,7 +110,7 @@ class Doctor:
 
     # -- signs ------------------------------------------------------------------------------------------------
     def _record(self, sign: Sign) -> None:
-        """A sickness stays as it was first seen; how far the model has learnt by heart is told anew each time."""
+        """A sign keeps the numbers that it was first seen by; those of overfitting are updated."""
         if sign.kind == signs.OVERFITTING or sign.kind not in self.active_signs:
             self.active_signs[sign.kind] = sign
 
@@ -121,22 +120,16 @@ class Doctor:
         for kind, sign in list(self.active_signs.items()):
             if signs.RECOVERED[kind](self.curve, sign):
                 del self.active_signs[kind]
-        for see in (
-            signs.diverges_at_start,
-            signs.updates_too_large,
-            signs.updates_too_small,
-            signs.vanishing_updates,
-            signs.plateau,
-            signs.overfitting,
-        ):
-            self._record_unless_explained(see(self.curve))
+        for detect in SLOW_SIGNS:
+            self._record_unless_explained(detect(self.curve))
         if self.class_count:
             self._record_unless_explained(signs.stuck_at_chance(self.curve, self.class_count, self._chance_loss()))
-        if signs.SPIKE in self.active_signs and self.active_signs[signs.SPIKE].detected_by != "validation":
-            self._record_unless_explained(signs.lasting_spike(self.curve, self.active_signs[signs.SPIKE]))
+        spike = self.active_signs.get(signs.SPIKE)
+        if spike and spike.detected_by != "validation":
+            self._record_unless_explained(signs.lasting_spike(self.curve, spike))
 
     def _record_unless_explained(self, sign: Sign | None) -> None:
-        """Nothing new is found that a known sickness explains."""
+        """Record a new sign unless an active one explains it."""
         if sign is not None and not HIDDEN_BY[sign.kind] & self.active_signs.keys():
             self._record(sign)
 
@@ -144,6 +137,11 @@ class Doctor:
         """The loss of guessing among the classes."""
         return 1 - 1 / self.class_count if self.settings.get("loss") == "mse" else math.log(self.class_count)
 
+
+SLOW_SIGNS = (
+    signs.diverges_at_start, signs.updates_too_large, signs.updates_too_small, signs.vanishing_updates,
+    signs.plateau, signs.overfitting,
+)  # fmt: skip
 
 READERS: Mapping[str, Callable[[Doctor, Event], None]] = {
     "plan": Doctor._plan,
@@ -164,19 +162,18 @@ HIDDEN_BY: Mapping[str, frozenset[str]] = {
 
 
 def _class_count(run: RunSpec) -> int:
-    """How many classes the labels have; 0 where they are no classes or the data set is no longer there."""
+    """Classes of the labels; 0 without classes, or where the data set is gone."""
     try:
         columns, needs = catalog.dataset(run.dataset).columns, catalog.task(run.task).required_columns
     except (Refusal, *DATASET_ERRORS):
         return 0
-    return next((len(one.names) for name, one in columns.items() if name in needs and one.kind == "class"), 0)
+    return next((len(column.names) for name, column in columns.items() if name in needs and column.kind == "class"), 0)
 
 
 def _recommended_settings(run: RunSpec) -> Mapping[str, object]:
-    """The recommended settings for the run's task, network and data; its own where these are no longer there."""
+    """The defaults for the run's task, network and data; its own settings where one of these is gone."""
     try:
-        return spec.defaults(
-            catalog.task(run.task), catalog.architecture(run.architecture), catalog.dataset(run.dataset)
-        )
+        names = catalog.task(run.task), catalog.architecture(run.architecture), catalog.dataset(run.dataset)
+        return spec.defaults(*names)
     except (Refusal, *DATASET_ERRORS):
         return run.settings

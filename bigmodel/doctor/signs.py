@@ -1,4 +1,4 @@
-"""What to look for in a curve: each function sees one sickness, or nothing."""
+"""Signs of trouble in a learning curve: each detector returns one Sign, or None."""
 
 from __future__ import annotations
 
@@ -15,55 +15,42 @@ from bigmodel.doctor.curve import Curve, robust_noise_std
 
 NOT_A_NUMBER, SPIKE, PLATEAU, OVERFITTING = "not-a-number", "spike", "plateau", "overfitting"
 RATE_TOO_HIGH, RATE_TOO_LOW, SHUFFLED = "rate-too-high", "rate-too-low", "shuffled-labels"
-MEMORIZED_LOSS_RATIO = 0.35  # of the validation loss: a training loss below that is knowledge of the rows themselves
-CONVERGED_LOSS_RATIO = 0.04  # of the first loss: who has come that far may stand still
-VANISHING_UPDATE_RATIO = 0.06  # of the usual stride of an update: weights that move as little stand still
-PLATEAU_WINDOWS = (
-    (2, 0.03),
-    (3, 0.1),
-    (4, 0.2),
-)  # so many validations in a row that differ by at most so much of what is usual
-MAX_UPDATE_RATIO = 0.1  # of the weights' length: who is moved as far by each update keeps nothing of it
+MEMORIZED_LOSS_RATIO = 0.35  # training over validation loss: below it, the rows themselves have been memorized
+CONVERGED_LOSS_RATIO = 0.04  # of the first loss: below it a plateau is convergence
+VANISHING_UPDATE_RATIO = 0.06  # of the usual normalized update: below it the gradient has vanished
+PLATEAU_WINDOWS = ((2, 0.03), (3, 0.1), (4, 0.2))  # (validations in a row, their largest change over the usual one)
+MAX_UPDATE_RATIO = 0.1  # update over weights: above it each update undoes the ones before
 SPIKE_SIGMAS = 5.5  # standard deviations of the noise
-SPIKE_DURATIONS = (
-    0.005,
-    0.025,
-)  # of the steps: a leap that is shorter is an odd batch, a low one takes longer to be seen
+SPIKE_DURATIONS = (0.005, 0.025)  # of the steps: shorter is an odd batch; a low spike takes longer to stand out
 
 
 @dataclass(frozen=True)
 class Sign:
-    """A sickness, the step since which it shows, and the numbers it shows by."""
+    """What is wrong, since which step, and the numbers that show it."""
 
     kind: str
     since_step: int
     numbers: Mapping[str, float] = field(default_factory=dict)
-    detected_by: str = ""  # how it was seen, where there are several
+    detected_by: str = ""  # which detector, where a kind has several
 
 
 def spike(curve: Curve) -> Sign | None:
     """The newest losses stand far above the ones before them: by the noise, and by what has been learnt."""
-    for part in SPIKE_DURATIONS:
-        sign = _spike(curve, part)
-        if sign:
-            return sign
-    return None
+    return next(filter(None, (_spike(curve, duration) for duration in SPIKE_DURATIONS)), None)
 
 
-def _spike(curve: Curve, part: float) -> Sign | None:
-    """By their mean over a part of the run, since one odd batch is no sickness, unless it undoes everything."""
-    count = max(len(curve) - bisect_right(curve.step, curve.current_step - part * curve.steps), 1)
+def _spike(curve: Curve, duration: float) -> Sign | None:
+    """By the mean loss over this share of the planned steps, since one odd batch is no spike, unless it undoes all."""
+    count = max(len(curve) - bisect_right(curve.step, curve.current_step - duration * curve.steps), 1)
     if len(curve) % max(count // 4, 1) and curve.loss[-1] <= curve.first_loss:
-        return None  # where points are many, a look at every few of them is enough
+        return None  # a dense curve is checked at every few points
     before = curve.loss[max(len(curve) - count - max(20, 3 * count), 0) : len(curve) - count]
     if len(before) < 7:
         return None
     base = median(before[-7:]) if count == 1 else fmean(before)
     newest = curve.loss[-1] if curve.loss[-1] > curve.first_loss else fmean(curve.loss[-count:])
     rise, learnt = newest - base, curve.loss_drop(base)
-    if (
-        learnt < 0.05 * curve.first_loss or rise < 0.12 * learnt or rise <= 0
-    ):  # the last: a loss that is 0 from the start
+    if learnt < 0.05 * curve.first_loss or rise < 0.12 * learnt or rise <= 0:  # the last: the loss is 0 throughout
         return None
     if rise < SPIKE_SIGMAS * _noise_std(before) * math.sqrt(1 / count + 1 / len(before)):
         return None
@@ -71,7 +58,7 @@ def _spike(curve: Curve, part: float) -> Sign | None:
 
 
 def _noise_std(losses: Sequence[float]) -> float:
-    """Standard deviation of what is not trend, from the differences of neighbours."""
+    """Standard deviation of the noise around a trend, from the differences of neighbours."""
     return math.sqrt(fmean((b - a) ** 2 for a, b in pairwise(losses)) / 2)
 
 
@@ -94,9 +81,8 @@ def lasting_spike(curve: Curve, leap: Sign) -> Sign | None:
     level = float(losses[len(losses) // 2 :].mean())
     if level < before + 0.45 * (height - before):
         return None
-    return Sign(
-        RATE_TOO_HIGH, leap.since_step, {"before": before, "loss": level, "rate": curve.learning_rate[-1]}, "later"
-    )
+    numbers = {"before": before, "loss": level, "rate": curve.learning_rate[-1]}
+    return Sign(RATE_TOO_HIGH, leap.since_step, numbers, "later")
 
 
 def updates_too_large(curve: Curve) -> Sign | None:
@@ -119,12 +105,8 @@ def diverges_at_start(curve: Curve) -> Sign | None:
     level = _diverged_loss(curve)
     if level is None:
         return None
-    return Sign(
-        RATE_TOO_HIGH,
-        int(curve.current_step),
-        {"before": curve.first_loss, "loss": level, "rate": curve.learning_rate[-1]},
-        "start",
-    )
+    numbers = {"before": curve.first_loss, "loss": level, "rate": curve.learning_rate[-1]}
+    return Sign(RATE_TOO_HIGH, int(curve.current_step), numbers, "start")
 
 
 def _diverged_loss(curve: Curve) -> float | None:
@@ -158,12 +140,9 @@ def updates_too_small(curve: Curve) -> Sign | None:
 
 def stuck_at_chance(curve: Curve, classes: int, chance: float) -> Sign | None:
     """The loss stands where it stands when the input says nothing about the label."""
-    if (
-        not 0.08 <= curve.progress <= 0.6
-        or len(curve) < 3
-        or not curve.from_scratch
-        or curve.cumulative_update[-1] < 0.005
-    ):
+    if not 0.08 <= curve.progress <= 0.6 or len(curve) < 3 or not curve.from_scratch:
+        return None
+    if curve.cumulative_update[-1] < 0.005:
         return None
     lately = max(len(curve.losses_between(curve.current_step - 0.06 * curve.steps)[0]), 2)
     level = fmean(curve.loss[max(len(curve) - lately, 1) :])
@@ -178,7 +157,7 @@ def stuck_at_chance(curve: Curve, classes: int, chance: float) -> Sign | None:
 def plateau(curve: Curve) -> Sign | None:
     """Updates go on, and nothing comes of them any more: seen in the validations, else over a long time."""
     if not 0.1 <= curve.progress <= 0.85 or curve.learning_rate[-1] < 0.3 * curve.max_learning_rate:
-        return None  # towards the end, and where the schedule has taken the rate away, standing still is no sickness
+        return None  # near the end, and at a decayed learning rate, a plateau is what the schedule intends
     return _validation_plateau(curve) or _training_plateau(curve)
 
 
@@ -227,9 +206,9 @@ def _training_plateau(curve: Curve) -> Sign | None:
     if len(steps) < 16:
         return None
     half = len(losses) // 2
-    one, other = losses[:half], losses[half:]
-    error = math.sqrt(one.var() / len(one) + other.var() / len(other))
-    if other.mean() < one.mean() - error or other.mean() < CONVERGED_LOSS_RATIO * curve.first_loss:
+    older, newer = losses[:half], losses[half:]
+    error = math.sqrt(older.var() / len(older) + newer.var() / len(newer))
+    if newer.mean() < older.mean() - error or newer.mean() < CONVERGED_LOSS_RATIO * curve.first_loss:
         return None
     _steps, earlier = curve.validation_losses_between(0, since)
     _steps, lately = curve.validation_losses_between(since)
@@ -256,10 +235,8 @@ def overfitting(curve: Curve) -> Sign | None:
     height, unsteady = float(later[-3:].min() - losses[best]), float(np.abs(np.diff(later[-4:])).max())
     risen = height > max(0.015 * losses[best], 2.5 * robust_noise_std(losses[-10:]), 1.5 * unsteady)
     little = height > max(0.005 * losses[best], 1.5 * _noise_std(losses[-10:]), 0.5 * unsteady)
-    known = (
-        little and lately.mean() < MEMORIZED_LOSS_RATIO * later[-3:].min()
-    )  # its own rows are no question any more, others are
-    if not risen and not known:
+    memorized = little and lately.mean() < MEMORIZED_LOSS_RATIO * later[-3:].min()
+    if not risen and not memorized:
         return None
     return Sign(OVERFITTING, int(turned), {"best": float(losses[best]), "loss": float(losses[-1]),
                 "training": float(lately.mean()), "then": float(then.mean())})  # fmt: skip
