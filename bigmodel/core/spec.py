@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from bigmodel.core import catalog, limits
 from bigmodel.core.contracts import Architecture, Dataset, Task, is_compatible
@@ -74,10 +75,10 @@ class RunSpec:
     task: str
     architecture: str
     dataset: str
-    settings: Mapping[str, object]
+    settings: Mapping[str, Any]
     name: str = ""
     version: int = VERSION
-    parent: Mapping[str, object] | None = None
+    parent: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
@@ -147,7 +148,7 @@ class Session:
     dataset: Dataset
 
     @property
-    def settings(self) -> Mapping[str, object]:
+    def settings(self) -> Mapping[str, Any]:
         return self.spec.settings
 
 

@@ -238,7 +238,7 @@ def _truncate(scribe: Any, turns: Sequence[Mapping], longest: int) -> tuple[list
     while low <= high:
         middle = (low + high) // 2
         try:
-            (tokens,) = scribe.tokens([scribe.line(ends[middle])])
+            (tokens,) = scribe.tokenize([scribe.render_with_spans(ends[middle])])
         except UnsupportedConversation:
             tokens = None
         if tokens is not None and len(tokens[0]) <= longest:
