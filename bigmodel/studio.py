@@ -33,7 +33,6 @@ from bigmodel.data_checks.check_jobs import CheckJobs, CheckProgress
 from bigmodel.data_checks.finding import Finding, merge_steps
 from bigmodel.data_checks.run_checks import CheckReport
 from bigmodel.data_checks.run_checks import checks as lint_checks
-from bigmodel.importing import import_jobs
 from bigmodel.importing import import_plan as plans
 from bigmodel.importing.formats import chat_formats
 from bigmodel.importing.import_jobs import ImportJob, ImportJobs, UploadedFile, UploadWriter
@@ -496,12 +495,12 @@ class Studio:
         return next((job for job in reversed(self.imports.jobs.values()) if job.upload.id == parcel), None)
 
     def running_imports(self) -> list[ImportJob]:
-        return [job for job in list(self.imports.jobs.values()) if job.state == import_jobs.RUNNING]
+        return [job for job in list(self.imports.jobs.values()) if job.running]
 
     def cancel_import(self, parcel: str) -> None:
         job = self.import_of(parcel)
         if job is not None:
-            job.stop.set()
+            job.cancel()
 
     def own_datasets(self) -> list[ImportedDataset]:
         """The newest version of each, the last that was brought first."""
@@ -544,10 +543,7 @@ class Studio:
 
     def derive(self, dataset: str, steps: Sequence[Mapping]) -> str:
         """A new version with these steps applied (bigmodel/importing/store/versions.py); its name, when it is done."""
-        change = self.begin_change(dataset, steps, wait=True)
-        if change.refusal is not None:
-            raise change.refusal
-        return change.name
+        return self.begin_change(dataset, steps, wait=True).outcome()
 
     def begin_change(self, dataset: str, steps: Sequence[Mapping], wait: bool = False) -> VersionJob:
         """The same beside everything else."""
@@ -775,7 +771,6 @@ __all__ = [
     "default_title",
     "fold",
     "home",
-    "import_jobs",
     "lint_checks",
     "merge_steps",
     "originals",

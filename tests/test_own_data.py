@@ -14,7 +14,7 @@ import pytest
 from conftest import wait_for
 
 from benchmarks.reliability import bad_files
-from bigmodel.core import catalog, limits
+from bigmodel.core import catalog, jobs, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, say
@@ -24,7 +24,7 @@ from bigmodel.importing.import_plan import split_in_name
 from bigmodel.importing.sandbox import run_in_sandbox
 from bigmodel.importing.store.parquet_writer import read_jsonl
 from bigmodel.importing.store.registry import default_title, slugify
-from bigmodel.studio import Studio, import_jobs, originals
+from bigmodel.studio import Studio, originals
 
 EXPECTED = Path(__file__).with_name("bad_files.json")
 WORDS = [
@@ -389,8 +389,8 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(studio, tmp_path)
     wait_for(lambda: job.progress.get("rows"))
     with path.open("ab") as file:
         file.write(b"one more,good\n")
-    wait_for(lambda: job.state != import_jobs.RUNNING)
-    assert job.state == import_jobs.FAILED and "was changed while it was being read" in str(job.refusal)
+    wait_for(lambda: job.state != jobs.RUNNING)
+    assert job.state == jobs.FAILED and "was changed while it was being read" in str(job.refusal)
     assert not studio.own_datasets()
 
 
@@ -523,7 +523,7 @@ def test_a_reading_that_is_cancelled_leaves_nothing(studio):
     job = studio.begin_import(parcel.id, studio.look_into(parcel.id).plan)
     wait_for(lambda: job.progress.get("rows"))
     studio.cancel_import(parcel.id)
-    wait_for(lambda: job.state == import_jobs.CANCELLED)
+    wait_for(lambda: job.state == jobs.CANCELLED)
     assert not studio.own_datasets() and not list((studio.home / "incoming").glob("data-*"))
 
 

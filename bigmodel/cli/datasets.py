@@ -13,7 +13,7 @@ from bigmodel.cli.terminal import DONE, INTERRUPTED, REFUSED, Subcommands, Termi
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.studio import CheckProgress, FilePreview, ImportedDataset, ImportJob, import_jobs, plans, repair_rows
+from bigmodel.studio import CheckProgress, FilePreview, ImportedDataset, ImportJob, plans, repair_rows
 
 POLL_SECONDS = 0.3  # between two looks at a file that is being read
 
@@ -144,15 +144,10 @@ def _add(desk: Terminal) -> int:
         print(f"bigmodel: {desk.say(one)}", file=sys.stderr)
     job = desk.studio.begin_import(parcel.id, found.plan, desk.args.title, desk.args.licence)
     try:
-        while job.state == import_jobs.RUNNING:
-            _show_progress(desk, job)
-            time.sleep(POLL_SECONDS)
+        dataset = catalog.dataset(job.wait(lambda: _show_progress(desk, job)))
     except KeyboardInterrupt:
-        job.stop.set()
+        job.cancel()
         return INTERRUPTED
-    if job.refusal is not None:
-        raise job.refusal
-    dataset = catalog.dataset(job.name)
     said = _("{rows} rows taken in, {aside} set aside.", rows=sum(dataset.version.manifest["rows"].values()),
              aside=dataset.version.manifest["aside"])  # fmt: skip
     print(f"bigmodel: {desk.say(said)}", file=sys.stderr)

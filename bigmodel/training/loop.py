@@ -14,9 +14,9 @@ from bigmodel.core import catalog, disk_space
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event
+from bigmodel.core.jobs import Cancelled
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _, join_words
-from bigmodel.data.interruptible import Cancelled
 from bigmodel.data.prepare import Prepared, cache_key, prepare
 from bigmodel.training import out_of_memory, pretraining, resume_state
 from bigmodel.training.batch_sizes import batch_numel, sample_batch_sizes

@@ -9,6 +9,7 @@ import streamlit as st
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import CANCELLED
 from bigmodel.studio import Base, FetchProcess, Suggestion
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.data.overview import language_name
@@ -250,15 +251,15 @@ def _download_progress(source: str) -> None:
 
 def _download_finished(work: FetchProcess, source: str, task: Task) -> None:
     """The new base is chosen; or what went wrong is said until the person goes on."""
-    try:
-        name = work.outcome().get("base", "")
-    except Refusal as refusal:
-        show_refusal(refusal)
-        _retry_buttons(source, work)
-        return
-    if not name:
+    if work.state == CANCELLED:
         kept = _("Cancelled. What has arrived of {model} is kept.", model=escape_markdown(source))
         st.markdown(kept if _is_id(source) else _("Cancelled."))
+        _retry_buttons(source, work)
+        return
+    try:
+        name = work.outcome()["base"]
+    except Refusal as refusal:
+        show_refusal(refusal)
         _retry_buttons(source, work)
         return
     base = next((one for one in studio().bases() if one.name == name), None)
@@ -274,7 +275,7 @@ def _download_finished(work: FetchProcess, source: str, task: Task) -> None:
 
 def _retry_buttons(source: str, work: FetchProcess | None) -> None:
     with st.container(horizontal=True, gap="small"):
-        label = _("Go on fetching") if work is not None and work.result.get("cancelled") else _("Try again")
+        label = _("Go on fetching") if work is not None and work.state == CANCELLED else _("Try again")
         if st.button(label, icon=":material/refresh:", key="base.again", disabled=studio().read_only):
             st.session_state.pop(LOOKUP_KEY, None)
             with refusals():
