@@ -16,10 +16,10 @@ from conftest import small, wait_for
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Note
 from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import Cancelled
 from bigmodel.core.model import STARTERS, Model
 from bigmodel.data.prepare import head
 from bigmodel.inference import traced_classifier, worker
-from bigmodel.inference.background import Cancelled
 from bigmodel.inference.client import ModelClient
 from bigmodel.inference.ctranslate2_runner import TextGenerator, Translator
 from bigmodel.inference.engine import MAX_LOADED_ENGINES, MODEL_LOAD_LOCK, Engine, EngineCache, load_errors_as_refusal

@@ -20,6 +20,7 @@ from bigmodel.base_models.supported_models import FAMILIES
 from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import CANCELLED
 from bigmodel.studio import Studio
 
 SOME = sorted(HOSTILE)[::4]
@@ -157,16 +158,20 @@ given = [int(one) for one in sys.argv.pop().split()]
 free = chain(given, repeat(given[-1]))
 shutil.disk_usage = lambda _path: SimpleNamespace(free=next(free))
 from bigmodel.base_models import fetch_process
-fetch_process.main(sys.argv[1:])
+fetch_process.main()
 """
 
 
 def with_so_much_room(studio, *free):
     """What fetching says on a disk with so many bytes free, each time that it looks."""
-    request = json.dumps({"kind": "hub", "source": "org/tiny"})
-    command = [sys.executable, "-c", FREE, str(studio.home), request, " ".join(map(str, free))]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=100)
-    return json.loads(done.stdout.splitlines()[-1])
+    request = json.dumps({"home": str(studio.home), "kind": "hub", "source": "org/tiny"}) + "\n"
+    command = [sys.executable, "-c", FREE, " ".join(map(str, free))]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    ) as child:
+        child.stdin.write(request.encode())
+        child.stdin.flush()  # and not closed: it would leave with its parent
+        return json.loads(child.stdout.readlines()[-1])
 
 
 def test_a_download_that_is_gone_on_with_needs_room_for_the_rest_alone(hub, studio):
@@ -178,7 +183,7 @@ def test_a_download_that_is_gone_on_with_needs_room_for_the_rest_alone(hub, stud
     looked = studio.base_models.look_up("org/tiny").wait()
     rest = looked["offer"]["bytes"] - looked["arrived"]
     assert "error" in with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest - 1)
-    assert with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest) == {"base": "tiny"}
+    assert with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest) == {"result": {"base": "tiny"}}
 
 
 def test_a_disk_that_fills_up_at_the_end_costs_nothing_of_what_has_arrived(hub, studio):
@@ -218,7 +223,7 @@ def test_a_conversion_that_is_cancelled_leaves_nothing(studio, tmp_path):
     wait_for(lambda: list(place.glob(".converting-*")))
     work.cancel()
     wait_for(lambda: not work.running)
-    assert work.outcome() == {"cancelled": True} and not list(place.iterdir())
+    assert work.state == CANCELLED and not list(place.iterdir())
 
 
 def test_a_revision_is_looked_at_and_that_of_a_suggestion_without_one(hub, studio):

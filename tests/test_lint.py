@@ -11,7 +11,7 @@ from test_own_data import bring, reviews
 
 from benchmarks.quality import planted_faults
 from benchmarks.quality.planted_faults import FAULTS, GOALS
-from bigmodel.core import catalog
+from bigmodel.core import catalog, jobs
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _, say
@@ -24,7 +24,6 @@ from bigmodel.data_checks.finding import Remedy, merge_steps
 from bigmodel.data_checks.minhash import find_near_duplicates, normalize
 from bigmodel.data_checks.resplit import rebalanced_splits
 from bigmodel.data_checks.run_checks import CheckReport, checks, load_report, run_checks, save_report
-from bigmodel.importing import import_jobs
 from bigmodel.studio import Studio
 
 LONG = "It was a bright cold day in April, and the clocks were striking {}; nobody looked up from the street below."
@@ -408,7 +407,7 @@ def test_a_server_keeps_what_has_come_and_checks_by_itself_what_is_taken_in(home
 def test_a_change_that_is_cancelled_leaves_nothing(home):
     studio = Studio(home)
     change = studio.versions.begin("poetry_zh", [{"drop": [1]}])
-    change.stop.set()
-    wait_for(lambda: change.state == import_jobs.CANCELLED)
+    change.cancel()
+    wait_for(lambda: change.state == jobs.CANCELLED)
     assert not list(studio.data.registry.values()) and not list((home / "incoming").glob("data-*"))
     studio.close()

@@ -14,11 +14,11 @@ import pytest
 from conftest import wait_for
 
 from benchmarks.reliability import bad_files
-from bigmodel.core import catalog, limits
+from bigmodel.core import catalog, jobs, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, say
-from bigmodel.importing import column_roles, import_jobs, sandbox_worker
+from bigmodel.importing import column_roles, sandbox_worker
 from bigmodel.importing.detect_format import detect_encoding, has_header
 from bigmodel.importing.import_plan import split_in_name
 from bigmodel.importing.sandbox import run_in_sandbox
@@ -392,8 +392,8 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(studio, tmp_path)
     wait_for(lambda: job.progress.get("rows"))
     with path.open("ab") as file:
         file.write(b"one more,good\n")
-    wait_for(lambda: job.state != import_jobs.RUNNING)
-    assert job.state == import_jobs.FAILED and "was changed while it was being read" in str(job.refusal)
+    wait_for(lambda: job.state != jobs.RUNNING)
+    assert job.state == jobs.FAILED and "was changed while it was being read" in str(job.refusal)
     assert not list(studio.data.registry.values())
 
 
@@ -528,7 +528,7 @@ def test_a_reading_that_is_cancelled_leaves_nothing(studio):
     job = studio.imports.begin(parcel.id, studio.imports.preview(parcel.id).plan)
     wait_for(lambda: job.progress.get("rows"))
     studio.imports.cancel(parcel.id)
-    wait_for(lambda: job.state == import_jobs.CANCELLED)
+    wait_for(lambda: job.state == jobs.CANCELLED)
     assert not list(studio.data.registry.values()) and not list((studio.home / "incoming").glob("data-*"))
 
 

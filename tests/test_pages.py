@@ -19,13 +19,14 @@ from streamlit.testing.v1 import AppTest
 from bigmodel.core import catalog, events, words
 from bigmodel.core.blocks import Prose
 from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import CANCELLED, DONE
 from bigmodel.core.spec import TRAINING_FIELDS
 from bigmodel.studio import Studio
 from bigmodel.training import resume_state
 from bigmodel.ui import navigation, state
 from bigmodel.ui.runs import charts, curve_view
 from bigmodel.ui.runs.curves import Curves, Line
-from bigmodel.ui.try_it.answers import DONE, RUNNING, STOPPED, Answer
+from bigmodel.ui.try_it.answers import Answer
 from bigmodel.ui.try_it.history import Exchange
 
 ROOT = Path(__file__).parents[1]
@@ -548,7 +549,7 @@ def _way_to(state):
 def test_an_example_is_answered_by_the_real_model(home_of_runs):
     run = run_of(home_of_runs)
     answer = Answer(run, state.studio().models.examples(run)[0], state.studio().models.ask)
-    wait_for(lambda: answer.state != RUNNING)
+    wait_for(lambda: not answer.running)
     assert answer.state == DONE, answer.error
     app = visit("try", model=run)
     app.session_state["rounds"] = {run: [Exchange(answer.inputs, {run: answer})]}
@@ -563,9 +564,9 @@ def test_stopping_an_answer_keeps_what_is_there():
 
     answer = Answer("any", {}, endless_text)
     wait_for(lambda: len(answer.blocks) and len(answer.blocks[0].text) > 3)
-    answer.stop()
-    wait_for(lambda: answer.state != RUNNING)
-    assert answer.state == STOPPED and len(answer.blocks) == 1 and len(answer.blocks[0].text) > 3
+    answer.cancel()
+    wait_for(lambda: not answer.running)
+    assert answer.state == CANCELLED and len(answer.blocks) == 1 and len(answer.blocks[0].text) > 3
 
 
 def test_an_answer_is_stopped_before_it_has_said_anything():
@@ -582,8 +583,8 @@ def test_an_answer_is_stopped_before_it_has_said_anything():
 
     silence = Silence()
     answer = Answer("any", {}, lambda _model, _inputs: silence)
-    answer.stop()
-    assert answer.state == STOPPED and silence.closed.wait(5)
+    answer.cancel()
+    assert answer.state == CANCELLED and silence.closed.wait(5)
 
 
 def test_ten_chart_colours_stay_apart_for_colour_blind_people():

@@ -8,9 +8,9 @@ from test_own_data import bring, reviews
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import STOPPED
+from bigmodel.core.jobs import Cancelled
 from bigmodel.data import browse, row_index
 from bigmodel.data.browse import RowQuery
-from bigmodel.data.interruptible import Cancelled
 from bigmodel.data.prepare import prepare
 from bigmodel.studio import Studio
 from bigmodel.training.loop import train

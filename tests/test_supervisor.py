@@ -16,6 +16,7 @@ import psutil
 import pytest
 from conftest import digits, endless, holder, wait_for
 
+from bigmodel.core import child_process
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import (
     CANCELLED,
@@ -31,7 +32,7 @@ from bigmodel.core.events import (
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import _
 from bigmodel.runs import supervisor as module
-from bigmodel.runs.executors.local import WorkerProcess, cause, spawn
+from bigmodel.runs.executors.local import WorkerProcess, cause
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.lock import is_held
 from bigmodel.runs.store import Store
@@ -342,8 +343,9 @@ def test_a_worker_that_comes_too_late_leaves_the_run_alone(store):
     for state in (STARTING, INTERRUPTED):
         store.folder(id).append(Event("state", {"state": state}))
     before = store.folder(id).events_file.read_bytes()
-    with store.folder(id).log_file.open("wb") as log:
-        assert spawn("bigmodel.runs.worker", str(store.folder(id).path), output=log).wait(30) == 0
+    folder = store.folder(id)
+    late = child_process.start("bigmodel.runs.worker", str(folder.path), log=folder.log_file, survive=True)
+    assert late.wait(30) == 0
     assert store.folder(id).events_file.read_bytes() == before
 
 

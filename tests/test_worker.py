@@ -8,12 +8,13 @@ import time
 import pytest
 from conftest import digits, endless, wait_for
 
+from bigmodel.core import child_process
 from bigmodel.core.cpu import thread_count
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FAILED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, STOPPING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.runs import supervisor
-from bigmodel.runs.executors.local import LocalExecutor, spawn
+from bigmodel.runs.executors.local import LocalExecutor
 from bigmodel.runs.store import Store
 
 
@@ -127,8 +128,8 @@ def test_a_bug_is_told_kindly_and_found_in_the_log_by_its_id(work):
 
 
 def test_a_folder_that_is_gone_ends_the_worker_quietly(home):
-    with (home / "output").open("wb") as output:
-        assert spawn("bigmodel.runs.worker", str(home / "runs" / "gone"), output=output).wait(30) == 0
+    gone = str(home / "runs" / "gone")
+    assert child_process.start("bigmodel.runs.worker", gone, log=home / "output", survive=True).wait(30) == 0
     assert (home / "output").read_bytes() == b"" and not (home / "runs").exists()
 
 

@@ -23,8 +23,8 @@ from statistics import median
 from benchmarks.speed.report import compared, reached
 from benchmarks.speed.side import PAUSE, ROOT, Failed
 from benchmarks.speed.training import ENDLESS, cache
+from bigmodel.core import child_process
 from bigmodel.core.events import STARTING, Event
-from bigmodel.runs.executors.local import spawn
 from bigmodel.runs.folder import Folder
 from bigmodel.studio import Studio
 
@@ -79,8 +79,7 @@ def worker(home: Path, **settings: object) -> Iterator[Folder]:
     studio = Studio(home)
     folder = studio.runs.folder(studio.runs.launch({**given, "name": NAME, "settings": {**ENDLESS, **settings}}))
     folder.append(Event("state", {"state": STARTING, "reason": None}))
-    with folder.log_file.open("ab") as log:
-        process = spawn("bigmodel.runs.worker", str(folder.path), output=log)
+    process = child_process.start("bigmodel.runs.worker", str(folder.path), log=folder.log_file, survive=True)
     try:
         until = time.monotonic() + START
         while not _steps(folder):

@@ -1,14 +1,13 @@
 """A chat template, looked over before it is ever used: it is a small program, and a program may never end.
 
-`python -m bigmodel.base_models.chat_template_check` reads one from stdin and writes a conversation by it, in a process that has little
-time and memory; what it says on stderr is why a template will not do.
+As a program, `python -I chat_template_check.py` reads one from stdin and renders conversations by it, in a process that has
+little time and memory; what it prints is why a template will not do.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 MAX_CHARACTERS = 64_000
 MAX_NODES = 6_000
@@ -131,20 +130,18 @@ def _generation_extension() -> type:
 
 def _runtime_problem(template: str) -> str:
     """What it does, in a process of its own."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", str(Path(__file__))],
-            input=template.encode(),
-            capture_output=True,
-            timeout=WALL_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return "it does not come to an end"
-    if done.returncode == 0:
+    from bigmodel.core import child_process  # not at the top: as a program this file stands alone
+
+    with child_process.start(__file__, isolated=True) as process:
+        try:
+            printed, _errors = process.communicate(template.encode(), WALL_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return "it does not come to an end"
+    if process.returncode == 0:
         return ""
-    said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    return said[:120] if done.returncode == 1 and said else "it needs too much time or memory"
+    reason = printed.decode(errors="replace").strip().rpartition("\n")[2]
+    return reason[:120] if process.returncode == 1 and reason else "it needs too much time or memory"
 
 
 def _render() -> int:
@@ -160,7 +157,7 @@ def _render() -> int:
     try:
         program = environment().from_string(sys.stdin.buffer.read().decode())
     except Exception as error:
-        print(f"it cannot be read: {error}"[:120], file=sys.stderr)
+        print(f"it cannot be read: {error}"[:120])
         return 1
     for messages in SAMPLE_CONVERSATIONS:
         count = 0
@@ -171,15 +168,15 @@ def _render() -> int:
             ):  # fmt: skip
                 count += len(part)
                 if count > 200_000:
-                    print("it writes without end", file=sys.stderr)
+                    print("it writes without end")
                     return 1
         except TemplateError:
             continue  # a template may refuse a conversation; system messages often are
         except (MemoryError, RecursionError, OverflowError):
-            print("it needs too much memory", file=sys.stderr)
+            print("it needs too much memory")
             return 1
         except Exception as error:
-            print(f"it fails: {type(error).__name__}", file=sys.stderr)
+            print(f"it fails: {type(error).__name__}")
             return 1
     return 0
 

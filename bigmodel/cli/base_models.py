@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from bigmodel.base_models.fetch_process import FetchProcess
 from bigmodel.cli.terminal import DONE, INTERRUPTED, Subcommands, Terminal, run_command
 from bigmodel.core import catalog
 from bigmodel.core.words import _
@@ -86,7 +85,7 @@ def _look(desk: Terminal) -> int:
 def _bring(desk: Terminal) -> int:
     work = desk.studio.base_models.fetch(desk.args.source, desk.args.revision, trusted=True)
     try:
-        found = work.wait(_print_progress)
+        found = work.wait(lambda: _print_progress(work.progress))
     except KeyboardInterrupt:
         work.cancel()
         print(f"\nbigmodel: {desk.say(_('Interrupted.'))}", file=sys.stderr, flush=True)
@@ -107,6 +106,3 @@ def _remove(desk: Terminal) -> int:
     desk.studio.base_models.delete(desk.args.name)
     desk.print_result({"removed": desk.args.name}, desk.args.name)
     return DONE
-
-
-__all__ = ["FetchProcess", "main"]

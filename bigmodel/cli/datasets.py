@@ -14,7 +14,7 @@ from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.data_checks.check_jobs import CheckProgress
-from bigmodel.importing import import_jobs, import_plan
+from bigmodel.importing import import_plan
 from bigmodel.importing.import_jobs import ImportJob
 from bigmodel.importing.import_plan import FilePreview
 from bigmodel.importing.store import repair_rows
@@ -149,15 +149,10 @@ def _add(desk: Terminal) -> int:
         print(f"bigmodel: {desk.say(one)}", file=sys.stderr)
     job = desk.studio.imports.begin(parcel.id, found.plan, desk.args.title, desk.args.licence)
     try:
-        while job.state == import_jobs.RUNNING:
-            _show_progress(desk, job)
-            time.sleep(POLL_SECONDS)
+        dataset = catalog.dataset(job.wait(lambda: _show_progress(desk, job)))
     except KeyboardInterrupt:
-        job.stop.set()
+        job.cancel()
         return INTERRUPTED
-    if job.refusal is not None:
-        raise job.refusal
-    dataset = catalog.dataset(job.name)
     said = _("{rows} rows taken in, {aside} set aside.", rows=sum(dataset.version.manifest["rows"].values()),
              aside=dataset.version.manifest["aside"])  # fmt: skip
     print(f"bigmodel: {desk.say(said)}", file=sys.stderr)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from bigmodel.core.jobs import Cancelled
+
 CHECK_EVERY = 500  # values that are read between two questions
-
-
-class Cancelled(Exception):
-    """Somebody has asked to stop."""
 
 
 class CancelCheck:

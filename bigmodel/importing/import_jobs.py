@@ -13,12 +13,14 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import Cancelled, Job
 from bigmodel.core.words import Words, _
 from bigmodel.importing.import_plan import FilePreview, ImportPlan
-from bigmodel.importing.sandbox import PREVIEW_SECONDS, Cancelled, run_in_sandbox
+from bigmodel.importing.sandbox import PREVIEW_SECONDS, run_in_sandbox
 from bigmodel.importing.store import originals, versions
 from bigmodel.importing.store.registry import (
     DatasetRegistry,
@@ -32,9 +34,8 @@ from bigmodel.importing.store.registry import (
 )
 
 ROOTS = "BIGMODEL_DATA_ROOTS"
-INCOMING = "incoming"  # in the home folder: what has come, and what is being made of it
+INCOMING, STAGING_PREFIX = "incoming", "data-"  # in the home folder: what has come, and what is being made of it
 UPLOAD_TTL_SECONDS = 2 * 86400.0  # for which a file that was received waits to be taken in
-RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 
 
 @dataclass(frozen=True)
@@ -50,26 +51,67 @@ class UploadedFile:
     about: Mapping = field(default_factory=dict)  # of a Hub data set: url, revision, licence
 
 
-@dataclass
-class ImportJob:
-    """A file that is being read. progress: bytes done of `total`, rows, set aside. name: of the version, at the end."""
+class DatasetJob(Job[str]):
+    """Makes a version of a data set in the home folder; the result is its name. total: rows or bytes, 0 as long as nobody
+    knows how many.  progress: 'done' of them."""
 
-    id: str
-    upload: UploadedFile
-    title: str
-    total: int
-    state: str = RUNNING
-    phase: Words | None = None
-    progress: dict = field(default_factory=dict)
-    started_at: float = field(default_factory=time.monotonic)
-    refusal: Refusal | None = None
-    name: str = ""
-    stop: threading.Event = field(default_factory=threading.Event)
+    bug_words: tuple[Words, Words]  # what is said of a bug, and what to do
+
+    def __init__(self, total: int):
+        super().__init__()
+        self.total = total
+
+    @property
+    def name(self) -> str:
+        return self.result or ""
 
     @property
     def fraction_done(self) -> float:
-        """0 as long as nobody knows how much there is."""
         return min(self.progress.get("done", 0) / self.total, 1.0) if self.total else 0.0
+
+    def begin(self, home: Path, work: Callable[[Path], str], ready: Callable[[str], None], wait: bool) -> None:
+        """Start `work`, which gets a staging folder in the home folder; `ready` is told the name. wait: return when it
+        has ended, however it did."""
+
+        def staged() -> str:
+            (home / INCOMING).mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=home / INCOMING, prefix=STAGING_PREFIX, ignore_cleanup_errors=True) as staging:
+                name = work(Path(staging))
+                ready(name)
+                return name
+
+        self.start(staged, "bigmodel-import")
+        if wait:
+            self.finished.wait()
+
+    def explain(self, error: BaseException) -> BaseException:
+        if isinstance(error, OSError):
+            what = _("The data could not be written: {reason}.", reason=error.strerror or str(error))
+            return Refusal(what, do=_("See that there is room on the disk, and try again."))
+        if isinstance(super().explain(error), Refusal):
+            return error
+        what, do = self.bug_words
+        return Refusal(what, do=do)
+
+
+class ImportJob(DatasetJob):
+    """A file that is being read. progress: bytes done of `total`, rows, rejected rows."""
+
+    bug_words = (
+        _("Something went wrong in bigmodel itself while reading this file."),
+        _("The log has the details: {file}.", file="imports.log"),
+    )
+
+    def __init__(self, upload: UploadedFile, title: str):
+        super().__init__(upload.bytes)
+        self.upload, self.title = upload, title
+        self.phase: Words | None = None
+
+    def enter(self, phase: Words) -> None:
+        self.phase, self.progress, self.started_at = phase, {}, time.monotonic()
+
+    def tell(self, progress: dict) -> None:
+        self.progress, self.total = progress, progress.get("total", self.total)
 
     @property
     def eta(self) -> float | None:
@@ -102,7 +144,7 @@ class ImportJobs:
 
     def close(self) -> None:
         for job in list(self.jobs.values()):
-            job.stop.set()
+            job.cancel()
 
     # -- received ------------------------------------------------------------------------------------
     def receive(self, name: str, pieces: Iterable[bytes], kind: str = "upload") -> UploadedFile:
@@ -194,7 +236,7 @@ class ImportJobs:
     def _delete_expired(self) -> None:
         """Let go of what nobody came back for, and of what a server that was killed left behind."""
         now = time.time()
-        for place in (*self.folder.glob("*"), *self.folder.parent.glob("data-*")):
+        for place in (*self.folder.glob("*"), *self.folder.parent.glob(f"{STAGING_PREFIX}*")):
             try:
                 if now - place.stat().st_mtime > UPLOAD_TTL_SECONDS:
                     shutil.rmtree(place, ignore_errors=True)
@@ -258,18 +300,15 @@ class ImportJobs:
         if wrong is not None:
             raise Refusal(_("This licence will not do."), do=wrong, field="licence")
         with self.lock:
-            running = next((job for job in self.jobs.values() if job.upload.id == id and job.state == RUNNING), None)
+            running = next((job for job in self.jobs.values() if job.upload.id == id and job.running), None)
             if running is not None:
                 return running
-            if sum(job.state == RUNNING for job in self.jobs.values()) >= limits.CONCURRENT_IMPORTS:
+            if sum(job.running for job in self.jobs.values()) >= limits.CONCURRENT_IMPORTS:
                 what = _("{count} files are being read already.", count=limits.CONCURRENT_IMPORTS)
                 raise Refusal(what, do=_("Wait until one is done."))
-            job = ImportJob(secrets.token_hex(6), parcel, title, parcel.bytes)
+            job = ImportJob(parcel, title)
             self.jobs[job.id] = job
-        thread = threading.Thread(target=self._work, args=(job, plan, licence), name="bigmodel-import", daemon=True)
-        thread.start()
-        if wait:
-            thread.join()
+        job.begin(self.home, lambda staging: self._import(job, plan, licence, staging), self.on_ready, wait)
         return job
 
     def job_of(self, upload: str) -> ImportJob | None:
@@ -277,85 +316,53 @@ class ImportJobs:
         return next((job for job in reversed(self.jobs.values()) if job.upload.id == upload), None)
 
     def running(self) -> list[ImportJob]:
-        return [job for job in list(self.jobs.values()) if job.state == RUNNING]
+        return [job for job in list(self.jobs.values()) if job.running]
 
     def cancel(self, upload: str) -> None:
         job = self.job_of(upload)
         if job is not None:
-            job.stop.set()
-
-    def _work(self, job: ImportJob, plan: ImportPlan, licence: str) -> None:
-        staging = self.home / INCOMING / f"data-{secrets.token_hex(6)}"
-        try:
-            try:
-                staging.mkdir(parents=True)
-                job.name = self._import(job, plan, licence, staging)
-                self.on_ready(job.name)
-            finally:  # before anybody is told how it ended
-                shutil.rmtree(staging, ignore_errors=True)
-            job.state = DONE
-        except Cancelled:
-            job.state = CANCELLED
-        except Refusal as refusal:
-            job.refusal, job.state = refusal, FAILED
-        except OSError as error:
-            what = _("The data could not be written: {reason}.", reason=error.strerror or str(error))
-            job.refusal, job.state = Refusal(what, do=_("See that there is room on the disk, and try again.")), FAILED
-        finally:
-            if job.state == RUNNING:  # a fault of ours: the thread ends with its traceback in the log
-                what = _("Something went wrong in bigmodel itself while reading this file.")
-                job.refusal, job.state = (
-                    Refusal(what, do=_("The log has the details: {file}.", file="imports.log")),
-                    FAILED,
-                )
+            job.cancel()
 
     def _import(self, job: ImportJob, plan: ImportPlan, licence: str, staging: Path) -> str:
         parcel = job.upload
         before = originals.signature(parcel.path) if parcel.kind == "path" else None
-
-        def tell(progress: dict) -> None:
-            job.progress = progress
-            job.total = progress.get("total", job.total)
-
         if parcel.kind == "hub":
-            job.phase = _("Fetching")
+            job.enter(_("Fetching"))
             request = {"do": "hub", "what": "fetch", "about": dict(parcel.about), "folder": str(parcel.path.parent)}
-            fetched = run_in_sandbox(request, tell, job.stop, log=self.log)
+            fetched = run_in_sandbox(request, job.tell, job.stop, log=self.log)
             source = {**fetched, "revision": parcel.about["revision"]}
             plan = ImportPlan.check(plan.to_json() | {"format": "parquet"})
-            job.progress, job.total, job.started_at = {}, fetched["bytes"], time.monotonic()
+            job.total = fetched["bytes"]
         elif parcel.sha256:
             source = {"sha256": parcel.sha256, "bytes": parcel.bytes}
         else:
-            job.phase = _("Computing the file's hash")
-            source = run_in_sandbox({"do": "hash", "path": str(parcel.path)}, tell, job.stop, log=self.log)
-            job.progress, job.total, job.started_at = {}, source["bytes"], time.monotonic()
+            job.enter(_("Computing the file's hash"))
+            source = run_in_sandbox({"do": "hash", "path": str(parcel.path)}, job.tell, job.stop, log=self.log)
+            job.total = source["bytes"]
         source |= {"kind": parcel.kind, "name": parcel.name, "url": parcel.about.get("url", "")}
         same = self._find_existing(source, plan)
         if same is not None:
             return self._update_metadata(same, job, licence, staging)
-        job.phase = _("Reading")
+        job.enter(_("Reading"))
         rows = staging / "rows"
         rows.mkdir()
         request = {"do": "import", "path": str(parcel.path), "plan": plan.to_json(), "folder": str(rows)}
-        written = run_in_sandbox(request, tell, job.stop, log=self.log)
-        kept = self._keep_original(job, staging, source, before, tell) if parcel.kind == "path" else {}
+        written = run_in_sandbox(request, job.tell, job.stop, log=self.log)
+        kept = self._keep_original(job, staging, source, before) if parcel.kind == "path" else {}
         if job.stop.is_set():
             raise Cancelled
         return self._register(job, plan, licence, staging, source, written, kept)
 
-    def _keep_original(
-        self, job: ImportJob, staging: Path, source: Mapping, before: tuple | None, tell: Callable[[dict], None]
-    ) -> dict:
+    def _keep_original(self, job: ImportJob, staging: Path, source: Mapping, before: tuple | None) -> dict:
         """The original of what lies somewhere on this machine, as `original` in `staging`: the very bytes that were read."""
         parcel, folder = job.upload, staging / originals.FOLDER
         folder.mkdir()
         name = f"file{_extension(parcel.name)}" if parcel.path.is_file() else "files"
-        job.phase, job.progress, job.started_at = _("Keeping the original"), {}, time.monotonic()
-        kept = originals.keep(parcel.path, folder, name, lambda done: tell({"done": done}), job.stop)
+        job.enter(_("Keeping the original"))
+        kept = originals.keep(parcel.path, folder, name, lambda done: job.tell({"done": done}), job.stop)
         copied = kept["how"] == originals.COPIED
         request = {"do": "hash", "path": str(folder / name)}
-        right = not copied or run_in_sandbox(request, tell, job.stop, log=self.log)["sha256"] == source["sha256"]
+        right = not copied or run_in_sandbox(request, job.tell, job.stop, log=self.log)["sha256"] == source["sha256"]
         if not right or originals.signature(parcel.path) != before:
             what = _("{name} was changed while it was being read.", name=parcel.name)
             raise Refusal(what, do=_("Bring it again when nothing writes to it any more."))

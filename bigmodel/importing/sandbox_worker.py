@@ -11,15 +11,11 @@ Its memory is bounded by itself; its time by whoever started it.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bigmodel.core import limits
+from bigmodel.core import child_process, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
@@ -30,60 +26,24 @@ MEMORY_EXCEEDED = _(
 
 
 def main() -> int:
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no reply
-    lock = threading.Lock()
-
-    def reply(**what: object) -> None:
-        with lock:
-            replies.write(json.dumps(what, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-            replies.flush()
-
-    request = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    _limit_memory(reply)
-    try:
-        reply(result=HANDLERS[request["do"]](request, lambda **what: reply(progress=what)))
-        return 0
-    except Refusal as refusal:
-        reply(error=refusal.to_json())
-    except MemoryError:
-        reply(error=_too_large().to_json())
-    except OSError as error:
-        if error.errno is None:
-            raise
-        what = _("The system says: {reason}.", reason=error.strerror or str(error))
-        reply(error=Refusal(_("The file cannot be read or written."), what).to_json())
-    return 1
+    return child_process.serve(_handle_request, _explain)
 
 
-def _exit_with_parent() -> None:
-    """Nobody waits for what comes any more."""
-    while sys.stdin.buffer.read(1):
-        continue
-    os._exit(0)
+def _handle_request(request: dict, replies: child_process.Replies) -> dict:
+    child_process.limit_memory(
+        limits.CHILD_BYTES, limits.CHILD_ADDRESS_SPACE_BYTES, lambda: replies(error=_too_large().to_json())
+    )
+    return HANDLERS[request["do"]](request, replies.progress)
 
 
-def _limit_memory(reply: Callable) -> None:
-    """Addresses are bounded by the system; what is really used by a look at it twenty times a second."""
-    import psutil
-
-    if sys.platform == "linux":  # elsewhere the system does not keep to it, or has no such bound
-        import resource
-
-        most = limits.CHILD_ADDRESS_SPACE_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    me = psutil.Process()
-
-    def watch() -> None:
-        while True:
-            time.sleep(0.05)
-            if me.memory_info().rss > limits.CHILD_BYTES:
-                reply(error=_too_large().to_json())
-                os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _explain(error: Exception) -> Refusal:
+    """Of what is no fault of ours; that ends the process, with its traceback in the log."""
+    if isinstance(error, MemoryError):
+        return _too_large()
+    if not isinstance(error, OSError) or error.errno is None:
+        raise error
+    what = _("The system says: {reason}.", reason=error.strerror or str(error))
+    return Refusal(_("The file cannot be read or written."), what)
 
 
 def _too_large() -> Refusal:
@@ -224,7 +184,4 @@ HANDLERS = {"look": preview, "import": import_rows, "hash": hash_source, "count"
       "index": build_index, "search": search}  # fmt: skip
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    child_process.exit_process(main())

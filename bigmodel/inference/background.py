@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
+
+from bigmodel.core.jobs import Cancelled, Job
 
 POLL_SECONDS = 0.002  # seconds between two looks at whether it is over; the answers of others wait for as long
 THREAD_LOCAL = threading.local()
@@ -12,51 +14,43 @@ THREAD_LOCAL = threading.local()
 T = TypeVar("T")
 
 
-class Cancelled(BaseException):
-    """Nobody waits for this work any more. No failure: whoever takes exceptions for one must not meet it."""
-
-
-class BackgroundJob(Generic[T]):
-    """Done once, in a thread that begins with the first who waits for it."""
+class BackgroundJob(Job[T]):
+    """A job that is done once, for all who wait for it, and is cancelled when nobody does any more."""
 
     def __init__(self, do: Callable[[], T]):
+        super().__init__()
         self.function = do
         self.waiters = 0
-        self.thread: threading.Thread | None = None
-        self.finished = threading.Event()
-        self.error: BaseException | None = None
+        self.started = False
 
-    def wait(self, nothing: Any = None) -> Generator[Any, None, T]:
+    def poll(self, nothing: Any = None) -> Generator[Any, None, T]:
         """`nothing` now and then while it lasts; gives back what came of it, or raises. Closed, it waits no more."""
         self.waiters += 1
         try:
-            if self.thread is None:
-                thread = threading.Thread(target=self._run, name="aside", daemon=True)
-                thread.start()
-                self.thread = thread
+            if not self.started:
+                self.started = True
+                self.start(self._work, "bigmodel-background")
             while not self.finished.wait(POLL_SECONDS):
                 yield nothing
         finally:
             self.waiters -= 1
-        if self.error is not None:
-            raise self.error
-        return self.result
+        return self.outcome()
 
-    def _run(self) -> None:
-        THREAD_LOCAL.work = self
-        try:
-            self.result = self.function()
-        except BaseException as error:  # raised where somebody waits for it
-            self.error = error
-        self.finished.set()
+    def _work(self) -> T:
+        THREAD_LOCAL.job = self
+        return self.function()
+
+    def explain(self, error: BaseException) -> BaseException:
+        """Raised where somebody waits for it, and logged there."""
+        return error
 
 
 RunFunction = Callable[[Callable[[], T]], Generator[None, None, T]]
 
 
 def run_in_thread(do: Callable[[], T], nothing: Any = None) -> Generator[Any, None, T]:
-    """To be used as `found = yield from aside(...)`."""
-    return (yield from BackgroundJob(do).wait(nothing))
+    """To be used as `result = yield from run_in_thread(...)`."""
+    return (yield from BackgroundJob(do).poll(nothing))
 
 
 def run_inline(do: Callable[[], T]) -> Generator[None, None, T]:
@@ -76,11 +70,11 @@ def drain(parts: Generator[None, None, T]) -> T:
 
 def cancel_checker() -> Callable[[], bool]:
     """Says, from any thread, whether nobody waits any more for what this one is working at."""
-    work = getattr(THREAD_LOCAL, "work", None)
-    return lambda: work is not None and not work.waiters
+    job = getattr(THREAD_LOCAL, "job", None)
+    return lambda: job is not None and not job.waiters
 
 
 def check_cancelled() -> None:
-    """A place where work can be left. Raises Left where nobody waits for it."""
+    """A place where work can be left. Raises Cancelled where nobody waits for it."""
     if cancel_checker()():
         raise Cancelled

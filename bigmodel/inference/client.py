@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,9 +13,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from bigmodel.core import blocks, catalog
+from bigmodel.core import blocks, catalog, child_process
 from bigmodel.core.blocks import Block
-from bigmodel.core.cpu import thread_count
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import Model
 from bigmodel.core.spec import RunSpec
@@ -28,7 +24,7 @@ from bigmodel.data.prepare import head
 from bigmodel.training.forecast import Forecast
 
 EXAMPLE_ROWS = 40
-SHUTDOWN_SECONDS = 1.0
+SHUTDOWN_SECONDS = 1.0  # in which workers leave; later they are in the middle of an answer that nobody waits for
 
 T = TypeVar("T")
 
@@ -88,7 +84,7 @@ class WorkerConnection:
             self._ensure()
 
     def close(self) -> None:
-        wait_or_kill(self.disconnect())
+        child_process.wait_or_kill(self.disconnect(), seconds=SHUTDOWN_SECONDS)
 
     def disconnect(self) -> subprocess.Popen | None:
         """Tell the worker to leave; the one that was told."""
@@ -110,7 +106,7 @@ class WorkerConnection:
                 return
             process = self._ensure()
             self.pending[reply.id] = process, reply.parts
-            self._send(process, {"id": reply.id} | reply.request)
+            child_process.send(process, {"id": reply.id} | reply.request)
 
     def remove_pending(self, reply: Reply) -> subprocess.Popen | None:
         """Who was working on it."""
@@ -121,29 +117,15 @@ class WorkerConnection:
         with self.lock:
             process = self.remove_pending(reply)
             if process is not None and self.process is process and process.poll() is None:
-                self._send(process, {"id": reply.id, "do": "cancel"})
+                child_process.send(process, {"id": reply.id, "do": "cancel"})
 
     def _ensure(self) -> subprocess.Popen:
         """The worker, started anew where there is none or it has died."""
         if self.process is None or self.process.poll() is not None:
-            errors = self.log.open("ab") if self.log else subprocess.DEVNULL
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "bigmodel.inference.worker", *([str(self.home)] if self.home else [])],
-                cwd=Path(__file__).parents[2],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=os.environ | {"OMP_NUM_THREADS": thread_count()},
-            )
-            if self.log:
-                errors.close()
+            home = [str(self.home)] if self.home else []
+            self.process = child_process.start("bigmodel.inference.worker", *home, log=self.log)
             threading.Thread(target=self._listen, args=(self.process,), name="desk", daemon=True).start()
         return self.process
-
-    def _send(self, process: subprocess.Popen, request: dict) -> None:
-        with suppress(OSError):  # it has just died: the listener will tell everyone who waits
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
 
     def _listen(self, process: subprocess.Popen) -> None:
         for line in process.stdout:
@@ -152,24 +134,13 @@ class WorkerConnection:
             if parts is not None:
                 parts.put(part)
         what = _("The model's process ended unexpectedly.")
-        gone = Refusal(what, _("Most often the memory was not enough."), _("Try again, or a smaller model."))
+        gone = child_process.death_refusal(what, _("Try again, or a smaller model."))
         with self.lock:  # whoever asks from now on gets a new process; whoever asked before is told
             if self.process is process:
                 self.process = None
             for worker, parts in list(self.pending.values()):
                 if worker is process:
                     parts.put({"error": gone.to_json()})
-
-
-def wait_or_kill(*processes: subprocess.Popen | None) -> None:
-    """Wait for those that were told to leave, a second for all of them together."""
-    until = time.monotonic() + SHUTDOWN_SECONDS
-    for process in filter(None, processes):
-        try:
-            process.wait(max(until - time.monotonic(), 0))
-        except subprocess.TimeoutExpired:  # in the middle of an answer that nobody waits for any more
-            process.kill()
-            process.wait()
 
 
 class ModelClient(WorkerConnection):
@@ -189,7 +160,8 @@ class ModelClient(WorkerConnection):
         self.forecast_connection.start()
 
     def close(self) -> None:
-        wait_or_kill(self.disconnect(), self.forecast_connection.disconnect())
+        told = self.disconnect(), self.forecast_connection.disconnect()
+        child_process.wait_or_kill(*told, seconds=SHUTDOWN_SECONDS)
 
     def ask(self, model: Model, inputs: Mapping) -> Reply[Block]:
         """Blocks as they come. Closing the reply stops the work."""

@@ -206,7 +206,7 @@ class EngineCache:
                 self.loaded.popitem(last=False)
             work = self.loading[key] = BackgroundJob(load)
         try:
-            return (yield from work.wait())
+            return (yield from work.poll())
         finally:
             if not work.waiters and self.loading.get(key) is work:
                 del self.loading[key]

@@ -10,19 +10,16 @@ loading and converting a model or translating a sentence, is done in threads bes
 from __future__ import annotations
 
 import json
-import os
 import queue
 import sys
 import threading
-import traceback
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from bigmodel.base_models import store as bases
-from bigmodel.core import blocks
+from bigmodel.core import blocks, child_process
 from bigmodel.core.blocks import Prose
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
@@ -39,8 +36,7 @@ def main() -> None:
     for home in sys.argv[1:]:
         registry.register_home(Path(home))
         bases.register_bases(Path(home))
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no reply
+    replies = child_process.reply_stream()
     requests: queue.Queue = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
     from bigmodel.training.warm_up import warm_up
@@ -145,8 +141,7 @@ def _advance(name: str, answer: Iterator[dict | None], open_answers: dict, reply
         if out_of_memory.is_out_of_memory(error):
             reply(name, error=_out_of_memory().to_json())
             return
-        mark = uuid.uuid4().hex[:8]
-        print(f"[{mark}] {traceback.format_exc()}", file=sys.stderr, flush=True)
+        mark = child_process.log_traceback()
         what = _("This could not be computed.")
         why = _("Something went wrong inside; the log has it under {mark}.", mark=mark)
         reply(name, error=Refusal(what, why, _("Try other values.")).to_json())

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bigmodel.base_models import store as bases
+from bigmodel.core import child_process
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, LIVE, QUEUED, RESUMABLE, STARTING, Event
 from bigmodel.core.words import Words, _
@@ -24,7 +25,7 @@ from bigmodel.data.prepare import run_cache_key
 from bigmodel.importing.store import registry
 from bigmodel.runs import device
 from bigmodel.runs.executors import Executor, Handle
-from bigmodel.runs.executors.local import LocalExecutor, spawn
+from bigmodel.runs.executors.local import LocalExecutor
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.index import IndexedRun, IndexWriter
 from bigmodel.runs.lock import Lock, is_held
@@ -311,8 +312,7 @@ def ensure_supervisor(store: Store) -> None:
     """See to it that somebody works on the queue: start a process for it unless a supervisor is there."""
     if is_held(store.supervisor_lock):
         return
-    with (store.home / "supervisor.log").open("ab") as log:
-        spawn("bigmodel.runs.supervisor", str(store.home), output=log)
+    child_process.start("bigmodel.runs.supervisor", str(store.home), log=store.home / "supervisor.log", survive=True)
 
 
 def main(arguments: list[str]) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bigmodel.base_models import store as bases
 from bigmodel.core import disk_space
+from bigmodel.core.child_process import exit_process
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event, phase_event, state_event
 from bigmodel.core.spec import RunSpec
@@ -211,7 +212,4 @@ class StopSignal:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # all is written; taking torch apart would hold the device for seconds more
+    exit_process(main(sys.argv[1:]))  # taking torch apart would hold the device for seconds more

@@ -10,9 +10,9 @@ from typing import Any
 
 from bigmodel.core import disk_space
 from bigmodel.core.events import DIVERGED, INTERRUPTED, STOPPED, STOPPING, Event, note_event, phase_event, state_event
+from bigmodel.core.jobs import Cancelled
 from bigmodel.core.spec import RunSpec, Session
 from bigmodel.core.words import Words, _
-from bigmodel.data.interruptible import Cancelled
 from bigmodel.data.prepare import Prepared, prepare
 from bigmodel.training import out_of_memory, pretraining, resume
 from bigmodel.training.batch_sizes import accumulation_groups, count_steps, sample_batch_sizes

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bigmodel.core import limits
+from bigmodel.core.jobs import Cancelled
 from bigmodel.core.words import Words, _
-from bigmodel.importing.sandbox import Cancelled
 
 FOLDER, ABOUT = "original", "source.json"
 MOVED, LINKED, COPIED, LEFT_IN_PLACE = "moved", "linked", "copied", "left"

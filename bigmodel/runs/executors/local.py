@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from bigmodel.core.cpu import thread_count
+from bigmodel.core.child_process import start, wait_or_kill
 from bigmodel.core.words import Words, _
 
-ROOT = Path(__file__).parents[3]  # the folder that holds the package
+WORKER = "bigmodel.runs.worker"
 CRASH_SIGNALS = [getattr(signal, name, 0) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")]
-SPARE_RETRY_SECONDS = 30.0  # seconds before another spare is tried when one has died by itself
+SPARE_RETRY_SECONDS = 30.0  # before another spare is tried when one has died by itself
+SPARE_EXIT_SECONDS = 5.0  # in which a spare leaves; it has no run, so nothing is lost
 
 
 class WorkerProcess:
@@ -40,8 +39,8 @@ class LocalExecutor:
         spare, self._spare = self._spare, None
         if spare is not None and _assign(spare, folder):
             return WorkerProcess(spare)
-        with (folder / "log.txt").open("ab") as log:
-            return WorkerProcess(spawn("bigmodel.runs.worker", str(folder), output=log))
+        log = folder / "log.txt"
+        return WorkerProcess(start(WORKER, str(folder), log=log, survive=True))
 
     def prepare(self) -> None:
         if self._spare is not None and self._spare.poll() is None:
@@ -49,24 +48,16 @@ class LocalExecutor:
         if time.monotonic() < self._last_attempt + SPARE_RETRY_SECONDS and self._spare is not None:
             return
         self._last_attempt = time.monotonic()
-        with (self.home / "spare.log").open("wb") as log:
-            self._spare = spawn("bigmodel.runs.worker", "--spare", output=log, stdin=subprocess.PIPE)
+        log = self.home / "spare.log"
+        log.write_bytes(b"")
+        self._spare = start(WORKER, "--spare", log=log, stdin=subprocess.PIPE, survive=True)
 
     def close(self) -> None:
         """The spare sees its input end and leaves."""
         spare, self._spare = self._spare, None
         if spare is not None:
             spare.stdin.close()
-            _wait_for_exit(spare)
-
-
-def spawn(module: str, *arguments: str, output, stdin: int = subprocess.DEVNULL) -> subprocess.Popen:
-    """A process of ours that outlives the one that starts it: own session, own output."""
-    flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
-    command = [sys.executable, "-P", "-m", module, *arguments]  # -P: nothing is imported from the current folder
-    return subprocess.Popen(
-        command, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=_environment(), **flags
-    )
+            wait_or_kill(spare, seconds=SPARE_EXIT_SECONDS)
 
 
 def cause(code: int) -> Words:
@@ -93,22 +84,3 @@ def _assign(spare: subprocess.Popen, folder: Path) -> bool:
     except OSError:  # a broken pipe: it died at this moment
         return False
     return True
-
-
-def _wait_for_exit(spare: subprocess.Popen) -> None:
-    try:
-        spare.wait(timeout=5)
-    except subprocess.TimeoutExpired:  # it has no run, so nothing is lost
-        spare.kill()
-        spare.wait()
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the package findable from any folder and a sensible number of threads."""
-    places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    settings = {
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(places)),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONIOENCODING": "utf-8",
-    }
-    return os.environ | settings | {"OMP_NUM_THREADS": thread_count()}

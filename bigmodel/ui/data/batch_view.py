@@ -10,7 +10,7 @@ import streamlit as st
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Dataset
-from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import CANCELLED
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 from bigmodel.data.model_view import BatchView
@@ -85,23 +85,22 @@ def _load(asked: BatchRequest) -> BatchView:
 
 
 def _wait_or_show(asked: BatchRequest, key: str) -> None:
-    future = forecast_queue(_load).submit(asked, session_token("session"))
-    if not future.done():
+    job = forecast_queue(_load).submit(asked, session_token("session"))
+    if job.running:
         st.fragment(_placeholder, run_every=REFRESH_SECONDS)(asked)
         return
-    if future.cancelled():
+    if job.state == CANCELLED:
         st.rerun()
-    problem = future.exception()
-    if problem is None:
-        _show_batch(future.result(), asked, key)
-    elif isinstance(problem, Refusal):
-        show_refusal(problem)
+    if job.error is None:
+        _show_batch(job.result, asked, key)
+    elif job.refusal is not None:
+        show_refusal(job.refusal)
     else:
-        show_unexpected_error(problem)
+        show_unexpected_error(job.error)
 
 
 def _placeholder(asked: BatchRequest) -> None:
-    if forecast_queue(_load).submit(asked, session_token("session")).done():
+    if not forecast_queue(_load).submit(asked, session_token("session")).running:
         st.rerun()
     st.caption(_(":shimmer[The rows are being encoded]"))
 

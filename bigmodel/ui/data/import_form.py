@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from bigmodel.core import limits
+from bigmodel.core import jobs, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words
 from bigmodel.core.words import _ as words
-from bigmodel.importing import import_jobs, import_plan
+from bigmodel.importing import import_plan
 from bigmodel.importing.import_jobs import ImportJob, UploadedFile
 from bigmodel.importing.import_plan import FilePreview, ImportPlan
 from bigmodel.importing.store.registry import default_title
@@ -56,9 +56,9 @@ def import_page(id: str) -> None:
     """One file on its way: looked at, corrected, read."""
     navigation.link("data", _("All data sets"), icon=":material/arrow_back:")
     job = studio().imports.job_of(id)
-    if job is not None and job.state in (import_jobs.RUNNING, import_jobs.DONE):
+    if job is not None and (job.running or job.state == jobs.DONE):
         st.title(escape_markdown(job.title))
-        st.fragment(_progress, run_every=REFRESH_SECONDS if job.state == import_jobs.RUNNING else None)(job)
+        st.fragment(_progress, run_every=REFRESH_SECONDS if job.running else None)(job)
         return
     try:
         parcel = studio().imports.uploaded_file(id)
@@ -66,9 +66,9 @@ def import_page(id: str) -> None:
         show_refusal(refusal)
         return
     st.title(escape_markdown(parcel.name))
-    if job is not None and job.state == import_jobs.FAILED:
+    if job is not None and job.state == jobs.FAILED:
         show_refusal(job.refusal)
-    elif job is not None and job.state == import_jobs.CANCELLED:
+    elif job is not None and job.state == jobs.CANCELLED:
         st.info(_("Reading was stopped; nothing was kept."), icon=":material/cancel:")
     try:
         _import_form(parcel)
@@ -304,9 +304,9 @@ def _start_form(parcel: UploadedFile, plan: ImportPlan, key: str) -> None:
 # -- while and after -----------------------------------------------------------------------------------
 def _progress(job: ImportJob) -> None:
     """How far it is; when it is done, on to the rows."""
-    if job.state == import_jobs.DONE:
+    if job.state == jobs.DONE:
         navigation.go("data", dataset=job.name)
-    if job.state != import_jobs.RUNNING:
+    if not job.running:
         st.rerun()
     st.progress(job.fraction_done, text=say(job.phase) if job.phase else _("Reading"))
     done = job.progress

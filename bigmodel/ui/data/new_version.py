@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from bigmodel.core import catalog
+from bigmodel.core import catalog, jobs
 from bigmodel.core.contracts import Dataset
-from bigmodel.importing import import_jobs
 from bigmodel.importing.store.registry import ImportedDataset
 from bigmodel.importing.store.version_jobs import VersionJob
 from bigmodel.ui import navigation, number_format
@@ -30,26 +29,26 @@ def version_progress(dataset: Dataset) -> None:
     """For everybody who looks: how far it is. For who asked: what has become of it."""
     found = studio().versions.jobs.get(dataset.name)
     mine = found is not None and st.session_state.get("data.change") == found.id
-    if found is None or (found.state != import_jobs.RUNNING and not mine):
+    if found is None or not (found.running or mine):
         return
-    if found.state == import_jobs.RUNNING:
+    if found.running:
         st.fragment(_progress, run_every=REFRESH_SECONDS)(found)
         return
     st.session_state.pop("data.change")
-    if found.state == import_jobs.DONE:
+    if found.state == jobs.DONE:
         navigation.go("data", dataset=found.name)
-    elif found.state == import_jobs.FAILED:
+    elif found.state == jobs.FAILED:
         show_refusal(found.refusal)
     else:
         st.info(_("No new version was made."), icon=":material/cancel:")
 
 
 def _progress(found: VersionJob) -> None:
-    if found.state != import_jobs.RUNNING:
+    if not found.running:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(found.fraction_done, text=_("A new version is being made"))
-        st.button(_("Cancel"), icon=":material/close:", on_click=found.stop.set, key=f"change.cancel.{found.id}")
+        st.button(_("Cancel"), icon=":material/close:", on_click=found.cancel, key=f"change.cancel.{found.id}")
 
 
 def derived_from(dataset: Dataset) -> None:

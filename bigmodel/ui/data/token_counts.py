@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from functools import cache
 
 import streamlit as st
 
-from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import Job
 from bigmodel.core.spec import RunSpec
 from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _
@@ -18,30 +17,21 @@ REFRESH_SECONDS = 0.7
 MAX_CACHED = 100
 
 
-@dataclass
-class _CountJob:
-    share: float = 0.0
-    unit: str = ""  # that rows can be found by, at the end
-    refusal: Refusal | None = None
-
-    @property
-    def finished(self) -> bool:
-        return bool(self.unit) or self.refusal is not None
-
-
 class _CountJobs:
+    """By the fingerprint of a spec; the result is the unit of lengths that rows can be found by."""
+
     def __init__(self) -> None:
-        self.jobs: dict[str, _CountJob] = {}
+        self.jobs: dict[str, Job[str]] = {}
         self.lock = threading.Lock()
 
-    def get_or_start(self, spec: RunSpec) -> _CountJob:
+    def get_or_start(self, spec: RunSpec) -> Job[str]:
         name = spec.fingerprint()
         with self.lock:
             if name not in self.jobs:
                 while len(self.jobs) >= MAX_CACHED:
                     self.jobs.pop(next(iter(self.jobs)))
-                count = self.jobs[name] = _CountJob()
-                threading.Thread(target=self._run, args=(count, spec), name="bigmodel-tokens", daemon=True).start()
+                job = self.jobs[name] = Job()
+                job.start(lambda: _count(job, spec), "bigmodel-tokens")
             return self.jobs[name]
 
     def forget(self, spec: RunSpec) -> None:
@@ -49,15 +39,13 @@ class _CountJobs:
         with self.lock:
             self.jobs.pop(spec.fingerprint(), None)
 
-    def _run(self, count: _CountJob, spec: RunSpec) -> None:
-        try:
-            for part in studio().models.count_tokens(spec):
-                if isinstance(part, str):
-                    count.unit = part
-                else:
-                    count.share = part
-        except Refusal as refusal:
-            count.refusal = refusal
+
+def _count(job: Job, spec: RunSpec) -> str:
+    for part in studio().models.count_tokens(spec):
+        if isinstance(part, str):
+            return part
+        job.progress = {"share": part}
+    return ""
 
 
 @cache
@@ -68,18 +56,18 @@ def _count_jobs() -> _CountJobs:
 
 def token_unit(spec: RunSpec) -> str:
     """The unit of lengths in the tokens of a spec; '' as long as they are being counted, which is shown."""
-    count = _count_jobs().get_or_start(spec)
-    if count.refusal is not None:
-        show_refusal(count.refusal)
+    job = _count_jobs().get_or_start(spec)
+    if job.refusal is not None:
+        show_refusal(job.refusal)
         _count_jobs().forget(spec)
         return ""
-    if not count.unit:
+    if not job.result:
         st.fragment(_progress, run_every=REFRESH_SECONDS)(spec)
-    return count.unit
+    return job.result or ""
 
 
 def _progress(spec: RunSpec) -> None:
-    count = _count_jobs().get_or_start(spec)
-    if count.finished:
+    job = _count_jobs().get_or_start(spec)
+    if job.result or job.refusal is not None:
         st.rerun()
-    st.progress(min(count.share, 1.0), text=_("The tokens are being counted"))
+    st.progress(min(job.progress.get("share", 0.0), 1.0), text=_("The tokens are being counted"))

@@ -8,6 +8,7 @@ import streamlit as st
 
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
+from bigmodel.core.jobs import FAILED
 from bigmodel.core.model import Model
 from bigmodel.core.words import _ as words
 from bigmodel.ui import navigation
@@ -15,7 +16,7 @@ from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.models import facts
 from bigmodel.ui.state import studio
 from bigmodel.ui.try_it.answer_card import answer_card
-from bigmodel.ui.try_it.answers import FAILED, REFUSED, Answer
+from bigmodel.ui.try_it.answers import Answer
 
 MAX_CARD_SCORES = 4  # scores on a card
 
@@ -37,7 +38,7 @@ def example_answer(model: Model, number: int) -> Answer | None:
     """The answer to one of the model's examples, asked once for all visitors; None for a model without examples."""
     with _lock:
         known = _example_answers.get((model.id, number))
-        if known and known.state not in (FAILED, REFUSED):
+        if known and known.state != FAILED:
             return known
         examples = studio().models.examples(model.id)
         if not examples:

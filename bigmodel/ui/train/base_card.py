@@ -12,6 +12,7 @@ from bigmodel.base_models.suggestions import Suggestion
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Task
 from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import CANCELLED
 from bigmodel.ui import navigation, number_format
 from bigmodel.ui.data.overview import language_name
 from bigmodel.ui.error_view import refusals, show_refusal
@@ -254,15 +255,15 @@ def _download_progress(source: str) -> None:
 
 def _download_finished(work: FetchProcess, source: str, task: Task) -> None:
     """The new base is chosen; or what went wrong is said until the person goes on."""
-    try:
-        name = work.outcome().get("base", "")
-    except Refusal as refusal:
-        show_refusal(refusal)
-        _retry_buttons(source, work)
-        return
-    if not name:
+    if work.state == CANCELLED:
         kept = _("Cancelled. What has arrived of {model} is kept.", model=escape_markdown(source))
         st.markdown(kept if _is_id(source) else _("Cancelled."))
+        _retry_buttons(source, work)
+        return
+    try:
+        name = work.outcome()["base"]
+    except Refusal as refusal:
+        show_refusal(refusal)
         _retry_buttons(source, work)
         return
     base = next((one for one in studio().base_models.all() if one.name == name), None)
@@ -278,7 +279,7 @@ def _download_finished(work: FetchProcess, source: str, task: Task) -> None:
 
 def _retry_buttons(source: str, work: FetchProcess | None) -> None:
     with st.container(horizontal=True, gap="small"):
-        label = _("Go on fetching") if work is not None and work.result.get("cancelled") else _("Try again")
+        label = _("Go on fetching") if work is not None and work.state == CANCELLED else _("Try again")
         if st.button(label, icon=":material/refresh:", key="base.again", disabled=studio().read_only):
             st.session_state.pop(LOOKUP_KEY, None)
             with refusals():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import CANCELLED
 from bigmodel.core.spec import RunSpec
 from bigmodel.training.forecast import Forecast
 from bigmodel.ui import number_format
@@ -23,33 +23,31 @@ SHORT_RUN_SECONDS = 120  # what 'make it short' aims at
 def forecast_card(spec: RunSpec, form: Form) -> None:
     """Parameters, memory and time; while they are measured, where they will stand."""
     spec = replace(spec, name="")
-    future = forecast_queue(studio().models.forecast).submit(spec, session_token("session"))
-    if not future.done():
+    job = forecast_queue(studio().models.forecast).submit(spec, session_token("session"))
+    if job.running:
         st.fragment(_placeholder, run_every=REFRESH_SECONDS)(spec)
         return
-    if future.cancelled():
+    if job.state == CANCELLED:
         st.rerun()
-    problem = future.exception()
-    if problem is None:
-        _show_forecast(future.result(), form)
-    elif isinstance(problem, Refusal):
-        if not form.show_error(problem.field, problem.say(current())):
-            show_refusal(problem)
+    if job.error is None:
+        _show_forecast(job.result, form)
+    elif job.refusal is not None:
+        if not form.show_error(job.refusal.field, job.refusal.say(current())):
+            show_refusal(job.refusal)
     else:
-        show_unexpected_error(problem)
+        show_unexpected_error(job.error)
 
 
 def forecast_line(spec: RunSpec) -> str:
     """The forecast in a line, as far as it is there; of what went wrong only the headline."""
-    future = forecast_queue(studio().models.forecast).submit(replace(spec, name=""), session_token("session"))
-    if not future.done() or future.cancelled():
+    job = forecast_queue(studio().models.forecast).submit(replace(spec, name=""), session_token("session"))
+    if job.running or job.state == CANCELLED:
         return _(":shimmer[Measuring a few steps on the real data]")
-    problem = future.exception()
-    if isinstance(problem, Refusal):
-        return f":red[{escape_markdown(say(problem.what))}]"
-    if problem is not None:
+    if job.refusal is not None:
+        return f":red[{escape_markdown(say(job.refusal.what))}]"
+    if job.error is not None:
         return _("There is no forecast this time.")
-    forecast = future.result()
+    forecast = job.result
     parts = [number_format.byte_size(forecast.memory), _parameter_count(forecast)]
     if forecast.seconds is None:
         return " · ".join([_("Too large for this machine"), *parts])
@@ -65,7 +63,7 @@ def _parameter_count(forecast: Forecast) -> str:
 
 
 def _placeholder(spec: RunSpec) -> None:
-    if forecast_queue(studio().models.forecast).submit(spec, session_token("session")).done():
+    if not forecast_queue(studio().models.forecast).submit(spec, session_token("session")).running:
         st.rerun()
     _metrics("…", "…", "…", "…")
     st.caption(_(":shimmer[Measuring a few steps on the real data]"))

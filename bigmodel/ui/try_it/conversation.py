@@ -19,7 +19,7 @@ from bigmodel.ui.models import facts
 from bigmodel.ui.state import studio
 from bigmodel.ui.streaming_text import streaming_text
 from bigmodel.ui.try_it.answer_card import answer_card
-from bigmodel.ui.try_it.answers import RUNNING, Answer
+from bigmodel.ui.try_it.answers import Answer
 from bigmodel.ui.try_it.compare import differences, heading
 from bigmodel.ui.try_it.history import Exchange
 
@@ -124,7 +124,7 @@ def _actions(models: Sequence[Model], said: list[Exchange], form: Form) -> None:
     """Another answer to the last message, or a new conversation."""
     last = said[-1]
     with st.container(horizontal=True):
-        running = any(answer.state == RUNNING for answer in last.answers.values())
+        running = any(answer.running for answer in last.answers.values())
         if not running and st.button(_("Another answer"), icon=":material/casino:", key=f"{form.key}.again"):
             again = Exchange({**last.inputs, "seed": int(last.inputs.get("seed") or 0) + 1})
             for model in models:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from bigmodel.core.model import Model
 from bigmodel.ui.state import studio
-from bigmodel.ui.try_it.answers import RUNNING, Answer
+from bigmodel.ui.try_it.answers import Answer
 
 MAX_EXCHANGES = 8  # rounds of a model that a session remembers
 
@@ -31,8 +31,8 @@ class Exchange:
 
     def stop(self) -> None:
         for answer in self.answers.values():
-            if answer.state == RUNNING:
-                answer.stop()
+            if answer.running:
+                answer.cancel()
 
 
 def exchanges_of(model: Model) -> list[Exchange]:

@@ -1,0 +1,257 @@
+"""Child processes: started in one way, spoken with in lines of JSON, and gone when the server is unless they are to survive it.
+
+The server's side is `start`, `call` for one request and its result, `wait_or_kill`; the child's side `serve`, or
+`reply_stream` for one that answers many requests. A request is a line on stdin; replies are lines on stdout:
+{"progress": {...}} ... {"result": ...} | {"error": refusal}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from bigmodel.core.cpu import thread_count
+from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import Cancelled
+from bigmodel.core.words import Words, _
+
+ROOT = Path(__file__).parents[2]  # the folder that holds the package
+POLL_SECONDS = 0.1  # between two looks at whether a request was cancelled or takes too long
+MEMORY_POLL_SECONDS = 0.05
+
+
+class Died(Exception):
+    """A child ended without a last word. code: its exit code; of a signal its negative number."""
+
+    def __init__(self, code: int):
+        self.code = code
+        super().__init__(f"exit code {code}")
+
+
+class TimedOut(Exception):
+    """A child took longer than it may, or made no headway. seconds: for which it ran."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        super().__init__(f"{seconds:.0f} seconds")
+
+
+# -- the server's side -------------------------------------------------------------------------------------
+def start(
+    module: str,
+    *arguments: str,
+    log: Path | None = None,
+    stdin: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    survive: bool = False,
+    isolated: bool = False,
+) -> subprocess.Popen:
+    """A child that runs `python -P -m module`; its stdout is a pipe, its stderr is appended to `log`.
+
+    survive: it has a session of its own and outlives this process; its stdout goes to `log`, too, and its stdin is
+    empty unless it is given.
+    isolated: `module` is a file that is run by `python -I`: it cannot import the package.
+    """
+    # -P: nothing is imported from the current folder
+    command = [sys.executable, *(("-I",) if isolated else ("-P", "-m")), module, *arguments]
+    session = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
+    output = log.open("ab") if log else subprocess.DEVNULL
+    if survive:
+        pipes = {"stdin": subprocess.DEVNULL if stdin is None else stdin, "stdout": output, **session}
+    else:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    environment = os.environ | _environment() | dict(environment or {})
+    try:
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=output, **pipes)
+    finally:
+        if log:
+            output.close()
+
+
+def _environment() -> dict[str, str]:
+    """The package can be imported from any folder; a sensible number of threads."""
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+        "OMP_NUM_THREADS": thread_count(),
+    }
+
+
+def send(process: subprocess.Popen, request: Mapping) -> None:
+    """One line to its stdin. Nothing happens where it has just died: whoever reads its replies is told."""
+    with suppress(OSError):
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+
+
+def call(
+    module: str,
+    request: Mapping,
+    tell: Callable[[dict], None] = lambda progress: None,
+    cancelled: threading.Event | None = None,
+    *,
+    log: Path | None = None,
+    seconds: float = 0.0,
+    stall_seconds: float = 0.0,
+    grace_seconds: float = 0.0,
+    environment: Mapping[str, str] | None = None,
+) -> dict:
+    """The result of one request to a child of its own. `tell` gets each progress that differs from the one before.
+
+    Refusal for what the child refuses, Cancelled when `cancelled` is set, TimedOut after `seconds` or so long without
+    progress, else Died. However it ends, the child is gone when this returns: killed, or, with `grace_seconds`, told to
+    clear away what it has half made and killed only then.
+    """
+    process = start(module, log=log, environment=environment)
+    replies: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
+    threading.Thread(target=_read_replies, args=(process, replies), name=module, daemon=True).start()
+    begun = moved = time.monotonic()
+    last: dict = {}
+    try:
+        send(process, request)
+        while True:
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled
+            now = time.monotonic()
+            if (seconds and now - begun > seconds) or (stall_seconds and now - moved > stall_seconds):
+                raise TimedOut(now - begun)
+            try:
+                reply = replies.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if reply is None:
+                raise Died(process.wait())
+            if "error" in reply:
+                raise Refusal.from_json(reply["error"])
+            if "result" in reply:
+                return reply["result"]
+            if reply["progress"] != last:
+                last, moved = reply["progress"], time.monotonic()
+                tell(last)
+    finally:
+        if grace_seconds:
+            process.terminate()
+        wait_or_kill(process, seconds=grace_seconds)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def _read_replies(process: subprocess.Popen, replies: queue.SimpleQueue) -> None:
+    with suppress(ValueError):  # closed: nobody waits for the rest
+        for line in process.stdout:
+            replies.put(json.loads(line))
+    replies.put(None)
+
+
+def wait_or_kill(*processes: subprocess.Popen | None, seconds: float) -> None:
+    """Wait for children that were told to leave, that long for all of them together; then kill those still there."""
+    until = time.monotonic() + seconds
+    for process in filter(None, processes):
+        try:
+            process.wait(max(until - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def death_refusal(what: Words, do: Words) -> Refusal:
+    """Of a child that ended without a word: the kernel kills what takes more memory than there is."""
+    return Refusal(what, _("Most often the memory was not enough."), do)
+
+
+# -- the child's side --------------------------------------------------------------------------------------
+def reply_stream() -> IO[bytes]:
+    """Where replies go: stdout as it was. Whatever a library prints from now on goes to stderr and is no reply."""
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return replies
+
+
+class Replies:
+    """Writes replies, a line each, from whatever thread."""
+
+    def __init__(self) -> None:
+        self._stream, self._lock = reply_stream(), threading.Lock()
+
+    def __call__(self, **reply: object) -> None:
+        with self._lock:
+            self._stream.write(json.dumps(reply, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            self._stream.flush()
+
+    def progress(self, **progress: object) -> None:
+        self(progress=progress)
+
+
+def serve(
+    handle: Callable[[dict, Replies], dict],
+    explain: Callable[[Exception], Refusal],
+) -> int:
+    """Answer the one request on stdin; the exit code. `handle(request, replies)` gives the result; `explain` says what
+    went wrong, or raises again what shall end the child with a traceback. The child leaves when its parent does."""
+    replies = Replies()
+    request = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    try:
+        replies(result=handle(request, replies))
+        return 0
+    except Refusal as refusal:
+        replies(error=refusal.to_json())
+    except Exception as error:
+        replies(error=explain(error).to_json())
+    return 1
+
+
+def _exit_with_parent() -> None:
+    """stdin ends with the parent. As by SIGTERM, so that a child with a handler clears away what it has half made."""
+    while os.read(sys.stdin.fileno(), 1):  # unbuffered: a lock of the buffer would be held when the interpreter exits
+        continue
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def limit_memory(resident_bytes: int, address_bytes: int, exceeded: Callable[[], None]) -> None:
+    """Bound this process: its address space by the kernel, its resident set by a look twenty times a second, after
+    which `exceeded()` is called and the process exits."""
+    import psutil
+
+    if sys.platform == "linux":  # elsewhere the kernel does not keep to it, or has no such limit
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (address_bytes, address_bytes))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    process = psutil.Process()
+
+    def watch() -> None:
+        while process.memory_info().rss <= resident_bytes:
+            time.sleep(MEMORY_POLL_SECONDS)
+        exceeded()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def log_traceback() -> str:
+    """Print the traceback of the exception at hand to stderr; the mark under which the log has it."""
+    mark = uuid.uuid4().hex[:8]
+    print(f"[{mark}] {traceback.format_exc()}", file=sys.stderr, flush=True)
+    return mark
+
+
+def exit_process(code: int) -> None:
+    """At once: all is written, and taking libraries apart takes seconds."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
