@@ -9,8 +9,9 @@ import pytest
 from conftest import wait_for
 from test_own_data import bring, reviews
 
-from benchmarks.quality import planted_faults
-from benchmarks.quality.planted_faults import FAULTS, GOALS
+from benchmarks.quality import data_fault_trials
+from benchmarks.quality.data_fault_trials import GOALS
+from tests.corpus.data_faults import FAULTS
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
@@ -80,14 +81,14 @@ def classes(folder, **parts):
 @pytest.mark.parametrize("name", FAULTS)
 def test_planted_faults_are_found_and_clean_rows_left_alone(name):
     data = "digits" if FAULTS[name].needs == "image" else "prose_zh"
-    one = planted_faults.count(FAULTS[name], data, seed=3)
+    one = data_fault_trials.count(FAULTS[name], data, seed=3)
     assert one.found >= GOALS["found"] * one.planted, one
     assert one.wrongly <= GOALS["wrongly"] * one.clean, one
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.needs == "texts"])
 def test_faults_planted_into_conversations_are_found(name):
-    one = planted_faults.count(FAULTS[name], "dialogue_zh", seed=3)
+    one = data_fault_trials.count(FAULTS[name], "dialogue_zh", seed=3)
     assert one.found >= GOALS["found"] * one.planted, one
     assert one.wrongly <= GOALS["wrongly"] * one.clean, one
 
