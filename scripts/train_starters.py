@@ -22,9 +22,9 @@ from benchmarks.quality.checks import CHECKS
 from benchmarks.quality.command import print_progress
 from benchmarks.quality.measure import Failed, measure
 from bigmodel.core import blocks, catalog
+from bigmodel.core.model import STARTERS
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import head, load_processor
-from bigmodel.core.model import STARTERS
 from bigmodel.studio import home
 from bigmodel.training import checkpoint
 

@@ -11,7 +11,6 @@ from test_own_data import bring, reviews
 
 from benchmarks.quality import data_fault_trials
 from benchmarks.quality.data_fault_trials import GOALS
-from tests.corpus.data_faults import FAULTS
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
@@ -27,6 +26,7 @@ from bigmodel.data_checks.resplit import rebalanced_splits
 from bigmodel.data_checks.run_checks import CheckReport, checks, load_report, run_checks, save_report
 from bigmodel.importing import import_jobs
 from bigmodel.studio import Studio
+from tests.corpus.data_faults import FAULTS
 
 LONG = "It was a bright cold day in April, and the clocks were striking {}; nobody looked up from the street below."
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]

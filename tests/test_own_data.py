@@ -13,7 +13,6 @@ import pyarrow.parquet
 import pytest
 from conftest import wait_for
 
-from tests.corpus import bad_files
 from bigmodel.core import catalog, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
@@ -26,6 +25,7 @@ from bigmodel.importing.store import originals
 from bigmodel.importing.store.parquet_writer import read_jsonl
 from bigmodel.importing.store.registry import default_title, slugify
 from bigmodel.studio import Studio
+from tests.corpus import bad_files
 
 EXPECTED = Path(bad_files.__file__).with_suffix(".json")
 WORDS = [

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.quality.checks import CHECKS
+from bigmodel.core.model import STARTERS
 from bigmodel.core.words import say
-from bigmodel.studio import STARTERS
 from scripts import train_starters
 
 ROOT = Path(__file__).parents[1]

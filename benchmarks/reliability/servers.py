@@ -193,7 +193,9 @@ def _judge(servers: list[subprocess.Popen], store: Store, where: str, outcome: O
             ("rollback", run),
         ):
             said = _ask(server, *command).get("refused", "")
-            outcome.expect("Another bigmodel server works on" in said, f"{where}: {command[0]} is not refused: {said!r}")
+            outcome.expect(
+                "Another bigmodel server works on" in said, f"{where}: {command[0]} is not refused: {said!r}"
+            )
         outcome.expect(_ask(server, "all")["result"] == 1, f"{where}: the second may not even look")
     masters[0].kill(), masters[0].wait()
     begun = time.monotonic()
