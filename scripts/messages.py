@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "bigmodel" / "locale"
-FOLDERS = ("bigmodel", "pages")
+FOLDERS = ("bigmodel", "pages", "scripts")
 KEYWORDS = {"_": None, "words": None}
 PLACEHOLDER = re.compile(r"{(\w*)[^{}]*}")
 ENGLISH = re.compile(r"[A-Za-z][A-Za-z0-9'-]*")

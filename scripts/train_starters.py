@@ -1,4 +1,8 @@
-"""The starter models that ship with bigmodel: trained by the recipes of the checks, kept small in fp16."""
+"""The starter models that ship with bigmodel: trained by the recipes of the checks, kept small in fp16.
+
+python scripts/train_starters.py build [NAME ...]
+python scripts/train_starters.py list
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,19 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.options import name_of
 from benchmarks.quality.checks import CHECKS
+from benchmarks.quality.command import print_progress
 from benchmarks.quality.measure import Failed, measure
-from bigmodel.core import blocks
-from bigmodel.core.events import Event
+from bigmodel.core import blocks, catalog
 from bigmodel.core.model import STARTERS
 from bigmodel.core.words import Words, _
+from bigmodel.data.prepare import head, load_processor
 from bigmodel.studio import home
 from bigmodel.training import checkpoint
 
@@ -43,13 +52,10 @@ def _verse() -> list[dict]:
 
 def _of_each_class(dataset: str) -> list[dict]:
     """A row of each from the test split, so that the first click shows something else than the second."""
-    from bigmodel.core import catalog
-    from bigmodel.data.prepare import head
-
-    seen: dict[int, dict] = {}
+    by_label: dict[int, dict] = {}
     for row in head(catalog.dataset(dataset), "test", 600):
-        seen.setdefault(row["label"], row)
-    return [seen[label] for label in sorted(seen)]
+        by_label.setdefault(row["label"], row)
+    return [by_label[label] for label in sorted(by_label)]
 
 
 POEMS = ("春眠不觉晓，", "明月几时有，", "独坐空山里，", "长江万里秋，", "故人从此去，", "夜雨敲窗竹，")
@@ -89,46 +95,43 @@ ALL: Mapping[str, Starter] = {
 }  # fmt: skip
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python scripts/train_starters.py",
         description="Train the starter models and put them into the package. A model that `python -m benchmarks quality` "
         "has trained with the very same recipe is taken as it is.",
     )
     parser.add_argument("verb", choices=["build", "list"])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(ALL)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", type=name_of("starter", ALL))
     parser.add_argument(
         "--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the training (%(default)s)"
     )
-    asked = parser.parse_args(argv)
-    for name in asked.names:
-        if name not in ALL:
-            parser.error(f"There is no starter named {name}. Choose from: {', '.join(ALL)}.")
-    chosen = [ALL[name] for name in asked.names or ALL]
-    if asked.verb == "list":
-        print("\n".join(f"{starter.name}: {starter.about} Recipe: {starter.check}." for starter in chosen))
+    options = parser.parse_args(arguments)
+    starters = [ALL[name] for name in options.names or ALL]
+    if options.verb == "list":
+        print("\n".join(f"{starter.name}: {starter.about} Recipe: {starter.check}." for starter in starters))
         return 0
     try:
-        for starter in chosen:
-            print(f"{starter.name}: {build(starter, asked.threads, _tell)}", flush=True)
+        for starter in starters:
+            print(f"{starter.name}: {build(starter, options.threads)}", flush=True)
     except Failed as failure:
         print(f"bigmodel: {failure}", file=sys.stderr)
         return 1
-    return _weigh()
+    return _check_size()
 
 
-def build(starter: Starter, threads: int, tell: Callable[[Event], None]) -> Path:
+def build(starter: Starter, threads: int) -> Path:
     """Train unless a model of the very same spec lies there, then write the starter's folder."""
     check = CHECKS[starter.check]
     trained = home() / "quality" / check.name / "model"
-    if not _made_by(trained, check.spec().to_json()):
-        measure(check, home(), threads, tell)
+    if not _is_trained(trained, check.spec().to_json()):
+        measure(check, home(), threads, partial(print_progress, check))
     folder = STARTERS / starter.name
     checkpoint.save(folder, lambda staging: _write(starter, trained, staging))
     return folder
 
 
-def _made_by(model: Path, spec: Mapping) -> bool:
+def _is_trained(model: Path, spec: Mapping) -> bool:
     about = model / "bigmodel.json"
     return about.exists() and json.loads(about.read_text("utf-8"))["spec"] == spec and checkpoint.verify(model)
 
@@ -137,8 +140,6 @@ def _write(starter: Starter, trained: Path, staging: Path) -> None:
     """The weights in fp16, half the size for no visible loss, and a page about them."""
     import torch
 
-    from bigmodel.core import catalog
-    from bigmodel.data.prepare import load_processor
     from bigmodel.inference.engine import load_model
 
     about = json.loads((trained / "bigmodel.json").read_text("utf-8"))
@@ -154,16 +155,10 @@ def _write(starter: Starter, trained: Path, staging: Path) -> None:
     (staging / "bigmodel.json").write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
-def _weigh() -> int:
+def _check_size() -> int:
     size = sum(path.stat().st_size for path in STARTERS.rglob("*") if path.is_file())
     print(f"all starters: {size / 2**20:.1f} MB of {MEGABYTES}")
     return 0 if size <= MEGABYTES * 2**20 else 1
-
-
-def _tell(event: Event) -> None:
-    if event.kind == "validation":
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in event["metrics"].items())
-        print(f"  step {event['step']}: {figures}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from conftest import wait_for
 from test_own_data import WORDS, reviews
 from test_pages import leave, said, visit
 
-from benchmarks.reliability import bad_files
 from bigmodel.core import catalog
 from bigmodel.data_checks.run_checks import CheckReport
 from bigmodel.studio import Studio
 from bigmodel.ui import state
+from tests.corpus import bad_files
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 

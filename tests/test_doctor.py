@@ -13,8 +13,7 @@ import pytest
 from conftest import digits
 from test_pages import leave, said, visit
 
-from benchmarks.quality import doctor_trials, faults
-from benchmarks.quality.faults import Trial
+from benchmarks.quality import doctor_trials
 from bigmodel.core import catalog
 from bigmodel.core.events import Event
 from bigmodel.core.spec import RunSpec, defaults, fields_for
@@ -25,6 +24,8 @@ from bigmodel.doctor.doctor import HIDDEN_BY, Doctor, diagnose
 from bigmodel.studio import Studio
 from bigmodel.training.checkpoint import save
 from bigmodel.training.resume_state import STATE_FILE
+from tests.corpus import training_faults
+from tests.corpus.training_faults import Trial
 
 ROOT = Path(__file__).parents[1]
 SPEC = RunSpec.check({"task": "text-generation", "architecture": "gpt", "dataset": "poetry_zh"})
@@ -73,7 +74,7 @@ SICK = {
 @pytest.mark.parametrize("fault", SICK)
 def test_a_fault_in_a_real_training_is_named(fault, cache, tmp_path):
     trial = SICK[fault]
-    outcome = doctor_trials.judge(trial, faults.carry_out(trial, tmp_path, cache))
+    outcome = doctor_trials.judge(trial, training_faults.carry_out(trial, tmp_path, cache))
     assert outcome.onset is not None
     assert outcome.caught is not None
     assert not outcome.early
@@ -81,7 +82,7 @@ def test_a_fault_in_a_real_training_is_named(fault, cache, tmp_path):
 
 def test_a_healthy_real_training_has_no_diagnosis(cache, tmp_path):
     trial = Trial("well", "digits-cnn", "clean", 1, 300, settings={"learning_rate": 5e-3, "eval_every": 25})
-    told = faults.carry_out(trial, tmp_path, cache)
+    told = training_faults.carry_out(trial, tmp_path, cache)
     assert diagnose(trial.spec(), told) == []
     last = [event for event in told if event.kind == "validation"][-1]
     assert last["metrics"]["accuracy"] > 0.7  # it has learnt: there was something to be quiet about
@@ -89,13 +90,13 @@ def test_a_healthy_real_training_has_no_diagnosis(cache, tmp_path):
 
 def test_a_fault_leaves_the_catalogue_as_it_was(cache, tmp_path):
     before = {name: id(thing) for name, thing in {**catalog.tasks(), **catalog.datasets()}.items()}
-    faults.carry_out(replace(SICK["not-a-number"], steps=20, at=0.2), tmp_path, cache)
+    training_faults.carry_out(replace(SICK["not-a-number"], steps=20, at=0.2), tmp_path, cache)
     assert before == {name: id(thing) for name, thing in {**catalog.tasks(), **catalog.datasets()}.items()}
 
 
 def test_the_trials_of_two_seeds_are_others():
-    one, other = faults.trials(0, 2, 1), faults.trials(500, 2, 1)
-    assert {trial.fault for trial in one} == set(faults.FAULTS)
+    one, other = training_faults.trials(0, 2, 1), training_faults.trials(500, 2, 1)
+    assert {trial.fault for trial in one} == set(training_faults.FAULTS)
     assert not {trial.seed for trial in one} & {trial.seed for trial in other}
 
 

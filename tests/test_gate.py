@@ -14,7 +14,6 @@ import pytest
 from conftest import wait_for
 from hub_server import Hub
 
-from benchmarks.reliability.hostile_models import HOSTILE, sound, weights
 from bigmodel.base_models import store, suggestions, validate_folder
 from bigmodel.base_models.supported_models import FAMILIES
 from bigmodel.core import catalog
@@ -22,6 +21,7 @@ from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import CANCELLED
 from bigmodel.studio import Studio
+from tests.corpus.hostile_models import HOSTILE, sound, weights
 
 SOME = sorted(HOSTILE)[::4]
 

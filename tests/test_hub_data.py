@@ -6,12 +6,12 @@ import pyarrow.parquet
 import pytest
 from data_hub import COMMIT, hub
 
-from benchmarks.reliability import bad_files
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.importing import hub_datasets as hub_data
 from bigmodel.importing.sandbox import run_in_sandbox
 from bigmodel.studio import Studio
+from tests.corpus import bad_files
 
 REPOSITORIES = {
     "me/reviews": {

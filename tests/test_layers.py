@@ -131,6 +131,14 @@ def test_the_package_imports_nothing_of_the_benchmarks(path):
     assert not [module for module, _at_once in read(path) if module.split(".")[0] == "benchmarks"]
 
 
+def test_benchmarks_take_of_the_tests_only_the_corpus_which_takes_nothing_of_them():
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        of_tests = [module for module, _at_once in read(path) if module.split(".")[0] == "tests"]
+        assert all(module.startswith("tests.corpus") for module in of_tests), path
+    for path in (ROOT / "tests" / "corpus").rglob("*.py"):
+        assert not [module for module, _at_once in read(path) if module.split(".")[0] == "benchmarks"], path
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_heavy_libraries_are_imported_inside_functions(path):
     """Also in modules that only workers use: a leaf is looked at by the pages, and looking must not load torch."""

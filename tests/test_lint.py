@@ -9,8 +9,8 @@ import pytest
 from conftest import wait_for
 from test_own_data import bring, reviews
 
-from benchmarks.quality import planted_faults
-from benchmarks.quality.planted_faults import FAULTS, GOALS
+from benchmarks.quality import data_fault_trials
+from benchmarks.quality.data_fault_trials import GOALS
 from bigmodel.core import catalog, jobs
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
@@ -25,6 +25,7 @@ from bigmodel.data_checks.minhash import find_near_duplicates, normalize
 from bigmodel.data_checks.resplit import rebalanced_splits
 from bigmodel.data_checks.run_checks import CheckReport, checks, load_report, run_checks, save_report
 from bigmodel.studio import Studio
+from tests.corpus.data_faults import FAULTS
 
 LONG = "It was a bright cold day in April, and the clocks were striking {}; nobody looked up from the street below."
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -79,14 +80,14 @@ def classes(folder, **parts):
 @pytest.mark.parametrize("name", FAULTS)
 def test_planted_faults_are_found_and_clean_rows_left_alone(name):
     data = "digits" if FAULTS[name].needs == "image" else "prose_zh"
-    one = planted_faults.count(FAULTS[name], data, seed=3)
+    one = data_fault_trials.count(FAULTS[name], data, seed=3)
     assert one.found >= GOALS["found"] * one.planted, one
     assert one.wrongly <= GOALS["wrongly"] * one.clean, one
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.needs == "texts"])
 def test_faults_planted_into_conversations_are_found(name):
-    one = planted_faults.count(FAULTS[name], "dialogue_zh", seed=3)
+    one = data_fault_trials.count(FAULTS[name], "dialogue_zh", seed=3)
     assert one.found >= GOALS["found"] * one.planted, one
     assert one.wrongly <= GOALS["wrongly"] * one.clean, one
 

@@ -11,7 +11,6 @@ from PIL import Image
 from test_own_data import bring, reviews
 from test_pages import leave, said, visit
 
-from benchmarks.reliability import bad_files
 from bigmodel.cli import datasets
 from bigmodel.core import catalog, limits
 from bigmodel.core.errors import Refusal
@@ -20,6 +19,7 @@ from bigmodel.importing.formats import bad_record, chat_formats
 from bigmodel.importing.store import repair_rows
 from bigmodel.studio import Studio
 from bigmodel.ui import state
+from tests.corpus import bad_files
 
 
 @pytest.fixture

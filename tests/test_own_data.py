@@ -13,7 +13,6 @@ import pyarrow.parquet
 import pytest
 from conftest import wait_for
 
-from benchmarks.reliability import bad_files
 from bigmodel.core import catalog, jobs, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
@@ -26,8 +25,9 @@ from bigmodel.importing.store import originals
 from bigmodel.importing.store.parquet_writer import read_jsonl
 from bigmodel.importing.store.registry import default_title, slugify
 from bigmodel.studio import Studio
+from tests.corpus import bad_files
 
-EXPECTED = Path(__file__).with_name("bad_files.json")
+EXPECTED = Path(bad_files.__file__).with_suffix(".json")
 WORDS = [
     "the",
     "film",
@@ -580,9 +580,9 @@ def test_a_broken_file_gets_the_message_it_must(name, tmp_path):
 
 def test_some_mutated_files_lose_nothing(tmp_path):
     from benchmarks.reliability.bad_input import _bring, mutated
-    from benchmarks.reliability.row import Found
+    from benchmarks.reliability.row import Outcome
 
-    chance, found = random.Random(int(time.time())), Found()
+    chance, found = random.Random(int(time.time())), Outcome()
     for number in range(8):
         name, data = mutated(chance)
         (tmp_path / f"{number}.seed").write_bytes(data)

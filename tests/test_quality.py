@@ -1,13 +1,14 @@
-"""The quality checks train for real, and BENCHMARKS.md says what they found."""
+"""The quality checks train for real and are kept with what they found."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from benchmarks import report_page
-from benchmarks.quality import baselines, command, fetched, figures, measure
+from benchmarks.__main__ import main
+from benchmarks.quality import baselines, fetched, measure
 from benchmarks.quality.checks import CHECKS
+from benchmarks.quality.report import REPORT
 from bigmodel.core import catalog
 from bigmodel.core.contracts import is_compatible
 from bigmodel.core.errors import Refusal
@@ -33,15 +34,15 @@ def test_every_check_can_be_trained_and_compared(name):
 
 
 def test_a_check_is_trained_measured_and_written_down(home, tmp_path):
-    page, file = tmp_path / "BENCHMARKS.md", tmp_path / "figures.json"
-    page.write_text("# Benchmarks\n\nWords that stay.\n")
+    kept = replace(REPORT, page=tmp_path / "quality.md", folder=tmp_path)
+    kept.page.write_text("# Benchmarks\n\nWords that stay.\n")
     found = measure.measure(QUICK, home, threads=1)
     assert 0.3 < found["result"]["accuracy"] < found["baselines"]["nearest picture"]["accuracy"]
     assert found["reached"] is False and found["wall_seconds"] > found["training_seconds"] > 0
-    figures.keep("digits-cnn", found, file, page)
-    figures.keep("digits-cnn", found | {"reached": True}, file, page)
-    assert "Words that stay." in page.read_text() and page.read_text().count("`digits-cnn`") == 2
-    assert json.loads(file.read_text())["digits-cnn"]["reached"] is True
+    kept.save_entry("digits-cnn", found, CHECKS)
+    kept.save_entry("digits-cnn", found | {"reached": True}, CHECKS)
+    assert "Words that stay." in kept.page.read_text() and kept.page.read_text().count("`digits-cnn`") == 3
+    assert json.loads(kept.file.read_text())["digits-cnn"]["reached"] is True
 
 
 def test_a_training_that_fails_says_why(home):
@@ -60,32 +61,27 @@ def test_a_goal_is_reached_only_above_every_baseline_and_in_time():
     assert measure.reached(CHECKS["classics-lstm"], 3.0, compared, wall=59) is None
 
 
-def test_the_page_says_what_the_figures_say():
-    text = report_page.PAGE.read_text("utf-8")
-    assert report_page.with_section(text, figures.section(figures.read()), figures.MARKS) == text
-
-
-@pytest.mark.parametrize("name", figures.read())
+@pytest.mark.parametrize("name", REPORT.figures())
 def test_the_figures_are_of_the_recipe_in_the_table_and_of_the_data_in_the_bundle(name):
     fetched.register()
-    found, check, again = figures.read()[name], CHECKS[name], f"run: python -m benchmarks quality {name}"
+    found, check, again = REPORT.figures()[name], CHECKS[name], f"run: python -m benchmarks quality {name}"
     assert found["settings"] == dict(check.settings), again
     if catalog.dataset(check.dataset).path().exists():
         assert found["data"] == catalog.dataset(check.dataset).fingerprint(), again
 
 
 def test_commands_are_printed_and_unknown_names_refused(capsys):
-    assert command.main(["--print", "digits-cnn"]) == 0
+    assert main(["quality", "--print", "digits-cnn"]) == 0
     assert "train --task image-classification --architecture cnn --dataset digits" in capsys.readouterr().out
-    assert command.main(["--print", "reviews-minimind"]) == 0, "though its base is not here"
+    assert main(["quality", "--print", "reviews-minimind"]) == 0, "though its base is not here"
     assert capsys.readouterr().out == "python -m benchmarks quality reviews-minimind\n"
     with pytest.raises(SystemExit) as leaving:
-        command.main(["no-such-check"])
+        main(["quality", "no-such-check"])
     assert leaving.value.code == 2 and "Choose from: digits-cnn" in capsys.readouterr().err
 
 
 def test_a_setting_that_is_none_is_refused_with_what_would_do(capsys):
-    assert command.main(["digits-cnn", "--set", "chanels=3"]) == 2
+    assert main(["quality", "digits-cnn", "--set", "chanels=3"]) == 2
     assert "channels" in capsys.readouterr().err
-    assert command.main(["digits-cnn", "--set", "epochs=many"]) == 2
+    assert main(["quality", "digits-cnn", "--set", "epochs=many"]) == 2
     assert "whole number" in capsys.readouterr().err

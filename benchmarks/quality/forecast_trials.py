@@ -1,6 +1,4 @@
-"""How true forecasts are: thirty configurations foretold and then trained, each in a process of its own.
-
-    python -m benchmarks.quality.forecast_trials [--only N,N]
+"""How true forecasts are: thirty configurations forecast and then trained, each in a process of its own.
 
 probe     how long the forecast itself takes once the data are encoded; at most 5 s
 time      from the plan to the end of the run, beside the forecast's seconds; right within 20 %
@@ -12,28 +10,22 @@ resumed   the same of a run that was stopped half-way, a tenth of the steps afte
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from benchmarks import report_page
+from benchmarks import report
+from benchmarks.report import Headline, Report, progress
+from benchmarks.speed.side import Side
 from bigmodel.core.events import RUNNING, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.runs.run import fold
 
-FILE = Path(__file__).with_name("forecast_figures.json")
-MARKS = report_page.marks("python -m benchmarks.quality.forecast_trials", "forecasts")
-TIME, MEMORY, LEFT, PROBE = 0.20, 0.15, 0.15, 5.0
+BOUNDS = {"seconds": 0.20, "memory": 0.15, "left": 0.15, "resumed": 0.15}  # how far a right forecast may be off
+PROBE = 5.0  # seconds that a forecast may take
 GOAL = 27
 
 TEXT, PAIRS, PICTURES = "text-generation", "translation", "image-classification"
@@ -81,206 +73,184 @@ def spec_of(number: int) -> RunSpec:
 
 
 def trial(number: int, cache: Path) -> dict:
-    """Foretold and then trained; the two beside each other."""
-    told, done = (_child(what, number, cache) for what in ("foretell", "train"))
-    resumed = {"resumed": _child("resume", number, cache)["left"]} if number % 3 == 0 else {}
+    """The forecast of a configuration beside its training, and every third beside a resumed one."""
+    predicted, actual = (_in_process(step, number, cache) for step in (forecast, train))
+    resumed = {"resumed": _in_process(resume, number, cache)["left"]} if number % 3 == 0 else {}
     return resumed | {
         "configuration": " ".join(map(str, CONFIGURATIONS[number][1:])),
-        "seconds": [told["seconds"], done["seconds"]],
-        "memory": [told["memory"], done["memory"]],
-        "left": done["left"],
-        "pace": [told["pace"], done["pace"]],
-        "probe": told["probe"],
+        "seconds": [predicted["seconds"], actual["seconds"]],
+        "memory": [predicted["memory"], actual["memory"]],
+        "left": actual["left"],
+        "pace": [predicted["pace"], actual["pace"]],
+        "probe": predicted["probe"],
     }
 
 
-def foretell(number: int, cache: Path) -> dict:
+def _in_process(step: Callable, number: int, cache: Path) -> dict:
+    with Side(f"{__name__}:{step.__name__}", number=number, cache=str(cache)) as side:
+        return side.measure()
+
+
+def forecast(number: int, cache: str) -> Callable[[], dict]:
     from bigmodel.training.forecast import forecast
     from bigmodel.training.warm_up import warm_up
 
     warm_up()
-    asked = forecast(spec_of(number), cache)
-    next(asked)  # until here the data were encoded
-    begun = time.perf_counter()
-    *_before, figures = asked
-    return figures | {"pace": f"{figures['precision']}, {figures['threads']}", "probe": time.perf_counter() - begun}
+
+    def measure() -> dict:
+        stages = forecast(spec_of(number), Path(cache))
+        next(stages)  # the data are encoded
+        started = time.perf_counter()
+        *_earlier, figures = stages
+        pace = f"{figures['precision']}, {figures['threads']}"
+        return figures | {"pace": pace, "probe": time.perf_counter() - started}
+
+    return measure
 
 
-def train(number: int, cache: Path) -> dict:
+def train(number: int, cache: str) -> Callable[[], dict]:
     import resource
 
+    def measure() -> dict:
+        spec = spec_of(number)
+        events = _train(spec, cache, stop_halfway=(False,))
+        plan = next(event for event in events if event.kind == "plan")
+        return {
+            "seconds": events[-1].time - plan.time,
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "left": _time_left(spec, events, max(plan["steps"] / 10, 2)),
+            "pace": f"{plan['precision']}, {plan['threads']}",
+        }
+
+    return measure
+
+
+def resume(number: int, cache: str) -> Callable[[], dict]:
+    """The time left of a run that goes on from its middle: as the run page says it, and as it was."""
+
+    def measure() -> dict:
+        spec = spec_of(number)
+        events = _train(spec, cache, stop_halfway=(True, False))
+        until = 0.6 * next(event["steps"] for event in events if event.kind == "plan")
+        resumed = next(i for i, event in enumerate(events) if event.kind == "resume")
+        return {"left": _time_left(spec, events, until, resumed)}
+
+    return measure
+
+
+def _train(spec: RunSpec, cache: str, stop_halfway: Sequence[bool]) -> list[Event]:
+    """The timed events of the run, trained in as many parts as there are flags."""
     from bigmodel.training.loop import train
     from bigmodel.training.warm_up import warm_up
 
     warm_up()
-    spec, events = spec_of(number), [Event("state", {"state": state}) for state in ("queued", "starting", RUNNING)]
+    events: list[Event] = []
     with tempfile.TemporaryDirectory() as folder:
-        for event in train(spec, Path(folder), lambda: False, cache):
-            events.append(Event(event.kind, event.data, time.time()))
-    plan = next(event for event in events if event.kind == "plan")
-    begun, steps = plan.time, plan["steps"]
-    tenth = next(i for i, event in enumerate(events) if event.kind == "step" and event["step"] >= max(steps / 10, 2))
-    left = fold("", spec, events[: tenth + 1]).eta
-    return {
-        "seconds": events[-1].time - begun,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "left": [left, events[-1].time - events[tenth].time],
-        "pace": f"{plan['precision']}, {plan['threads']}",
-    }
-
-
-def resume(number: int, cache: Path) -> dict:
-    """The time left that is told of a run that goes on from its middle, and what was left."""
-    from bigmodel.training.loop import train
-    from bigmodel.training.warm_up import warm_up
-
-    warm_up()
-    spec, events = spec_of(number), []
-    with tempfile.TemporaryDirectory() as folder:
-        for half in (True, False):
+        for stop in stop_halfway:
             events += [Event("state", {"state": state}) for state in ("queued", "starting", RUNNING)]
-            for event in train(spec, Path(folder), partial(_half_done, events, half), cache):
+            for event in train(spec, Path(folder), partial(_half_done, events, stop), Path(cache)):
                 events.append(Event(event.kind, event.data, time.time()))
-    until = 0.6 * next(event["steps"] for event in events if event.kind == "plan")
-    on = next(i for i, event in enumerate(events) if event.kind == "resume")
-    point = next(i for i in range(on, len(events)) if events[i].kind == "step" and events[i]["step"] >= until)
-    return {"left": [fold("", spec, events[: point + 1]).eta, events[-1].time - events[point].time]}
+    return events
 
 
-def _half_done(events: Sequence[Event], asked: bool) -> bool:
-    """Whether half of the steps have been told of, where that is to be the end."""
+def _time_left(spec: RunSpec, events: Sequence[Event], step: float, start: int = 0) -> list[float | None]:
+    """[the run page's estimate at the first step event from `step` on, what was left]."""
+    at = next(i for i in range(start, len(events)) if events[i].kind == "step" and events[i]["step"] >= step)
+    return [fold("", spec, events[: at + 1]).eta, events[-1].time - events[at].time]
+
+
+def _half_done(events: Sequence[Event], stop: bool) -> bool:
+    """Whether to stop now: half of the steps are reported."""
     steps = next((event["steps"] for event in reversed(events) if event.kind == "plan"), 0)
     step = next((event["step"] for event in reversed(events) if event.kind == "step"), 0)
-    return asked and 0 < steps <= 2 * step
-
-
-def _child(what: str, number: int, cache: Path) -> dict:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.quality.forecast_trials",
-        f"--{what}",
-        str(number),
-        "--cache",
-        str(cache),
-    ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, env=os.environ)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def off(pair: Sequence[float | None]) -> float:
-    """How far what was told is from what came, as a part of what came; infinite where nothing was told."""
-    told, came = pair
-    return abs(told - came) / came if told is not None else float("inf")
-
-
-def summed(rows: Sequence[dict]) -> dict[str, int]:
-    bounds = {"seconds": TIME, "memory": MEMORY, "left": LEFT, "resumed": LEFT}
-    return {name: sum(off(row[name]) <= bound for row in rows if name in row) for name, bound in bounds.items()}
-
-
-def _lines(rows: Sequence[dict]) -> Iterator[str]:
-    for row in rows:
-        (told, came), (held, used), (eta, left) = row["seconds"], row["memory"], row["left"]
-        yield (
-            f"time {told or 0:6.1f} s / {came:6.1f} s ({off(row['seconds']):4.0%})  "
-            f"memory {held / 1e6:5.0f} / {used / 1e6:5.0f} MB ({off(row['memory']):4.0%})  "
-            f"left {eta or 0:6.1f} / {left:6.1f} s ({off(row['left']):4.0%})  probe {row['probe']:.1f} s  "
-            f"{_resumed(row)}{' / '.join(dict.fromkeys(row['pace']))}  {row['configuration']}"
-        )
-
-
-def _resumed(row: Mapping) -> str:
-    return (
-        "resumed {:6.1f} / {:6.1f} s ({:4.0%})  ".format(*row["resumed"], off(row["resumed"]))
-        if "resumed" in row
-        else ""
-    )
+    return stop and 0 < steps <= 2 * step
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
-def section(found: Mapping) -> str:
-    """The figures as they stand on the page."""
-    rows, right, probes = found["rows"], summed(found["rows"]), [row["probe"] for row in found["rows"]]
+UNITS = {"seconds": (1, "s"), "memory": (1e6, "MB"), "left": (1, "s"), "resumed": (1, "s")}
+
+
+def relative_error(pair: Sequence[float | None]) -> float:
+    """Of (forecast, actual), as a fraction of the actual value; infinite without a forecast."""
+    predicted, actual = pair
+    return abs(predicted - actual) / actual if predicted is not None else float("inf")
+
+
+def count_right(rows: Sequence[Mapping]) -> dict[str, int]:
+    return {
+        name: sum(relative_error(row[name]) <= bound for row in rows if name in row) for name, bound in BOUNDS.items()
+    }
+
+
+def render(found: Mapping) -> str:
+    rows, right, probes = found["rows"], count_right(found["rows"]), [row["probe"] for row in found["rows"]]
     again = sum("resumed" in row for row in rows)
+    head = ("network, data, settings", "time: said, came", "memory: said, came", "left: said, came", "after going on")
     lines = [
-        "## How true forecasts are",
+        f"Right of {len(rows)} (goal {GOAL}): time within {BOUNDS['seconds']:.0%} **{right['seconds']}**, memory within "
+        f"{BOUNDS['memory']:.0%} **{right['memory']}**, time left within {BOUNDS['left']:.0%} **{right['left']}**, of "
+        f"{again} that went on **{right['resumed']}**. The forecast itself took {median(probes):.1f} s in the median, "
+        f"{max(probes):.1f} s at most (goal {PROBE:g} s).",
         "",
-        "What the Train page says before the start, beside what came, each in a process of its own; then the time left that a "
-        "run's page says after a tenth of the steps, and a tenth of the steps after a run goes on from its middle. "
-        "`python -m benchmarks.quality.forecast_trials` repeats it. Bold: further off than the goal.",
+        *report.table(head, map(_cells, rows)),
         "",
-        f"Right of {len(rows)} (goal {GOAL}): time within {TIME:.0%} **{right['seconds']}**, memory within {MEMORY:.0%} "
-        f"**{right['memory']}**, time left within {LEFT:.0%} **{right['left']}**, of {again} that went on **{right['resumed']}**. "
-        f"The forecast itself took {median(probes):.1f} s in the median, {max(probes):.1f} s at most (goal {PROBE:g} s).",
-        "",
-        "| network, data, settings | time: said, came | memory: said, came | left: said, came | after going on |",
-        "|---|---|---|---|---|",
-        *(_row(row) for row in rows),
-        "",
-        f"{found['place']}; load {found['load'][0]} -> {found['load'][1]}; {found['date']}.",
+        f"{report.describe(found['environment'])}.",
     ]
     return "\n".join(lines)
 
 
-def _row(row: Mapping) -> str:
-    cells = [row["configuration"].replace("{}", "")]
-    for name, bound, scale, unit in (
-        ("seconds", TIME, 1, "s"),
-        ("memory", MEMORY, 1e6, "MB"),
-        ("left", LEFT, 1, "s"),
-        ("resumed", LEFT, 1, "s"),
-    ):
-        if name not in row:
-            cells.append("")
-            continue
-        told, came = row[name]
-        said = "-" if told is None else f"{told / scale:,.0f}"
-        far = off(row[name])
-        text = f"{said}, {came / scale:,.0f} {unit} ({far:.0%})"
-        cells.append(text if far <= bound else f"**{text}**")
-    return "| " + " | ".join(cells) + " |"
+def _cells(row: Mapping) -> list[str]:
+    return [row["configuration"].replace("{}", ""), *(_pair(row, name) for name in BOUNDS)]
 
 
-def _place() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
-    return f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores"
+def _pair(row: Mapping, name: str) -> str:
+    """'14, 13 s (11%)'; bold where it is further off than the bound."""
+    if name not in row:
+        return ""
+    (predicted, actual), (scale, unit) = row[name], UNITS[name]
+    error = relative_error(row[name])
+    said = "-" if predicted is None else f"{predicted / scale:,.0f}"
+    text = f"{said}, {actual / scale:,.0f} {unit} ({error:.0%})"
+    return text if error <= BOUNDS[name] else f"**{text}**"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", default=",".join(map(str, range(len(CONFIGURATIONS)))), help="numbers, 0 to 29")
-    parser.add_argument("--dry", action="store_true", help="leave BENCHMARKS.md as it is")
-    parser.add_argument("--cache", type=Path)
-    parser.add_argument("--foretell", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--train", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--resume", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    for what, do in (("foretell", foretell), ("train", train), ("resume", resume)):
-        if getattr(asked, what) is not None:
-            print(json.dumps(do(getattr(asked, what), asked.cache)))
-            return 0
-    rows, load = [], [round(os.getloadavg()[0], 2)]
-    with tempfile.TemporaryDirectory() as place:
-        for number in map(int, asked.only.split(",")):
-            rows.append(trial(number, asked.cache or Path(place)))
-            print(next(_lines(rows[-1:])), flush=True)
-    right, again = summed(rows), sum("resumed" in row for row in rows)
-    print(
-        f"right: time {right['seconds']}, memory {right['memory']}, time left {right['left']} of {len(rows)}; "
-        f"time left of a run that goes on {right['resumed']} of {again}"
-    )
-    found = {"rows": rows, "place": _place(), "load": [*load, round(os.getloadavg()[0], 2)], "date": f"{date.today()}"}
-    if not asked.dry and len(rows) == len(CONFIGURATIONS):
-        report_page.write(FILE, json.dumps(found, indent=1) + "\n")
-        report_page.keep(report_page.PAGE, section(found), MARKS)
-    enough = min(GOAL, 0.9 * len(rows))
-    return (
-        0
-        if min(right[name] for name in ("seconds", "memory", "left")) >= enough and right["resumed"] >= 0.9 * again
-        else 1
-    )
+def headlines(found: Mapping) -> list[Headline]:
+    right, total = count_right(found["rows"]), len(found["rows"])
+    what = {
+        "seconds": "forecasts of a run's time",
+        "memory": "forecasts of its memory",
+        "left": "estimates of the time left",
+    }
+    return [
+        Headline(
+            f"{words} that are right within {BOUNDS[name]:.0%}", f"{right[name]} of {total}", f">= {GOAL}", "forecasts"
+        )
+        for name, words in what.items()
+    ]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+REPORT = Report("forecasts", report.ROOT / "docs" / "benchmarks" / "forecasts.md", render, headlines)
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", metavar="N,N", help="numbers of configurations, from 0; implies --dry")
+    parser.add_argument("--cache", type=Path, help="folder of encoded data")
+
+
+def run(options: argparse.Namespace) -> tuple[dict, bool]:
+    numbers = list(map(int, options.only.split(","))) if options.only else range(len(CONFIGURATIONS))
+    rows, load = [], report.load()
+    with tempfile.TemporaryDirectory() as temporary:
+        for number in numbers:
+            rows.append(trial(number, options.cache or Path(temporary)))
+            pace = " / ".join(dict.fromkeys(rows[-1]["pace"]))
+            progress("  ".join([*_cells(rows[-1]), f"probe {rows[-1]['probe']:.1f} s", pace]))
+    environment = report.environment(("torch", "transformers"), f"load {load} -> {report.load()}")
+    found = {"rows": rows, "environment": environment}
+    if not options.dry and not options.only:
+        REPORT.save(found)
+    right, again = count_right(rows), sum("resumed" in row for row in rows)
+    progress(f"right of {len(rows)}, of {again} that went on: {right}")
+    enough = min(right[name] for name in ("seconds", "memory", "left")) >= min(GOAL, 0.9 * len(rows))
+    return found, enough and right["resumed"] >= 0.9 * again

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from bigmodel.base_models import gguf, store
 from bigmodel.core.errors import Refusal
-from bigmodel.core.words import _
 from bigmodel.studio import home
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fetch_weights.py"
@@ -43,7 +42,7 @@ def fetch(base: str) -> None:
             [sys.executable, str(SCRIPT), base, place], stdout=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
-            raise Refusal(_("The weights of {name} cannot be fetched.", name=title), field="base")
+            raise Refusal(f"The weights of {title} cannot be fetched.", field="base")
         found = Path(done.stdout.strip().rpartition("\n")[2])
         if found.suffix == ".gguf":
             gguf.import_gguf(home(), found, [Path(place)], base)
@@ -54,7 +53,7 @@ def fetch(base: str) -> None:
 
 def _take_over(base: str, model: Path) -> None:
     if not model.exists():
-        what = _("The weights of {name} cannot be fetched.", name=base)
+        what = f"The weights of {base} cannot be fetched."
         raise Refusal(what, do=f"python -m benchmarks quality {TRAINED[base]}", field="base")
     store.import_folder(home(), model, [home()], name=base, title=base, source=TRAINED[base], own=True)
 

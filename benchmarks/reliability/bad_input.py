@@ -16,8 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.reliability import bad_files
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import patched
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
@@ -25,6 +24,7 @@ from bigmodel.core.words import LANGUAGES
 from bigmodel.importing.import_jobs import DONE, FAILED, ImportJobs
 from bigmodel.importing.sandbox import run_in_sandbox
 from bigmodel.importing.store.registry import DatasetRegistry, default_title, slugify
+from tests.corpus import bad_files
 
 HANGS = 10.0  # seconds
 READER = "bigmodel.importing.sandbox_worker"
@@ -32,22 +32,22 @@ TRACES = ("Traceback", 'File "')
 
 
 # -- row 13 ------------------------------------------------------------------------------------------------
-def hostile_files(trials: int, place: Path) -> Found:
+def hostile_files(trials: int, place: Path) -> Outcome:
     """The broken files first, each through the importer as a person would bring it; then mutations of whole ones."""
-    found = Found()
+    outcome = Outcome()
     slowest, largest = 0.0, 0
     known = list(bad_files.broken().items())
     chance = random.Random(13)
     for number in range(trials):
         name, data = known[number] if number < len(known) else mutated(chance)
-        seconds, memory = _bring(place / str(number), name, data, found)
+        seconds, memory = _bring(place / str(number), name, data, outcome)
         slowest, largest = max(slowest, seconds), max(largest, memory)
-        found.trials += 1
-    found.expect(slowest <= HANGS, f"one file took {slowest:.1f} s")
-    found.expect(largest < 2**30, f"the reading process grew to {largest / 2**20:.0f} MB")
-    found.worst = f"slowest {slowest:.1f} s, largest process {largest / 2**20:.0f} MB"
-    found.note = f"{len(known)} broken files made by hand, then mutations of {len(bad_files.WHOLE)} whole ones"
-    return found
+        outcome.trials += 1
+    outcome.expect(slowest <= HANGS, f"one file took {slowest:.1f} s")
+    outcome.expect(largest < 2**30, f"the reading process grew to {largest / 2**20:.0f} MB")
+    outcome.worst = f"slowest {slowest:.1f} s, largest process {largest / 2**20:.0f} MB"
+    outcome.note = f"{len(known)} broken files made by hand, then mutations of {len(bad_files.WHOLE)} whole ones"
+    return outcome
 
 
 def mutated(chance: random.Random) -> tuple[str, bytes]:
@@ -76,7 +76,7 @@ def mutated(chance: random.Random) -> tuple[str, bytes]:
     return name, bytes(data)
 
 
-def _bring(place: Path, name: str, data: bytes, found: Found) -> tuple[float, int]:
+def _bring(place: Path, name: str, data: bytes, outcome: Outcome) -> tuple[float, int]:
     """One file from the upload to the shelf. What is wrong with it must be said, and nothing may be lost."""
     desk, begun = ImportJobs(place), time.monotonic()
     with _Watch() as watch:
@@ -86,23 +86,25 @@ def _bring(place: Path, name: str, data: bytes, found: Found) -> tuple[float, in
             job = desk.begin(parcel.id, plan, wait=True)
             if job.state == FAILED:
                 raise job.refusal
-            found.expect(job.state == DONE, f"{name}: ended as {job.state}")
-            _count(desk, job.name, place, name, found)
+            outcome.expect(job.state == DONE, f"{name}: ended as {job.state}")
+            _count(desk, job.name, place, name, outcome)
         except Refusal as refusal:
-            _say(refusal, name, found)
+            _say(refusal, name, outcome)
     log = place / "imports.log"
-    found.expect(not log.exists() or not log.read_text("utf-8", "replace").strip(), f"{name}: the log tells of a fault")
+    outcome.expect(
+        not log.exists() or not log.read_text("utf-8", "replace").strip(), f"{name}: the log tells of a fault"
+    )
     return time.monotonic() - begun, watch.most
 
 
-def _say(refusal: Refusal, name: str, found: Found) -> None:
+def _say(refusal: Refusal, name: str, outcome: Outcome) -> None:
     for language in LANGUAGES:
         words = refusal.say(language)
-        found.expect(bool(words.strip()) and not any(trace in words for trace in TRACES), f"{name}: {words[:200]}")
-    found.expect("bigmodel" not in refusal.say("en"), f"{name}: {refusal.say('en')[:200]}")
+        outcome.expect(bool(words.strip()) and not any(trace in words for trace in TRACES), f"{name}: {words[:200]}")
+    outcome.expect("bigmodel" not in refusal.say("en"), f"{name}: {refusal.say('en')[:200]}")
 
 
-def _count(desk: ImportJobs, version: str, place: Path, name: str, found: Found) -> None:
+def _count(desk: ImportJobs, version: str, place: Path, name: str, outcome: Outcome) -> None:
     """Accepted and set aside together are what a second, separate reading counts."""
     shelf = DatasetRegistry(place)
     manifest = shelf.version(version).manifest
@@ -112,10 +114,10 @@ def _count(desk: ImportJobs, version: str, place: Path, name: str, found: Found)
     told = sum(
         one["count"] for one in map(json.loads, (shelf.version(version).folder / "aside.jsonl").open(encoding="utf-8"))
     )
-    found.expect(told == manifest["aside"], f"{name}: {manifest['aside']} set aside, {told} told of")
-    found.expect(taken == counted, f"{name}: {taken} taken in or set aside of {counted}")
+    outcome.expect(told == manifest["aside"], f"{name}: {manifest['aside']} set aside, {told} told of")
+    outcome.expect(taken == counted, f"{name}: {taken} taken in or set aside of {counted}")
     kept = hashlib.sha256(original.read_bytes()).hexdigest()
-    found.expect(kept == manifest["source"]["sha256"], f"{name}: the original has changed")
+    outcome.expect(kept == manifest["source"]["sha256"], f"{name}: the original has changed")
 
 
 class _Watch:
@@ -184,9 +186,9 @@ ODD = (
 )  # fmt: skip
 
 
-def hostile_names(trials: int, place: Path) -> Found:
+def hostile_names(trials: int, place: Path) -> Outcome:
     """The same small table under names that lead elsewhere, as a file, a title, a data set and a path."""
-    found = Found()
+    outcome = Outcome()
     home, outside = place / "home", place / "outside"
     outside.mkdir()
     (outside / "secret.csv").write_bytes(bad_files.csv())
@@ -196,40 +198,42 @@ def hostile_names(trials: int, place: Path) -> Found:
     before = _seen(place)
     for number in range(trials):
         name = ODD[number % len(ODD)].replace("{x}", secrets.token_hex(2))
-        _names(desk, name, number, found)
-        found.trials += 1
+        _names(desk, name, number, outcome)
+        outcome.trials += 1
     left = {path for path in _seen(place) - before if not path.is_relative_to(home)}
-    found.expect(not left, f"written outside: {sorted(map(str, left))[:5]}")
-    found.worst = f"{len(left)} files outside the home folder"
-    found.note = f"{len(ODD)} ways to name a file, with a part that changes"
-    return found
+    outcome.expect(not left, f"written outside: {sorted(map(str, left))[:5]}")
+    outcome.worst = f"{len(left)} files outside the home folder"
+    outcome.note = f"{len(ODD)} ways to name a file, with a part that changes"
+    return outcome
 
 
-def _names(desk: ImportJobs, name: str, number: int, found: Found) -> None:
-    _harmless(lambda: desk.receive(name, [bad_files.csv()]), name, found)
+def _names(desk: ImportJobs, name: str, number: int, outcome: Outcome) -> None:
+    _harmless(lambda: desk.receive(name, [bad_files.csv()]), name, outcome)
     slug, title = slugify(name), default_title(name)
-    found.expect(
+    outcome.expect(
         bool(slug) and slug.isascii() and slug not in ("con", "nul", "aux", "com1", "lpt9"), f"{name!r}: {slug!r}"
     )
-    found.expect(title.isprintable() and len(title) <= limits.TITLE_CHARACTERS, f"{name!r}: {title!r}")
+    outcome.expect(title.isprintable() and len(title) <= limits.TITLE_CHARACTERS, f"{name!r}: {title!r}")
     for path in (name, f"inbox/{name}", "link/secret.csv", str(desk.home / "inbox" / "link" / "secret.csv")):
-        _harmless(lambda path=path: found.fail(f"{path!r} was let in") if desk.add_path(path) else None, path, found)
-    found.expect(name not in desk.registry, f"{name!r} is a data set")
-    _harmless(lambda: desk.uploaded_file(name), name, found)
+        _harmless(
+            lambda path=path: outcome.fail(f"{path!r} was let in") if desk.add_path(path) else None, path, outcome
+        )
+    outcome.expect(name not in desk.registry, f"{name!r} is a data set")
+    _harmless(lambda: desk.uploaded_file(name), name, outcome)
     if number % 20 == 0:
         parcel = desk.receive(name, [bad_files.csv()])
         plan = desk.preview(parcel.id).plan
         job = desk.begin(parcel.id, plan, title="", wait=True)
-        found.expect(job.state == DONE, f"{name!r}: {job.refusal}")
+        outcome.expect(job.state == DONE, f"{name!r}: {job.refusal}")
 
 
-def _harmless(do: Callable, name: str, found: Found) -> None:
+def _harmless(do: Callable, name: str, outcome: Outcome) -> None:
     try:
         do()
     except Refusal:
         pass
     except Exception as error:
-        found.fail(f"{name!r}: {type(error).__name__}: {error}")
+        outcome.fail(f"{name!r}: {type(error).__name__}: {error}")
 
 
 def _seen(place: Path) -> set[Path]:

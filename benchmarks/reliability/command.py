@@ -1,21 +1,22 @@
-"""`python -m benchmarks reliability`: breaks things on purpose, counts what does not hold, and keeps the figures."""
+"""`python -m benchmarks reliability`: breaks things on purpose and counts which promises did not hold."""
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
-import sys
+import platform
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.reliability import page
-from benchmarks.reliability.row import Found, Row
+from benchmarks import report
+from benchmarks.options import name_of
+from benchmarks.reliability.report import PACKAGES, REPORT, is_broken, save
+from benchmarks.reliability.row import Outcome, Row
+from benchmarks.report import progress
 
 MODULES = {
     1: "killed",
@@ -32,50 +33,34 @@ MODULES = {
     14: "bad_input:NAMES",
     15: "hostile_models",
 }
-SHOWN = 12  # failures of a row that are written out
+__all__ = ["REPORT", "add_options", "run"]
+SHOWN = 12  # failures of a row that are printed
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0: every promise held. 1: one did not, or a trial cannot tell. 2: wrong usage. 130: Ctrl-C."""
-    parser = _parser()
-    asked = parser.parse_args(argv)
-    for number in asked.row:
-        if number not in MODULES:
-            parser.error(f"There is no row {number}. Choose from: {', '.join(map(str, MODULES))}.")
-    if not hasattr(os, "fork"):
-        print("bigmodel: The trials fork processes; this system cannot.", file=sys.stderr)
-        return 1
-    os.environ["OMP_NUM_THREADS"] = "1"  # forked processes share no threads
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    try:
-        _load()
-        found = [figures for number in asked.row or MODULES for figures in _carry_out(number, asked)]
-    except KeyboardInterrupt:
-        return 130
-    if asked.json:
-        print(json.dumps(found, ensure_ascii=False, indent=1))
-    return 1 if any(page.broken(figures) for figures in found) else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks reliability",
-        description="Kill, damage, fill up and starve, many times, and count which promises did not hold.",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    number = name_of("row", map(str, MODULES), int)
     parser.add_argument(
-        "--row", type=int, action="append", default=[], metavar="N", help="only this row, as often as needed"
+        "--row", type=number, action="append", default=[], metavar="N", help="only this row, as often as needed"
     )
     parser.add_argument("--trials", type=int, metavar="N", help="so many of each row, instead of the usual number")
-    parser.add_argument("--write", action="store_true", help="keep the figures and write RELIABILITY.md")
-    parser.add_argument("--json", action="store_true", help="write the figures to stdout as JSON")
     parser.add_argument(
         "--without", action="store_true",
         help="also switch off, one by one, what keeps the promise, and see that the trials notice",
     )  # fmt: skip
-    return parser
 
 
-def _load() -> None:
+def run(options: argparse.Namespace) -> tuple[dict, bool]:
+    if not hasattr(os, "fork"):
+        progress("benchmarks: The trials fork processes; this system cannot.")
+        return {}, False
+    os.environ["OMP_NUM_THREADS"] = "1"  # forked processes share no threads
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _load_libraries()
+    entries = {number: _carry_out(number, options) for number in options.row or MODULES}
+    return entries, not any(map(is_broken, entries.values()))
+
+
+def _load_libraries() -> None:
     """Once, in the process that all trials are forked from. It computes nothing, so that it has no threads."""
     import datasets
     import sacrebleu  # noqa: F401
@@ -95,71 +80,56 @@ def _load() -> None:
     gc.freeze()
 
 
-def _carry_out(number: int, asked: argparse.Namespace) -> list[dict]:
-    """The row's figures, said and kept."""
-    row: Row = _row(number)
-    print(f"row {number}: {row.injected} ...", file=sys.stderr, flush=True)
-    found, seconds = _tried(row, row.trials if asked.trials is None else asked.trials)
-    figures = {
-        "row": number,
+def _carry_out(number: int, options: argparse.Namespace) -> dict:
+    """The row's figures, printed and kept."""
+    row = load_row(number)
+    progress(f"row {number}: {row.injected} ...")
+    outcome, seconds = run_row(row, row.trials if options.trials is None else options.trials)
+    system = f"{platform.system()} {platform.release().split('-')[0]}"
+    entry = {
         "injected": row.injected,
         "promise": row.promise,
-        "trials": found.trials,
-        "usual": "" if asked.trials is None else str(row.trials * row.each or "all"),
-        "failures": len(found.failures),
-        "worst": found.worst,
+        "trials": outcome.trials,
+        "usual": "" if options.trials is None else str(row.trials * row.each or "all"),
+        "failures": len(outcome.failures),
+        "worst": outcome.worst,
         "seconds": round(seconds, 1),
-        "note": found.note,
-    } | page.here()
-    print(f"  {said(figures)}", file=sys.stderr, flush=True)
-    _list(found)
-    if asked.write:
-        page.keep(figures)
-    if asked.without:
-        figures["without"] = {}
-        for name, switched_off in row.without.items():
-            with switched_off():
-                found, _seconds = _tried(row, row.fewer)
-            figures["without"][name] = {"trials": found.trials, "failures": len(found.failures)}
-            seen = "noticed" if found.failures else "NOT NOTICED"
-            print(
-                f"  without {name}: {len(found.failures)} failures in {found.trials}: {seen}",
-                file=sys.stderr,
-                flush=True,
-            )
-        if asked.write:
-            page.keep(figures)
-    return [figures]
+        "note": outcome.note,
+        "load": report.load(),
+        "environment": report.environment(PACKAGES, machine=system),
+    }
+    count = f"{entry['trials']} trials, {entry['failures']} failures"
+    progress(f"  {count}, {seconds:.0f} s; {outcome.worst}; {outcome.note}")
+    for failure in outcome.failures[:SHOWN]:
+        progress(f"    {failure[:600]}")
+    if options.without:
+        entry["without"] = {name: _switched_off(row, name) for name in row.without}
+    if not options.dry:
+        save(number, entry)
+    return entry
 
 
-def _row(number: int) -> Row:
+def _switched_off(row: Row, name: str) -> dict:
+    """The trials again without what keeps the promise: they must fail."""
+    with row.without[name]():
+        outcome, _seconds = run_row(row, row.fewer)
+    failures = len(outcome.failures)
+    progress(f"  without {name}: {failures} failures in {outcome.trials}: {'noticed' if failures else 'NOT NOTICED'}")
+    return {"trials": outcome.trials, "failures": failures}
+
+
+def load_row(number: int) -> Row:
     module, _colon, name = MODULES[number].partition(":")
     return getattr(import_module(f"benchmarks.reliability.{module}"), name or "ROW")
 
 
-def _tried(row: Row, trials: int) -> tuple[Found, float]:
-    """A trial that cannot be carried out is a failure, not the end."""
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="bigmodel-torture-") as place:
+def run_row(row: Row, trials: int) -> tuple[Outcome, float]:
+    """(outcome, seconds). A trial that cannot be carried out is a failure, not the end."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bigmodel-reliability-") as folder:
         try:
-            found = row.run(trials, Path(place))
+            outcome = row.run(trials, Path(folder))
         except Exception as error:
             traceback.print_exc()
-            found = Found(trials=trials, failures=[f"{type(error).__name__}: {error}"])
-    return found, time.monotonic() - begun
-
-
-def said(figures: dict) -> str:
-    return (
-        f"{figures['trials']} trials, {figures['failures']} failures, {figures['seconds']:.0f} s; "
-        f"{figures['worst']}; {figures['note']}"
-    )
-
-
-def _list(found: Found) -> None:
-    for words in found.failures[:SHOWN]:
-        print(f"    {words[:600]}", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            outcome = Outcome(trials=trials, failures=[f"{type(error).__name__}: {error}"])
+    return outcome, time.monotonic() - started

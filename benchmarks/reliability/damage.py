@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import apart, home, launch, patched, spec, steady, step_of
 from bigmodel.core.words import Words
 from bigmodel.training import checkpoint, evaluator, resume_state
@@ -18,7 +18,7 @@ DIES = 6  # after this step; the best is that of step 4
 ALL_OF_THEM = 10**9
 
 
-def run(trials: int, place: Path) -> Found:
+def run(trials: int, place: Path) -> Outcome:
     """One run with a checkpoint after each step; each trial damages the newest or the best of them."""
     with steady(), patched((evaluator, "CHECKPOINT_SECONDS", -1.0), (evaluator, "KEPT", 3)):
         folder = launch(home(place / "home", place / "cache"), SPEC)
@@ -26,7 +26,7 @@ def run(trials: int, place: Path) -> Found:
         told = apart(lambda: _mutations(trials, folder.path, place))
     kinds = ", ".join(f"{name} {count}" for name, count in sorted(told["kinds"].items()))
     worst = f"{len(told['failures'])} of {trials} not detected"
-    return Found(
+    return Outcome(
         trials, told["failures"], worst, f"{kinds}; an eighth of them hit the best checkpoint, the others the newest"
     )
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import (
     PATIENCE,
     Child,
@@ -129,9 +129,9 @@ def _worker(folder: Path, dies: tuple[str, int] | None) -> int:
 
 
 # -- the trials --------------------------------------------------------------------------------------
-def run(trials: int, place: Path) -> Found:
+def run(trials: int, place: Path) -> Outcome:
     """`trials`: of each way to die."""
-    found, slowest = Found(), 0.0
+    outcome, slowest = Outcome(), 0.0
     quick = patched((supervisors, "RETRY_DELAYS", (0.05, 0.05, 0.05)), (evaluator, "CHECKPOINT_SECONDS", -1.0))
     with steady(), quick:
         store = home(place / "home", place / "cache")
@@ -140,11 +140,11 @@ def run(trials: int, place: Path) -> Found:
         reference = _lived(boss, store, None, executor)
         for way in WAYS:
             for number in range(trials):
-                slowest = max(slowest, _died(boss, store, executor, way, 3 + number % 7, reference, found))
+                slowest = max(slowest, _died(boss, store, executor, way, 3 + number % 7, reference, outcome))
         boss.close()
-    found.worst = f"{slowest:.2f} s from a death to its words"
-    found.note = f"ways: {', '.join(WAYS)}; {trials} times each; the flood is {FLOOD // 2**20} MiB"
-    return found
+    outcome.worst = f"{slowest:.2f} s from a death to its words"
+    outcome.note = f"ways: {', '.join(WAYS)}; {trials} times each; the flood is {FLOOD // 2**20} MiB"
+    return outcome
 
 
 def _lived(boss: Supervisor, store: Store, dies: tuple[str, int] | None, executor: Forked) -> dict:
@@ -166,35 +166,35 @@ def _until(boss: Supervisor, folder: Folder, *states: str) -> bool:
 
 
 def _died(
-    boss: Supervisor, store: Store, executor: Forked, way: str, step: int, reference: dict, found: Found
+    boss: Supervisor, store: Store, executor: Forked, way: str, step: int, reference: dict, outcome: Outcome
 ) -> float:
     """Seconds from the death to the words."""
     where = f"{way} after step {step}"
-    found.trials += 1
+    outcome.trials += 1
     executor.dies = (way, step)
     folder = launch(store, SPEC)
-    if not found.expect(_until(boss, folder, INTERRUPTED, FAILED), f"{where}: it is not noticed"):
+    if not outcome.expect(_until(boss, folder, INTERRUPTED, FAILED), f"{where}: it is not noticed"):
         return PATIENCE
     states = [event for _at, event in folder.events() if event.kind == "state"]
     last = [event for _at, event in folder.events() if event.kind != "state"][-1]
     end = next(event for event in states if event["state"] in (INTERRUPTED, FAILED))
     said = _said(end)
-    found.expect(WAYS[way][1] in said, f"{where}: it is said as {said!r}")
-    found.expect("Traceback" not in said and "Error:" not in said, f"{where}: a traceback is shown")
-    found.expect(not damaged(folder.path), f"{where}: damaged checkpoints {damaged(folder.path)}")
-    found.expect(max(good(folder.path), default=-1) >= kept(folder), f"{where}: what was kept is gone")
-    found.expect(len(folder.log()) <= 2**17, f"{where}: {len(folder.log())} characters of log are shown")
+    outcome.expect(WAYS[way][1] in said, f"{where}: it is said as {said!r}")
+    outcome.expect("Traceback" not in said and "Error:" not in said, f"{where}: a traceback is shown")
+    outcome.expect(not damaged(folder.path), f"{where}: damaged checkpoints {damaged(folder.path)}")
+    outcome.expect(max(good(folder.path), default=-1) >= kept(folder), f"{where}: what was kept is gone")
+    outcome.expect(len(folder.log()) <= 2**17, f"{where}: {len(folder.log())} characters of log are shown")
     before = kept(folder)
     if folder.facts()["state"] == FAILED:
         folder.resume()
     ended = _until(boss, folder, FINISHED)
-    if found.expect(
+    if outcome.expect(
         ended, f"{where}: resumed, it is {folder.facts()['state']}: {folder.facts()['error']} {folder.log()[-1500:]}"
     ):
         for part in differences(reference, told(folder)):
-            found.fail(f"{where}: {part} differ from the run that did not die")
+            outcome.fail(f"{where}: {part} differ from the run that did not die")
         resumed = [event["step"] for _at, event in folder.events() if event.kind == "resume"]
-        found.expect(resumed == [before], f"{where}: it went on from {resumed}, not from step {before}")
+        outcome.expect(resumed == [before], f"{where}: it went on from {resumed}, not from step {before}")
     return max(end.time - last.time, 0.0)
 
 

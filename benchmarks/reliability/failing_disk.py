@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reliability.disk import DEATH, ERRORS, FAILURES, Disk, Platter
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import Child, apart, good, home, launch, patched, spec
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import QUEUED, RUNNING, STARTING, STOPPED, Event
@@ -28,9 +28,9 @@ STEPS = (10, 20, 30)  # of the checkpoints that are there; 10 is the best
 NEXT = 40
 
 
-def run(trials: int, place: Path) -> Found:
+def run(trials: int, place: Path) -> Outcome:
     """`trials`: of each scene and kind of fault at most; 0: at every call."""
-    found, counted = Found(), {}
+    outcome, counted = Outcome(), {}
     watch = _prepared(place)
     for scene in SCENES:
         template = place / scene.name
@@ -39,13 +39,13 @@ def run(trials: int, place: Path) -> Found:
         counted[scene.name] = len([1 for verb, *_ in calls["done"] if verb != "mark"])
         faults = [(at, how) for at in range(calls["count"]) for how in ("death", *ERRORS)]
         for at, how in _some(faults, trials):
-            _broken(scene, watch, template, place / "broken", at, how, found)
-        _powerless(scene, template, calls["done"], place / "powerless", trials, found)
+            _broken(scene, watch, template, place / "broken", at, how, outcome)
+        _powerless(scene, template, calls["done"], place / "powerless", trials, outcome)
         shutil.rmtree(template)
     calls = ", ".join(f"{name} {count}" for name, count in counted.items())
-    found.worst = f"{len(found.failures)} of {found.trials} places to fail"
-    found.note = f"calls that change something, by scene: {calls}; at each: death, {', '.join(ERRORS)}, and four kinds of power failure"
-    return found
+    outcome.worst = f"{len(outcome.failures)} of {outcome.trials} places to fail"
+    outcome.note = f"calls that change something, by scene: {calls}; at each: death, {', '.join(ERRORS)}, and four kinds of power failure"
+    return outcome
 
 
 def _some(faults: list, trials: int) -> list:
@@ -249,7 +249,7 @@ def _moved(one: str, path: Path, template: Path) -> Any:
     return template / Path(one).relative_to(path) if one.startswith(str(path)) else one
 
 
-def _broken(scene: Scene, watch: Evaluator, template: Path, path: Path, at: int, how: str, found: Found) -> None:
+def _broken(scene: Scene, watch: Evaluator, template: Path, path: Path, at: int, how: str, outcome: Outcome) -> None:
     """Once with the fault, then again without it: the second time it must be done, with nothing left lying about."""
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(template, path, symlinks=True)
@@ -259,11 +259,11 @@ def _broken(scene: Scene, watch: Evaluator, template: Path, path: Path, at: int,
         came = _acted(scene, watch, path, disk)
         return [came, disk.said]
 
-    found.trials += 1
+    outcome.trials += 1
     where = f"{scene.name}, {how} at call {at}"
     child = Child(lambda _tell: act())
     if child.wait() not in (0, DEATH):
-        found.fail(f"{where}: ended with {child.status}")
+        outcome.fail(f"{where}: ended with {child.status}")
         return
     came, said = child.result() or ("died", "")
     where = f"{where} ({said or 'death'}, {came})"
@@ -273,7 +273,7 @@ def _broken(scene: Scene, watch: Evaluator, template: Path, path: Path, at: int,
         wrong.append(f"it cannot be done again: {again[0]}")
     wrong += again[2] + [f"left lying about: {one}" for one in again[1]]
     if wrong:
-        found.fail(f"{where}: {'; '.join(wrong)}")
+        outcome.fail(f"{where}: {'; '.join(wrong)}")
 
 
 def _wrong(scene: Scene, path: Path, done: bool) -> list[str]:
@@ -291,7 +291,7 @@ def _swept(path: Path) -> list[str]:
     return [str(one.relative_to(path)) for one in (path / "runs").rglob(".*")]
 
 
-def _powerless(scene: Scene, template: Path, done: list, path: Path, trials: int, found: Found) -> None:
+def _powerless(scene: Scene, template: Path, done: list, path: Path, trials: int, outcome: Outcome) -> None:
     """After every call, the power fails; four ways to lose what was not flushed."""
     platter, promised = Platter(template), False
     faults = set(_some([(at, how) for at in range(len(done)) for how in FAILURES], trials))
@@ -302,10 +302,10 @@ def _powerless(scene: Scene, template: Path, done: list, path: Path, trials: int
             if (at, how) not in faults:
                 continue
             platter.after_failure(path, how, seed=at * len(FAILURES) + number)
-            found.trials += 1
+            outcome.trials += 1
             wrong = _wrong(scene, path, promised)
             if wrong:
-                found.fail(f"{scene.name}, power failure ({how} lost) after call {at} ({verb}): {'; '.join(wrong)}")
+                outcome.fail(f"{scene.name}, power failure ({how} lost) after call {at} ({verb}): {'; '.join(wrong)}")
 
 
 # -- what can be switched off ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import (
     Child,
     apart,
@@ -43,18 +43,18 @@ NEWUSER, NEWNS = 0x10000000, 0x00020000
 WAYS = ("before a save", "during a save", "during an event", "to the last byte")
 
 
-def run(trials: int, place: Path) -> Found:
+def run(trials: int, place: Path) -> Outcome:
     with steady(), patched((evaluator, "CHECKPOINT_SECONDS", -1.0), (disk_space, "MARGIN", MARGIN)):
         whole = launch(home(place / "whole", place / "cache"), SPEC)
         finish(whole)
         reference = told(whole)
         (place / "disk").mkdir()
         told_of = apart(lambda: _on_a_small_disk(trials, place, reference), seconds=60.0 * trials + 60)
-    return Found(trials, told_of["failures"], told_of["worst"], told_of["note"])
+    return Outcome(trials, told_of["failures"], told_of["worst"], told_of["note"])
 
 
 def _on_a_small_disk(trials: int, place: Path, reference: dict) -> dict:
-    found, chance, asked = Found(), random.Random(0), []
+    outcome, chance, asked = Outcome(), random.Random(0), []
     if not _mount(place / "disk"):
         return {
             "failures": ["no file system could be mounted in a user namespace here"],
@@ -64,11 +64,11 @@ def _on_a_small_disk(trials: int, place: Path, reference: dict) -> dict:
     for number in range(trials):
         way = WAYS[number % len(WAYS)]
         folder = launch(home(place / "disk" / f"home-{number}", place / "cache"), SPEC)
-        asked += _filled(folder, way, chance.randint(2, 14), chance, reference, found)
+        asked += _filled(folder, way, chance.randint(2, 14), chance, reference, outcome)
         apart(lambda folder=folder: shutil.rmtree(folder.home))
     worst = f"asked for {min(asked, default=0)} to {max(asked, default=0)} MB"
     note = f"a tmpfs of {DISK // 2**20} MiB in a user namespace, filled in turns {', '.join(WAYS)}"
-    return {"failures": found.failures, "worst": worst, "note": note}
+    return {"failures": outcome.failures, "worst": worst, "note": note}
 
 
 def _mount(path: Path) -> bool:
@@ -82,27 +82,27 @@ def _mount(path: Path) -> bool:
     return not system.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, f"size={DISK}".encode())
 
 
-def _filled(folder: Folder, way: str, step: int, chance: random.Random, reference: dict, found: Found) -> list[int]:
+def _filled(folder: Folder, way: str, step: int, chance: random.Random, reference: dict, outcome: Outcome) -> list[int]:
     """The disk becomes full after a step; the run says so; with room again it goes on. The megabytes it asked for."""
     where = f"full {way}, after step {step}"
     filler = folder.home / "filler"
     bytes_left = chance.randint(1, 60_000)
     code = Child(lambda _tell: _work(folder, way, step, filler, bytes_left), folder.log_file).wait()
-    found.expect(code == 0, f"{where}: the worker ended with {code}")
+    outcome.expect(code == 0, f"{where}: the worker ended with {code}")
     facts = folder.facts()
     reason = str(Words.from_json(facts["reason"])) if facts["reason"] else ""
-    found.expect(facts["state"] == INTERRUPTED, f"{where}: the state is {facts['state']} ({facts['error']})")
+    outcome.expect(facts["state"] == INTERRUPTED, f"{where}: the state is {facts['state']} ({facts['error']})")
     megabytes = re.search(r"(\d+) MB are missing", reason)
-    found.expect(megabytes is not None, f"{where}: it does not say how much is missing: {reason!r}")
+    outcome.expect(megabytes is not None, f"{where}: it does not say how much is missing: {reason!r}")
     there = good(folder.path)
-    found.expect(not damaged(folder.path), f"{where}: damaged checkpoints {damaged(folder.path)}")
-    found.expect(max(there, default=-1) >= kept(folder), f"{where}: the checkpoint of step {kept(folder)} is gone")
+    outcome.expect(not damaged(folder.path), f"{where}: damaged checkpoints {damaged(folder.path)}")
+    outcome.expect(max(there, default=-1) >= kept(folder), f"{where}: the checkpoint of step {kept(folder)} is gone")
     filler.unlink(missing_ok=True)
     if facts["state"] == RUNNING:  # it found no room for its last word
         bury(folder)
-    found.expect(finish(folder) == FINISHED, f"{where}: after resuming the state is {folder.facts()['state']}")
+    outcome.expect(finish(folder) == FINISHED, f"{where}: after resuming the state is {folder.facts()['state']}")
     for part in differences(reference, told(folder)):
-        found.fail(f"{where}: {part} differ from the run that never lacked room")
+        outcome.fail(f"{where}: {part} differ from the run that never lacked room")
     return [int(megabytes[1])] if megabytes else []
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import (  # fmt: skip
     Child,
     bury,
@@ -36,33 +36,33 @@ INTERVAL = 0.05  # seconds between two checkpoints, instead of 30
 DEATHS = 5  # of one run, at most, before it is left to finish
 
 
-def run(trials: int, place: Path) -> Found:
-    found, chance = Found(), random.Random(0)
+def run(trials: int, place: Path) -> Outcome:
+    outcome, chance = Outcome(), random.Random(0)
     worst_steps, worst_seconds, in_saves = 0, 0.0, 0
     with steady(), patched((evaluator, "CHECKPOINT_SECONDS", INTERVAL), (evaluator, "CHECKPOINT_SHARE", math.inf)):
         whole = [_undisturbed(place / f"whole-{number}", one) for number, one in enumerate(SPECS)]
         number = 0
-        while found.trials < trials:
+        while outcome.trials < trials:
             reference, seconds = whole[number % len(SPECS)]
             folder = launch(home(place / f"run-{number}", place / "cache"), SPECS[number % len(SPECS)])
-            for _death in range(min(DEATHS, trials - found.trials)):
-                inside = (found.trials + 1) % 3 == 0
+            for _death in range(min(DEATHS, trials - outcome.trials)):
+                inside = (outcome.trials + 1) % 3 == 0
                 if not _killed(folder, chance, seconds, inside):
                     break
-                found.trials += 1
+                outcome.trials += 1
                 in_saves += inside
-                steps, lost = _judge(folder, found)
+                steps, lost = _judge(folder, outcome)
                 worst_steps, worst_seconds = max(worst_steps, steps), max(worst_seconds, lost)
                 bury(folder)
             else:
                 finish(folder)
             for part in differences(reference, told(folder)):
-                found.fail(f"run {number}: {part} differ from the run that was never killed")
+                outcome.fail(f"run {number}: {part} differ from the run that was never killed")
             shutil.rmtree(folder.home)
             number += 1
-    found.worst = f"{worst_steps} steps computed again, {worst_seconds:.2f} s (checkpoints every {INTERVAL} s)"
-    found.note = f"{number} runs, {in_saves} kills inside a save; loss curve, samples, metrics and weights compared"
-    return found
+    outcome.worst = f"{worst_steps} steps computed again, {worst_seconds:.2f} s (checkpoints every {INTERVAL} s)"
+    outcome.note = f"{number} runs, {in_saves} kills inside a save; loss curve, samples, metrics and weights compared"
+    return outcome
 
 
 def _undisturbed(path: Path, one) -> tuple[dict, float]:
@@ -100,18 +100,18 @@ def _told_of_saves(folder: Folder, tell: Callable[[str], None]) -> int:
         return work(folder)
 
 
-def _judge(folder: Folder, found: Found) -> tuple[int, float]:
+def _judge(folder: Folder, outcome: Outcome) -> tuple[int, float]:
     """(steps, seconds) that are lost. What was said to be kept is there, and nothing half bears its name."""
     there = good(folder.path)
-    found.expect(not damaged(folder.path), f"{folder.id}: damaged checkpoints {damaged(folder.path)}")
-    found.expect(max(there, default=-1) >= kept(folder), f"{folder.id}: step {kept(folder)} was kept and is gone")
+    outcome.expect(not damaged(folder.path), f"{folder.id}: damaged checkpoints {damaged(folder.path)}")
+    outcome.expect(max(there, default=-1) >= kept(folder), f"{folder.id}: step {kept(folder)} was kept and is gone")
     events = [event for _offset, event in folder.events() if event.kind in ("step", "checkpoint", "resume", "plan")]
     lost: list[float] = []
     for event in events:
         lost = [event.time] if event.kind in ("checkpoint", "resume", "plan") else [*lost, event.time]
     gap = max((after - before for before, after in pairwise(lost)), default=0.0)
     seconds = lost[-1] - lost[0] if lost else 0.0
-    found.expect(seconds <= INTERVAL + 2 * gap + 0.01, f"{folder.id}: {seconds:.2f} s of work are lost")
+    outcome.expect(seconds <= INTERVAL + 2 * gap + 0.01, f"{folder.id}: {seconds:.2f} s of work are lost")
     return max(newest(folder) - max(there, default=0), 0), seconds
 
 

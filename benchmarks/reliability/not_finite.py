@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import apart, good, home, launch, newest, patched, spec, steady, work
 from bigmodel.core.events import DIVERGED, FINISHED
 from bigmodel.runs.folder import Folder
@@ -25,8 +25,8 @@ WHERE = ("loss", "gradient", "measurement")
 VALUES = (math.nan, math.inf)
 
 
-def run(trials: int, place: Path) -> Found:
-    found, chance = Found(), random.Random(0)
+def run(trials: int, place: Path) -> Outcome:
+    outcome, chance = Outcome(), random.Random(0)
     with steady(), patched((evaluator, "CHECKPOINT_SECONDS", -1.0)):
         for number in range(trials):
             where, one = WHERE[number % 3], SPECS[number // 3 % len(SPECS)]
@@ -37,13 +37,13 @@ def run(trials: int, place: Path) -> Found:
                 lambda folder=folder, where=where, step=step, value=value: _poisoned(folder, where, step, value),
                 folder.log_file,
             )
-            found.trials += 1
+            outcome.trials += 1
             judge = _judge_measurement if where == "measurement" else _judge_step
             for wrong in judge(folder, step, where):
-                found.fail(f"{name}: {wrong}")
-    found.worst = f"{len(found.failures)} broken promises"
-    found.note = "in turns: the loss, one number of one gradient, all numbers of a measurement; NaN or infinity"
-    return found
+                outcome.fail(f"{name}: {wrong}")
+    outcome.worst = f"{len(outcome.failures)} broken promises"
+    outcome.note = "in turns: the loss, one number of one gradient, all numbers of a measurement; NaN or infinity"
+    return outcome
 
 
 def _poisoned(folder: Folder, where: str, step: int, value: float) -> None:

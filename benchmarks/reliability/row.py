@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @dataclass
-class Found:
+class Outcome:
     """What came out: `worst` is the figure that comes nearest to breaking the promise."""
 
     trials: int = 0
@@ -35,7 +35,7 @@ class Row:
     injected: str
     promise: str
     trials: int
-    run: Callable[[int, Path], Found]
+    run: Callable[[int, Path], Outcome]
     without: Mapping[str, Callable[[], AbstractContextManager]]
     fewer: int = 6
     each: int = 1  # kinds of which so many trials are made

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import home, spec
 from bigmodel.core.events import INTERRUPTED, RUNNING, STARTING, STOPPED
 from bigmodel.runs.folder import Folder
@@ -66,52 +66,52 @@ def _until(what, seconds: float = PATIENCE) -> float | None:
 
 
 # -- row 6 -------------------------------------------------------------------------------------------
-def killed(trials: int, place: Path) -> Found:
+def killed(trials: int, place: Path) -> Outcome:
     """One run; the server that started it, and each that comes after, is killed."""
-    found, starts, shown = Found(), [], []
+    outcome, starts, shown = Outcome(), [], []
     studio = Studio(home(place / "home", place / "cache").home)
     run = studio.runs.launch(spec("cnn", epochs=10_000, eval_every=1_000_000))
     folder, port = studio.runs.folder(run), _free_port()
     server = _server("app", studio.home, port)
     try:
-        if not found.expect(
+        if not outcome.expect(
             _until(lambda: studio.runs.get(run).step > MORE_STEPS) is not None, "the run does not begin"
         ):
-            found.trials = trials
-            return found
+            outcome.trials = trials
+            return outcome
         for number in range(trials):
-            found.trials += 1
+            outcome.trials += 1
             where = f"kill {number + 1}"
             server.kill(), server.wait()
             step = studio.runs.get(run).step
             goes_on = _until(lambda step=step: studio.runs.get(run).step > step + MORE_STEPS)
-            found.expect(goes_on is not None, f"{where}: the run stands still without a server")
+            outcome.expect(goes_on is not None, f"{where}: the run stands still without a server")
             begun = time.monotonic()
             server = _server("app", studio.home, port)
             answers = _until(lambda: _answers(port) and is_held(studio.runs.server_lock))
             starts.append(time.monotonic() - begun)
             step = studio.runs.get(run).step
             seconds = _until(lambda step=step: _indexed(studio.runs, run) > step, 30.0)
-            if not found.expect(answers is not None and seconds is not None, f"{where}: the run is not shown again"):
+            if not outcome.expect(answers is not None and seconds is not None, f"{where}: the run is not shown again"):
                 continue
             shown.append(seconds)
-            found.expect(seconds <= SHOWN_SECONDS, f"{where}: shown again after {seconds:.1f} s")
+            outcome.expect(seconds <= SHOWN_SECONDS, f"{where}: shown again after {seconds:.1f} s")
             for wrong in _doubled(folder):
-                found.fail(f"{where}: {wrong}")
+                outcome.fail(f"{where}: {wrong}")
     finally:
         folder.request_stop()
         ended = _until(lambda: studio.runs.get(run).has_ended)
         server.terminate(), server.wait()
         _end(folder)
-    found.expect(
+    outcome.expect(
         ended is not None and studio.runs.get(run).state == STOPPED, f"stopped, the run is {studio.runs.get(run).state}"
     )
-    found.worst = f"shown again {max(shown, default=0):.2f} s after the server answers"
-    found.note = (
+    outcome.worst = f"shown again {max(shown, default=0):.2f} s after the server answers"
+    outcome.note = (
         f"the app itself, started again in {max(starts, default=0):.1f} s at most; shown: a step newer than the kill is in "
         "the index that pages read; what a browser draws is in the tests of the pages"
     )
-    return found
+    return outcome
 
 
 def _answers(port: int) -> bool:
@@ -158,26 +158,26 @@ def _end(folder: Folder) -> None:
 
 
 # -- row 11 ------------------------------------------------------------------------------------------
-def several(trials: int, place: Path) -> Found:
-    found, slowest = Found(), 0.0
+def several(trials: int, place: Path) -> Outcome:
+    outcome, slowest = Outcome(), 0.0
     for number in range(trials):
-        found.trials += 1
+        outcome.trials += 1
         store = home(place / f"home-{number}", place / "cache")
         servers = [_server("desk", store.home) for _one in range(SERVERS)]
         try:
-            slowest = max(slowest, _judge(servers, store, f"trial {number + 1}", found))
+            slowest = max(slowest, _judge(servers, store, f"trial {number + 1}", outcome))
         finally:
             for server in servers:
                 server.kill(), server.wait()
-    found.worst = f"the next takes over {slowest:.2f} s after the first was killed"
-    found.note = f"{SERVERS} servers started at the same moment"
-    return found
+    outcome.worst = f"the next takes over {slowest:.2f} s after the first was killed"
+    outcome.note = f"{SERVERS} servers started at the same moment"
+    return outcome
 
 
-def _judge(servers: list[subprocess.Popen], store: Store, where: str, found: Found) -> float:
+def _judge(servers: list[subprocess.Popen], store: Store, where: str, outcome: Outcome) -> float:
     read_only = {server: json.loads(server.stdout.readline())["read_only"] for server in servers}
     masters = [server for server in servers if not read_only[server]]
-    if not found.expect(len(masters) == 1, f"{where}: {len(masters)} servers work on the home"):
+    if not outcome.expect(len(masters) == 1, f"{where}: {len(masters)} servers work on the home"):
         return 0.0
     wanted = spec("cnn", max_steps=3).to_json()
     run = _ask(masters[0], "launch", wanted, "one")["result"]
@@ -193,17 +193,19 @@ def _judge(servers: list[subprocess.Popen], store: Store, where: str, found: Fou
             ("rollback", run),
         ):
             said = _ask(server, *command).get("refused", "")
-            found.expect("Another bigmodel server works on" in said, f"{where}: {command[0]} is not refused: {said!r}")
-        found.expect(_ask(server, "all")["result"] == 1, f"{where}: the second may not even look")
+            outcome.expect(
+                "Another bigmodel server works on" in said, f"{where}: {command[0]} is not refused: {said!r}"
+            )
+        outcome.expect(_ask(server, "all")["result"] == 1, f"{where}: the second may not even look")
     masters[0].kill(), masters[0].wait()
     begun = time.monotonic()
     left = [server for server in servers if server is not masters[0]]
     took = _until(lambda: sum(not _ask(server, "read_only")["result"] for server in left) == 1, 10.0)
-    found.expect(took is not None, f"{where}: nobody takes over")
+    outcome.expect(took is not None, f"{where}: nobody takes over")
     heir = next((server for server in left if not _ask(server, "read_only")["result"]), None)
     if heir is not None:
         again = _ask(heir, "launch", wanted, "one")["result"]
-        found.expect(again == run and len(store.ids()) == 1, f"{where}: the run is doubled")
+        outcome.expect(again == run and len(store.ids()) == 1, f"{where}: the run is doubled")
         _ask(heir, "stop", run)
         _until(lambda: store.get(run).has_ended, 30.0)
     _end(Folder(store.runs_folder / run))

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import apart, damaged, finish, good, home, kept, launch, patched, spec, steady, work
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FAILED, FINISHED
@@ -26,8 +26,8 @@ ROOM = 2**24  # bytes that an address-space limit leaves
 CLOSE = 0.01  # how far the curve of a run whose batches were cut may be from the other
 
 
-def run(trials: int, place: Path) -> Found:
-    found, chance = Found(), random.Random(0)
+def run(trials: int, place: Path) -> Outcome:
+    outcome, chance = Outcome(), random.Random(0)
     with steady(), patched((evaluator, "CHECKPOINT_SECONDS", -1.0)):
         whole, writer = (
             launch(home(place / name, place / "cache"), one) for name, one in (("whole", SPEC), ("writer", WRITER))
@@ -36,10 +36,10 @@ def run(trials: int, place: Path) -> Found:
         cases = itertools.islice(itertools.cycle(itertools.product(("batch", *PHASES, *ANSWERS), WAYS)), trials)
         worst = 0.0
         for number, (phase, way) in enumerate(cases):
-            found.trials += 1
+            outcome.trials += 1
             name = f"{phase}, {way}"
             if phase in ANSWERS:
-                _answer(writer, phase, WAYS[way], name, found)
+                _answer(writer, phase, WAYS[way], name, outcome)
                 continue
             folder = launch(home(place / f"run-{number}", place / "cache"), SPEC)
             step = chance.randint(2, 9)
@@ -48,14 +48,14 @@ def run(trials: int, place: Path) -> Found:
                 folder.log_file,
             )
             if phase == "batch":
-                worst = max(worst, _judge_cut(folder, whole, name, found))
+                worst = max(worst, _judge_cut(folder, whole, name, outcome))
             else:
-                _judge(folder, phase, name, found)
-    found.worst = f"a curve off by {100 * worst:.2f} % where batches were cut"
-    found.note = "raised by torch, or by an address-space limit that stays in force: " + ", ".join(
+                _judge(folder, phase, name, outcome)
+    outcome.worst = f"a curve off by {100 * worst:.2f} % where batches were cut"
+    outcome.note = "raised by torch, or by an address-space limit that stays in force: " + ", ".join(
         (*PHASES, "batch", *ANSWERS)
     )
-    return found
+    return outcome
 
 
 # -- ways for memory to be short -----------------------------------------------------------------------
@@ -183,41 +183,41 @@ def _both(patch: AbstractContextManager, look: Callable, with_kwargs: bool = Fal
 
 
 # -- what must hold ------------------------------------------------------------------------------------
-def _judge(folder: Folder, phase: str, name: str, found: Found) -> None:
+def _judge(folder: Folder, phase: str, name: str, outcome: Outcome) -> None:
     facts = folder.facts()
     said = Refusal.from_json(facts["error"]).say("en") if facts["error"] else ""
-    found.expect(facts["state"] == FAILED, f"{name}: the state is {facts['state']}")
-    found.expect("memory was used up" in said and PHASES[phase] in said, f"{name}: it is said as {said!r}")
-    found.expect("batch size" in said, f"{name}: no setting to lower is named: {said!r}")
-    found.expect(not damaged(folder.path), f"{name}: damaged checkpoints {damaged(folder.path)}")
-    found.expect(max(good(folder.path), default=-1) >= kept(folder), f"{name}: what was kept is gone")
-    found.expect(finish(folder) == FINISHED, f"{name}: resumed with memory, it is {folder.facts()['state']}")
+    outcome.expect(facts["state"] == FAILED, f"{name}: the state is {facts['state']}")
+    outcome.expect("memory was used up" in said and PHASES[phase] in said, f"{name}: it is said as {said!r}")
+    outcome.expect("batch size" in said, f"{name}: no setting to lower is named: {said!r}")
+    outcome.expect(not damaged(folder.path), f"{name}: damaged checkpoints {damaged(folder.path)}")
+    outcome.expect(max(good(folder.path), default=-1) >= kept(folder), f"{name}: what was kept is gone")
+    outcome.expect(finish(folder) == FINISHED, f"{name}: resumed with memory, it is {folder.facts()['state']}")
 
 
-def _judge_cut(folder: Folder, whole: Folder, name: str, found: Found) -> float:
+def _judge_cut(folder: Folder, whole: Folder, name: str, outcome: Outcome) -> float:
     """The batch is cut, that is written down, and the curve stays; how far it is off."""
     events = [event for _at, event in folder.events()]
     notes = [event for event in events if event.kind == "note" and "parts" in event.data]
-    found.expect(
+    outcome.expect(
         folder.facts()["state"] == FINISHED,
         f"{name}: the state is {folder.facts()['state']} ({folder.facts()['error']})",
     )
     said = [str(Words.from_json(event["words"])) for event in notes]
-    found.expect(
+    outcome.expect(
         [event["parts"] for event in notes] == [4] and "4 parts" in said[-1], f"{name}: it is announced as {said}"
     )
     one, other = ([event["loss"] for _at, event in each.events() if event.kind == "step"] for each in (whole, folder))
     off = max((abs(a - b) / a for a, b in zip(one, other, strict=False)), default=math.inf)
-    found.expect(len(one) == len(other) and off <= CLOSE, f"{name}: the curve is off by {100 * off:.1f} %")
+    outcome.expect(len(one) == len(other) and off <= CLOSE, f"{name}: the curve is off by {100 * off:.1f} %")
     return off
 
 
-def _answer(writer: Folder, phase: str, short: Callable[[], None], name: str, found: Found) -> None:
+def _answer(writer: Folder, phase: str, short: Callable[[], None], name: str, outcome: Outcome) -> None:
     """Two questions to one model worker: the first finds no memory, for the answer or for the model, the second does."""
     first, second = apart(lambda: _asked_twice(writer, phase, short))
     said = Refusal.from_json(first[-1]["error"]).say("en") if "error" in first[-1] else str(first[-1])
-    found.expect(ANSWERS[phase] in said, f"{name}: it is said as {said!r}")
-    found.expect("done" in second[-1], f"{name}: the next question is answered with {second[-1]}")
+    outcome.expect(ANSWERS[phase] in said, f"{name}: it is said as {said!r}")
+    outcome.expect("done" in second[-1], f"{name}: the next question is answered with {second[-1]}")
 
 
 def _asked_twice(writer: Folder, phase: str, short: Callable[[], None]) -> list[list[dict]]:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks.reliability.row import Found, Row
+from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import apart, differences, finish, home, launch, patched, spec, steady, told, work
 from bigmodel.core.events import STOPPED
 from bigmodel.core.spec import RunSpec
@@ -20,9 +20,9 @@ NETWORKS = ("gpt", "transformer", "vit")
 STEPS = 6
 
 
-def run(trials: int, place: Path) -> Found:
+def run(trials: int, place: Path) -> Outcome:
     """`trials`: moments of each kind of run, steps before measurements."""
-    found, asked = Found(), {}
+    outcome, asked = Outcome(), {}
     with steady():
         for network, accumulation in itertools.product(NETWORKS, (1, 2)):
             one = spec(network, max_steps=STEPS, eval_every=4, accumulation=accumulation)
@@ -31,19 +31,19 @@ def run(trials: int, place: Path) -> Found:
             asked[name] = len(moments)
             for moment in _some(moments, trials):
                 folder = launch(home(place / f"{name}-{moment}", place / "cache"), one)
-                _stopped(folder, moment, found, f"{name} stopped at moment {moment}")
+                _stopped(folder, moment, outcome, f"{name} stopped at moment {moment}")
                 finish(folder)
-                found.trials += 1
+                outcome.trials += 1
                 for part in differences(reference, told(folder)):
-                    found.fail(f"{name} stopped at moment {moment}: {part} differ")
+                    outcome.fail(f"{name} stopped at moment {moment}: {part} differ")
                 shutil.rmtree(folder.home)
-    found.worst = f"{len(found.failures)} differences"
+    outcome.worst = f"{len(outcome.failures)} differences"
     counts = ", ".join(f"{name} {count}" for name, count in asked.items())
-    found.note = (
+    outcome.note = (
         f"of each, {min(trials, STEPS)} of {STEPS} steps and {max(trials - STEPS, 0)} passes of a measurement; moments at "
         f"which a run asks, by network and accumulation: {counts}"
     )
-    return found
+    return outcome
 
 
 def _some(moments: list[str], trials: int) -> list[int]:
@@ -61,9 +61,9 @@ def _undisturbed(one: RunSpec, path: Path) -> tuple[dict, list[str]]:
     return told(folder), moments
 
 
-def _stopped(folder: Folder, moment: int, found: Found, where: str) -> None:
+def _stopped(folder: Folder, moment: int, outcome: Outcome, where: str) -> None:
     apart(lambda: _asking(folder, moment), folder.log_file)
-    found.expect(folder.facts()["state"] == STOPPED, f"{where}: the state is {folder.facts()['state']}")
+    outcome.expect(folder.facts()["state"] == STOPPED, f"{where}: the state is {folder.facts()['state']}")
 
 
 def _asking(folder: Folder, moment: int) -> list[str]:

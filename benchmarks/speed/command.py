@@ -1,123 +1,112 @@
-"""`python -m benchmarks speed`: measures ours and the peers side by side, and keeps the figures in BENCHMARKS.md."""
+"""`python -m benchmarks speed`: measures ours and the peers side by side."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
-import json
-import sys
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 
-from benchmarks.speed import report
+from benchmarks import report
+from benchmarks.options import name_of
+from benchmarks.report import progress
+from benchmarks.speed.report import REPORT, goal_text, reached, side_text
 from benchmarks.speed.side import Failed, Missing
 from bigmodel.core.errors import Refusal
 
-# name -> where the function is that gets the number of rounds (and the device) and gives back rows
+# name -> the function that takes the number of rounds (and the device) and returns rows
 COMPARISONS: Mapping[str, str] = {
-    "gpt": "benchmarks.speed.language_model:gpt",
-    "char-gpt": "benchmarks.speed.language_model:char_gpt",
-    "lstm": "benchmarks.speed.lstm:lstm",
-    "translator": "benchmarks.speed.encoder_decoder:translator",
-    "vit": "benchmarks.speed.images:vit",
-    "resnet": "benchmarks.speed.images:resnet",
-    "text-generation": "benchmarks.speed.inference:text_generation",
-    "translation": "benchmarks.speed.inference:translation",
-    "classification": "benchmarks.speed.inference:classification",
-    "data": "benchmarks.speed.data:data",
-    "importing": "benchmarks.speed.importing:importing",
-    "dashboard": "benchmarks.speed.dashboard:dashboard",
-    "growth": "benchmarks.speed.growth:growth",
-    "gpt2": "benchmarks.speed.gpu:gpt2",
-    "gpt2-writing": "benchmarks.speed.gpu:gpt2_writing",
+    "gpt": "language_model:gpt",
+    "char-gpt": "language_model:char_gpt",
+    "lstm": "lstm:lstm",
+    "translator": "encoder_decoder:translator",
+    "vit": "images:vit",
+    "resnet": "images:resnet",
+    "text-generation": "inference:text_generation",
+    "translation": "inference:translation",
+    "classification": "inference:classification",
+    "data": "data:data",
+    "importing": "importing:importing",
+    "dashboard": "dashboard:dashboard",
+    "growth": "growth:growth",
+    "gpt2": "gpu:gpt2",
+    "gpt2-writing": "gpu:gpt2_writing",
 }
 ON_CUDA_ONLY = ("gpt2", "gpt2-writing")
+PACKAGES = (
+    "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "keras", "tensorflow", "ctranslate2",
+    "onnxruntime", "streamlit",
+)  # fmt: skip
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0: every goal was reached. 1: one was not, or could not be measured. 2: wrong usage. 130: Ctrl-C."""
-    parser = _parser()
-    asked = parser.parse_args(argv)
-    for name in asked.names:
-        if name not in COMPARISONS:
-            parser.error(f"There is no comparison named {name}. Choose from: {', '.join(COMPARISONS)}.")
-        if name in ON_CUDA_ONLY and asked.device == "cpu":
-            parser.error(f"{name} wants a GPU: add --device cuda.")
-    names = asked.names or [name for name in COMPARISONS if name not in ON_CUDA_ONLY or asked.device == "cuda"]
-    if asked.device == "cuda" and not _has_cuda():
-        print("bigmodel: This machine has no cuda device.", file=sys.stderr)
-        return 1
-    try:
-        found = {name: _carry_out(name, asked) for name in names}
-    except KeyboardInterrupt:
-        return 130
-    if asked.json:
-        print(json.dumps(found, ensure_ascii=False, indent=1))
-    rows = [row for figures in found.values() for row in (figures or {"rows": [{"failed": True}]})["rows"]]
-    return 1 if any("failed" in row or report.reached(row) is False or _unmeasured(row) for row in rows) else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks speed",
-        description="Measure ours and what people would pick instead, side by side in one process tree (A B A B, "
-        "medians), and write the figures to BENCHMARKS.md. Wants a machine that does nothing else.",
-        epilog="Set OMP_NUM_THREADS to give every side the same number of threads; else each takes what it takes.",
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(COMPARISONS)}")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Wants an idle machine. OMP_NUM_THREADS gives every side the same number of threads."
+    parser.add_argument("names", nargs="*", metavar="NAME", type=name_of("comparison", COMPARISONS))
     parser.add_argument("--rounds", type=_positive, default=5, help="turns of each side (%(default)s)")
-    parser.add_argument("--json", action="store_true", help="write the rows to stdout as JSON")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the trainings (%(default)s)")
-    parser.add_argument("--dry", action="store_true", help="leave BENCHMARKS.md as it is")
-    return parser
 
 
-def _carry_out(name: str, asked: argparse.Namespace) -> dict | None:
-    """The figures of one comparison, said and kept; None when it failed."""
-    print(f"{name} ...", file=sys.stderr, flush=True)
-    before, begun = report.load(), time.monotonic()
+def run(options: argparse.Namespace) -> tuple[dict, bool]:
+    cuda = options.device == "cuda"
+    if not cuda and (gpu_only := [name for name in options.names if name in ON_CUDA_ONLY]):
+        raise Refusal(f"{gpu_only[0]} wants a GPU: add --device cuda.")
+    if cuda and not _has_cuda():
+        progress("benchmarks: This machine has no cuda device.")
+        return {}, False
+    names = options.names or [name for name in COMPARISONS if cuda or name not in ON_CUDA_ONLY]
+    entries = {name: _measure(name, options) for name in names}
+    return entries, all(entry and all(map(_is_met, entry["rows"])) for entry in entries.values())
+
+
+def _measure(name: str, options: argparse.Namespace) -> dict | None:
+    """The figures of one comparison, printed and kept; None when it failed."""
+    progress(f"{name} ...")
+    load_before, started = report.load(), time.monotonic()
     try:
-        rows = _function(name)(**_wanted(name, asked))
+        rows = comparison(name)(**arguments(name, options))
     except (Failed, Refusal, Missing) as failure:
-        print(f"{name}: {failure}", file=sys.stderr, flush=True)
+        progress(f"{name}: {failure}")
         return None
-    figures = {
+    threads = os.environ.get("OMP_NUM_THREADS", "as each side takes them")
+    gpu = f"{_gpu_name()}, " if options.device == "cuda" else ""
+    entry = {
         "rows": rows,
-        "place": report.place(asked.rounds, asked.device),
-        "load": [before, report.load()],
-        "seconds": round(time.monotonic() - begun, 1),
+        "environment": report.environment(PACKAGES, f"{gpu}OMP_NUM_THREADS {threads}, {options.rounds} rounds"),
+        "load": [load_before, report.load()],
+        "seconds": round(time.monotonic() - started, 1),
     }
     for row in rows:
-        print("  " + said(row), file=sys.stderr, flush=True)
-    if not asked.dry:
-        shown = name if asked.device == "cpu" else f"{name}, {asked.device}"
-        report.keep(shown, figures, list(COMPARISONS))
-    return figures
+        progress("  " + summary(row))
+    if not options.dry:
+        REPORT.save_entry(name if options.device == "cpu" else f"{name}, {options.device}", entry, COMPARISONS)
+    return entry
 
 
-def said(row: Mapping) -> str:
+def summary(row: Mapping) -> str:
     ratio = f": {row['ratio']:.2f}" if row.get("ratio") is not None else ""
-    peer = report._side(row, "peer")
-    verdict = {True: "reached", False: "NOT reached", None: ""}[report.reached(row)]
-    goal = f" (goal {report._goal(row['goal'])} {verdict})" if row.get("goal") else ""
+    peer = side_text(row, "peer")
+    verdict = {True: "reached", False: "NOT reached", None: ""}[reached(row)]
+    goal = f" (goal {goal_text(row['goal'])} {verdict})" if row.get("goal") else ""
     note = f" - {row['note']}" if row.get("note") else ""
-    return f"{row['work']}: {report._side(row, 'ours')}" + (f" | {peer}" if peer else "") + ratio + goal + note
+    return f"{row['work']}: {side_text(row, 'ours')}" + (f" | {peer}" if peer else "") + ratio + goal + note
 
 
-def _function(name: str):
+def comparison(name: str) -> Callable[..., list[dict]]:
     module, _, function = COMPARISONS[name].partition(":")
-    return getattr(import_module(module), function)
+    return getattr(import_module(f"benchmarks.speed.{module}"), function)
 
 
-def _wanted(name: str, asked: argparse.Namespace) -> dict:
-    """Rounds, and the device where the function cares."""
-    takes = inspect.signature(_function(name)).parameters
-    return {"rounds": asked.rounds} | ({"device": asked.device} if "device" in takes else {})
+def arguments(name: str, options: argparse.Namespace) -> dict:
+    """Rounds, and the device where the comparison takes one."""
+    takes = inspect.signature(comparison(name)).parameters
+    return {"rounds": options.rounds} | ({"device": options.device} if "device" in takes else {})
 
 
-def _unmeasured(row: Mapping) -> bool:
-    return bool(row["peer"]) and row.get("peer_value") is None
+def _is_met(row: Mapping) -> bool:
+    unmeasured = bool(row["peer"]) and row.get("peer_value") is None
+    return reached(row) is not False and not unmeasured
 
 
 def _has_cuda() -> bool:
@@ -126,11 +115,13 @@ def _has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
+def _gpu_name() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
 def _positive(text: str) -> int:
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return int(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -21,7 +21,6 @@ from benchmarks.speed.training import OURS, fresh_model, prepared, spec_from, sp
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
-from bigmodel.core.words import _
 
 NANOGPT = "benchmarks.speed.gpu:nanogpt_side"
 WRITING = "benchmarks.speed.gpu:writing_side"
@@ -101,8 +100,7 @@ def gpu() -> tuple[str, float]:
     import torch
 
     if not torch.cuda.is_available():
-        what = _("This machine has no {device} device.", device="cuda")
-        raise Refusal(what, do=_("Choose one of: {options}.", options="cpu"), field="device")
+        raise Refusal("This machine has no cuda device.", do="Leave out --device cuda.", field="device")
     found = torch.cuda.get_device_properties(0)
     return found.name, float(found.total_memory)
 

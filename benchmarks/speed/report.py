@@ -1,38 +1,21 @@
-"""What was measured, as rows: medians, ratios, goals, where it was measured; kept as JSON, shown in BENCHMARKS.md."""
+"""Rows of a comparison (medians, ratios, goals), and the page docs/benchmarks/speed.md that shows them."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
 
-from benchmarks import report_page
+from benchmarks import report
+from benchmarks.report import MARK, Headline, Report
 from benchmarks.speed.side import Missing
-from bigmodel.core import cpu
 
-FILE = Path(__file__).with_name("figures.json")
-MARKS = report_page.marks("python -m benchmarks speed", "speed")
 GOAL = re.compile(r"(>=|<=)\s*([\d.]+)")
-MARK = {True: "yes", False: "**no**", None: ""}
-PACKAGES = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "datasets",
-    "tokenizers",
-    "numpy",
-    "keras",
-    "tensorflow",
-    "ctranslate2",
-    "onnxruntime",
-    "streamlit",
-)
+# comparison -> its row on top of BENCHMARKS.md
+HEADLINES = {
+    "gpt": 0, "char-gpt": 1, "lstm": 0, "translator": 0, "vit": 0, "text-generation": 0, "translation": 0, "data": 1,
+    "dashboard": 2,
+}  # fmt: skip
 
 
 def compared(
@@ -46,41 +29,41 @@ def compared(
     note: str = "",
     ratio: str = "speed",
 ) -> dict:
-    """One row of the table, from what `alternate` gave back for both sides.
+    """A row from what `alternate` returned for both sides.
 
-    `value`: the figure of each round that is compared. `ratio`: 'speed' says how many times as fast ours is,
-    'time' what part of the peer's time it takes, both for a `value` that is a rate where it is named so and a
-    time otherwise.
+    `value`: the figure of each round that is compared. `ratio`: 'speed' is how many times as fast ours is, 'time' which
+    part of the peer's time it takes, both for a `value` that is a rate where it is named so and a time otherwise.
     """
-    one = {"work": work, "ours": "bigmodel", "peer": peer, "unit": unit, "goal": goal, "note": note}
-    for side, found in (("ours", ours), ("peer", theirs)):
-        values = [] if isinstance(found, Missing) else [each[value] for each in found]
-        one[f"{side}_value"] = median(values) if values else None
-        one[f"{side}_rounds"] = values
-        one[f"{side}_how"] = "" if isinstance(found, Missing) else how(found)
-        if isinstance(found, Missing):
-            one["note"] = "; ".join(filter(None, (str(found), note)))
-    one["ratio"] = _ratio(one["ours_value"], one["peer_value"], value == "rate", ratio)
-    return one | {"reached": reached(one)}
+    row = {"work": work, "ours": "bigmodel", "peer": peer, "unit": unit, "goal": goal, "note": note}
+    for side, rounds in (("ours", ours), ("peer", theirs)):
+        missing = isinstance(rounds, Missing)
+        values = [] if missing else [measured[value] for measured in rounds]
+        row[f"{side}_value"] = median(values) if values else None
+        row[f"{side}_rounds"] = values
+        row[f"{side}_how"] = "" if missing else how(rounds)
+        if missing:
+            row["note"] = "; ".join(filter(None, (str(rounds), note)))
+    row["ratio"] = _ratio(row["ours_value"], row["peer_value"], value == "rate", ratio)
+    return row | {"reached": reached(row)}
 
 
 def alone(work: str, values: Sequence[float], unit: str, goal: str, note: str = "") -> dict:
-    """A row without a peer: the goal is a bound for the value itself."""
-    one = {"work": work, "ours": "bigmodel", "peer": "", "unit": unit, "goal": goal, "note": note}
-    one |= {"ours_value": median(values), "ours_rounds": list(values), "peer_value": None, "ratio": None}
-    return one | {"reached": _meets(one["ours_value"], goal)}
+    """A row without a peer: the goal bounds the value itself."""
+    row = {"work": work, "ours": "bigmodel", "peer": "", "unit": unit, "goal": goal, "note": note}
+    row |= {"ours_value": median(values), "ours_rounds": list(values), "peer_value": None, "ratio": None}
+    return row | {"reached": _meets(row["ours_value"], goal)}
 
 
-def how(found: Sequence[Mapping]) -> str:
-    """Precision and threads, where the side says so."""
-    last = found[-1] if found else {}
+def how(rounds: Sequence[Mapping]) -> str:
+    """Precision and threads, where the side reports them."""
+    last = rounds[-1] if rounds else {}
     parts = [str(last["precision"])] if "precision" in last else []
     parts += [f"{last['threads']} threads" if last["threads"] != 1 else "1 thread"] if "threads" in last else []
     return ", ".join(parts)
 
 
 def reached(row: Mapping) -> bool | None:
-    """What the row says itself, else whether its ratio meets its goal; None where there is nothing to compare."""
+    """What the row states itself, else whether its ratio meets its goal; None where there is nothing to compare."""
     if row.get("reached") is not None:
         return row["reached"]
     return _meets(row.get("ratio"), row.get("goal"))
@@ -91,11 +74,11 @@ def _meets(value: float | None, goal: object) -> bool | None:
         return None
     if isinstance(goal, int | float):
         return value >= goal
-    found = GOAL.search(str(goal))
-    if not found:
+    match = GOAL.search(str(goal))
+    if not match:
         return None
-    bound = float(found[2])
-    return value >= bound if found[1] == ">=" else value <= bound
+    bound = float(match[2])
+    return value >= bound if match[1] == ">=" else value <= bound
 
 
 def _ratio(ours: float | None, peer: float | None, is_rate: bool, ratio: str) -> float | None:
@@ -105,118 +88,65 @@ def _ratio(ours: float | None, peer: float | None, is_rate: bool, ratio: str) ->
     return faster if ratio == "speed" else 1 / faster
 
 
-# -- where ---------------------------------------------------------------------------------------------
-def place(rounds: int, device: str = "cpu") -> dict:
-    """The machine, with the GPU where that is what computes, the versions and the day."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        "processor": cpu.cpu_name() if device == "cpu" else f"{cpu.cpu_name()}, {_gpu()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "as each side takes them"),
-        "rounds": rounds,
-        "python": platform.python_version(),
-        "versions": versions,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-
-
-def load() -> float | None:
-    """Processes that wanted a processor over the last minute."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def _gpu() -> str:
-    import torch
-
-    return torch.cuda.get_device_name()
-
-
-# -- kept and shown --------------------------------------------------------------------------------------
-def read(file: Path = FILE) -> dict[str, dict]:
-    return json.loads(file.read_text("utf-8")) if file.exists() else {}
-
-
-def keep(name: str, figures: Mapping, order: Sequence[str], file: Path = FILE, page: Path = report_page.PAGE) -> None:
-    """Put one comparison's figures in the place of its old ones, in the file and on the page."""
-    known = read(file) | {name: dict(figures)}
-    ordered = {one: known[one] for one in [*order, *known] if one in known}
-    report_page.write(file, json.dumps(ordered, ensure_ascii=False, indent=1) + "\n")
-    report_page.keep(page, section(ordered), MARKS)
-
-
-def section(known: Mapping[str, Mapping]) -> str:
-    lines = [
-        "| comparison | work | ours | peer | ratio | goal | reached |",
-        "|---|---|---|---|---|---|---|",
-        *(_line(name, row) for name, figures in known.items() for row in figures["rows"]),
-        "",
-        *_notes(known),
-        *_places(known),
+# -- the page --------------------------------------------------------------------------------------------
+def render(comparisons: Mapping[str, Mapping]) -> str:
+    rows = [(name, row) for name, entry in comparisons.items() for row in entry["rows"]]
+    head = ("comparison", "work", "ours", "peer", "ratio", "goal", "reached")
+    notes = [
+        f"- `{name}`, {row['work']}{', ' + row['peer'] if row['peer'] else ''}: {row['note']}"
+        for name, row in rows
+        if row.get("note")
     ]
-    return "\n".join(lines)
+    loads = [
+        (f"`{name}` (load {entry['load'][0]} -> {entry['load'][1]}, {entry['seconds']:.0f} s)", entry["environment"])
+        for name, entry in comparisons.items()
+    ]
+    lines = [*report.table(head, (_cells(name, row) for name, row in rows)), "", *notes, *([""] if notes else [])]
+    return "\n".join([*lines, *report.measured_on(loads)])
 
 
-def _line(name: str, row: Mapping) -> str:
-    cells = (
-        f"`{name}`",
-        row["work"],
-        _side(row, "ours"),
-        _side(row, "peer"),
-        f"**{row['ratio']:.2f}**" if row.get("ratio") is not None else "",
-        _goal(row.get("goal")),
-        MARK[reached(row)],
-    )
-    return "| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+def _cells(name: str, row: Mapping) -> tuple:
+    ratio = f"**{row['ratio']:.2f}**" if row.get("ratio") is not None else ""
+    sides = (side_text(row, "ours"), side_text(row, "peer"))
+    return (f"`{name}`", row["work"], *sides, ratio, goal_text(row.get("goal")), MARK[reached(row)])
 
 
-def _goal(goal: object) -> str:
+def goal_text(goal: object) -> str:
     return f">= {goal:g}" if isinstance(goal, int | float) else str(goal or "")
 
 
-def _side(row: Mapping, side: str) -> str:
+def side_text(row: Mapping, side: str) -> str:
     """'HF Trainer: 2,910 tokens/s (fp32, 2 threads)'."""
-    value = row.get(f"{side}_value")
-    named = row[side] if row[side] != "bigmodel" else ""
-    told = "not measured" if value is None else f"{number(value)} {row['unit']}"
     if side == "peer" and not row["peer"]:
         return ""
-    how_so = f" ({row[f'{side}_how']})" if row.get(f"{side}_how") else ""
-    return (f"{named}: " if named else "") + told + how_so
+    value = row.get(f"{side}_value")
+    name = f"{row[side]}: " if row[side] != "bigmodel" else ""
+    measured = "not measured" if value is None else f"{number(value)} {row['unit']}"
+    return name + measured + (f" ({row[f'{side}_how']})" if row.get(f"{side}_how") else "")
 
 
 def number(value: float) -> str:
-    """Three digits that say something."""
+    """Three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _notes(known: Mapping[str, Mapping]) -> list[str]:
-    notes = [
-        f"- `{name}`, {row['work']}{', ' + row['peer'] if row['peer'] else ''}: {row['note']}"
-        for name, figures in known.items()
-        for row in figures["rows"]
-        if row.get("note")
-    ]
-    return [*notes, ""] if notes else []
-
-
-def _places(known: Mapping[str, Mapping]) -> list[str]:
-    """One line for each machine, set of versions and day, with the load around each comparison."""
-    places: dict[str, list[str]] = {}
-    for name, figures in known.items():
-        where = figures["place"]
-        versions = ", ".join(f"{package} {number}" for package, number in where["versions"].items())
-        told = (
-            f"{where['processor']}, {where['cores']} cores, OMP_NUM_THREADS {where['threads']}, "
-            f"{where['rounds']} rounds; Python {where['python']}, {versions}; {where['date']}"
-        )
-        before, after = figures["load"]
-        places.setdefault(told, []).append(f"`{name}` {before} -> {after} ({figures['seconds']:.0f} s)")
+def headlines(comparisons: Mapping[str, Mapping]) -> list[Headline]:
+    goals = [reached(row) for entry in comparisons.values() for row in entry["rows"]]
+    share = f"{goals.count(True)} of {len(goals) - goals.count(None)} goals"
+    rows = [(name, comparisons[name]["rows"][index]) for name, index in HEADLINES.items() if name in comparisons]
     return [
-        f"Measured on {told}. Load before -> after, and time taken: {', '.join(names)}."
-        for told, names in places.items()
+        Headline("all comparisons of speed", share, "all", "speed"),
+        *(
+            Headline(f"{row['work']}, beside {row['peer']}", _factor(row), goal_text(row["goal"]), f"speed {name}")
+            for name, row in rows
+        ),
     ]
+
+
+def _factor(row: Mapping) -> str:
+    if row["ratio"] is None:
+        return "not measured"
+    return f"{row['ratio']:.2f} of the time" if row["goal"].startswith("<=") else f"{row['ratio']:.2f} times as fast"
+
+
+REPORT = Report("speed", report.ROOT / "docs" / "benchmarks" / "speed.md", render, headlines)

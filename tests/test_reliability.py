@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import learn, small
 
-from benchmarks.reliability import command, page
-from benchmarks.reliability.row import Found, Row
+from benchmarks.__main__ import main
+from benchmarks.reliability import command, report
+from benchmarks.reliability.row import Outcome, Row
+from benchmarks.report import environment
 from bigmodel.core.events import Event
 from bigmodel.runs import worker
 from bigmodel.runs.store import Store
@@ -25,47 +28,44 @@ WAITS = {7}  # rows that wait for minutes when a promise is switched off: that i
 def test_a_promise_holds_and_its_trials_notice_when_it_does_not(row, tmp_path):
     options = ["--row", str(row), "--trials", str(FEW[row]), "--json", *([] if row in WAITS else ["--without"])]
     done = subprocess.run(
-        [sys.executable, "-m", "bigmodel", "torture", *options],
+        [sys.executable, "-m", "benchmarks", "reliability", "--dry", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
         encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout)
+    (found,) = json.loads(done.stdout).values()
     assert found["trials"] >= FEW[row] and found["failures"] == 0
     noticed = [one["failures"] > 0 for one in found.get("without", {}).values()]
     assert bool(noticed) != (row in WAITS) and all(noticed)
 
 
-def test_the_page_says_what_the_figures_say():
-    assert page.text(page.read()) == page.PAGE.read_text("utf-8")
-
-
 def test_figures_are_kept_row_by_row_and_what_was_switched_off_before_stays(tmp_path):
-    file, shown = tmp_path / "figures.json", tmp_path / "RELIABILITY.md"
-    one = {"row": 4, "injected": "a|b", "promise": "holds", "trials": 7, "usual": "40", "failures": 0}
-    one |= {"worst": "none", "seconds": 1.0, "note": "a note"} | page.here()
-    page.keep(one | {"without": {"the hash": {"trials": 3, "failures": 2}}}, file, shown)
-    page.keep(one | {"trials": 9, "failures": 1}, file, shown)
-    page.keep(one | {"row": 2}, file, shown)
-    assert [(each["row"], each["trials"]) for each in page.read(file)] == [(2, 7), (4, 9)]
-    assert "| 4 | the hash | 3 | 2 |" in shown.read_text() and "| 9 of 40 | **1** |" in shown.read_text()
+    kept = replace(report.REPORT, page=tmp_path / "RELIABILITY.md", folder=tmp_path)
+    entry = {"injected": "a|b", "promise": "holds", "trials": 7, "usual": "40", "failures": 0, "worst": "none"}
+    entry |= {"seconds": 1.0, "note": "a note", "load": 1.0, "environment": environment(report.PACKAGES)}
+    report.save(4, entry | {"without": {"the hash": {"trials": 3, "failures": 2}}}, kept)
+    report.save(4, entry | {"trials": 9, "failures": 1}, kept)
+    report.save(2, entry, kept)
+    assert [(number, each["trials"]) for number, each in kept.figures().items()] == [("2", 7), ("4", 9)]
+    text = kept.page.read_text()
+    assert "| 4 | the hash | 3 | 2 |" in text and "| 9 of 40 | **1** |" in text
 
 
 def test_a_row_that_breaks_down_has_failed():
     def breaks(trials, place):
         raise ValueError("no ground to stand on")
 
-    found, _seconds = command._tried(Row(0, "", "", 3, breaks, {}), 3)
+    found, _seconds = command.run_row(Row(0, "", "", 3, breaks, {}), 3)
     assert found.failures == ["ValueError: no ground to stand on"] and found.trials == 3
-    assert page.broken({"failures": 1}) and page.broken({"failures": 0, "without": {"x": {"failures": 0}}})
-    assert not Found().failures
+    assert report.is_broken({"failures": 1}) and report.is_broken({"failures": 0, "without": {"x": {"failures": 0}}})
+    assert not Outcome().failures
 
 
 def test_a_row_that_is_none_is_refused(capsys):
     with pytest.raises(SystemExit) as leaving:
-        command.main(["--row", "99"])
+        main(["reliability", "--row", "99"])
     assert leaving.value.code == 2 and "There is no row 99" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""Small real trainings with known faults, which the doctor is measured with: what goes wrong, where, from which step."""
+"""Small real trainings with known faults that the doctor has to diagnose: what goes wrong, where, from which step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -353,7 +353,3 @@ class _Part(Dataset):
                     chosen[split].remove_columns("label").add_column("label", labels.tolist()).cast(features)
                 )
         return datasets.DatasetDict(chosen)
-
-
-def named(made: Sequence[Trial]) -> dict[str, Trial]:
-    return {trial.name: trial for trial in made}

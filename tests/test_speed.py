@@ -3,11 +3,13 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import report_page
+from benchmarks.__main__ import _parser, main
+from benchmarks.report import environment
 from benchmarks.speed import (
     command,
     dashboard,
@@ -152,7 +154,7 @@ def lacking():
 
 
 def side(function, **arguments):
-    return Side(f"test_bench:{function}", {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}, **arguments)
+    return Side(f"test_speed:{function}", {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}, **arguments)
 
 
 def test_sides_take_turns_in_processes_of_their_own():
@@ -166,7 +168,7 @@ def test_a_missing_peer_is_said_with_what_to_install_and_the_others_are_measured
     row = report.compared("work", found["ours"], "a peer", found["peer"], "tokens/s", ">= 1.5")
     assert isinstance(found["peer"], Missing) and row["ours_value"] == 1.5
     assert "a_library_that_nobody_has is missing, pip install -r requirements-bench.txt" in row["note"]
-    assert row["ratio"] is None and row["reached"] is None and "not measured" in report.section(figures(row))
+    assert row["ratio"] is None and row["reached"] is None and "not measured" in report.render(figures(row))
 
 
 def test_a_side_that_breaks_says_why():
@@ -176,8 +178,7 @@ def test_a_side_that_breaks_says_why():
 
 # -- rows, figures, page -------------------------------------------------------------------------------
 def figures(*rows, name="char-gpt"):
-    place = {"processor": "p", "cores": 2, "threads": "1", "rounds": 1, "python": "3", "versions": {}, "date": "d"}
-    return {name: {"rows": list(rows), "place": place, "load": [0.1, 0.2], "seconds": 3.0}}
+    return {name: {"rows": list(rows), "environment": environment(()), "load": [0.1, 0.2], "seconds": 3.0}}
 
 
 def rates(*values):
@@ -208,20 +209,15 @@ def test_goals_are_read_as_they_are_written(goal, ratio, met):
 
 
 def test_the_page_keeps_what_others_write(tmp_path):
-    page, file = tmp_path / "BENCHMARKS.md", tmp_path / "figures.json"
-    page.write_text("# How well\n\n<!-- figures: others -->\n| 1 |\n<!-- end of figures -->\n")
+    kept = replace(report.REPORT, page=tmp_path / "speed.md", folder=tmp_path)
+    kept.page.write_text("# How well\n\n<!-- figures: others -->\n| 1 |\n<!-- end of figures -->\n")
     row = report.compared("w", rates(3), "p", rates(2), "u/s", ">= 1.9")
     for name in ("char-gpt", "gpt", "gpt"):
-        report.keep(name, figures(row)["char-gpt"], ["gpt", "char-gpt"], file, page)
-    text = page.read_text()
+        kept.save_entry(name, figures(row)["char-gpt"], ["gpt", "char-gpt"])
+    text = kept.page.read_text()
     assert text.startswith("# How well\n\n<!-- figures: others -->\n| 1 |\n<!-- end of figures -->\n")
     assert text.index("| `gpt` |") < text.index("| `char-gpt` |") and text.count("| `gpt` |") == 1
-    assert list(json.loads(file.read_text())) == ["gpt", "char-gpt"]
-
-
-def test_the_page_says_what_the_figures_say():
-    text = report_page.PAGE.read_text("utf-8")
-    assert report_page.with_section(text, report.section(report.read()), report.MARKS) == text
+    assert list(json.loads(kept.file.read_text())) == ["gpt", "char-gpt"]
 
 
 # -- data, growth, sessions, GPU ---------------------------------------------------------------------------
@@ -274,10 +270,9 @@ def test_sessions_watch_a_run_that_goes_on_and_see_it_redrawn():
 
 def test_without_a_gpu_the_gpu_comparison_is_refused(capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(SystemExit) as leaving:
-        command.main(["gpt2"])
-    assert leaving.value.code == 2 and "--device cuda" in capsys.readouterr().err
-    assert command.main(["gpt2", "--device", "cuda"]) == 1
+    assert main(["speed", "gpt2"]) == 2
+    assert "--device cuda" in capsys.readouterr().err
+    assert main(["speed", "gpt2", "--device", "cuda"]) == 1
     assert "no cuda device" in capsys.readouterr().err
 
 
@@ -291,13 +286,14 @@ def test_utilisation_counts_as_nanogpt_does():
 # -- the command ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", command.COMPARISONS)
 def test_every_comparison_is_found(name):
-    assert callable(command._function(name)) and "rounds" in command._wanted(name, command._parser().parse_args([]))
+    options = _parser(["speed"]).parse_args(["speed"])
+    assert callable(command.comparison(name)) and "rounds" in command.arguments(name, options)
 
 
 def test_unknown_names_and_rounds_are_refused(capsys):
     for wrong in (["no-such-thing"], ["--rounds", "0"]):
         with pytest.raises(SystemExit) as leaving:
-            command.main(wrong)
+            main(["speed", *wrong])
         assert leaving.value.code == 2
     assert "Choose from: gpt" in capsys.readouterr().err
 
@@ -306,5 +302,7 @@ def test_what_benchmarks_need_is_pinned_with_its_reason():
     files = [(ROOT / f"requirements-{name}.txt").read_text() for name in ("dev", "bench")]
     lines = [line for file in files for line in file.splitlines() if line and line[0] not in "#-"]
     assert all(re.match(r"[\w-]+==\S+ +# .", line) for line in lines)
-    asked = re.findall(r'peer\("([\w]+)', "".join(file.read_text() for file in (ROOT / "bigmodel/bench").glob("*.py")))
+    asked = re.findall(
+        r'peer\("([\w]+)', "".join(file.read_text() for file in (ROOT / "benchmarks/speed").glob("*.py"))
+    )
     assert set(asked) <= {line.split("==")[0] for line in lines}
