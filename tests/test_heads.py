@@ -1,6 +1,7 @@
 """What is true of a task, a head or an architecture stands with it: nothing else tells them apart by their names."""
 
 import ast
+import importlib
 import inspect
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def targets(node):
 
 def is_leaf_class(owner, path):
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    found = getattr(__import__(module, fromlist=["_"]), owner.name)
+    found = getattr(importlib.import_module(module), owner.name, object)
     return issubclass(found, Task | Architecture)
 
 
@@ -73,8 +74,9 @@ def is_suffix_test(node):
     """`task.head.endswith("classification")` tells heads apart by a piece of their names."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return False
-    asked = ast.unparse(node.func.value)
-    return node.func.attr in ("endswith", "startswith") and asked.split(".")[-1] in ("head", "task", "architecture")
+    pieces = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    named = any(piece in name and len(piece) > 2 for piece in pieces for name in NAMES)
+    return named and node.func.attr in ("endswith", "startswith")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
