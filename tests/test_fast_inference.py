@@ -210,7 +210,8 @@ def test_a_network_that_reads_gives_the_chances_that_transformers_gives_for_text
 
 def test_texts_that_are_longer_than_what_was_compared_and_several_together_are_read_by_the_network_itself():
     engine = Engine(STARTERS / "connoisseur")
-    ready, plain = traced_classifier.trace_text_classifier(engine.model, 4), engine.model
+    short = type(engine.processor).from_pretrained(engine.folder, model_max_length=4)
+    ready, plain = traced_classifier.trace_text_classifier(engine.model, short), engine.model
     asked = torch.randint(5, 200, (2, 9))
     masked = torch.ones_like(asked)
     masked[0, 4:] = 0

@@ -23,6 +23,8 @@ class Cnn(Architecture):
     )
     paper = "LeCun et al. 1998, Gradient-based Learning Applied to Document Recognition"
     heads = frozenset({"image-classification"})
+    model_type = "bigmodel-cnn"
+    base_heads = heads
     hyperparameters = (
         Number(
             name="channels",
@@ -91,7 +93,7 @@ def model_classes() -> tuple[type, type]:
     from transformers.modeling_outputs import ImageClassifierOutput
 
     class CnnConfig(PretrainedConfig):
-        model_type = "bigmodel-cnn"
+        model_type = Cnn.model_type
         channels: int = 32
         stages: int = 3
         dropout: float = 0.2

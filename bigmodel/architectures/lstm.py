@@ -22,6 +22,8 @@ class Lstm(Architecture):
     )
     paper = "Hochreiter, Schmidhuber 1997, Long Short-Term Memory"
     heads = frozenset({"causal-lm", "text-classification"})
+    model_type = "bigmodel-lstm"
+    base_heads = frozenset({"causal-lm"})
     hyperparameters = (
         Number(
             name="embedding",
@@ -116,7 +118,7 @@ def model_classes() -> tuple[type, type, type]:
     from transformers.modeling_outputs import CausalLMOutputWithPast, SequenceClassifierOutput
 
     class LstmConfig(PretrainedConfig):
-        model_type = "bigmodel-lstm"
+        model_type = Lstm.model_type
         vocab_size: int = 10_000
         embedding_size: int = 128
         hidden_size: int = 128

@@ -8,7 +8,7 @@ from typing import Any
 from bigmodel.base_models import adapters, languages
 from bigmodel.base_models.store import Base
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Architecture, Layer, Task
+from bigmodel.core.contracts import HEADS, Architecture, Layer, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Number, Switch, Text
 from bigmodel.core.words import Words, _
@@ -52,7 +52,8 @@ class Pretrained(Architecture):
         "A model that has read or seen much already goes on learning from your data. Minutes and few examples are often enough."
     )
     paper = "Howard, Ruder 2018, Universal Language Model Fine-tuning; Hu et al. 2021, LoRA"
-    heads = frozenset({"causal-lm", "seq2seq-lm", "image-classification", "text-classification"})
+    heads = frozenset(name for name, head in HEADS.items() if head.model_types)
+    fine_tunes = True
     overrides = frozenset({"tokenizer", "vocabulary"})
     hyperparameters = (
         Choice(name="base", label=_("Base model"), help=_("What the training begins with.")),
@@ -163,6 +164,7 @@ class Pretrained(Architecture):
     def hyperparameters_for(self, task: Task) -> tuple[Field, ...]:
         """The bases that can carry the task's head: those that people brought first. With a head that begins at random
         there is nothing to measure before the training."""
+        head = HEADS[task.head]
         bases = [base for base in _bases().values() if task.head in base.heads]
         bases.sort(key=lambda base: base.included)
         options = {base.name: _base_label(base) for base in bases}
@@ -170,9 +172,9 @@ class Pretrained(Architecture):
         own = tuple(
             Choice(**{**vars(field), "options": options, "default": first}) if field.name == "base" else field
             for field in self.hyperparameters
-            if field.name != "baseline" or not task.head.endswith("classification")
+            if field.name != "baseline" or not head.classifies
         )
-        return own + (TRANSLATION_FIELDS if task.head == "seq2seq-lm" else ())
+        return own + (TRANSLATION_FIELDS if head.encoder_decoder else ())
 
     def check(self, settings: Mapping) -> None:
         base = _base(settings)
@@ -201,7 +203,7 @@ class Pretrained(Architecture):
         from bigmodel.base_models.load import load_processor
 
         self.register()
-        return task.prepare_processor(load_processor(_base(settings), task.head, rows, settings))
+        return task.prepare_processor(load_processor(_base(settings), task, rows, settings))
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:
         from bigmodel.base_models.load import load_model, set_trainable

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bigmodel.base_models import store, validate_folder
-from bigmodel.base_models.supported_models import CAUSAL_LM
 from bigmodel.core import limits
+from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
@@ -139,17 +139,17 @@ def _without_quantization(model):
 def _convert(file: Path, folder: Path, model_type: str) -> None:
     import torch
     import transformers
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
-    writes = CAUSAL_LM in validate_folder.FAMILIES[model_type].heads
+    head = next(head for head in HEADS.values() if model_type in head.model_types)
     transformers.utils.logging.disable_progress_bar()
     what = _("{name} cannot be converted.", name=file.name[:100])
     try:
         parts = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
         config = AutoConfig.from_pretrained(file.parent, **parts)
-        if not writes:  # each T5 that transformers reads has gates, of which the file does not say the form
+        if head.encoder_decoder:  # each T5 that transformers reads has gates, of which the file does not say the form
             config.update({"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu_new", "is_gated_act": True})
-        model, told = (AutoModelForCausalLM if writes else AutoModelForSeq2SeqLM).from_pretrained(
+        model, told = getattr(transformers, head.auto_class).from_pretrained(
             file.parent, config=config, dtype=torch.float32, output_loading_info=True, **parts
         )
         if told["missing_keys"]:

@@ -8,6 +8,7 @@ from typing import Any
 from bigmodel.base_models import adapters, languages, validate_folder
 from bigmodel.base_models.store import STARTERS, Base
 from bigmodel.base_models.supported_models import EMBEDDING_MODULES, HEAD_MODULES, is_within
+from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
@@ -16,7 +17,7 @@ MAX_MISSING_SHARE = (
 )
 
 
-def load_processor(base: Base, head: str, rows: Mapping, settings: Mapping) -> Any:
+def load_processor(base: Base, task: Task, rows: Mapping, settings: Mapping) -> Any:
     """The base's own tokenizer or image processor, with what tasks ask of one: padding and end tokens, one size, the
     languages of a translation."""
     from transformers import AutoConfig, AutoTokenizer
@@ -25,18 +26,19 @@ def load_processor(base: Base, head: str, rows: Mapping, settings: Mapping) -> A
     seen = revalidate(base)
     if "tokenizer.json" not in seen.files and set(seen.files) & set(validate_folder.SENTENCEPIECE_FILES):
         import sentencepiece  # noqa: F401  # transformers' tokenizer of such a base stands on it
-    if head == "image-classification":
+    head, columns = HEADS[task.head], task.language_columns(settings)
+    if head.reads_images:
         return _image_processor(base)
-    spoken = _language_pair(base, rows["train"], settings) if head == "seq2seq-lm" else ("", "")
+    spoken = _language_pair(base, rows["train"], columns, settings) if columns else ("", "")
     found = AutoTokenizer.from_pretrained(base.folder, **safe, **_language_kwargs(base, spoken))
     if found.eos_token_id is None:
         found.eos_token = found.sep_token or found.bos_token or found.pad_token
-    if found.eos_token_id is None and head != "text-classification":
+    if found.eos_token_id is None and not head.classifies:
         what = _("The tokenizer of {base} has no token for the end of a text.", base=base.title)
         raise Refusal(what, do=_("Choose another base model."), field="base")
     if found.pad_token_id is None:
         found.pad_token = found.eos_token or found.unk_token
-    if head == "seq2seq-lm":
+    if head.encoder_decoder:
         config = AutoConfig.from_pretrained(base.folder, **safe)
         found.init_kwargs["decoder_start_token_id"] = _decoder_start_token(config, found)
         before = languages.source_prefix(settings["prefix"], base.folder, base.model_type, spoken)
@@ -46,9 +48,8 @@ def load_processor(base: Base, head: str, rows: Mapping, settings: Mapping) -> A
 
 
 # -- languages -------------------------------------------------------------------------------------------
-def _language_pair(base: Base, rows: Mapping, settings: Mapping) -> tuple[str, str]:
+def _language_pair(base: Base, rows: Mapping, columns: tuple[str, str], settings: Mapping) -> tuple[str, str]:
     """(what is read, what is written), each as it was asked for, or else by looking at the texts."""
-    columns = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
     needed = base.model_type == "t5" or languages.tokenizer_class(base.folder) in languages.MULTILINGUAL_TOKENIZERS
     return tuple(
         settings[f"{column}_language"].strip() or (languages.detect_language(rows[column]) if needed else "")
@@ -120,29 +121,24 @@ def load_model(base: Base, head: str, facts: Mapping, settings: Mapping) -> Any:
     import transformers
 
     revalidate(base)
-    classes = {
-        "causal-lm": transformers.AutoModelForCausalLM,
-        "seq2seq-lm": transformers.AutoModelForSeq2SeqLM,
-        "image-classification": transformers.AutoModelForImageClassification,
-        "text-classification": transformers.AutoModelForSequenceClassification,
-    }
+    auto_class = getattr(transformers, HEADS[head].auto_class)
     safe = {"local_files_only": True, "trust_remote_code": False}
     config = transformers.AutoConfig.from_pretrained(base.folder, **safe)
     _update_config(config, head, facts)
     if torch.empty(0).is_meta:
-        return classes[head].from_config(config, trust_remote_code=False)
+        return auto_class.from_config(config, trust_remote_code=False)
     _refuse_no_memory(base)
     more = {}
     if settings.get("quantize", "none") != "none":
         with torch.device("meta"):
-            skeleton = classes[head].from_config(config, trust_remote_code=False)
+            skeleton = auto_class.from_config(config, trust_remote_code=False)
         more = _quantization_kwargs(settings["quantize"], _unquantized_modules(skeleton, head))
-    model, told = classes[head].from_pretrained(
+    model, told = auto_class.from_pretrained(
         base.folder, config=config, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
         output_loading_info=True, **safe, **more,
     )  # fmt: skip
     _refuse_mismatched_weights(base, model, told)
-    if head == "seq2seq-lm":
+    if HEADS[head].encoder_decoder:
         _set_start_tokens(model, facts)
     return model
 
@@ -157,11 +153,11 @@ def _set_start_tokens(model: Any, facts: Mapping) -> None:
 def _update_config(config: Any, head: str, facts: Mapping) -> None:
     """Write into the config what the task's data ask for."""
     config.use_cache = True
-    if head in ("image-classification", "text-classification"):
+    if HEADS[head].classifies:
         names = [str(name) for name in facts["classes"]]
         config.id2label, config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
         config.problem_type = None
-    if head == "image-classification":
+    if HEADS[head].reads_images:
         config.grey, config.dark_ground = facts.get("grey", False), facts.get("dark_ground", False)
         config.seen_size = facts.get("seen_size")
     elif facts.get("pad") is not None:
@@ -239,7 +235,7 @@ def set_trainable(model: Any, head: str, settings: Mapping) -> Any:
     if method == "last":
         for weight in _last_layers(model, settings["last_layers"]):
             weight.requires_grad_(True)
-    if method != "lora" or head.endswith("classification"):
+    if method != "lora" or HEADS[head].classifies:
         for weight in heads:
             weight.requires_grad_(True)
     _freeze_batch_norm_statistics(model)
@@ -252,7 +248,7 @@ def _head_weights(model: Any, head: str) -> list:
     found = [
         weight for name, weight in model.named_parameters() if id(weight) not in body or is_within(name, ("pooler",))
     ]
-    if head.endswith("classification"):
+    if HEADS[head].classifies:
         if not body:  # a network of our own, without a body by name
             found = [weight for name, weight in model.named_parameters() if is_within(name, HEAD_MODULES)]
         return found

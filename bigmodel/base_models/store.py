@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bigmodel.base_models import validate_folder
 from bigmodel.core import catalog
+from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import METADATA_FILE, STARTERS
 from bigmodel.core.words import Words, _
@@ -221,11 +222,20 @@ def _run_metadata(folder: Path, title: str) -> dict:
 def build_metadata(manifest: Mapping) -> dict:
     """What lets 'Try it' ask a base as it is, {} for one that must be trained first. Who has a chat template is talked
     with."""
-    asked = {"causal-lm": "dialogue" if manifest["chat"] else "text-generation", "seq2seq-lm": "translation"}
-    task = next((task for head, task in asked.items() if head in manifest["heads"]), "")
-    if not task:
+    answerable = [
+        task for task in catalog.tasks().values() if task.head in manifest["heads"] and not HEADS[task.head].classifies
+    ]
+    if not answerable:
         return {}
-    spec = {"version": 1, "task": task, "architecture": "pretrained", "dataset": "", "name": "", "settings": {}}
+    task, architecture = min(answerable, key=lambda task: task.chat != manifest["chat"]), catalog.fine_tuning()
+    spec = {
+        "version": 1,
+        "task": task.name,
+        "architecture": architecture.name,
+        "dataset": "",
+        "name": "",
+        "settings": {},
+    }
     return {
         "spec": spec,
         "title": manifest["title"],

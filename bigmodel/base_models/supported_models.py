@@ -5,64 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-CAUSAL_LM, SEQ2SEQ_LM, IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION = (
-    "causal-lm",
-    "seq2seq-lm",
-    "image-classification",
-    "text-classification",
-)
+from bigmodel.core import catalog
+from bigmodel.core.contracts import HEADS
 
 
 @dataclass(frozen=True)
 class Family:
-    """heads: what it can be asked for. `reads_at_most`: name of the config's longest input, '' where there is no bound;
-    `unused`: so many of its positions are never a token's."""
+    """heads: what it can be asked for. `max_length_key`: name of the config's longest input, '' where there is no bound;
+    `reserved_positions`: so many of its positions are never a token's."""
 
     heads: frozenset[str]
     max_length_key: str = "max_position_embeddings"
     reserved_positions: int = 0
 
+    @property
+    def reads_images(self) -> bool:
+        return all(HEADS[head].reads_images for head in self.heads)
 
-_DECODER_HEADS = frozenset({CAUSAL_LM, TEXT_CLASSIFICATION})
-_ENCODER_HEADS = frozenset({TEXT_CLASSIFICATION})
-_ENCODER_DECODER_HEADS = frozenset({SEQ2SEQ_LM})
-_VISION_HEADS = frozenset({IMAGE_CLASSIFICATION})
 
-FAMILIES: Mapping[str, Family] = (
-    {
-        name: Family(_DECODER_HEADS)
-        for name in (
-            "llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "opt", "gpt_neox", "gpt_neo", "stablelm",
-            "starcoder2", "smollm3", "gemma", "gemma2", "gemma3_text",
-        )
-    }
-    | {name: Family(frozenset({CAUSAL_LM})) for name in ("olmo", "olmo2", "granite", "cohere")}
-    | {"gpt2": Family(_DECODER_HEADS, "n_positions"), "bloom": Family(_DECODER_HEADS, ""), "gptj": Family(_DECODER_HEADS, "n_positions")}
-    | {
-        name: Family(_ENCODER_HEADS)
-        for name in (
-            "bert", "distilbert", "albert", "electra", "deberta-v2", "modernbert",
-        )
-    }
-    | {name: Family(_ENCODER_HEADS, reserved_positions=2) for name in ("roberta", "xlm-roberta", "mpnet")}  # begin behind the padding's
-    | {name: Family(_ENCODER_DECODER_HEADS) for name in ("marian", "bart", "mbart", "m2m_100", "pegasus")}
-    | {name: Family(_ENCODER_DECODER_HEADS, "") for name in ("t5", "mt5", "umt5")}
-    | {
-        name: Family(_VISION_HEADS, "")
-        for name in (
-            "vit", "deit", "beit", "swin", "swinv2", "dinov2", "convnext", "convnextv2", "resnet", "regnet",
-            "mobilenet_v2", "efficientnet", "bit", "focalnet", "levit", "poolformer", "pvt", "cvt",
-        )
-    }
-)  # fmt: skip
-BIGMODEL_FAMILIES: Mapping[str, Family] = {  # networks of bigmodel's own runs, registered by their architectures
-    "bigmodel-lstm": Family(frozenset({CAUSAL_LM}), ""),
-    "bigmodel-cnn": Family(_VISION_HEADS, ""),
+_MAX_LENGTH_KEYS = {
+    **dict.fromkeys(("gpt2", "gptj"), "n_positions"),
+    **dict.fromkeys(("bloom", "t5", "mt5", "umt5"), ""),  # relative positions
+}
+_RESERVED_POSITIONS = dict.fromkeys(("roberta", "xlm-roberta", "mpnet"), 2)  # positions begin behind the padding's
+
+
+def _family(model_type: str) -> Family:
+    heads = frozenset(name for name, head in HEADS.items() if model_type in head.model_types)
+    key = "" if Family(heads).reads_images else _MAX_LENGTH_KEYS.get(model_type, Family.max_length_key)
+    return Family(heads, key, _RESERVED_POSITIONS.get(model_type, 0))
+
+
+FAMILIES: Mapping[str, Family] = {
+    model_type: _family(model_type) for head in HEADS.values() for model_type in head.model_types
 }
 
 
 def find_family(model_type: str) -> Family | None:
-    return FAMILIES.get(model_type) or BIGMODEL_FAMILIES.get(model_type)
+    """With the networks of bigmodel's own runs, which their architectures register."""
+    own = (one for one in catalog.architectures().values() if one.base_heads and one.model_type == model_type)
+    return FAMILIES.get(model_type) or next((Family(one.base_heads, "") for one in own), None)
 
 
 # -- how they call their parts -------------------------------------------------------------------------------------------------

@@ -449,7 +449,7 @@ def _check_chat_template(place: Path, names: set[str], config: Mapping) -> bool:
 
 
 def _require_processor(kind: Family, names: set[str]) -> None:
-    if kind.heads == frozenset({"image-classification"}):
+    if kind.reads_images:
         wanted = {"preprocessor_config.json"}
     else:
         wanted = {"tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_FILES}

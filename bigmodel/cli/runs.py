@@ -388,7 +388,7 @@ def _resume(desk: Terminal, asked: argparse.Namespace) -> int:
         told = {
             "step": _("{run} goes on from step {step}.", run=id, step=step),
             "pretraining": _("{run} goes on from step {step} of its pretraining.", run=id, step=step),
-            "pretrained": _("{run} goes on after its pretraining.", run=id),
+            "pretraining-done": _("{run} goes on after its pretraining.", run=id),
         }
         desk.print_message(desk.say(told.get(stage) or _("{run} begins anew: it has no checkpoint.", run=id)))
     return _wait(desk, id, asked.json) if asked.wait else DONE

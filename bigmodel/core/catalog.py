@@ -93,6 +93,11 @@ def _lookup(things: Mapping[str, T], name: object, kind: str) -> T:
     raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(things)), field=kind)
 
 
+def fine_tuning() -> Architecture:
+    """The architecture that begins with a base model."""
+    return next(one for one in architectures().values() if one.fine_tunes)
+
+
 def architectures_for(task: Task) -> Mapping[str, Architecture]:
     return {name: network for name, network in architectures().items() if is_compatible(task, architecture=network)}
 

@@ -6,8 +6,8 @@ architecture that can carry its head.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,39 +24,114 @@ if TYPE_CHECKING:
     import transformers
 
 
+IMAGE_PROCESSOR = "AutoImageProcessor"
+
+
 @dataclass(frozen=True)
 class Head:
-    """How a model of this kind is called and how its answers are compared.
+    """How a model of this kind is called, trained from a base and answered with. A new head is one entry of HEADS.
 
     inputs: keyword arguments of `forward`.  logits: shape of what comes back as `.logits`.
     labels: shape of the labels in a batch. Labels are already aligned with the logits (a language
     model's are shifted when the batch is made) and -100 marks a position that does not count.
-    auto: the class of transformers that opens such a model.
+    auto_class, processor_class: the classes of transformers that open such a model and its tokenizer or image processor.
+    model_types: transformers' networks that carry it as base models, by the `model_type` of their config.
+    classifies: its answers are classes of the data. No base brings such a head: it begins at random, is always trained,
+    and a base cannot answer or be measured before.
+
+    Answering, each as 'module:name', imported by the worker alone:
+    runner: a class that answers by CTranslate2 (its contract: `bigmodel.inference.ctranslate2_runner.Runner`).
+    tracer: `(model, processor) -> model`, a TorchScript program that is called as the model is.
+    gpu_min_bytes: bytes of weights from which on a GPU answers faster than the CPU does; None: never.
+
+    Memory, for the forecast: process_bytes of a run's process before the first weight, by precision, measured at the
+    end of small runs (else a general figure counts); logit_bytes of each logit, where they are what a step holds most of.
     """
 
     inputs: tuple[str, ...]
     logits: str
     labels: str
     auto_class: str
+    processor_class: str = "AutoTokenizer"
+    model_types: tuple[str, ...] = ()
+    classifies: bool = False
+    runner: str = ""
+    tracer: str = ""
+    gpu_min_bytes: int | None = None
+    process_bytes: Mapping[str, int] = field(default_factory=dict)
+    logit_bytes: int = 0
 
+    @property
+    def reads_images(self) -> bool:
+        return self.processor_class == IMAGE_PROCESSOR
+
+    @property
+    def encoder_decoder(self) -> bool:
+        """Whether one text is read and another written."""
+        return "decoder_input_ids" in self.inputs
+
+
+_RUNNERS, _TRACERS = "bigmodel.inference.ctranslate2_runner", "bigmodel.inference.traced_classifier"
+_DECODERS = (
+    "llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "opt", "gpt_neox", "gpt_neo", "stablelm", "starcoder2",
+    "smollm3", "gemma", "gemma2", "gemma3_text", "gpt2", "bloom", "gptj",
+)  # fmt: skip
 
 HEADS: Mapping[str, Head] = {
-    "causal-lm": Head(("input_ids",), "batch, tokens, vocabulary", "batch, tokens", "AutoModelForCausalLM"),
-    "seq2seq-lm": Head(
-        ("input_ids", "attention_mask", "decoder_input_ids"),
-        "batch, target tokens, vocabulary",
-        "batch, target tokens",
-        "AutoModelForSeq2SeqLM",
+    "causal-lm": Head(
+        inputs=("input_ids",),
+        logits="batch, tokens, vocabulary",
+        labels="batch, tokens",
+        auto_class="AutoModelForCausalLM",
+        model_types=(*_DECODERS, "olmo", "olmo2", "granite", "cohere"),
+        runner=f"{_RUNNERS}:TextGenerator",
+        gpu_min_bytes=64 * 2**20,
+        process_bytes={"fp32": 642 * 2**20, "bf16": 642 * 2**20},
+        logit_bytes=7,  # with its gradient, and what the loss holds
     ),
-    "image-classification": Head(("pixel_values",), "batch, classes", "batch", "AutoModelForImageClassification"),
+    "seq2seq-lm": Head(
+        inputs=("input_ids", "attention_mask", "decoder_input_ids"),
+        logits="batch, target tokens, vocabulary",
+        labels="batch, target tokens",
+        auto_class="AutoModelForSeq2SeqLM",
+        model_types=("marian", "bart", "mbart", "m2m_100", "pegasus", "t5", "mt5", "umt5"),
+        runner=f"{_RUNNERS}:Translator",
+        process_bytes={"fp32": 880 * 2**20, "bf16": 1120 * 2**20},  # many shapes, each may keep kernels of its own
+    ),
+    "image-classification": Head(
+        inputs=("pixel_values",),
+        logits="batch, classes",
+        labels="batch",
+        auto_class="AutoModelForImageClassification",
+        processor_class=IMAGE_PROCESSOR,
+        model_types=(
+            "vit", "deit", "beit", "swin", "swinv2", "dinov2", "convnext", "convnextv2", "resnet", "regnet",
+            "mobilenet_v2", "efficientnet", "bit", "focalnet", "levit", "poolformer", "pvt", "cvt",
+        ),
+        classifies=True,
+        tracer=f"{_TRACERS}:trace_image_classifier",
+        process_bytes={"fp32": 600 * 2**20, "bf16": 600 * 2**20},
+    ),
     "text-classification": Head(
-        ("input_ids", "attention_mask"), "batch, classes", "batch", "AutoModelForSequenceClassification"
+        inputs=("input_ids", "attention_mask"),
+        logits="batch, classes",
+        labels="batch",
+        auto_class="AutoModelForSequenceClassification",
+        model_types=(
+            "bert", "distilbert", "albert", "electra", "deberta-v2", "modernbert", "roberta", "xlm-roberta", "mpnet",
+            *_DECODERS,
+        ),
+        classifies=True,
+        tracer=f"{_TRACERS}:trace_text_classifier",
     ),
     # of a pretraining: `places` are those of the flattened batch that are asked for
     "masked-lm": Head(
-        ("input_ids", "attention_mask", "places"), "places, vocabulary", "places", "AutoModelForMaskedLM"
+        inputs=("input_ids", "attention_mask", "places"),
+        logits="places, vocabulary",
+        labels="places",
+        auto_class="AutoModelForMaskedLM",
     ),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,6 +171,7 @@ class Task:
     fields: tuple[Field, ...] = ()  # settings of training that only this task has
     encoding_settings: tuple[str, ...] = ()  # names of the settings that `processor` and `encode` depend on
     inputs: tuple[Field, ...] = ()  # what 'Try it' asks for
+    chat: bool = False  # whether it is talked with, turn by turn: what a base with a chat template has learnt
 
     # -- from rows to batches ---------------------------------------------------------------------
     def processor(self, rows: datasets.DatasetDict, settings: Mapping) -> Any:
@@ -150,6 +226,10 @@ class Task:
         """How many units of work a batch holds, for the speed."""
         return len(batch["labels"])
 
+    def language_columns(self, settings: Mapping) -> tuple[str, str] | tuple[()]:
+        """The columns that are read and written in a language each, in this order; none where there is one language."""
+        return ()
+
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
         """Metric name -> value over a whole split. `final` asks for the slow ones too."""
@@ -174,6 +254,11 @@ class Task:
     def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
         """The inputs asked at each validation, so that a person sees the model learn."""
         return self.examples(rows, settings)[:3]
+
+    def prompt_and_stop_ids(self, processor: Any, inputs: Mapping, max_length: int) -> tuple[list[int], Set[int]]:
+        """(tokens that the network reads for these inputs, tokens that end its answer), for a head with a runner: what
+        the runner answers is compared with the network in transformers on them. max_length: tokens."""
+        raise NotImplementedError
 
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
         """Blocks, as they come. Closing the generator stops the work."""
@@ -205,6 +290,9 @@ class Architecture:
     )  # heads whose `forward` takes the task's `targets` too and returns `loss` and,
     # where that is made of parts, `loss_dict`, as transformers' detectors do: in place of the task's loss
     overrides: frozenset[str] = frozenset()  # settings of tasks that it makes needless, as it has its own
+    fine_tunes: bool = False  # whether it begins with a base model, which the knob 'base' names
+    model_type: str = ""  # in the config of what its runs keep, where that is a network of our own
+    base_heads: frozenset[str] = frozenset()  # that a network of our own can be fine-tuned with
 
     def hyperparameters_for(self, task: Task) -> tuple[Field, ...]:
         """Its knobs where it is trained for a task; choices that depend on the home folder are filled in."""

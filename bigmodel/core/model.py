@@ -38,7 +38,7 @@ class Model:
     @property
     def base(self) -> str:
         """The name of the base that it was fine-tuned from, '' for one from scratch."""
-        return str(self.settings.get("base", "")) if self.architecture == "pretrained" else ""
+        return str(self.settings.get("base", ""))
 
     @property
     def is_base(self) -> bool:

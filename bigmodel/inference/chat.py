@@ -11,7 +11,8 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data.chat_tokens import ChatRenderer, Turns, UnsupportedConversation, truncations
 from bigmodel.inference.ctranslate2_runner import TextGenerator
-from bigmodel.inference.generate_text import context_length, stream_text
+from bigmodel.inference.generate_text import stream_text
+from bigmodel.inference.kv_cache import context_length
 
 
 def reply(model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:

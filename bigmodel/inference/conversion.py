@@ -10,24 +10,22 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Task
+from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import head
-from bigmodel.inference import chat, generate_text, translate
 from bigmodel.inference.background import check_cancelled
-from bigmodel.inference.ctranslate2_runner import TextGenerator, Translator
-from bigmodel.inference.generate_text import context_length
-from bigmodel.inference.translate import DEFAULT_MAX_LENGTH
+from bigmodel.inference.ctranslate2_runner import Runner
 from bigmodel.training import out_of_memory
 
 FORMAT_VERSION = 3  # of what is kept; a new one makes all conversions anew
@@ -40,10 +38,6 @@ HASHED_SUFFIXES = {
     ".txt",
     ".jinja",
 }  # a folder's files that a conversion depends on
-RUNNERS: Mapping[str, type[TextGenerator] | type[Translator]] = {  # transformers' model_type -> what runs it
-    **dict.fromkeys(("gpt2", "llama", "mistral", "qwen2", "qwen3"), TextGenerator),
-    **dict.fromkeys(("marian", "t5", "mt5", "m2m_100"), Translator),
-}
 MAX_WEIGHT_BYTES = (
     2 * 2**30
 )  # bytes of weights; larger ones take as long by transformers, and their 8 bits much memory to make
@@ -55,11 +49,6 @@ FALLBACK_PROMPTS = (
 )  # where nothing else is known
 LONG_CONTEXT_TOKENS = 512  # tokens at most, over which the probabilities of a writer are compared
 PRECISIONS = ("float32", "int8")
-NEUTRAL_GENERATION_CONFIG = {  # settings of `generate` that change what is written, and what they are where they do not
-    "no_repeat_ngram_size": (None, 0), "encoder_no_repeat_ngram_size": (None, 0), "repetition_penalty": (None, 1.0),
-    "length_penalty": (None, 1.0), "min_length": (None, 0), "min_new_tokens": (None, 0), "suppress_tokens": (None,),
-    "begin_suppress_tokens": (None,), "early_stopping": (None, False),
-}  # fmt: skip
 CHECKED_TOKENS = 48  # of each pinned example
 LOG_PROB_TOLERANCE = 1e-2  # between logarithmic probabilities: a hundredth of each, far above what rounding does
 EVAL_ROWS = 40  # of the test split that say what 8 bits cost
@@ -71,10 +60,10 @@ class ConvertedModel:
     """A model that answers as it does in transformers, in CTranslate2's form."""
 
     folder: Path
-    runner: type[TextGenerator] | type[Translator]
+    runner: type[Runner]
     record: Mapping[str, Any]
 
-    def load(self, precision: str) -> TextGenerator | Translator:
+    def load(self, precision: str) -> Runner:
         """precision: 'float32' or 'int8'."""
         return self.runner(self.folder / precision, self.record["facts"])
 
@@ -84,8 +73,10 @@ def get_or_convert(
 ) -> ConvertedModel | None:
     """The conversion of the model in a folder, made and checked where it is not yet in the cache; None where there is
     none to be had or it answers differently. `model()` is the model in transformers, loaded only when it is needed."""
-    runner = RUNNERS.get(_read_json(folder / "config.json").get("model_type"))
-    if runner is None or runner.head != task.head or find_spec("ctranslate2") is None:
+    if not HEADS[task.head].runner or find_spec("ctranslate2") is None:
+        return None
+    runner = resolve_name(HEADS[task.head].runner)
+    if _read_json(folder / "config.json").get("model_type") not in runner.model_types:
         return None
     place = cache / "converted" / _cache_key(folder, task)
     record = _read_json(place / "record.json")
@@ -186,20 +177,7 @@ def _runner_config(runner: type, model: Any, processor: Any) -> dict:
     ids = sorted(processor.get_vocab().values())
     if ids != list(range(len(ids))):
         raise ValueError("the numbers of the tokenizer's tokens are not one after the other")
-    facts = {"bytes": size, "end": processor.eos_token_id}
-    if runner is TextGenerator:
-        never = {processor.pad_token_id, processor.unk_token_id} - {None, processor.eos_token_id}
-        extra = range(len(ids), model.get_output_embeddings().weight.shape[0])  # outputs without a token
-        return facts | {"context": context_length(model.config), "never": [*sorted(never), *extra]}
-    own = model.generation_config
-    unlike = [name for name, plain in NEUTRAL_GENERATION_CONFIG.items() if getattr(own, name, None) not in plain]
-    bad = own.bad_words_ids or []
-    if unlike or any(len(words) > 1 for words in bad):
-        raise ValueError(f"it is told how to write: {', '.join(unlike) or 'bad_words_ids'}")
-    context = getattr(model.config, "max_position_embeddings", None) or DEFAULT_MAX_LENGTH
-    closed = own.forced_eos_token_id is not None  # the last token of a translation that is cut off is the end
-    never, first = [one for (one,) in bad], own.forced_bos_token_id
-    return facts | {"context": context, "never": never, "first": first, "closed": int(closed)}
+    return {"bytes": size, "end": processor.eos_token_id} | runner.config_of(model, processor)
 
 
 def _is_transient(error: Exception) -> bool:
@@ -261,77 +239,60 @@ def _comparison_inputs(task: Task, spec: Mapping, folder: Path) -> list[dict]:
     return examples or [{task.inputs[0].name: text} for text in FALLBACK_PROMPTS]
 
 
-def _prompt_and_stop_ids(task: Task, processor: Any, inputs: Mapping, longest: int) -> tuple[list[int], Set[int]]:
-    """(what a network reads for these inputs, the tokens that end its answer)."""
-    end = frozenset({processor.eos_token_id})
-    if "message" in inputs:
-        return chat.prompt_and_stop_ids(task.prepare_processor(processor), inputs["message"], inputs.get("system", ""))
-    if "prompt" in inputs:
-        return generate_text.prompt_ids(processor, inputs["prompt"]), end
-    return translate.encode_sentences(processor, inputs["text"].strip(), longest)[0], end
+def _compare(runner: Runner, task: Task, model: Any, processor: Any, examples: Sequence[Mapping]) -> dict:
+    """How many tokens of greedy answers are the same, and how far their log-probabilities are apart.
 
-
-def _compare(
-    fast: TextGenerator | Translator, task: Task, model: Any, processor: Any, asked: Sequence[Mapping]
-) -> dict:
-    """How many tokens of greedy answers are the same, and how far their logarithmic probabilities are apart.
-
-    One pass of transformers over what CTranslate2 has written tells at each place what transformers would have
-    written there; where all are the same, both write the same. Drawn texts need the probabilities to be the same too.
+    One teacher-forced pass of transformers over what the runner has written tells at each position what transformers
+    would have written there; where all are the same, both write the same. Sampling needs the same probabilities too.
     """
-    import torch
-
-    writes = isinstance(fast, TextGenerator)
-    same, compared, apart, longer = 0, 0, 0.0, []
-    for inputs in asked:
+    equal, compared, diff, long_text = 0, 0, 0.0, []
+    forced = 0 if runner.forced_bos_id is None else 1  # the token of the language stands there, likely or not
+    for inputs in examples:
         check_cancelled()
-        given, ends = _prompt_and_stop_ids(task, processor, inputs, fast.max_length)
-        given = given[-max(fast.max_length // 2, 1) :] if writes else given
-        count = min(CHECKED_TOKENS, fast.max_length - (len(given) if writes else 2))
-        new = fast.greedy(given, count, ends)
-        chances = _log_probs(model, given, new, writes)
-        apart = max(apart, _max_abs_diff(fast, given, new, chances))
-        longer += [*given, *new]
-        chances[:, fast.suppressed_ids] = -torch.inf
-        likely = chances.argmax(-1).tolist()
-        forced = (
-            0 if writes or fast.forced_bos_id is None else 1
-        )  # the token of the language stands there, likely or not
-        same += sum(one == other for one, other in zip(new[forced:], likely[forced:], strict=False))
+        prompt, stop_ids = task.prompt_and_stop_ids(processor, inputs, runner.max_length)
+        if runner.decoder_only:
+            prompt = prompt[-max(runner.max_length // 2, 1) :]
+        count = min(CHECKED_TOKENS, runner.max_length - (len(prompt) if runner.decoder_only else 2))
+        new = runner.greedy(prompt, count, stop_ids)
+        log_probs = _log_probs(runner, model, prompt, new)
+        diff = max(diff, _max_abs_diff(runner, prompt, new, log_probs))
+        long_text += [*prompt, *new]
+        log_probs[:, runner.suppressed_ids] = float("-inf")
+        greedy = log_probs.argmax(-1).tolist()
+        equal += sum(one == other for one, other in zip(new[forced:], greedy[forced:], strict=False))
         compared += len(new) - forced
         if len(new) < count:  # it has come to an end, and so must the other
-            same, compared = same + (likely[len(new)] in ends), compared + 1
-    if writes:  # what counts only far from the beginning
-        longer = (longer * LONG_CONTEXT_TOKENS)[: min(LONG_CONTEXT_TOKENS, fast.max_length)]
-        half = len(longer) // 2
-        apart = max(
-            apart,
-            _max_abs_diff(fast, longer[:half], longer[half:], _log_probs(model, longer[:half], longer[half:], True)),
-        )
-    agrees = 0 < compared == same and apart < LOG_PROB_TOLERANCE
-    return {"agrees": agrees, "tokens_compared": compared, "tokens_equal": same, "log_probabilities_apart": apart}
+            equal, compared = equal + (greedy[len(new)] in stop_ids), compared + 1
+    if runner.decoder_only:  # position embeddings that differ only far from the beginning
+        long_text = (long_text * LONG_CONTEXT_TOKENS)[: min(LONG_CONTEXT_TOKENS, runner.max_length)]
+        prompt, new = long_text[: len(long_text) // 2], long_text[len(long_text) // 2 :]
+        diff = max(diff, _max_abs_diff(runner, prompt, new, _log_probs(runner, model, prompt, new)))
+    agrees = 0 < compared == equal and diff < LOG_PROB_TOLERANCE
+    return {"agrees": agrees, "tokens_compared": compared, "tokens_equal": equal, "log_probabilities_apart": diff}
 
 
-def _log_probs(model: Any, given: Sequence[int], new: Sequence[int], writes: bool) -> Any:
-    """By transformers: the logarithmic probabilities at each place of what is new, and behind it, (new + 1, entries)."""
+def _log_probs(runner: Runner, model: Any, prompt: Sequence[int], new: Sequence[int]) -> Any:
+    """By transformers: log-probabilities (new + 1, vocabulary) at each position of what is new, and behind it."""
     import torch
 
-    if writes:
-        read = {"input_ids": torch.tensor([[*given, *new]])}
+    if runner.decoder_only:
+        inputs = {"input_ids": torch.tensor([[*prompt, *new]])}
     else:
-        before = [model.config.decoder_start_token_id, *new]
-        read = {"input_ids": torch.tensor([given]), "decoder_input_ids": torch.tensor([before])}
+        decoded = [model.config.decoder_start_token_id, *new]
+        inputs = {"input_ids": torch.tensor([prompt]), "decoder_input_ids": torch.tensor([decoded])}
     with torch.no_grad():
-        logits = model(**read).logits[0].float()
-    return logits[len(given) - 1 if writes else 0 :].log_softmax(-1)
+        logits = model(**inputs).logits[0].float()
+    return logits[len(prompt) - 1 if runner.decoder_only else 0 :].log_softmax(-1)
 
 
-def _max_abs_diff(fast: TextGenerator | Translator, given: Sequence[int], new: Sequence[int], chances: Any) -> float:
+def _max_abs_diff(runner: Runner, prompt: Sequence[int], new: Sequence[int], log_probs: Any) -> float:
+    """Between the log-probabilities of the new tokens by the runner and those (new + 1, vocabulary) by transformers."""
     import torch
 
-    wanted = torch.tensor(new, dtype=torch.long)
-    theirs = chances[: len(new)].gather(1, wanted[:, None])[:, 0]
-    return float((torch.tensor(fast.log_probs(given, new)) - theirs).abs().max()) if len(new) else 0.0
+    if not len(new):
+        return 0.0
+    reference = log_probs[: len(new)].gather(1, torch.tensor(new, dtype=torch.long)[:, None])[:, 0]
+    return float((torch.tensor(runner.log_probs(prompt, new)) - reference).abs().max())
 
 
 # -- what 8 bits cost --------------------------------------------------------------------------------------
@@ -344,10 +305,8 @@ def quantization_note(conversion: ConvertedModel, task: Task, spec: Mapping, pro
             (conversion.folder / "int8.json").write_text(json.dumps(kept), "utf-8")
     if not kept["rows"]:
         return _("Answered with 8-bit numbers; its data are not here, so what that costs is not known.")
-    values = {"before": round(kept["float32"], 2), "after": round(kept["int8"], 2), "count": kept["rows"]}
-    if conversion.runner is TextGenerator:
-        return _("Answered with 8-bit numbers: perplexity {after}, as trained {before}, on {count} tokens of the test split.", **values)  # fmt: skip
-    return _("Answered with 8-bit numbers: chrF {after}, as trained {before}, on {count} sentences of the test split.", **values)  # fmt: skip
+    before, after = round(kept["float32"], 2), round(kept["int8"], 2)
+    return conversion.runner.quantization_note(before, after, kept["rows"])
 
 
 def _measure(conversion: ConvertedModel, task: Task, spec: Mapping, processor: Any) -> dict:

@@ -12,7 +12,9 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
+from bigmodel.core.words import Words, _
 from bigmodel.inference.background import cancel_checker, check_cancelled, run_in_thread
+from bigmodel.inference.kv_cache import context_length
 
 POLL_SECONDS = 0.05  # seconds between two looks at what a writing thread has written
 SMALL_MODEL_BYTES = 16 * 2**20  # bytes of weights up to which a call for each token costs as much as the token
@@ -35,7 +37,57 @@ def _threads(weights: int) -> int:
     return 1 if weights < LARGE_MODEL_BYTES else max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
-class TextGenerator:
+NEUTRAL_GENERATION_CONFIG = {  # of settings that change what `generate` writes: values that leave it as it is
+    "no_repeat_ngram_size": (None, 0), "encoder_no_repeat_ngram_size": (None, 0), "repetition_penalty": (None, 1.0),
+    "length_penalty": (None, 1.0), "min_length": (None, 0), "min_new_tokens": (None, 0), "suppress_tokens": (None,),
+    "begin_suppress_tokens": (None,), "early_stopping": (None, False),
+}  # fmt: skip
+DEFAULT_MAX_LENGTH = 512  # tokens, of an encoder-decoder that has no bound of its own
+
+
+class Runner:
+    """What answers a head's tasks by CTranslate2: the contract that `conversion` checks and measures it by.
+
+    model_types: transformers' networks that it answers for.  decoder_only: whether new tokens stand behind the prompt,
+    else a decoder writes them apart.  max_length: tokens that the network reads at most.  suppressed_ids: tokens that
+    are never written.  forced_bos_id: the token that every answer begins with, None where there is none.
+    """
+
+    model_types: frozenset[str]
+    decoder_only: bool
+    max_length: int
+    suppressed_ids: Sequence[int]
+    forced_bos_id: int | None = None
+
+    def __init__(self, folder: Path, facts: Mapping):
+        """folder: a conversion, called by its precision.  facts: those of `config_of`, with 'bytes' of weights in fp32
+        and 'end', the end token."""
+        raise NotImplementedError
+
+    @staticmethod
+    def config_of(model: Any, processor: Any) -> dict:
+        """What it must know of the network in transformers; ValueError where it could not answer as that does."""
+        raise NotImplementedError
+
+    def greedy(self, prompt: Sequence[int], count: int, stop_ids: Set[int]) -> list[int]:
+        """The most likely token ids of an answer, at most `count`, without the end."""
+        raise NotImplementedError
+
+    def log_probs(self, prompt: Sequence[int], new: Sequence[int]) -> list[float]:
+        """The log-probability, in nats, of each new token."""
+        raise NotImplementedError
+
+    def quality(self, arrays: Mapping, processor: Any, most: int) -> tuple[float, int]:
+        """(a metric over encoded rows, how many of its units it was measured on; `most` tokens at most)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def quantization_note(before: float, after: float, count: int) -> Words:
+        """What 8-bit weights cost: the metric of `quality` before and after."""
+        raise NotImplementedError
+
+
+class TextGenerator(Runner):
     """A causal language model. Each text is written by a thread of CTranslate2's and can be left at any token; a small
     model writes some tokens at a time.
 
@@ -44,7 +96,8 @@ class TextGenerator:
     nobody waits. Greedy texts draw nothing and leave it as it was.
     """
 
-    head = "causal-lm"
+    model_types = frozenset({"gpt2", "llama", "mistral", "qwen2", "qwen3"})
+    decoder_only = True
 
     def __init__(self, place: Path, facts: Mapping):
         self.folder, self.max_length, self.eos_id, self.suppressed_ids = (
@@ -60,6 +113,16 @@ class TextGenerator:
         self.ready_generators: list[Any] = []
         self.in_use = 0  # generators that somebody writes with
         self.ready_generators.append(self._generator())
+
+    @staticmethod
+    def config_of(model: Any, processor: Any) -> dict:
+        never = {processor.pad_token_id, processor.unk_token_id} - {None, processor.eos_token_id}
+        without_token = range(len(processor.get_vocab()), model.get_output_embeddings().weight.shape[0])
+        return {"context": context_length(model.config), "never": [*sorted(never), *without_token]}
+
+    @staticmethod
+    def quantization_note(before: float, after: float, count: int) -> Words:
+        return _("Answered with 8-bit numbers: perplexity {after}, as trained {before}, on {count} tokens of the test split.", before=before, after=after, count=count)  # fmt: skip
 
     def _generator(self) -> Any:
         import ctranslate2
@@ -210,12 +273,10 @@ class TextGenerator:
 
     # -- compared and measured --------------------------------------------------------------------------------
     def greedy(self, given: Sequence[int], count: int, ends: Set[int]) -> list[int]:
-        """The most likely tokens after these, at most so many, without the end."""
         asked = {"max_new_tokens": count, "temperature": 0, "seed": 0}
         return [token for some in self.generate_tokens(given, asked, ends) for token in some]
 
     def log_probs(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
-        """The logarithmic probability of each new token."""
         import numpy as np
 
         if not new:
@@ -240,10 +301,11 @@ class TextGenerator:
         return exp(min(nats / count, 700)), count
 
 
-class Translator:
+class Translator(Runner):
     """An encoder-decoder. Sentences that come together are translated as one batch."""
 
-    head = "seq2seq-lm"
+    model_types = frozenset({"marian", "t5", "mt5", "m2m_100"})
+    decoder_only = False
 
     def __init__(self, place: Path, facts: Mapping):
         import ctranslate2
@@ -259,6 +321,28 @@ class Translator:
         self.translator = ctranslate2.Translator(
             str(place), device="cpu", compute_type=place.name, intra_threads=_threads(facts["bytes"])
         )
+
+    @staticmethod
+    def config_of(model: Any, processor: Any) -> dict:
+        own = model.generation_config
+        unlike = [
+            name for name, neutral in NEUTRAL_GENERATION_CONFIG.items() if getattr(own, name, None) not in neutral
+        ]
+        bad = own.bad_words_ids or []
+        if unlike or any(len(words) > 1 for words in bad):
+            raise ValueError(f"it is told how to write: {', '.join(unlike) or 'bad_words_ids'}")
+        return {
+            "context": getattr(model.config, "max_position_embeddings", None) or DEFAULT_MAX_LENGTH,
+            "never": [one for (one,) in bad],
+            "first": own.forced_bos_token_id,
+            "closed": int(
+                own.forced_eos_token_id is not None
+            ),  # where a translation is cut off, its last token is the end
+        }
+
+    @staticmethod
+    def quantization_note(before: float, after: float, count: int) -> Words:
+        return _("Answered with 8-bit numbers: chrF {after}, as trained {before}, on {count} sentences of the test split.", before=before, after=after, count=count)  # fmt: skip
 
     def translate(self, sentences: Sequence[Sequence[int]], beams: int, most: int) -> list[list[int]]:
         """Token ids, each sentence closed by the end token -> those of the translations, without it."""
@@ -277,11 +361,9 @@ class Translator:
 
     # -- compared and measured --------------------------------------------------------------------------------
     def greedy(self, given: Sequence[int], count: int, ends: Set[int]) -> list[int]:
-        """The translation's most likely tokens, at most so many, without the end."""
         return self.translate([given], 1, count + self.forced_eos)[0]
 
     def log_probs(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
-        """The logarithmic probability of each new token."""
         source, target = ([self.vocabulary[one] for one in ids if one != self.eos_id] for ids in (given, new))
         (scored,) = self.translator.score_batch([[*source, self.vocabulary[self.eos_id]]], [target])
         return scored.log_probs[: len(new)]

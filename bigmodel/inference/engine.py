@@ -9,22 +9,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block, Note
-from bigmodel.core.contracts import HEADS, Architecture, Task
+from bigmodel.core.contracts import HEADS, Architecture, Head, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import check_inputs
 from bigmodel.core.words import _
-from bigmodel.data.tokenizers import max_input_tokens
 from bigmodel.inference.background import BackgroundJob, RunFunction, check_cancelled, drain, run_inline
 from bigmodel.training import out_of_memory
 
 MAX_LOADED_ENGINES = 3  # models held in memory; the least recently used leaves
-GPU_MIN_BYTES = (
-    64 * 2**20
-)  # bytes of weights from which on a language model writes faster there than CTranslate2 on the CPU
 MODEL_LOAD_LOCK = (
     threading.RLock()
 )  # while transformers loads a model, and torch traces one, they change what others would meet
@@ -80,6 +77,7 @@ class Engine:
         self.loaded: dict[str, Any] = {}  # by precision
         self.lock = threading.Lock()
         self.task: Task = catalog.task(self.spec["task"])
+        self.head: Head = HEADS[self.task.head]
         self.architecture = catalog.architecture(self.spec["architecture"])
         with load_errors_as_refusal(folder):
             self.processor = load_processor(folder)
@@ -121,11 +119,12 @@ class Engine:
         return self.model if self.device == "cpu" else load_model(self.folder, self.architecture, self.task.head)
 
     def _device(self) -> str:
-        """A GPU for a language model that is large enough to be faster there, if there is memory left on it."""
+        """A GPU for a model that is large enough to be faster there, if there is memory left on it."""
         import torch
 
         size = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
-        if self.task.head != "causal-lm" or size < GPU_MIN_BYTES or not torch.cuda.is_available():
+        least = self.head.gpu_min_bytes
+        if least is None or size < least or not torch.cuda.is_available():
             return "cpu"
         free, _total = torch.cuda.mem_get_info()
         return "cuda" if free > 2 * size else "cpu"
@@ -141,18 +140,10 @@ class Engine:
     def _load(self, precision: str) -> Any:
         if (self.device == "cpu" or precision == "int8") and self.conversion is not None:
             return self.conversion.load(precision)
-        if self.task.head == "image-classification":
-            from bigmodel.data.image_transforms import output_size
-            from bigmodel.inference.traced_classifier import trace_image_classifier
-
-            with MODEL_LOAD_LOCK:
-                return trace_image_classifier(self.model, *output_size(self.processor))
-        if self.task.head == "text-classification":
-            from bigmodel.inference.traced_classifier import trace_text_classifier
-
-            with MODEL_LOAD_LOCK:
-                return trace_text_classifier(self.model, max_input_tokens(self.processor, self.model.config))
-        return self.model
+        if not self.head.tracer:
+            return self.model
+        with MODEL_LOAD_LOCK:
+            return resolve_name(self.head.tracer)(self.model, self.processor)
 
     def _quantization_note(self) -> Any:
         from bigmodel.inference.conversion import quantization_note

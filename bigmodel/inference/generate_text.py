@@ -10,7 +10,7 @@ from typing import Any
 
 from bigmodel.core.blocks import Prose
 from bigmodel.inference.ctranslate2_runner import TextGenerator
-from bigmodel.inference.kv_cache import make_decoder
+from bigmodel.inference.kv_cache import context_length, make_decoder
 
 DISPLAY_INTERVAL = 0.05  # seconds between two looks at a growing text; an eye sees no more
 
@@ -97,11 +97,6 @@ def generate_tokens(
             yield [token]
     finally:
         model.train(training)
-
-
-def context_length(config: Any) -> int:
-    """Tokens that a network reads at most."""
-    return getattr(config, "max_position_embeddings", None) or 10**9
 
 
 def sample_token(logits: Any, inputs: Mapping, random: Any) -> int:

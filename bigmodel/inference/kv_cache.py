@@ -15,6 +15,11 @@ CACHE_BLOCK_TOKENS = (
 MIN_TOKENS_FOR_GRAPH = 8  # tokens to write from which on recording pays
 
 
+def context_length(config: Any) -> int:
+    """Tokens that a network reads at most."""
+    return getattr(config, "max_position_embeddings", None) or 10**9
+
+
 class DynamicCacheDecoder:
     """As the network comes; keeps the keys and values of what was read."""
 

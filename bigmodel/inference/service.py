@@ -11,6 +11,7 @@ from bigmodel.base_models import store as bases
 from bigmodel.base_models.supported_models import find_family
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
+from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import BASE_PREFIX, STARTER_PREFIX, STARTERS, Model, read_model
 from bigmodel.core.spec import RunSpec, check_inputs
@@ -146,4 +147,4 @@ def _shares_head(task: str, other: str) -> bool:
     if task not in catalog.tasks():
         return False
     head = catalog.task(task).head
-    return head == catalog.task(other).head and not head.endswith("classification")
+    return head == catalog.task(other).head and not HEADS[head].classifies

@@ -26,10 +26,12 @@ graph(%given, %weight, %bias):
   return (%found)"""
 
 
-def trace_image_classifier(model: Any, height: int, width: int) -> Any:
-    """What is called as the model is, on one picture of this size, in half the time or less: batch norms folded into
+def trace_image_classifier(model: Any, processor: Any) -> Any:
+    """What is called as the model is, on one picture of the processor's size, in half the time or less: batch norms folded into
     convolutions, channels last. The model itself where it could not be traced or does not answer the same."""
     import torch
+
+    from bigmodel.data.image_transforms import output_size
 
     def laid_out(picture: Any) -> dict:
         return {"pixel_values": picture.contiguous(memory_format=torch.channels_last)}
@@ -38,18 +40,21 @@ def trace_image_classifier(model: Any, height: int, width: int) -> Any:
     _fuse_batch_norms(folded)
     folded = folded.to(memory_format=torch.channels_last)
     random = torch.Generator().manual_seed(0)
-    pictures = [torch.rand(1, 3, height, width, generator=random) * 2 - 1 for _time in range(2)]
+    pictures = [torch.rand(1, 3, *output_size(processor), generator=random) * 2 - 1 for _time in range(2)]
     program = _fastest_program(model, folded, [laid_out(picture) for picture in pictures])
     return _wrap_as_model(model, lambda pixel_values: program(**laid_out(pixel_values))) if program else model
 
 
-def trace_text_classifier(model: Any, longest: int) -> Any:
-    """The same for a single text, of any length up to the last of LENGTHS; longer ones are for the model itself."""
+def trace_text_classifier(model: Any, processor: Any) -> Any:
+    """The same for a single text, of any length up to the last of TRACED_LENGTHS; longer ones are for the model itself."""
     import torch
+
+    from bigmodel.data.tokenizers import max_input_tokens
 
     if sum(weight.nbytes for weight in model.parameters()) >= MAX_WEIGHT_BYTES:
         return model
     random, entries = torch.Generator().manual_seed(0), model.get_input_embeddings().num_embeddings
+    longest = max_input_tokens(processor, model.config)
     lengths = [length for length in TRACED_LENGTHS if length <= longest]
     texts = [{"input_ids": torch.randint(0, entries, (1, length), generator=random)} for length in lengths]
     program = _fastest_program(model, model, texts)

@@ -9,9 +9,7 @@ from typing import Any
 
 from bigmodel.data.tokenizers import is_chinese, sentence_tokens
 from bigmodel.inference.background import check_cancelled, run_in_thread
-from bigmodel.inference.ctranslate2_runner import Translator
-
-DEFAULT_MAX_LENGTH = 512  # tokens, where the network has no bound of its own
+from bigmodel.inference.ctranslate2_runner import DEFAULT_MAX_LENGTH, Translator
 
 
 def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int] | None]:

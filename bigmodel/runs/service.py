@@ -78,15 +78,15 @@ class RunService(Store):
         return retry_delay(self.folder(id)) is not None
 
     def resume_point(self, id: str) -> tuple[str, int]:
-        """Where a run would go on: ('step', N); ('pretraining', N), a step of what comes before; ('pretrained', 0), after
-        that; ('start', 0)."""
+        """Where a run would go on: ('step', N); ('pretraining', N), a step of what comes before; ('pretraining-done', 0),
+        after that; ('start', 0)."""
         folder, checkpoints = self.folder(id).path, self.checkpoints(id)
         if checkpoints:
             return "step", checkpoints[0].step
         step = pretraining.latest_step(folder)
         if step:
             return "pretraining", step
-        return ("pretrained" if pretraining.is_finished(folder) else "start"), 0
+        return ("pretraining-done" if pretraining.is_finished(folder) else "start"), 0
 
     def unfinished(self) -> dict[str, RunSpec]:
         """The specs of the runs that wait or are being trained, by id: what they need must stay."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from math import exp
 from typing import Any
@@ -39,6 +39,7 @@ class Dialogue(Task):
     icon = ":material/forum:"
     required_columns = frozenset({"messages"})
     head = "causal-lm"
+    chat = True
     unit = _("tokens")
     metrics = (
         LOSS,
@@ -222,6 +223,11 @@ class Dialogue(Task):
 
     def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
         return [example | {"max_new_tokens": 60, "temperature": 0.0} for example in self.examples(rows, settings)[:3]]
+
+    def prompt_and_stop_ids(self, processor: Any, inputs: Mapping, max_length: int) -> tuple[list[int], Set[int]]:
+        from bigmodel.inference.chat import prompt_and_stop_ids
+
+        return prompt_and_stop_ids(self.prepare_processor(processor), inputs["message"], inputs.get("system", ""))
 
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
         from bigmodel.inference.chat import reply

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from math import exp, log
 from typing import Any
 
@@ -166,6 +166,11 @@ class TextGeneration(Task):
 
     def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
         return [example | {"max_new_tokens": 60, "seed": 1} for example in self.examples(rows, settings)[:3]]
+
+    def prompt_and_stop_ids(self, processor: Any, inputs: Mapping, max_length: int) -> tuple[list[int], Set[int]]:
+        from bigmodel.inference.generate_text import prompt_ids
+
+        return prompt_ids(processor, inputs["prompt"]), frozenset({processor.eos_token_id})
 
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
         from bigmodel.inference.generate_text import complete_prompt

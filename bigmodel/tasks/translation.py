@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from math import exp
 from typing import Any
@@ -119,7 +119,7 @@ class Translation(Task):
 
         from bigmodel.data.tokenizers import sentence_tokens
 
-        sides = ("source", "target") if settings["direction"] == "forward" else ("target", "source")
+        sides = self.language_columns(settings)
         prefix = processor.init_kwargs.get("source_prefix", "")  # of a pretrained T5: what it is to do
         ids: tuple[list, list] = [], []
         for start in range(0, len(rows), TOKENIZER_BATCH):
@@ -162,6 +162,9 @@ class Translation(Task):
 
     def count_units(self, batch: Mapping) -> int:
         return int((batch["labels"] != -100).sum() + batch["attention_mask"].sum())
+
+    def language_columns(self, settings: Mapping) -> tuple[str, str]:
+        return ("source", "target") if settings["direction"] == "forward" else ("target", "source")
 
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
@@ -224,7 +227,7 @@ class Translation(Task):
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:
-        side = "source" if settings["direction"] == "forward" else "target"
+        side, _written = self.language_columns(settings)
         good = [
             row[side] for row in rows if 12 <= len(row[side]) <= 90 or (side == "target" and 6 <= len(row[side]) <= 40)
         ]
@@ -232,6 +235,12 @@ class Translation(Task):
 
     def pinned(self, rows: Any, settings: Mapping) -> list[dict]:
         return [example | {"beams": 1} for example in self.examples(rows, settings)[:3]]
+
+    def prompt_and_stop_ids(self, processor: Any, inputs: Mapping, max_length: int) -> tuple[list[int], Set[int]]:
+        from bigmodel.inference.translate import encode_sentences
+
+        ids = encode_sentences(processor, inputs["text"].strip(), max_length)[0]
+        return ids, frozenset({processor.eos_token_id})
 
     def answer(self, model: Any, processor: Any, inputs: Mapping) -> Iterator[Block]:
         """Line by line, as lines are how people separate sentences; the sentences of a line together."""

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from bigmodel.core import limits
-from bigmodel.core.contracts import Task
+from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec, Session
 from bigmodel.core.words import _
@@ -36,12 +36,6 @@ CUDA_BYTES = 600 * 2**20  # what is held on a GPU before the first weight: its c
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
 FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 690 * 2**20  # Python, torch and transformers before the first weight, tokenizers and metrics
-LOGIT_BYTES = 7  # of each number that a language model says of a token: with its gradient, and what the loss holds
-PROCESS_BYTES_BY_HEAD = {  # measured at the end of small runs; sentences come in many shapes, each of which may keep kernels of its own
-    "causal-lm": {"fp32": 642 * 2**20, "bf16": 642 * 2**20},
-    "image-classification": {"fp32": 600 * 2**20, "bf16": 600 * 2**20},
-    "seq2seq-lm": {"fp32": 880 * 2**20, "bf16": 1120 * 2**20},
-}
 
 
 @dataclass(frozen=True)
@@ -153,7 +147,7 @@ def _process_bytes(task: Task, device: str, precision: str) -> int:
     """Bytes that a run takes beside weights and batches, where these are: in the memory of the machine or of its GPU."""
     if device.startswith("cuda"):
         return CUDA_BYTES
-    return PROCESS_BYTES_BY_HEAD.get(task.head, {}).get(precision, PROCESS_BYTES)
+    return HEADS[task.head].process_bytes.get(precision, PROCESS_BYTES)
 
 
 class _Probe:
@@ -190,8 +184,7 @@ class _Probe:
         self.optimizer.zero_grad(set_to_none=True)
         if device.startswith("cuda"):
             torch.cuda.synchronize()
-        said = outputs.logits.numel() * LOGIT_BYTES if task.head == "causal-lm" else 0
-        return sum(held.values()) + said, batch_numel(batch)
+        return sum(held.values()) + outputs.logits.numel() * HEADS[task.head].logit_bytes, batch_numel(batch)
 
 
 def _try_steps(

@@ -99,7 +99,7 @@ def _is_custom_architecture(model: Model) -> bool:
 def usage_snippet(model: Model, task: Task, own: bool = False) -> str:
     """The lines of transformers that open the model's folder."""
     head = HEADS[task.head]
-    auto, processor = head.auto_class, "AutoImageProcessor" if "pixel_values" in head.inputs else "AutoTokenizer"
+    auto, processor = head.auto_class, head.processor_class
     folder = str(model.folder)
     named = (
         f"from bigmodel.core import catalog\ncatalog.architecture({model.architecture!r}).register()\n" if own else ""

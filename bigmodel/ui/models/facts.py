@@ -63,7 +63,7 @@ def network_title(model: Model) -> str:
 def network_of(architecture: str, settings: Mapping) -> str:
     """'GPT'; 'Pretrained model: MiniMind2-Small (LoRA)'."""
     title = title_of("architecture", architecture)
-    if not settings.get("base") or architecture != "pretrained":
+    if not settings.get("base"):
         return title
     return _("{base}, fine-tuned ({method})", base=base_title(str(settings["base"])), method=tuning_method(settings))
 
@@ -78,7 +78,7 @@ def tuning_method(settings: Mapping) -> str:
     """How a base was fine-tuned: 'DoRA', 'Everything'."""
     method = str(settings.get("method", ""))
     asked, value = ("adapter", settings.get("adapter", "lora")) if method == "lora" else ("method", method)
-    choice = next((one for one in catalog.architecture("pretrained").hyperparameters if one.name == asked), None)
+    choice = next((one for one in catalog.fine_tuning().hyperparameters if one.name == asked), None)
     return say(choice.options[value]) if choice is not None and value in choice.options else method
 
 

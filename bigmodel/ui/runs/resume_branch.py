@@ -97,7 +97,7 @@ def _resume_label(run: Run) -> str:
     labels = {
         "step": _("Resume from step {step}", step=number_format.count(step)),
         "pretraining": _("Resume the pretraining from step {step}", step=number_format.count(step)),
-        "pretrained": _("Resume after the pretraining"),
+        "pretraining-done": _("Resume after the pretraining"),
     }
     return labels.get(stage) or _("Resume from the start")
 

@@ -345,7 +345,7 @@ def base_card(base: Base, answers: bool) -> None:
                 disabled=not tasks,
             )  # fmt: skip
             if tune:
-                navigation.go("train", architecture="pretrained", base=base.name)
+                navigation.go("train", architecture=catalog.fine_tuning().name, base=base.name)
             if answers and st.button(_("Try it"), icon=":material/play_circle:", key=f"base.try.{base.name}"):
                 navigation.go("try", model=f"base:{base.name}")
             gone = st.button(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from bigmodel.core import catalog
 from bigmodel.core.model import Model
 from bigmodel.ui import navigation
 from bigmodel.ui.error_view import refusals
@@ -23,4 +24,4 @@ def fine_tune_button(model: Model, key: str) -> None:
         if not base:
             with st.spinner(_("Making a base model of it")):
                 base = studio().base_models.fetch(f"run:{model.id}").wait()["base"]
-        navigation.go("train", task=model.task, architecture="pretrained", base=base)
+        navigation.go("train", task=model.task, architecture=catalog.fine_tuning().name, base=base)

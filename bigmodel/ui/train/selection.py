@@ -112,7 +112,7 @@ def _apply_base(name: str, asked: Mapping[str, str]) -> None:
         if not suiting:
             raise Refusal(words("{base} cannot be fine-tuned for any task here.", base=base.title), field="base")
         task = next((task for task in suiting if task.name == asked.get("task")), suiting[0])
-        _apply_selection({**asked, "task": task.name, "architecture": "pretrained"})
+        _apply_selection({**asked, "task": task.name, "architecture": catalog.fine_tuning().name})
         select_base(task, name)
     del st.query_params["base"]
 
