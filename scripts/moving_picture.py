@@ -45,7 +45,7 @@ class Film:
 
     def shoot(self, milliseconds: int) -> None:
         """A frame; where nothing has changed the one before is shown longer."""
-        frame = Image.open(io.BytesIO(self.page.screenshot(animations="disabled"))).convert("RGB")
+        frame = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
         outline = [((x + self.mouse[0]) * SCALE, (y + self.mouse[1]) * SCALE) for x, y in POINTER]
         ImageDraw.Draw(frame).polygon(outline, fill="black", outline="white", width=2)
         if self.frames and ImageChops.difference(frame, self.frames[-1]).getbbox() is None:
