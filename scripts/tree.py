@@ -13,7 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP = ("app.py", "start.py", "pages", "bigmodel", "benchmarks", "scripts", "tests")
-FOLDED = ("bigmodel/datasets/bundle", "bigmodel/locale", "bigmodel/starters", "bigmodel/ui/assets")
+FOLDED = (
+    "bigmodel/datasets/bundle",
+    "bigmodel/locale",
+    "bigmodel/starters",
+    "bigmodel/ui/assets",
+    "tests/corpus/home",
+)
 PHRASES = {
     "bigmodel/datasets/bundle": "the bundled rows, Parquet, with a manifest of their hashes",
     "bigmodel/locale": "the message catalogues: every sentence people see, in Chinese",
@@ -23,6 +29,7 @@ PHRASES = {
     "pages": "One file a page, read from top to bottom as the screen is seen.",
     "scripts": "What makes and checks files that are kept.",
     "tests": "Facts, as tests.",
+    "tests/corpus/home": "a small home folder written before 0.1.0",
 }
 
 
@@ -57,6 +64,8 @@ def phrase(path: str) -> str:
     if path in PHRASES:
         return PHRASES[path]
     source = ROOT / path / "__init__.py" if (ROOT / path).is_dir() else ROOT / path
+    if not source.exists():
+        return ""
     text = ast.get_docstring(ast.parse(source.read_text("utf-8"))) or ""
     return " ".join(text.split("\n\n")[0].split())
 
