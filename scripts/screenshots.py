@@ -1,7 +1,6 @@
 """Pictures of every page, at desk and phone width, in both languages, light and dark, over really trained runs.
 
     python scripts/screenshots.py [FOLDER]
-    python scripts/screenshots.py docs       (only the two of README.md, into docs/)
 
 Starts the app with a home of its own on a free port. Needs Chromium (BIGMODEL_CHROMIUM or on the PATH).
 """
@@ -25,10 +24,6 @@ ARTEFACTS = ROOT / "artefacts"
 DESK, PHONE = (1280, 900), (390, 844)
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
 DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
-VALIDATED = (
-    "times => document.querySelector('.live-plot')?.data?.some("
-    "line => line.mode === 'lines+markers' && line.x.length >= times)"
-)
 LONGEST = 5000  # pixels of a page that are still shown
 
 
@@ -131,40 +126,6 @@ def views(runs: dict[str, str]) -> dict[str, str]:
     }
 
 
-def for_readme(folder: Path) -> None:
-    """The first page with its answers, and a run half way."""
-    from playwright.sync_api import sync_playwright
-
-    with tempfile.TemporaryDirectory() as home, sync_playwright() as play, server(Path(home)) as address:
-        browser = play.chromium.launch(executable_path=chromium(), args=list(FLAGS))
-        page = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]}, locale="en-US")
-        page.goto(address)
-        page.locator(".prose .text:not(:empty)").nth(1).wait_for(timeout=120_000)
-        page.locator(".live-plot .plot-container").wait_for(timeout=120_000)
-        picture(page, address, folder / "home.png", wait=3)
-        page.goto(f"{address}/train?task=image-classification&dataset=fashion_mnist&architecture=cnn")
-        page.get_by_role("button", name="Start training").click(timeout=120_000)
-        page.locator(".live-plot .plot-container").first.wait_for(timeout=120_000)
-        page.wait_for_function(VALIDATED, arg=4, timeout=600_000)
-        page.set_viewport_size({"width": DESK[0], "height": 1000})
-        page.wait_for_timeout(2_000)
-        page.screenshot(path=str(folder / "run.png"))
-        page.get_by_role("button", name="Stop", exact=True).click()
-        page.get_by_role("button", name="Stop this run").click()
-        page.get_by_role("button", name="Delete").wait_for(timeout=60_000)  # it is over
-        browser.close()
-    for name in ("home.png", "run.png"):
-        _smaller(folder / name)
-
-
-def _smaller(path: Path) -> None:
-    """256 colours are enough for a page and make a third of the file."""
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
-
-
 def main(folder: Path) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -209,7 +170,4 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     if not chromium():
         sys.exit("There is no Chromium: install it, or set BIGMODEL_CHROMIUM to its path.")
-    if sys.argv[1:] == ["docs"]:
-        for_readme(ROOT / "docs")
-    else:
-        main(Path(sys.argv[1]) if len(sys.argv) > 1 else ARTEFACTS / "screenshots")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ARTEFACTS / "screenshots")

@@ -1,4 +1,5 @@
-"""The tree in README.md: each file with the sentence it opens with. `update` writes it, `check` fails when it is stale.
+"""What the documentation says of the files, generated: the tree in docs/TREE.md, each file with the sentence it opens with,
+and the rooms in ARCHITECTURE.md, each with what it may import. `update` writes both, `check` fails when one is stale.
 
 python scripts/tree.py update
 python scripts/tree.py check
@@ -11,10 +12,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "README.md"
-BEGIN, END = "<!-- tree: written by `python scripts/tree.py update` -->", "<!-- end of tree -->"
-ROOMS = ("app.py", "start.py", "pages", "bigmodel", "benchmarks", "scripts", "tests")
-SEVERAL = (
+TOP = ("app.py", "start.py", "pages", "bigmodel", "benchmarks", "scripts", "tests")
+FOLDED = (
     "benchmarks/figures",
     "bigmodel/datasets/bundle",
     "bigmodel/locale",
@@ -31,36 +30,34 @@ PHRASES = {
     "pages": "One file a page, read from top to bottom as the screen is seen.",
     "scripts": "What makes and checks files that are kept.",
     "tests": "Facts, as tests.",
-    "tests/corpus/home": "a home folder of before 0.1.0, which must be opened for ever",
+    "tests/corpus/home": "a small home folder written before 0.1.0",
 }
 
 
 def tree() -> str:
     """All files, in order, indented by their folder."""
     lines, shown = [], set()
-    for file in known():
-        several = next((folder for folder in SEVERAL if file.startswith(folder + "/")), "")
-        for folder in [*reversed(Path(several or file).parents)][1:]:
-            _show(str(folder.as_posix()) + "/", phrase(folder.as_posix()), shown, lines)
-        if several:
-            _show(several + "/", PHRASES[several], shown, lines)
+    for file in files():
+        folded = next((folder for folder in FOLDED if file.startswith(folder + "/")), "")
+        for folder in [*reversed(Path(folded or file).parents)][1:]:
+            _append(folder.as_posix() + "/", phrase(folder.as_posix()), shown, lines)
+        if folded:
+            _append(folded + "/", PHRASES[folded], shown, lines)
         elif (file.endswith(".py") and not file.endswith("__init__.py")) or file in PHRASES:
-            _show(file, phrase(file), shown, lines)
+            _append(file, phrase(file), shown, lines)
     return "\n".join(["```text", *lines, "```"])
 
 
-def known() -> list[str]:
-    """Files of the rooms, each room's own files before its sub-rooms."""
-    found = [
-        file for room in ROOMS for file in ([ROOT / room] if (ROOT / room).is_file() else (ROOT / room).rglob("*"))
-    ]
-    files = [file.relative_to(ROOT).as_posix() for file in found if file.is_file() and "__pycache__" not in file.parts]
-    return sorted(files, key=lambda file: (ROOMS.index(file.split("/")[0]), *_order(file)))
+def files() -> list[str]:
+    """Files below `TOP`, each folder's own files before its subfolders."""
+    paths = [path for top in TOP for path in ([ROOT / top] if (ROOT / top).is_file() else (ROOT / top).rglob("*"))]
+    names = [path.relative_to(ROOT).as_posix() for path in paths if path.is_file() and "__pycache__" not in path.parts]
+    return sorted(names, key=lambda name: (TOP.index(name.split("/")[0]), *_files_first(name)))
 
 
-def _order(file: str) -> list[tuple[bool, str]]:
-    parts = file.split("/")
-    return [(place < len(parts) - 1, part) for place, part in enumerate(parts)]
+def _files_first(name: str) -> list[tuple[bool, str]]:
+    parts = name.split("/")
+    return [(depth < len(parts) - 1, part) for depth, part in enumerate(parts)]
 
 
 def phrase(path: str) -> str:
@@ -68,37 +65,69 @@ def phrase(path: str) -> str:
     if path in PHRASES:
         return PHRASES[path]
     source = ROOT / path / "__init__.py" if (ROOT / path).is_dir() else ROOT / path
+    if not source.exists():
+        return ""
     text = ast.get_docstring(ast.parse(source.read_text("utf-8"))) or ""
     return " ".join(text.split("\n\n")[0].split())
 
 
-def _show(path: str, text: str, shown: set[str], lines: list[str]) -> None:
+def _append(path: str, text: str, shown: set[str], lines: list[str]) -> None:
     if path in shown:
         return
     shown.add(path)
-    inside = path.rstrip("/").split("/")
-    name = "    " * (len(inside) - 1) + inside[-1] + ("/" if path.endswith("/") else "")
+    parts = path.rstrip("/").split("/")
+    name = "    " * (len(parts) - 1) + parts[-1] + ("/" if path.endswith("/") else "")
     lines.append(f"{name:<32} {text}".rstrip())
 
 
-def page(text: str) -> str:
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{tree()}\n{END}{rest.partition(END)[2]}"
+def rooms() -> str:
+    """The rooms in the order of `MAY_IMPORT`, each with its sentence and what it may import."""
+    rows = [(_path(room), ", ".join(sorted(others)) or "nothing of ours") for room, others in may_import().items()]
+    rows.append(("benchmarks/", "everything; nothing imports it"))
+    lines = [f"| `{path.removeprefix('bigmodel/')}` | {phrase(path.rstrip('/'))} | {others} |" for path, others in rows]
+    return "\n".join(["| room | what it holds | what it may import |", "|---|---|---|", *lines])
+
+
+def may_import() -> dict[str, set[str]]:
+    """The table that tests/test_layers.py enforces, read without running it."""
+    for node in ast.parse((ROOT / "tests" / "test_layers.py").read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MAY_IMPORT":
+            return ast.literal_eval(node.value)
+    raise LookupError("tests/test_layers.py has no MAY_IMPORT")
+
+
+def _path(room: str) -> str:
+    paths = (f"bigmodel/{room}/", f"bigmodel/{room}.py", f"{room}/")
+    return next(path for path in paths if (ROOT / path).exists())
+
+
+GENERATED = {"docs/TREE.md": ("tree", tree), "ARCHITECTURE.md": ("rooms", rooms)}
+
+
+def with_part(text: str, name: str, part: str) -> str:
+    """The page with what stands between the marks of `name` replaced."""
+    begin, end = f"<!-- {name}: written by `python scripts/tree.py update` -->", f"<!-- end of {name} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise LookupError(f"no place for the {name}: {begin} ... {end}")
+    return f"{before}{begin}\n{part}\n{end}{after}"
 
 
 def main(arguments: list[str]) -> int:
     if arguments not in (["update"], ["check"]):
         print(__doc__)
         return 2
-    old = PAGE.read_text("utf-8")
-    new = page(old)
-    if arguments == ["update"]:
-        PAGE.write_text(new, "utf-8")
-        return 0
-    if old != new:
-        print("The tree in README.md is stale: python scripts/tree.py update")
-        return 1
-    return 0
+    stale = 0
+    for page, (name, make) in GENERATED.items():
+        old = (ROOT / page).read_text("utf-8")
+        new = with_part(old, name, make())
+        if old != new and arguments == ["update"]:
+            (ROOT / page).write_text(new, "utf-8")
+        elif old != new:
+            print(f"The {name} in {page} is stale: python scripts/tree.py update")
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

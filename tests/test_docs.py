@@ -1,4 +1,5 @@
-"""What README.md shows is true: its tree, its links, its commands, and the task it adds."""
+"""What the documentation shows is true: generated parts, links, commands, figures, the task of the guide; and both READMEs
+say the same."""
 
 import re
 import shlex
@@ -8,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import bigmodel
 from benchmarks.quality.checks import CHECKS
+from benchmarks.reliability import command as reliability
 from benchmarks.speed.command import COMPARISONS
 from bigmodel.cli import base_models, datasets, runs
 from bigmodel.core import catalog
@@ -17,36 +21,56 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import say
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-PAGES = [path for path in ROOT.glob("*.md") if path.name != "CHANGELOG.md"]
-COMMANDS = re.findall(r"^python -m bigmodel (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
+READMES = (ROOT / "README.md", ROOT / "README.zh.md")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+TEXTS = {page: page.read_text("utf-8") for page in PAGES}
+IMAGE_BYTES = 2_000_000  # what a README may cost on a slow line
 
 
-def test_the_tree_is_that_of_the_files():
+def commands(program):
+    """What follows `python -m PROGRAM`, on a line of its own or between backticks, in README and docs/."""
+    pages = [*READMES, *(page for page in PAGES if page.parent == ROOT / "docs" and page.name != "TREE.md")]
+    lines = re.compile(rf"^python -m {program} (.*?)(?:\s+#.*)?$|`python -m {program} ([^`\n]*)`", re.MULTILINE)
+    found = {next(filter(None, match)) for page in pages for match in lines.findall(TEXTS[page])}
+    return sorted(command for command in found if "..." not in command)
+
+
+def links(page):
+    """(target, heading) of every link and image that leads to a file of the repository."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", TEXTS[page])
+    return [target.partition("#")[::2] for target in targets if "://" not in target]
+
+
+def anchors(page):
+    """The headings as GitHub names them in an address."""
+    headings = re.findall(r"^#+ (.*)", re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_generated_parts_are_those_of_the_files():
     done = subprocess.run([sys.executable, ROOT / "scripts" / "tree.py", "check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    links = [link for link in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")) if "://" not in link]
-    assert not [link for link in links if not (ROOT / link).exists()]
+    for target, heading in links(page):
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), target
+        assert not heading or heading in anchors(path), f"{target}#{heading}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_of_the_readme_are_understood(command):
+def test_files_that_the_architecture_names_exist():
+    named = re.findall(r"`((?:[\w.]+/)*[\w.]+\.(?:py|md))`", TEXTS[ROOT / "ARCHITECTURE.md"])
+    below = ("", "bigmodel", "bigmodel/training")
+    assert not {name for name in named if not any((ROOT / folder / name).exists() for folder in below)}
+
+
+@pytest.mark.parametrize("command", commands("bigmodel"))
+def test_commands_are_understood(command):
     verb, *rest = shlex.split(command)
-    if verb == "quality":
-        assert set(rest) <= set(CHECKS)
-        return
-    if verb == "bench":
-        assert set(rest) <= set(COMPARISONS)
-        return
-    if verb == "data":
-        datasets._parser("en").parse_args(rest)
-        return
-    if verb == "bases":
-        base_models._parser("en").parse_args(rest)
+    if verb in ("data", "bases"):
+        {"data": datasets, "bases": base_models}[verb]._parser("en").parse_args(rest)
         return
     asked = runs._parser(lambda words: say(words, "en")).parse_args([verb, *rest])
     if verb == "train":
@@ -57,20 +81,85 @@ def test_commands_of_the_readme_are_understood(command):
         assert catalog.task(asked.task) and catalog.architecture(asked.architecture)
 
 
-def test_the_task_of_the_readme_is_found_trained_and_tried(tmp_path):
+@pytest.mark.parametrize("command", commands("benchmarks"))
+def test_commands_of_the_benchmarks_are_understood(command):
+    part, *rest = shlex.split(command)
+    names = [word for word in rest if word.isidentifier() or "-" in word.lstrip("-")]
+    if part == "reliability":
+        assert reliability._parser().parse_args(rest)
+    elif part == "quality":
+        assert set(rest) <= set(CHECKS)
+    else:
+        assert part == "speed" and set(names) - {"cuda"} <= set(COMPARISONS)
+
+
+def test_the_readme_is_read_to_its_end():
+    assert all(len(TEXTS[page].splitlines()) <= 200 for page in READMES)
+
+
+def test_both_readmes_have_the_same_parts_in_the_same_order():
+    english, chinese = (outline(TEXTS[page].replace(".zh.", ".").replace(".en.", ".")) for page in READMES)
+    assert english == chinese
+
+
+def outline(text):
+    """All of a page but its words."""
+    lines = text.splitlines()
+    code = "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL))
+    return {
+        "headings": [line.split()[0] for line in lines if line.startswith("#")],
+        "items": sum(line.startswith("- ") for line in lines),
+        "rows": [line.count("|") for line in lines if line.startswith("|")],
+        "figures": [figure for line in lines for figure in figures(line)],
+        "code": [line.partition("#")[0].strip() for line in code.splitlines()],
+        "commands": re.findall(r"`(python[^`]*)`", text),
+        "links": sorted(re.findall(r"\]\(([^)]+)\)", text)),
+    }
+
+
+def figures(line):
+    """What a table shows in bold, without its words."""
+    bold = re.findall(r"\*\*([^*]*\d[^*]*)\*\*", line) if line.startswith("|") else []
+    return [" ".join(text.split()) for text in bold]
+
+
+@pytest.mark.parametrize("figure", sorted({bold for line in TEXTS[READMES[0]].splitlines() for bold in figures(line)}))
+def test_figures_of_the_readme_stand_where_they_were_measured(figure):
+    reports = [ROOT / "BENCHMARKS.md", ROOT / "RELIABILITY.md", *(ROOT / "docs" / "benchmarks").glob("*.md")]
+    assert any(re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d.,]\d)", TEXTS[page]) for page in reports)
+
+
+@pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
+def test_pictures_move_and_are_small(page):
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", TEXTS[page])
+    assert pictures
+    for picture in pictures:
+        assert (ROOT / picture).stat().st_size <= IMAGE_BYTES
+        with Image.open(ROOT / picture) as image:
+            assert image.n_frames > 10
+
+
+def test_the_version_is_the_newest_of_the_changelog():
+    releases = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d{2}-\d{2})$", TEXTS[ROOT / "CHANGELOG.md"], re.MULTILINE)
+    assert releases[0][0] == bigmodel.__version__
+    assert releases == sorted(releases, reverse=True)
+
+
+def test_the_task_of_the_guide_is_found_trained_and_tried(tmp_path):
     without = shutil.ignore_patterns("starters", "__pycache__")
     shutil.copytree(ROOT / "bigmodel", tmp_path / "bigmodel", ignore=without)
-    code = re.search(r'```python\n("""Verse to order.*?)```', README, re.DOTALL)[1]
+    code = re.search(r'```python\n("""Verse to order.*?)```', TEXTS[ROOT / "docs" / "adding.md"], re.DOTALL)[1]
     (tmp_path / "bigmodel" / "tasks" / "verse_to_order.py").write_text(code, "utf-8")
 
-    def bigmodel(*arguments):
+    def run_bigmodel(*arguments):
         command = [sys.executable, "-m", "bigmodel", *arguments]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=250)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert "gpt" in bigmodel("list", "--task", "verse-to-order")
+    assert "gpt" in run_bigmodel("list", "--task", "verse-to-order")
     small = ["layers=1", "width=32", "attention_heads=2", "block_size=32", "max_steps=3"]
     names = ["--task", "verse-to-order", "--architecture", "gpt", "--dataset", "poetry_zh"]
-    run = bigmodel("train", *names, *(part for one in small for part in ("--set", one)), "--wait").splitlines()[0]
-    assert "春望" in bigmodel("try", run, "--set", "prompt=春望", "--set", "max_new_tokens=4")
+    settings = (part for setting in small for part in ("--set", setting))
+    run = run_bigmodel("train", *names, *settings, "--wait").splitlines()[0]
+    assert "春望" in run_bigmodel("try", run, "--set", "prompt=春望", "--set", "max_new_tokens=4")

@@ -1,7 +1,8 @@
-"""Adding a task, an architecture or a data set is one new file: dropped in, listed, trained and tried."""
+"""Adding a task, an architecture or a data set is one new file, as docs/adding.md shows: dropped in, listed, trained and tried."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,44 +15,9 @@ import bigmodel
 PACKAGE = Path(bigmodel.__file__).parent
 SMALL = ["max_steps=5", "eval_every=5", "batch_size=8", "block_size=16", "vocabulary=500", "width=16"]
 
-DATASET = '''
-"""The days of the week."""
-from pathlib import Path
-from bigmodel.core.contracts import Column, Dataset, DatasetInfo
-from bigmodel.core.words import _
-
-class Days(Dataset):
-    name = "days"
-    title = _("Days")
-    about = _("Sentences about the days of the week.")
-    facts = DatasetInfo(licence="CC0", source="made here")
-    columns = {"text": Column("text", _("Text"))}
-
-    def path(self):
-        return Path(__file__).with_name("days.parquet")
-'''
-
-ARCHITECTURE = '''
-"""Llama, small."""
-from bigmodel.core.contracts import Architecture
-from bigmodel.core.fields import Number
-from bigmodel.core.words import _
-
-class Llama(Architecture):
-    name = "llama"
-    title = _("Llama")
-    about = _("A decoder with rotary positions.")
-    heads = frozenset({"causal-lm"})
-    hyperparameters = (Number(name="width", label=_("Width"), help=_("Width."), integer=True, default=64, minimum=8, maximum=512),)
-
-    def model(self, facts, settings):
-        from transformers import LlamaConfig, LlamaForCausalLM
-        width = settings["width"]
-        return LlamaForCausalLM(LlamaConfig(
-            vocab_size=facts["vocabulary"], hidden_size=width, intermediate_size=2 * width, num_hidden_layers=1,
-            num_attention_heads=2, max_position_embeddings=settings["block_size"],
-            bos_token_id=facts["end"], eos_token_id=facts["end"], pad_token_id=facts["pad"]))
-'''
+GUIDE = (PACKAGE.parent / "docs" / "adding.md").read_text("utf-8")
+DATASET = re.search(r'```python\n("""The days of the week.*?)```', GUIDE, re.DOTALL)[1]
+ARCHITECTURE = re.search(r'```python\n("""Llama, small.*?)```', GUIDE, re.DOTALL)[1]
 
 TASK = '''
 """Titles: the model learns to name things."""
