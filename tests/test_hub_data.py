@@ -8,8 +8,8 @@ from data_hub import COMMIT, hub
 
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
+from bigmodel.data.sandbox import run_in_sandbox
 from bigmodel.importing import hub_datasets as hub_data
-from bigmodel.importing.sandbox import run_in_sandbox
 from bigmodel.studio import Studio
 from tests.corpus import bad_files
 

@@ -17,10 +17,10 @@ from bigmodel.core import catalog, jobs, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, say
+from bigmodel.data.sandbox import run_in_sandbox
 from bigmodel.importing import column_roles, sandbox_worker
 from bigmodel.importing.detect_format import detect_encoding, has_header
 from bigmodel.importing.import_plan import split_in_name
-from bigmodel.importing.sandbox import run_in_sandbox
 from bigmodel.importing.store import originals
 from bigmodel.importing.store.parquet_writer import read_jsonl
 from bigmodel.importing.store.registry import default_title, slugify

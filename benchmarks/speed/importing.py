@@ -13,8 +13,8 @@ from benchmarks.speed.report import alone
 from benchmarks.speed.side import Side, alternate
 from bigmodel.core import catalog
 from bigmodel.data.prepare import head
+from bigmodel.data.sandbox import run_in_sandbox
 from bigmodel.importing.import_plan import ImportPlan
-from bigmodel.importing.sandbox import run_in_sandbox
 from bigmodel.studio import home
 
 HERE = "benchmarks.speed.importing:"

@@ -18,7 +18,7 @@ from bigmodel.core.words import LANGUAGES, Words, _, say
 from bigmodel.data import row_index
 from bigmodel.data.prepare import SPLITS
 from bigmodel.data.row_index import RowIndex
-from bigmodel.importing.sandbox import run_in_sandbox
+from bigmodel.data.sandbox import run_in_sandbox
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bigmodel.core.contracts import Dataset
 from bigmodel.data.prepare import SPLITS
-from bigmodel.importing.sandbox import run_in_sandbox
+from bigmodel.data.sandbox import run_in_sandbox
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,8 +19,8 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import Cancelled, Job
 from bigmodel.core.words import Words, _
+from bigmodel.data.sandbox import PREVIEW_SECONDS, run_in_sandbox
 from bigmodel.importing.import_plan import FilePreview, ImportPlan
-from bigmodel.importing.sandbox import PREVIEW_SECONDS, run_in_sandbox
 from bigmodel.importing.store import originals, versions
 from bigmodel.importing.store.registry import (
     DatasetRegistry,

@@ -9,8 +9,8 @@ from pathlib import Path
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
+from bigmodel.data.sandbox import run_in_sandbox
 from bigmodel.importing.import_jobs import DatasetJob
-from bigmodel.importing.sandbox import run_in_sandbox
 from bigmodel.importing.store import versions
 from bigmodel.importing.store.registry import DatasetRegistry
 
