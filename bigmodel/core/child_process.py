@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from bigmodel.core.cpu import thread_count
 from bigmodel.core.errors import Refusal
@@ -66,17 +66,19 @@ def start(
     """
     # -P: nothing is imported from the current folder
     command = [sys.executable, *(("-I",) if isolated else ("-P", "-m")), module, *arguments]
-    session = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
     output = log.open("ab") if log else subprocess.DEVNULL
+    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     if survive:
-        pipes = {"stdin": subprocess.DEVNULL if stdin is None else stdin, "stdout": output, **session}
-    else:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        options = {"stdin": subprocess.DEVNULL if stdin is None else stdin, "stdout": output}
+        if sys.platform == "win32":
+            options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+        else:
+            options["start_new_session"] = True
     environment = os.environ | _environment() | dict(environment or {})
     try:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=output, **pipes)
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=output, **options)
     finally:
-        if log:
+        if not isinstance(output, int):
             output.close()
 
 
@@ -93,6 +95,7 @@ def _environment() -> dict[str, str]:
 
 def send(process: subprocess.Popen, request: Mapping) -> None:
     """One line to its stdin. Nothing happens where it has just died: whoever reads its replies is told."""
+    assert process.stdin  # a pipe: see `start`
     with suppress(OSError):
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()
@@ -146,11 +149,12 @@ def call(
         if grace_seconds:
             process.terminate()
         wait_or_kill(process, seconds=grace_seconds)
-        process.stdin.close()
-        process.stdout.close()
+        for pipe in filter(None, (process.stdin, process.stdout)):
+            pipe.close()
 
 
 def _read_replies(process: subprocess.Popen, replies: queue.SimpleQueue) -> None:
+    assert process.stdout  # a pipe: see `start`
     with suppress(ValueError):  # closed: nobody waits for the rest
         for line in process.stdout:
             replies.put(json.loads(line))

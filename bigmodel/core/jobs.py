@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from bigmodel.core.errors import Refusal
 
@@ -101,7 +101,7 @@ class Job(Generic[T]):
         """The result of a job that has ended; what went wrong is raised."""
         if self.error is not None:
             raise self.error
-        return self.result
+        return cast(T, self.result)  # set, since there was no error
 
 
 class JobQueue:

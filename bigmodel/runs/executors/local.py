@@ -55,7 +55,7 @@ class LocalExecutor:
     def close(self) -> None:
         """The spare sees its input end and leaves."""
         spare, self._spare = self._spare, None
-        if spare is not None:
+        if spare is not None and spare.stdin:
             spare.stdin.close()
             wait_or_kill(spare, seconds=SPARE_EXIT_SECONDS)
 
@@ -76,7 +76,7 @@ def cause(code: int) -> Words:
 
 def _assign(spare: subprocess.Popen, folder: Path) -> bool:
     """Whether the spare could be told; it may have died since it was started."""
-    if spare.poll() is not None:
+    if spare.poll() is not None or spare.stdin is None:
         return False
     try:
         spare.stdin.write(f"{folder}\n".encode())
