@@ -14,10 +14,9 @@ from typing import Any
 from benchmarks.reliability.disk import DEATH, ERRORS, FAILURES, Disk, Platter
 from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import Child, apart, good, home, launch, patched, spec
+from bigmodel.core import files
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import QUEUED, RUNNING, STARTING, STOPPED, Event
-from bigmodel.runs import folder as folders
-from bigmodel.runs import store as stores
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.store import Store
 from bigmodel.training import checkpoint, resume_state
@@ -321,11 +320,7 @@ def _save_in_place(folder: Path, write: Callable[[Path], None]) -> Path:
 
 
 def _fsync_nothing() -> Any:
-    return patched(
-        (checkpoint, "flush", lambda _path: None),
-        (folders, "fsync_folder", lambda _path: None),
-        (stores, "fsync_folder", lambda _path: None),
-    )
+    return patched((checkpoint, "fsync", lambda _path: None), (files, "fsync", lambda _path: None))
 
 
 ROW = Row(

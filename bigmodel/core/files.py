@@ -1,21 +1,81 @@
-"""Files that are there whole or not at all, whoever reads them meanwhile."""
+"""Files and folders that are there whole or not at all, whoever reads them meanwhile."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+STAGING_PREFIX = ".staging-"
 
 
 def write_atomic(file: Path, text: str, lasting: bool = False) -> None:
     """Under another name first, then renamed. lasting: it outlives a power failure, too. The folder must be there."""
     staging = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
-        with staging.open("w", encoding="utf-8") as out:
-            out.write(text)
-            if lasting:
-                out.flush()
-                os.fsync(out.fileno())
+        staging.write_text(text, "utf-8")
+        if lasting:
+            fsync(staging)
         os.replace(staging, file)
     finally:
         staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged(target: Path, parent: Path | None = None, lasting: bool = False, shared: bool = False) -> Iterator[Path]:
+    """An empty folder that is renamed to `target` when the block ends, and is gone when the block raises.
+
+    parent: where the staging folder lies, on the same file system; beside `target` if None.  lasting: all of it outlives
+    a power failure.  shared: other processes make the same `target`, and whichever is first is kept.
+    """
+    staging = (parent or target.parent) / f"{STAGING_PREFIX}{target.name}-{secrets.token_hex(4)}"
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        if lasting:
+            for path in staging.rglob("*"):
+                fsync(path)
+            fsync(staging)  # or else a power failure may leave the name and nothing under it
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            staging.rename(target)
+        except OSError:
+            if not (shared and target.exists()):
+                raise
+        if lasting:
+            fsync(target.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def discard(folder: Path, trash: Path) -> None:
+    """Rename a folder into `trash` first, so that half of one is never seen under its name, then delete it. What cannot
+    be deleted stays there."""
+    trash.mkdir(parents=True, exist_ok=True)
+    gone = trash / f"{folder.name}-{secrets.token_hex(4)}"
+    folder.rename(gone)
+    fsync(folder.parent)  # or else a power failure may bring half of it back
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def fsync(path: Path) -> None:
+    """Wait until a file's bytes, or the entries of a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open folders; its rename is journalled
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """The same bytes under a second name, which cost no space; a copy where the file system has no links. For files that
+    are never written to again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

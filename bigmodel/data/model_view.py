@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import secrets
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from typing import Any
 
 from bigmodel.core.contracts import HEADS, Dataset, Task
 from bigmodel.core.errors import Refusal
+from bigmodel.core.files import staged
 from bigmodel.core.spec import RunSpec, Session
 from bigmodel.core.words import _
 from bigmodel.data import browse, chat_tokens, row_index
@@ -101,17 +100,9 @@ def count_tokens(spec: RunSpec, cache: Path) -> Iterator[float | str]:
             counted[column] += map(len, processor(texts, add_special_tokens=False)["input_ids"])
         done += len(batch)
         yield done / max(file.metadata.num_rows, 1)
-    staging = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    staging.mkdir(parents=True)
-    try:
+    with staged(folder, shared=True) as staging:
         for column, lengths in counted.items():
             np.save(staging / f"{column}.npy", np.asarray(lengths, dtype=np.int32))
-        staging.rename(folder)
-    except OSError:
-        if not folder.exists():  # not the work of somebody who asked at the same time
-            raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     yield name
 
 

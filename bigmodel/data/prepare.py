@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bigmodel.core import disk_space
 from bigmodel.core.contracts import Architecture, Dataset, Task
 from bigmodel.core.errors import Refusal
+from bigmodel.core.files import staged
 from bigmodel.core.spec import RunSpec, Session
 from bigmodel.data.interruptible import CancelCheck, interruptible
 
@@ -105,37 +104,33 @@ def _encode(session: Session, folder: Path, ask: CancelCheck) -> None:
     task, dataset, settings = session.task, session.dataset, session.settings
     folder.parent.mkdir(parents=True, exist_ok=True)
     disk_space.check(folder.parent, 0, disk_space.ENCODING)
-    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".staging-"))
     needed = written = 0
     try:
-        ask()
-        rows = interruptible(dataset.rows(), ask)
-        processor = session.architecture.processor(task, rows, settings)
-        needed = _estimate_bytes(task, rows, processor, settings, ask)
-        disk_space.check(folder.parent, needed, disk_space.ENCODING)
-        for split in SPLITS:
-            arrays = task.encode(rows[split], processor, settings)
-            size = sum(array.nbytes for array in arrays.values())
-            written += size
-            needed = max(needed, written)
-            disk_space.check(folder.parent, size, disk_space.ENCODING)
-            for name, array in arrays.items():
-                _save(staging / f"{split}.{name}.npy", array)
+        with staged(folder, shared=True) as staging:
             ask()
-        processor.save_pretrained(staging)
-        parquet.write_table(_head(dataset, "validation", PINNED_ROWS), staging / PINNED)
-        facts = task.facts(rows, processor, settings) | {"rows": {split: len(rows[split]) for split in SPLITS}}
-        (staging / FACTS).write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
-        staging.rename(folder)
-    except Exception as error:
-        if isinstance(error, OSError) and (folder / FACTS).exists():  # the other run's rename, which is as good as ours
+            rows = interruptible(dataset.rows(), ask)
+            processor = session.architecture.processor(task, rows, settings)
+            needed = _estimate_bytes(task, rows, processor, settings, ask)
+            disk_space.check(folder.parent, needed, disk_space.ENCODING)
+            for split in SPLITS:
+                arrays = task.encode(rows[split], processor, settings)
+                size = sum(array.nbytes for array in arrays.values())
+                written += size
+                needed = max(needed, written)
+                disk_space.check(folder.parent, size, disk_space.ENCODING)
+                for name, array in arrays.items():
+                    _save(staging / f"{split}.{name}.npy", array)
+                ask()
+            processor.save_pretrained(staging)
+            parquet.write_table(_head(dataset, "validation", PINNED_ROWS), staging / PINNED)
+            facts = task.facts(rows, processor, settings) | {"rows": {split: len(rows[split]) for split in SPLITS}}
+            (staging / FACTS).write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
+    except Exception as error:  # the staging folder is gone by now, and its room counts
+        if isinstance(error, OSError) and (folder / FACTS).exists():  # another run was quicker: as good as ours
             return
         if not disk_space.was_full(error):
             raise
-        shutil.rmtree(staging, ignore_errors=True)  # first, as its room counts
         raise disk_space.DiskFull(disk_space.missing_bytes(folder.parent, needed), disk_space.ENCODING) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _estimate_bytes(task: Task, rows: Mapping, processor: Any, settings: Mapping, ask: CancelCheck) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bigmodel.core.contracts import Dataset
+from bigmodel.core.files import staged
 from bigmodel.data.prepare import SPLITS
 from bigmodel.data.sandbox import run_in_sandbox
 
@@ -85,18 +84,19 @@ def build(path: Path, kinds: Mapping[str, str], folder: Path) -> None:
     there = set(file.schema_arrow.names)
     texts = [name for name, kind in kinds.items() if kind == "text" and name in there]
     label = next((name for name, kind in kinds.items() if kind == "class" and name in there), None)
-    staging = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    staging.mkdir(parents=True)
-    try:
-        types = {"split": np.int8, **{f"length.{name}": np.int32 for name in texts}}
-        types |= ({"row": np.int64} if "row" in there else {}) | ({"label": np.int32} if label else {})
-        total = file.metadata.num_rows
+    types = {"split": np.int8, **{f"length.{name}": np.int32 for name in texts}}
+    types |= ({"row": np.int64} if "row" in there else {}) | ({"label": np.int32} if label else {})
+    total = file.metadata.num_rows
+    wanted = ["split", *(["row"] if "row" in there else []), *texts, *([label] if label else [])]
+    with staged(folder, shared=True) as staging:
+        if not total:  # nothing can be mapped over no byte
+            for name, kind in types.items():
+                np.save(staging / f"{name}.npy", np.empty(0, dtype=kind))
+            return
         arrays = {
             name: np.lib.format.open_memmap(staging / f"{name}.npy", mode="w+", dtype=kind, shape=(total,))
             for name, kind in types.items()
-            if total  # nothing can be mapped over no byte
         }
-        wanted = ["split", *(["row"] if "row" in there else []), *texts, *([label] if label else [])]
         start = 0
         for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
             part = slice(start, start + len(batch))
@@ -105,17 +105,6 @@ def build(path: Path, kinds: Mapping[str, str], folder: Path) -> None:
             start += len(batch)
         for array in arrays.values():
             array.flush()
-        if not total:
-            for name, kind in types.items():
-                np.save(staging / f"{name}.npy", np.empty(0, dtype=kind))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            staging.rename(folder)
-        except OSError:
-            if not (folder / "split.npy").exists():  # not the work of another process, which is as good as ours
-                raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _index_columns(batch, texts: list[str], label: str | None, numbered: bool) -> dict:

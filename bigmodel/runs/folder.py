@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from bigmodel.core import events, limits
+from bigmodel.core import events, files, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import QUEUED, Event
 from bigmodel.core.spec import RunSpec
@@ -120,18 +120,11 @@ class Folder:
 
 def create_run_folder(path: Path, spec: RunSpec, first: Event, origin: Path | None = None) -> None:
     """A new run's folder, whole or not at all, on disk when this returns. `origin`: the checkpoint it begins with."""
-    staging = path.parent.parent / "staging" / path.name
-    shutil.rmtree(staging, ignore_errors=True)  # of a launch that died; callers hold the launch lock
-    staging.mkdir(parents=True)
-    if origin is not None:
-        shutil.copytree(origin, staging / "origin", copy_function=_hard_link)
-        fsync_folder(staging / "origin")
-    _write_fsync(staging / "spec.json", json.dumps(spec.to_json(), ensure_ascii=False, indent=1).encode())
-    _write_fsync(staging / "events.jsonl", first.line())
-    fsync_folder(staging)  # or else a power failure may leave the name and nothing under it
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(staging, path)
-    fsync_folder(path.parent)
+    with files.staged(path, parent=path.parent.parent / "staging", lasting=True) as staging:
+        if origin is not None:
+            shutil.copytree(origin, staging / "origin", copy_function=files.link_or_copy)
+        (staging / "spec.json").write_text(json.dumps(spec.to_json(), ensure_ascii=False, indent=1), "utf-8")
+        (staging / "events.jsonl").write_bytes(first.line())
 
 
 def parse_spec(data: dict) -> RunSpec:
@@ -142,30 +135,3 @@ def parse_spec(data: dict) -> RunSpec:
 def unreadable(id: str, error: Exception) -> Refusal:
     what = _("The run {run} cannot be read.", run=id)
     return Refusal(what, why=_("The system says: {reason}.", reason=str(error)[:200]), field="run")
-
-
-def _hard_link(source: str, target: str) -> None:
-    """The same bytes under a second name, so that a branch costs no space and outlives its parent: a checkpoint's
-    files are never written again. A copy where the file system has no such thing."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def _write_fsync(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def fsync_folder(folder: Path) -> None:
-    """Wait until a folder's entries are on the disk; Windows has no such thing."""
-    if os.name == "nt":
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

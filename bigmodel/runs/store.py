@@ -6,18 +6,17 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from bigmodel.core import limits
+from bigmodel.core import files, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import CANCELLED, LIVE, QUEUED, RESUMABLE, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
-from bigmodel.runs.folder import Folder, create_run_folder, fsync_folder, parse_spec, unreadable
+from bigmodel.runs.folder import Folder, create_run_folder, parse_spec, unreadable
 from bigmodel.runs.index import IndexReader, Row
 from bigmodel.runs.lock import Lock
 from bigmodel.runs.run import Facts, Run, apply_event, build_run, empty_facts
@@ -94,11 +93,7 @@ class Store:
         if folder.alive() or folder.facts()["state"] in LIVE:
             what = _("The run {run} is still being trained.", run=id)
             raise Refusal(what, do=_("Stop it first."), field="run")
-        self.trash.mkdir(parents=True, exist_ok=True)
-        gone = self.trash / f"{id}-{secrets.token_hex(4)}"
-        os.rename(folder.path, gone)
-        fsync_folder(self.runs_folder)  # or else a power failure may bring half a run back
-        shutil.rmtree(gone, ignore_errors=True)  # what stays is emptied by the supervisor
+        files.discard(folder.path, self.trash)  # what stays is emptied by the supervisor
 
     # -- read --------------------------------------------------------------------------------------
     def folder(self, id: str) -> Folder:

@@ -1,13 +1,18 @@
-"""Checkpoints that are whole or not there: staged, hashed, flushed to the disk, renamed."""
+"""Checkpoints that are whole or not there: staged, hashed, flushed to the disk, renamed.
+
+A protocol of its own beside `core.files.staged`: names of staging and trash folders say which checkpoint they are of, so
+that `recover` can finish a `save` that replaces one, or undo it, after a death between its two renames.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+from bigmodel.core.files import fsync
 
 MANIFEST = "manifest.json"
 
@@ -25,14 +30,14 @@ def save(folder: Path, write: Callable[[Path], None]) -> Path:
     manifest = {str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": _hash(path)} for path in files}
     (staging / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
     for path in [*files, staging / MANIFEST]:
-        flush(path)
-    flush(staging)
+        fsync(path)
+    fsync(staging)
     away = _trash_path(folder)
     if folder.exists():
         shutil.rmtree(away, ignore_errors=True)
         folder.rename(away)
     staging.rename(folder)
-    flush(folder.parent)
+    fsync(folder.parent)
     shutil.rmtree(away, ignore_errors=True)
     return folder
 
@@ -65,7 +70,7 @@ def remove(folder: Path) -> None:
     away = _trash_path(folder)
     shutil.rmtree(away, ignore_errors=True)
     folder.rename(away)
-    flush(folder.parent)  # or else a power failure may bring the name back, with half of its files
+    fsync(folder.parent)  # or else a power failure may bring the name back, with half of its files
     shutil.rmtree(away, ignore_errors=True)
 
 
@@ -80,7 +85,7 @@ def recover(parent: Path) -> None:
             whole = next((one for one in (staging, _trash_path(folder)) if verify(one)), None)
             if whole is not None:
                 whole.rename(folder)
-                flush(parent)
+                fsync(parent)
     for rest in [*parent.glob(".*.staging"), *parent.glob(".*.removed")]:
         shutil.rmtree(rest, ignore_errors=True)
 
@@ -92,14 +97,3 @@ def _trash_path(folder: Path) -> Path:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush(path: Path) -> None:
-    """Wait until a file or a folder's entries are on the disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open folders; its rename is journalled
-    handle = os.open(path, os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,6 +14,7 @@ from typing import Any
 from bigmodel.core import blocks, disk_space
 from bigmodel.core.disk_space import DiskFull
 from bigmodel.core.events import DIVERGED, FINISHED, Event, note_event, phase_event, state_event
+from bigmodel.core.files import fsync
 from bigmodel.core.spec import Session
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared
@@ -176,7 +177,7 @@ class Evaluator:
         curve has a hole."""
         story = self.folder / "events.jsonl"
         if story.exists():
-            checkpoint.flush(story)
+            fsync(story)
 
     def _save(self) -> Path:
         self.valid_checkpoints.discard(self._checkpoint_path(self.step))

@@ -13,6 +13,7 @@ from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import folder_labels, zip_archive
 from bigmodel.importing.formats.bad_record import BadRecord, cell_text, printable
 from bigmodel.importing.formats.csv_json import Record
+from bigmodel.importing.formats.encodings import SAMPLE_BYTES, detect_encoding
 from bigmodel.importing.formats.text_lines import NOT_TEXT, check_decompression_ratio, decode_line, lines
 
 HEADING = re.compile(r"#{1,6}\s")
@@ -114,8 +115,6 @@ def _archive_files(path: Path) -> Iterator[tuple[int, str, bytes | Words]]:
 
 def _decoded(data: bytes) -> str | Words:
     """The text of a file, in the encoding that it is in."""
-    from bigmodel.importing.detect_format import SAMPLE_BYTES, detect_encoding
-
     try:
         encoding, _why = detect_encoding(data[:SAMPLE_BYTES])
         return data.decode(encoding).removeprefix("\ufeff").replace("\r\n", "\n").strip()

@@ -6,7 +6,7 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -14,61 +14,106 @@ from typing import BinaryIO
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
+from bigmodel.importing.formats import zip_archive
 from bigmodel.importing.formats.bad_record import BadRecord, printable
-from bigmodel.importing.formats.zip_archive import open_member
 
 CHUNK_BYTES = 2**20
+GZIP = "(gzip)"  # as the member of a file that is packed by gzip
 WIDE_ENCODINGS = ("utf-16", "utf-32")  # encodings in which the byte of a line feed is no line feed
 TOO_LONG = _("The line has more than {maximum} MB.", maximum=limits.LINE_BYTES // 2**20)
 NOT_TEXT = _("The line holds bytes that are not text in this encoding.")
 
 
 @contextmanager
-def open_stream(path: Path, inside: str, done: list[int]) -> Iterator[BinaryIO]:
-    """The bytes of a file, or of one inside an archive; `done[0]` follows how far the packed file has been read."""
+def open_stream(path: Path, member: str, done: list[int]) -> Iterator[BinaryIO]:
+    """The bytes of a file, or of `member`: one inside a ZIP archive, or GZIP. `done[0]` follows how far the packed file
+    has been read."""
+    if member and member != GZIP:
+        with zip_archive.open_zip(path) as archive:
+            entry = next((entry for entry in zip_archive.entries(archive) if entry.name == member), None)
+            why = zip_archive.unreadable_reason(entry) if entry else _("The archive holds no such file.")
+            if why is not None:
+                what = _("{name} cannot be read.", name=member[:200])
+                raise Refusal(what, why, _("Choose another file of the archive."))
+            with archive.open(entry.info) as file:
+                yield _buffered(_zip_reader(file, entry, done))
+        return
     with path.open("rb") as raw:
-        counted = io.BufferedReader(_CountingReader(raw, done), CHUNK_BYTES)
-        if inside and inside != GZIP:
-            with open_member(path, inside, done) as file:
-                yield file
-        elif inside == GZIP:
+        counted = _buffered(_counting_reader(raw, done))
+        if member == GZIP:
             with gzip.GzipFile(fileobj=counted) as file:
-                yield io.BufferedReader(_GunzipReader(file, done), CHUNK_BYTES)
+                yield _buffered(_gunzip_reader(file, done))
         else:
             yield counted
 
 
-GZIP = "(gzip)"
+class _Reader(io.RawIOBase):
+    """A raw stream of what `read(most bytes)` gives."""
 
-
-class _CountingReader(io.RawIOBase):
-    def __init__(self, raw: BinaryIO, done: list[int]):
-        self.raw, self.done = raw, done
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        count = self.raw.readinto(buffer)
-        self.done[0] += count
-        return count
-
-
-class _GunzipReader(io.RawIOBase):
-    """What comes out of a packed file, as long as it is no bomb."""
-
-    def __init__(self, file: gzip.GzipFile, done: list[int]):
-        self.file, self.done, self.size = file, done, 0
+    def __init__(self, read: Callable[[int], bytes]):
+        self.read_part = read
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:
-        data = self.file.read(len(buffer))
-        self.size += len(data)
-        check_decompression_ratio(self.done[0], self.size)
+        data = self.read_part(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+
+def _buffered(read: Callable[[int], bytes]) -> io.BufferedReader:
+    return io.BufferedReader(_Reader(read), CHUNK_BYTES)
+
+
+def _counting_reader(raw: BinaryIO, done: list[int]) -> Callable[[int], bytes]:
+    def read(most: int) -> bytes:
+        data = raw.read(most)
+        done[0] += len(data)
+        return data
+
+    return read
+
+
+def _gunzip_reader(file: gzip.GzipFile, done: list[int]) -> Callable[[int], bytes]:
+    """What comes out of a packed file, as long as it is no bomb."""
+    size = 0
+
+    def read(most: int) -> bytes:
+        nonlocal size
+        data = file.read(most)
+        size += len(data)
+        check_decompression_ratio(done[0], size)
+        return data
+
+    return read
+
+
+def _zip_reader(file: BinaryIO, entry: zip_archive.Entry, done: list[int]) -> Callable[[int], bytes]:
+    size, packed = 0, entry.info.compress_size
+
+    def read(most: int) -> bytes:
+        nonlocal size
+        data = file.read(most)
+        size += len(data)
+        done[0] = min(size * packed // max(entry.size, 1), packed)
+        check_decompression_ratio(packed, size)
+        return data
+
+    return read
+
+
+def _utf8_reader(file: BinaryIO, encoding: str) -> Callable[[int], bytes]:
+    """A wide encoding as UTF-8; what cannot be read becomes U+FFFD."""
+    text, rest = io.TextIOWrapper(file, encoding, errors="replace"), b""
+
+    def read(most: int) -> bytes:
+        nonlocal rest
+        rest = rest or text.read(CHUNK_BYTES // 4).encode("utf-8", "replace")
+        part, rest = rest[:most], rest[most:]
+        return part
+
+    return read
 
 
 def check_decompression_ratio(packed: int, unpacked: int) -> None:
@@ -79,38 +124,6 @@ def check_decompression_ratio(packed: int, unpacked: int) -> None:
         raise Refusal(
             what, _("That is how files look which are made to fill a disk."), _("Unpack it yourself and give the data.")
         )
-
-
-class _Utf8Reader(io.RawIOBase):
-    """A wide encoding as UTF-8; what cannot be read becomes U+FFFD."""
-
-    def __init__(self, file: BinaryIO, encoding: str):
-        self.text, self.rest = io.TextIOWrapper(file, encoding, errors="replace"), b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        if not self.rest:
-            self.rest = self.text.read(CHUNK_BYTES // 4).encode("utf-8", "replace")
-        part, self.rest = self.rest[: len(buffer)], self.rest[len(buffer) :]
-        buffer[: len(part)] = part
-        return len(part)
-
-
-class _CarriageReturnReader(io.RawIOBase):
-    """Lines that end in a carriage return alone."""
-
-    def __init__(self, file: BinaryIO):
-        self.file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        data = self.file.read(len(buffer)).replace(b"\r", b"\n")
-        buffer[: len(data)] = data
-        return len(data)
 
 
 def lines(file: BinaryIO, encoding: str) -> Iterator[tuple[int, bytes] | BadRecord]:
@@ -141,12 +154,12 @@ def _normalize_newlines(file: BinaryIO, encoding: str) -> BinaryIO:
     """Lines that end in a line feed, without a mark before the first."""
     first = file.peek(CHUNK_BYTES)[:CHUNK_BYTES]
     if encoding.startswith(WIDE_ENCODINGS):
-        return io.BufferedReader(_Utf8Reader(file, encoding), CHUNK_BYTES)
+        return _buffered(_utf8_reader(file, encoding))
     if first.startswith(b"\xef\xbb\xbf"):
         file.read(3)
-    return (
-        io.BufferedReader(_CarriageReturnReader(file), CHUNK_BYTES) if b"\r" in first and b"\n" not in first else file
-    )
+    if b"\r" in first and b"\n" not in first:  # lines that end in a carriage return alone
+        return _buffered(lambda most: file.read(most).replace(b"\r", b"\n"))
+    return file
 
 
 def decode_line(line: bytes, encoding: str) -> str | None:

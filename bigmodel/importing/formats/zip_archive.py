@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import stat
 import zipfile
 import zlib
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
@@ -94,34 +92,6 @@ def read(archive: zipfile.ZipFile, entry: Entry, most: int) -> bytes | Words:
     if len(data) != entry.size:
         return _("It has another size than the archive says.")
     return data
-
-
-@contextmanager
-def open_member(path: Path, name: str, done: list[int]) -> Iterator[BinaryIO]:
-    """One file of an archive, to be read as a stream."""
-    from bigmodel.importing.formats.text_lines import CHUNK_BYTES, check_decompression_ratio
-
-    class Stream(io.RawIOBase):
-        size = 0
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, buffer) -> int:
-            data = file.read(len(buffer))
-            self.size += len(data)
-            done[0] = min(self.size * entry.info.compress_size // max(entry.size, 1), entry.info.compress_size)
-            check_decompression_ratio(entry.info.compress_size, self.size)
-            buffer[: len(data)] = data
-            return len(data)
-
-    with open_zip(path) as archive:
-        entry = next((one for one in entries(archive) if one.name == name), None)
-        why = unreadable_reason(entry) if entry else _("The archive holds no such file.")
-        if why is not None:
-            raise Refusal(_("{name} cannot be read.", name=name[:200]), why, _("Choose another file of the archive."))
-        with archive.open(entry.info) as file:
-            yield io.BufferedReader(Stream(), CHUNK_BYTES)
 
 
 def _decode_name(info: zipfile.ZipInfo) -> str:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import shutil
 import time
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -25,7 +23,7 @@ from pathlib import Path
 from bigmodel.core import catalog, fingerprints, limits
 from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.errors import Refusal
-from bigmodel.core.files import write_atomic
+from bigmodel.core.files import discard, write_atomic
 from bigmodel.core.words import Words, _
 from bigmodel.importing.import_plan import ROLE_KINDS, ROLES
 from bigmodel.importing.store.parquet_writer import sha256
@@ -197,11 +195,7 @@ class DatasetRegistry(Mapping):
         """With all versions. Renamed away first, so that half of one is never seen."""
         if slug not in self._folders():
             self.version(slug)
-        trash = self.home / "trash"
-        trash.mkdir(parents=True, exist_ok=True)
-        gone = trash / f"{slug}-{secrets.token_hex(4)}"
-        os.rename(self.folder / slug, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        discard(self.folder / slug, self.home / "trash")
 
 
 def register_home(home: Path) -> None:

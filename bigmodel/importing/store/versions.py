@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
+from bigmodel.core.files import link_or_copy
 from bigmodel.core.words import _
 from bigmodel.importing import to_rows as reading
 from bigmodel.importing.import_plan import OPTIONAL_ROLES, ROLE_KINDS, ImportPlan, output_columns
@@ -146,10 +146,7 @@ def _link_rows(version: Version, folder: Path) -> dict:
     """The same rows under a second name: neither version will ever be written into."""
     manifest = version.manifest
     for name in manifest["files"]:
-        try:
-            os.link(version.folder / name, folder / name)
-        except OSError:  # a file system without links
-            shutil.copyfile(version.folder / name, folder / name)
+        link_or_copy(version.folder / name, folder / name)
     names = next((one["names"] for one in manifest["columns"].values() if one["kind"] == "class"), [])
     return {"rows": manifest["rows"], "aside": manifest["aside"], "names": names}
 
