@@ -153,3 +153,110 @@ def test_a_loss_of_its_own_is_part_of_that_file_and_accumulated_batches_are_one_
 def test_a_task_is_one_new_file(package):
     (package.folder / "tasks" / "titles.py").write_text(TASK, "utf-8")
     train_and_try(package, "titles", "gpt", "poetry_zh")
+
+
+HEAD = """
+    "token-classification": Head(
+        inputs=("input_ids",),
+        logits="batch, tokens, classes",
+        labels="batch, tokens",
+        auto_class="AutoModelForTokenClassification",
+        classifies=True,
+    ),
+"""
+
+TAGGER = '''
+"""BERT with an answer for each token."""
+from bigmodel.core.contracts import Architecture
+from bigmodel.core.fields import Number
+from bigmodel.core.words import _
+
+class Tagger(Architecture):
+    name = "tagger"
+    title = _("Tagger")
+    about = _("An encoder that names a class for each token.")
+    heads = frozenset({"token-classification"})
+    hyperparameters = (Number(name="width", label=_("Width"), help=_("Width."), integer=True, default=64, minimum=8, maximum=512),)
+
+    def model(self, facts, settings):
+        from transformers import BertConfig, BertForTokenClassification
+        width = settings["width"]
+        return BertForTokenClassification(BertConfig(
+            vocab_size=facts["vocabulary"], hidden_size=width, intermediate_size=2 * width, num_hidden_layers=1,
+            num_attention_heads=2, pad_token_id=facts["pad"], max_position_embeddings=settings["block_size"],
+            id2label=dict(enumerate(facts["classes"]))))
+'''
+
+PUNCTUATION = '''
+"""Punctuation: the model learns where a line without marks breaks."""
+from bigmodel.core.blocks import Scores
+from bigmodel.core.words import _
+from bigmodel.tasks.text_generation import TextGeneration
+
+MARKS = "\\uff0c\\u3002\\uff1f\\uff01"
+
+class Punctuation(TextGeneration):
+    name = "punctuation"
+    title = _("Punctuation")
+    about = _("The model learns where marks belong.")
+    head = "token-classification"
+
+    def facts(self, rows, processor, settings):
+        return super().facts(rows, processor, settings) | {"classes": ["none", "mark"]}
+
+    def encode(self, rows, processor, settings):
+        """tokens without marks, and whether a mark stands behind each."""
+        import numpy as np
+        text = "".join(rows["text"])
+        places = [i for i, sign in enumerate(text) if sign not in MARKS]
+        marked = [text[i + 1 : i + 2] in MARKS and i + 1 < len(text) for i in places]
+        ids = [processor.convert_tokens_to_ids(text[i]) for i in places]
+        ids = [processor.unk_token_id if one is None else one for one in ids]
+        return {"tokens": np.asarray(ids), "marked": np.asarray(marked, dtype=np.int64)}
+
+    def batch(self, arrays, indices, settings, epoch):
+        import torch
+        spans = [slice(i, i + settings["block_size"]) for i in indices]
+        spans = [span for span in spans if span.stop <= len(arrays["tokens"])] or [slice(-settings["block_size"], None)]
+        return {"input_ids": torch.stack([torch.from_numpy(arrays["tokens"][span]) for span in spans]),
+                "labels": torch.stack([torch.from_numpy(arrays["marked"][span]) for span in spans])}
+
+    def measure(self, model, processor, arrays, settings, final=False):
+        import torch
+        from torch.nn.functional import cross_entropy
+        batch = self.batch(arrays, self.batch_indices(arrays, settings, None)[0], settings, None)
+        with torch.inference_mode():
+            logits = model(input_ids=batch["input_ids"]).logits
+        return {"loss": cross_entropy(logits.flatten(0, 1), batch["labels"].flatten()).item()}
+
+    def answer(self, model, processor, inputs):
+        import torch
+        ids = processor(inputs["prompt"], add_special_tokens=False, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            chances = model(input_ids=ids).logits[0, -1].softmax(-1)
+        yield Scores(tuple(model.config.id2label.values()), tuple(chances.tolist()))
+'''
+
+FORECAST = """
+import json, sys
+from pathlib import Path
+from bigmodel.core.spec import RunSpec
+from bigmodel.training.forecast import forecast
+spec = RunSpec.check({"task": "punctuation", "architecture": "tagger", "dataset": "poetry_zh", "settings": json.loads(sys.argv[1])})
+print(json.dumps(list(forecast(spec, Path(sys.argv[2])))[-1]))
+"""
+
+
+def test_a_head_is_one_entry_and_a_task_and_an_architecture_one_new_file_each(package, tmp_path):
+    contracts = package.folder / "core" / "contracts.py"
+    opening = "HEADS: Mapping[str, Head] = {"
+    contracts.write_text(contracts.read_text("utf-8").replace(opening, opening + HEAD), "utf-8")
+    (package.folder / "architectures" / "tagger.py").write_text(TAGGER, "utf-8")
+    (package.folder / "tasks" / "punctuation.py").write_text(PUNCTUATION, "utf-8")
+    train_and_try(package, "punctuation", "tagger", "poetry_zh")
+    settings = json.dumps({"block_size": 16, "vocabulary": 500, "width": 16})
+    command = [sys.executable, "-P", "-c", FORECAST, settings, str(tmp_path / "cache")]
+    environment = os.environ | {"PYTHONPATH": str(package.folder.parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1])["seconds"] > 0

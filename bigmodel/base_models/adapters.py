@@ -130,7 +130,7 @@ def merge_adapters(model: Any) -> Any:
 
     config = copy.deepcopy(model.peft_config[ADAPTER_NAME])
     with torch.device("meta"):
-        plain = type(model)(_without_quantization(model.config))
+        plain = type(model)(without_quantization(model.config))
         turned = _conv1d_to_linear(plain, _converted_conv1d_names(model, plain))
         tuner = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](plain, config, ADAPTER_NAME)
     with torch.no_grad():
@@ -178,7 +178,7 @@ def _dequantized_state_dict(model: Any, plain: Any) -> dict:
     return found
 
 
-def _without_quantization(config: Any) -> Any:
+def without_quantization(config: Any) -> Any:
     import copy
 
     plain = copy.deepcopy(config)

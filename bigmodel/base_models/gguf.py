@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bigmodel.base_models import store, validate_folder
+from bigmodel.base_models.adapters import without_quantization
 from bigmodel.core import limits
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
@@ -32,7 +33,7 @@ def import_gguf(
     place = validate_folder.resolve_inside(file.parent, roots) / file.name
     architecture = read_architecture(place)
     size = place.stat().st_size
-    store._refuse_full_disk(home, 8 * size)  # four bits become thirty-two
+    store.refuse_full_disk(home, 8 * size)  # four bits become thirty-two
     tell("converting", 0, size)
     store.bases_folder(home).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
@@ -121,15 +122,10 @@ def _licence(file: Path) -> str:
 
 def _without_quantization(model):
     """The same weights in a network that does not remember where it was read from, and can be saved."""
-    import copy
-
     import torch
 
-    config = copy.deepcopy(model.config)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
     with torch.device("meta"):
-        plain = type(model)(config)
+        plain = type(model)(without_quantization(model.config))
     plain.load_state_dict(model.state_dict(), assign=True)
     plain.tie_weights()
     plain.generation_config = model.generation_config

@@ -5,7 +5,6 @@ HF_HUB_OFFLINE."""
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import time
@@ -63,8 +62,7 @@ def model_info(id: str, revision: str = "") -> HubModel:
             for name in names
         },
         model_type=_text(config.get("model_type")),
-        parameters=_parameter_count(info)
-        or sum(found[name].size or 0 for name in names if validate_folder.WEIGHTS_PATTERN.fullmatch(name)) // 2,
+        parameters=_parameter_count(info) or sum(found[name].size or 0 for name in names if _is_weights(name)) // 2,
     )
     _refuse_offer(id, found, offer)
     return offer
@@ -82,18 +80,13 @@ def fetch(
     folder = _download_folder(home, offer)
     folder.mkdir(parents=True, exist_ok=True)
     done = 0
-    small_first = sorted(
-        offer.files, key=lambda name: (validate_folder.WEIGHTS_PATTERN.fullmatch(name) is not None, name)
-    )
-    looked_over = False
-    for name in small_first:
-        if validate_folder.WEIGHTS_PATTERN.fullmatch(name) and not looked_over:
-            looked_over = True
-            validate_folder.validate_configs(folder)  # before the first large file
-            store._refuse_full_disk(home, offer.bytes - downloaded_bytes(home, offer))
-        base = done
+    weights = sorted(filter(_is_weights, offer.files))
+    for name in [*sorted(offer.files.keys() - set(weights)), *weights]:
+        if name == weights[0]:  # before the first large file
+            validate_folder.validate_configs(folder)
+            store.refuse_full_disk(home, offer.bytes - downloaded_bytes(home, offer))
         with _hub_errors_as_refusal(id):
-            _download_file(offer, name, folder, lambda now, base=base: tell("fetching", base + now, offer.bytes))
+            _download_file(offer, name, folder, lambda count, done=done: tell("fetching", done + count, offer.bytes))
         done += offer.files[name]["bytes"]
         tell("fetching", done, offer.bytes)
     tell("checking", done, offer.bytes)
@@ -153,8 +146,8 @@ def _download_file(offer: HubModel, name: str, folder: Path, tell: Callable[[int
             data.seek(0)
         url = hf_hub_url(offer.id, name, revision=offer.revision or None)
         http_get(
-            url, _ProgressFile(data, tell), resume_size=have, headers=build_hf_headers(), expected_size=wanted["bytes"],
-            tqdm_class=_Silent,
+            url, data, resume_size=have, headers=build_hf_headers(), expected_size=wanted["bytes"],
+            tqdm_class=_ProgressBar(tell),
         )  # fmt: skip
     with part.open("rb") as data:
         digest = hashlib.file_digest(data, "sha256").hexdigest() if wanted["sha256"] else ""
@@ -165,61 +158,38 @@ def _download_file(offer: HubModel, name: str, folder: Path, tell: Callable[[int
     part.rename(target)
 
 
-class _ProgressFile:
-    """A file that tells how long it has become."""
+class _ProgressBar:
+    """What http_get takes for a class of progress bars and for the bar itself: tells the bytes that are there."""
 
-    def __init__(self, data, tell: Callable[[int], None]):
-        self.data, self.report_length = data, tell
+    def __init__(self, on_progress: Callable[[int], None]):
+        self.on_progress, self.bytes = on_progress, 0
 
-    def write(self, part: bytes) -> int:
-        count = self.data.write(part)
-        self.report_length(self.data.tell())
-        return count
+    def __call__(self, *_args: object, initial: int = 0, **_options: object) -> _ProgressBar:
+        self.bytes = initial
+        return self
 
-    def __getattr__(self, name: str):
-        return getattr(self.data, name)
+    def update(self, count: int) -> None:
+        self.bytes += count
+        self.on_progress(self.bytes)
 
+    def __enter__(self) -> _ProgressBar:
+        return self
 
-def _silent() -> type:
-    class Silent:
-        """Where a progress bar is wanted and nobody looks at it."""
-
-        def __init__(self, *_args: object, **_more: object):
-            pass
-
-        def update(self, _count: int) -> None:
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_error: object) -> None:
-            pass
-
-        def close(self) -> None:
-            pass
-
-    return Silent
-
-
-_Silent = _silent()
+    def __exit__(self, *_error: object) -> None:
+        pass
 
 
 def _select_files(found: Mapping) -> list[str]:
     """The files that belong to the model, of the top folder alone; one set of weights where there are two."""
-    names = [
-        name
-        for name in found
-        if name in validate_folder.ALLOWED_FILES or validate_folder.WEIGHTS_PATTERN.fullmatch(name)
-    ]
+    names = {name for name in found if name in validate_folder.ALLOWED_FILES or _is_weights(name)}
     if "model.safetensors" in names:
-        names = [
-            name
-            for name in names
-            if name == "model.safetensors"
-            or not (validate_folder.WEIGHTS_PATTERN.fullmatch(name) or name == validate_folder.WEIGHTS_INDEX)
-        ]
+        shards = {name for name in names if _is_weights(name) or name == validate_folder.WEIGHTS_INDEX}
+        names -= shards - {"model.safetensors"}
     return sorted(names)
+
+
+def _is_weights(name: str) -> bool:
+    return validate_folder.WEIGHTS_PATTERN.fullmatch(name) is not None
 
 
 def _refuse_id(id: str) -> None:
@@ -231,7 +201,7 @@ def _refuse_id(id: str) -> None:
 
 
 def _refuse_offer(id: str, found: Mapping, offer: HubModel) -> None:
-    if not any(validate_folder.WEIGHTS_PATTERN.fullmatch(name) for name in offer.files):
+    if not any(map(_is_weights, offer.files)):
         what = _("{id} has no weights in the form of safetensors.", id=id)
         others = sorted(
             {Path(name).suffix for name in found if Path(name).suffix in (".bin", ".pt", ".h5", ".gguf", ".msgpack")}
@@ -297,7 +267,3 @@ def _as_list(value: object) -> list[str]:
 
 def _tagged(tags: list[str] | None, start: str) -> str:
     return next((tag.removeprefix(start) for tag in tags or () if tag.startswith(start)), "")
-
-
-def to_json_line(offer: HubModel) -> str:
-    return json.dumps(offer.to_json())

@@ -23,6 +23,7 @@ from bigmodel.core.model import METADATA_FILE, STARTERS
 from bigmodel.core.words import Words, _
 
 MANIFEST = "base.json"
+SHARED_FACTS = ("model_type", "parameters", "bytes", "longest", "chat")  # of a report, a base and its manifest
 MAX_NAME_LENGTH = 60
 RESERVED_DISK_BYTES = 1024 * 2**20  # bytes that stay free on the disk beside a copy
 STAGING, CONVERTING, REMOVED = ".staging", ".converting", ".removed"  # beside the bases, while one is made or goes
@@ -91,12 +92,8 @@ def starter_bases() -> Mapping[str, Base]:
         found[folder.name] = Base(
             name=folder.name,
             title=Words.from_json(about["title"]),
-            model_type=seen.model_type,
             heads=seen.heads,
-            parameters=seen.parameters,
-            bytes=seen.bytes,
-            longest=seen.longest,
-            chat=seen.chat,
+            **_shared_facts(seen),
             licence="MIT",
             source="bigmodel",
             revision="",
@@ -108,12 +105,16 @@ def starter_bases() -> Mapping[str, Base]:
     return found
 
 
+def _shared_facts(report: validate_folder.FolderReport) -> dict:
+    return {name: getattr(report, name) for name in SHARED_FACTS}
+
+
 def _read_manifest(folder: Path) -> Base | None:
     """What a folder's manifest says, None where it says nothing: it is being made, or was damaged."""
     try:
         kept = json.loads((folder / MANIFEST).read_text("utf-8"))
-        fields = {name: kept[name] for name in ("title", "model_type", "parameters", "bytes", "longest", "chat",
-                                                "licence", "source", "revision", "fingerprint", "created")}  # fmt: skip
+        names = (*SHARED_FACTS, "title", "licence", "source", "revision", "fingerprint", "created")
+        fields = {name: kept[name] for name in names}
         heads, languages = frozenset(kept["heads"]), tuple(kept["languages"])
         return Base(name=folder.name, heads=heads, languages=languages, folder=folder, **fields)
     except (OSError, ValueError, KeyError, TypeError):
@@ -164,7 +165,7 @@ def import_folder(
     ours already and need not be copied; they stay where they are, too, until the caller takes them away.
     `tell(bytes done, bytes in all)` while it copies."""
     seen = validate_folder.validate(folder, roots, own)
-    _refuse_full_disk(home, 0 if move else seen.bytes)
+    refuse_full_disk(home, 0 if move else seen.bytes)
     parent = bases_folder(home)
     parent.mkdir(parents=True, exist_ok=True)
     name = free_name(home, name or slug(title))
@@ -186,12 +187,8 @@ def import_folder(
         total = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
         manifest = {
             "title": title,
-            "model_type": seen.model_type,
             "heads": sorted(seen.heads),
-            "parameters": seen.parameters,
-            "bytes": seen.bytes,
-            "longest": seen.longest,
-            "chat": seen.chat,
+            **_shared_facts(seen),
             "licence": licence or card.get("license", "") or "?",
             "source": source,
             "revision": revision,
@@ -295,7 +292,7 @@ def _hard_link(source: Path, target: Path) -> str:
     return file_sha256(target)
 
 
-def _refuse_full_disk(home: Path, needed: int) -> None:
+def refuse_full_disk(home: Path, needed: int) -> None:
     home.mkdir(parents=True, exist_ok=True)
     missing = needed + RESERVED_DISK_BYTES - shutil.disk_usage(home).free
     if missing > 0:

@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import accumulate
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -30,23 +29,10 @@ from bigmodel.training import out_of_memory
 
 FORMAT_VERSION = 3  # of what is kept; a new one makes all conversions anew
 MAX_CACHED, MAX_CACHE_BYTES = 20, 10 * 2**30  # conversions in the cache; those not used for the longest time leave
-HASHED_SUFFIXES = {
-    ".json",
-    ".safetensors",
-    ".model",
-    ".spm",
-    ".txt",
-    ".jinja",
-}  # a folder's files that a conversion depends on
-MAX_WEIGHT_BYTES = (
-    2 * 2**30
-)  # bytes of weights; larger ones take as long by transformers, and their 8 bits much memory to make
-MEMORY_FACTOR = 4  # times the weights: what converting needs of memory
-FALLBACK_PROMPTS = (
-    "Once upon a time there was a king.",
-    "The house is open today.",
-    "春天来了，花开了。",
-)  # where nothing else is known
+HASHED_SUFFIXES = {".json", ".safetensors", ".model", ".spm", ".txt", ".jinja"}  # of files a conversion depends on
+MAX_WEIGHT_BYTES = 2 * 2**30  # larger models take as long by transformers, and much memory to quantize
+MEMORY_FACTOR = 4  # times the weights: memory that converting needs
+FALLBACK_PROMPTS = ("Once upon a time there was a king.", "The house is open today.", "春天来了，花开了。")
 LONG_CONTEXT_TOKENS = 512  # tokens at most, over which the probabilities of a writer are compared
 PRECISIONS = ("float32", "int8")
 CHECKED_TOKENS = 48  # of each pinned example
@@ -78,14 +64,14 @@ def get_or_convert(
     runner = resolve_name(HEADS[task.head].runner)
     if _read_json(folder / "config.json").get("model_type") not in runner.model_types:
         return None
-    place = cache / "converted" / _cache_key(folder, task)
-    record = _read_json(place / "record.json")
+    target = cache / "converted" / _cache_key(folder, task)
+    record = _read_json(target / "record.json")
     if not record:
-        record = _convert_and_verify(place, runner, task, spec, folder, model(), processor)
+        record = _convert_and_verify(target, runner, task, spec, folder, model(), processor)
     elif record["agrees"]:
         with suppress(OSError):
-            os.utime(place)  # used just now
-    return ConvertedModel(place, runner, record) if record["agrees"] else None
+            os.utime(target)  # least recently used conversions are dropped first
+    return ConvertedModel(target, runner, record) if record["agrees"] else None
 
 
 def _read_json(path: Path) -> dict:
@@ -97,25 +83,25 @@ def _read_json(path: Path) -> dict:
 
 def _cache_key(folder: Path, task: Task) -> str:
     """A hash of all that a conversion depends on."""
-    total = hashlib.sha256(f"{FORMAT_VERSION} {version('ctranslate2')} {version('transformers')} {task.name}".encode())
-    made_of = [path for path in folder.iterdir() if path.suffix in HASHED_SUFFIXES and path.name != "bigmodel.json"]
-    for path in sorted(made_of):
-        total.update(path.name.encode())
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:32]
+    key = hashlib.sha256(f"{FORMAT_VERSION} {version('ctranslate2')} {version('transformers')} {task.name}".encode())
+    for path in sorted(folder.iterdir()):
+        if path.suffix in HASHED_SUFFIXES and path.name != "bigmodel.json":
+            key.update(path.name.encode())
+            with path.open("rb") as file:
+                key.update(hashlib.file_digest(file, "sha256").digest())
+    return key.hexdigest()[:32]
 
 
 # -- made ----------------------------------------------------------------------------------------------
 def _convert_and_verify(
-    place: Path, runner: type, task: Task, spec: Mapping, folder: Path, model: Any, processor: Any
+    target: Path, runner: type[Runner], task: Task, spec: Mapping, folder: Path, model: Any, processor: Any
 ) -> dict:
     """Converted into a folder beside, compared, and renamed: it is there wholly or not at all."""
     staging = None
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _drop_oldest(place.parent)
-        staging = Path(tempfile.mkdtemp(dir=place.parent, prefix=".staging-"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _drop_oldest(target.parent)
+        staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".staging-"))
         record = _convert(staging, runner, task, model, processor, _comparison_inputs(task, spec, folder))
         if not record["agrees"]:
             print(f"{folder} is answered by transformers: {record}", file=sys.stderr, flush=True)
@@ -123,13 +109,13 @@ def _convert_and_verify(
                 shutil.rmtree(staging / precision, ignore_errors=True)
         (staging / "record.json").write_text(json.dumps(record, indent=1), "utf-8")
         with suppress(FileExistsError):
-            staging.rename(place)
+            staging.rename(target)
         return record
     except Exception as error:
         if not _is_transient(error):
             raise
-        if _read_json(place / "record.json"):  # another process was quicker, and its work is as good as ours
-            return _read_json(place / "record.json")
+        if other := _read_json(target / "record.json"):  # another process was quicker, and its work is as good
+            return other
         print(f"{folder} cannot be converted: {error}", file=sys.stderr, flush=True)
         return {"agrees": False}
     finally:
@@ -137,25 +123,27 @@ def _convert_and_verify(
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _convert(staging: Path, runner: type, task: Task, model: Any, processor: Any, asked: Sequence[Mapping]) -> dict:
+def _convert(
+    staging: Path, runner: type[Runner], task: Task, model: Any, processor: Any, examples: Sequence[Mapping]
+) -> dict:
     """The precisions that a task can be asked for, what a runner must know, and whether it answers the same. A network
     that CTranslate2 has no words for is no failure."""
     import torch
 
     try:
         facts = _runner_config(runner, model, processor)
-        chosen = next((field.options for field in task.inputs if field.name == "precision"), PRECISIONS[:1])
+        precisions = next((field.options for field in task.inputs if field.name == "precision"), PRECISIONS[:1])
         with torch.no_grad():
-            for precision in chosen:
+            for precision in precisions:
                 check_cancelled()
-                own = copy.deepcopy(model)  # rounding to 8 bits overwrites the weights that it is given
-                spec = _loader(own, processor)(own, processor)
+                weights = copy.deepcopy(model)  # quantization overwrites the weights that it is given
+                spec = _loader(weights, processor)(weights, processor)
                 spec.validate()
                 spec.optimize(quantization=None if precision == "float32" else precision)
                 (staging / precision).mkdir()
                 spec.save(str(staging / precision))
-                del own, spec
-        compared = _compare(runner(staging / "float32", facts), task, model, processor, asked)
+                del weights, spec
+        compared = _compare(runner(staging / "float32", facts), task, model, processor, examples)
     except Exception as error:  # the converter's errors are of many kinds, and mean that transformers goes on
         if _is_transient(error):
             raise
@@ -164,7 +152,7 @@ def _convert(staging: Path, runner: type, task: Task, model: Any, processor: Any
     return compared | {"facts": facts}
 
 
-def _runner_config(runner: type, model: Any, processor: Any) -> dict:
+def _runner_config(runner: type[Runner], model: Any, processor: Any) -> dict:
     """What a runner must know. Raises ValueError for what it could not do as transformers does, MemoryError where there
     is not the room to convert."""
     import psutil
@@ -214,16 +202,14 @@ def _loader(model: Any, processor: Any) -> Callable:
 
 def _drop_oldest(conversions: Path) -> None:
     """Room for one more: so many at most, and so many bytes."""
-    places = [path for path in conversions.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    newest = sorted(places, key=lambda path: path.stat().st_mtime, reverse=True)
-    sizes = accumulate(sum(file.stat().st_size for file in place.rglob("*")) for place in newest)
-    for place in [
-        place
-        for number, (place, size) in enumerate(zip(newest, sizes, strict=True))
-        if number >= MAX_CACHED - 1 or size > MAX_CACHE_BYTES
-    ]:
-        gone = place.rename(place.with_name(f".gone-{place.name}"))  # never half of one under its own name
-        shutil.rmtree(gone, ignore_errors=True)
+    folders = [path for path in conversions.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    newest_first = sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for number, folder in enumerate(newest_first):
+        total += sum(file.stat().st_size for file in folder.rglob("*"))
+        if number >= MAX_CACHED - 1 or total > MAX_CACHE_BYTES:
+            removed = folder.rename(folder.with_name(f".gone-{folder.name}"))  # never half of one under its own name
+            shutil.rmtree(removed, ignore_errors=True)
 
 
 # -- compared --------------------------------------------------------------------------------------------

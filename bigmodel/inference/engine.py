@@ -22,9 +22,7 @@ from bigmodel.inference.background import BackgroundJob, RunFunction, check_canc
 from bigmodel.training import out_of_memory
 
 MAX_LOADED_ENGINES = 3  # models held in memory; the least recently used leaves
-MODEL_LOAD_LOCK = (
-    threading.RLock()
-)  # while transformers loads a model, and torch traces one, they change what others would meet
+MODEL_LOAD_LOCK = threading.RLock()  # loading by transformers and tracing by torch change global state
 
 
 def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
@@ -42,8 +40,8 @@ def load_model(folder: Path, architecture: Architecture, head: str) -> Any:
 
 
 class lazy_property:
-    """A property that is computed once for each object. functools' own holds a lock for all objects of a class at a time before
-    Python 3.12: one model that is being loaded would wait for another that waits for it."""
+    """A property that is computed once for each object. Before Python 3.12 functools.cached_property holds one lock for
+    all objects of a class: an engine that is loading would deadlock with another that waits for it."""
 
     def __init__(self, make: Callable[[Any], Any]):
         self.compute, self.__doc__ = make, make.__doc__
@@ -51,11 +49,11 @@ class lazy_property:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, one: Any, owner: type | None = None) -> Any:
-        if one is None:
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
             return self
-        found = one.__dict__[self.name] = self.compute(one)  # found there the next time, before this is
-        return found
+        value = instance.__dict__[self.name] = self.compute(instance)  # shadows this non-data descriptor from now on
+        return value
 
 
 class Engine:
@@ -87,15 +85,15 @@ class Engine:
         if self.device == "cpu" and self.conversion is not None:
             self.__dict__.pop("model", None)  # the conversion was compared with it; nobody needs it any more
 
-    def answer(self, inputs: Mapping, aside: RunFunction = run_inline) -> Iterator[Block | None]:
-        """Blocks as they come; inputs are checked and filled up with defaults first. `aside` does what takes long beside
-        the blocks; None comes while it lasts."""
+    def answer(self, inputs: Mapping, run: RunFunction = run_inline) -> Iterator[Block | None]:
+        """Blocks as they come; inputs are checked and filled up with defaults first. `run` does what takes
+        long, in a thread where others are waiting; None comes while it lasts."""
         checked = check_inputs(self.task, inputs)
-        asked = checked.get("precision", "float32")
-        model = self.loaded.get(asked) or (yield from aside(lambda: self.load(asked)))
+        precision = checked.get("precision", "float32")
+        model = self.loaded.get(precision) or (yield from run(lambda: self.load(precision)))
         yield from self.task.answer(model, self.processor, checked)
-        if asked == "int8":
-            yield Note((yield from aside(self._quantization_note)))
+        if precision == "int8":
+            yield Note((yield from run(self._quantization_note)))
 
     @lazy_property
     def model(self) -> Any:
@@ -108,11 +106,9 @@ class Engine:
         """The model in CTranslate2, None where it has none or answers otherwise there."""
         from bigmodel.inference.conversion import get_or_convert
 
-        return (
-            get_or_convert(self.folder, self.cache, self.task, self.spec, self._cpu_model, self.processor)
-            if self.cache
-            else None
-        )
+        if self.cache is None:
+            return None
+        return get_or_convert(self.folder, self.cache, self.task, self.spec, self._cpu_model, self.processor)
 
     def _cpu_model(self) -> Any:
         """The model to compare a conversion with."""
@@ -180,24 +176,22 @@ class EngineCache:
 
     def load(self, folder: Path, cache: Path | None = None, task: str = "") -> Generator[None, None, Engine]:
         """None while it is being loaded."""
-        about = folder / "bigmodel.json"
-        written = about.stat().st_mtime_ns if about.exists() else 0  # a run that goes on writes a new model
-        key = (folder, written, task)
+        metadata = folder / "bigmodel.json"
+        mtime = metadata.stat().st_mtime_ns if metadata.exists() else 0  # a run that goes on writes a new model
+        key = (folder, mtime, task)
         engine = self.loaded.get(key) or (yield from self._load(key, lambda: Engine(folder, cache, task)))
         self.loaded[key] = engine
         self.loaded.move_to_end(key)
         return engine
 
     def _load(self, key: tuple, load: Callable[[], Engine]) -> Generator[None, None, Engine]:
-        work = self.loading.get(key)
-        if work is None or not work.waiters:  # one that everybody has left is about to end
-            while (
-                self.loaded and len(self.loaded) + len(self.loading) >= MAX_LOADED_ENGINES
-            ):  # before: never one more in memory
-                self.loaded.popitem(last=False)
-            work = self.loading[key] = BackgroundJob(load)
+        job = self.loading.get(key)
+        if job is None or not job.waiters:  # one that everybody has left is about to end
+            while self.loaded and len(self.loaded) + len(self.loading) >= MAX_LOADED_ENGINES:
+                self.loaded.popitem(last=False)  # before the next is loaded: never one more in memory
+            job = self.loading[key] = BackgroundJob(load)
         try:
-            return (yield from work.poll())
+            return (yield from job.poll())
         finally:
-            if not work.waiters and self.loading.get(key) is work:
+            if not job.waiters and self.loading.get(key) is job:
                 del self.loading[key]
