@@ -64,7 +64,7 @@ class Bert(Architecture):
         return masked_lm_class()(_config(facts, settings))
 
     def begin_with(self, model: Any, pretrained: Path) -> None:
-        """All but the pooler and the classifier, which the guessing has no use for."""
+        """All weights but those of pooler and classifier, which masked language modelling does not train."""
         import torch
 
         guessed = masked_lm_class().from_pretrained(
@@ -104,13 +104,13 @@ def _config(facts: Mapping, settings: Mapping) -> Any:
 
 @cache
 def masked_lm_class() -> type:
-    """transformers' BertForMaskedLM, which names the words of the asked places only: seven in eight would be for nothing."""
+    """transformers' BertForMaskedLM with logits of the masked places only: the other six in seven have no label."""
     from transformers import BertForMaskedLM
     from transformers.modeling_outputs import MaskedLMOutput
 
     class BertGuesser(BertForMaskedLM):
         def forward(self, input_ids: Any, attention_mask: Any, places: Any) -> Any:
-            """input_ids and attention_mask (batch, tokens), places (asked) in the flattened batch -> logits (asked,
+            """input_ids and attention_mask (batch, tokens), places (masked) in the flattened batch -> logits (masked,
             vocabulary)."""
             hidden = self.bert(input_ids, attention_mask=attention_mask)[0]
             return MaskedLMOutput(logits=self.cls(hidden.flatten(0, 1)[places]))

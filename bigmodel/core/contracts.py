@@ -205,7 +205,7 @@ class Task:
     def batch(
         self, arrays: Mapping, indices: np.ndarray, settings: Mapping, epoch: int | None
     ) -> dict[str, torch.Tensor]:
-        """The examples as the head's inputs and `labels`, on the CPU."""
+        """The examples as the head's inputs and the task's `targets`, in the shapes of its Head, on the CPU."""
         raise NotImplementedError
 
     # -- what is made small -----------------------------------------------------------------------

@@ -8,8 +8,8 @@ from bigmodel.data.tokenizers import is_chinese
 
 
 def bleu_and_chrf(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Corpus BLEU (Papineni et al. 2002) and chrF (Popović 2015) by sacrebleu, 0 to 100; Chinese is
-    compared character by character."""
+    """Corpus BLEU (Papineni et al. 2002) and chrF (Popović 2015) by sacrebleu, 0 to 100, of answers[i] against
+    references[i]; Chinese is compared character by character."""
     import sacrebleu
 
     tokenize = "zh" if is_chinese(references) else "13a"

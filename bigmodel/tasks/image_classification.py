@@ -111,8 +111,8 @@ class ImageClassification(Task):
         }
 
     def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
-        """pixels: uint8 (pictures, height, width[, 3]), decoded once; labels: (pictures,); scale and shift, (3,): what
-        the processor makes of a pixel's numbers."""
+        """pixels: uint8 (pictures, height, width[, 3]), decoded once; labels: (pictures,); scale and shift: (3,), the
+        processor's rescaling and normalisation as one affine map per channel."""
         import numpy as np
 
         pictures = [_open(image) for image in rows["image"]]
@@ -139,10 +139,12 @@ class ImageClassification(Task):
         return [order[i : min(i + size, last)] for i in range(0, last, size)]
 
     def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
+        """pixel_values (batch, 3, height, width) of float32, normalised by scale and shift, and labels (batch); augmented
+        in training, seeded by epoch and first index."""
         import numpy as np
         import torch
 
-        pixels = arrays["pixels"][np.sort(indices)]  # in the file's order: what is memory-mapped is read forward
+        pixels = arrays["pixels"][np.sort(indices)]  # sorted: a memory map is read forward
         labels = arrays["labels"][np.sort(indices)]
         if epoch is not None and settings["augment"] != "none":
             random = np.random.default_rng([settings["seed"], epoch, int(indices[0])])
@@ -205,7 +207,8 @@ def _png(picture: Any) -> bytes:
 
 
 def augment(pixels: Any, kind: str, random: Any) -> Any:
-    """Each picture moved by up to a twelfth of its size (at least a pixel), every second one mirrored if asked."""
+    """pixels (pictures, height, width[, 3]), each shifted by up to a twelfth of its size (at least a pixel), edges
+    repeated; for the kind 'shift-flip' half of them mirrored. random: a numpy Generator."""
     import numpy as np
 
     count, height, width = pixels.shape[:3]

@@ -127,6 +127,7 @@ class TextGeneration(Task):
         return [starts[i : i + size] for i in range(0, whole, size)]
 
     def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
+        """input_ids and labels (batch, block_size): a label is the next token."""
         from bigmodel.data.windows import window
 
         return window(arrays["tokens"], indices, settings["block_size"])

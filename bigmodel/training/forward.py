@@ -60,6 +60,7 @@ class Forward:
             return self.model(**inputs, **(targets if self.own_loss else {}), **self.extra_kwargs)
 
     def loss(self, outputs: Any, targets: Mapping[str, torch.Tensor]) -> Loss:
+        """The network's own loss where it has one, else the task's."""
         if self.own_loss:
             return Loss(outputs.loss, getattr(outputs, "loss_dict", None) or {})
         return self.task.loss(outputs, targets, self.settings)
@@ -70,14 +71,14 @@ class Forward:
 
 
 def apply_cpu_kernels(model: Any, device: str) -> None:
-    """Let a network compute the same for less while it learns. What is saved of it stays as it was."""
+    """Put faster kernels into a network for as long as it is trained; what is saved of it stays the same."""
     dropout.apply_cpu_kernels(model)
     convolution.apply_cpu_kernels(model)
     use_matmul_attention(model, device)
 
 
 def to_device(device: str, batch: Mapping) -> dict:
-    """The tensors there; to a GPU they go beside what it computes, from memory that the system does not move."""
+    """The tensors on `device`; to a GPU asynchronously, from pinned memory."""
     if not device.startswith("cuda"):
         return {name: value.to(device) for name, value in batch.items()}
     return {
@@ -87,7 +88,7 @@ def to_device(device: str, batch: Mapping) -> dict:
 
 
 def autocast(device: str, precision: str) -> Any:
-    """The context in which a forward pass is computed."""
+    """The context of a forward pass in `precision`, 'fp32' or 'bf16'."""
     from contextlib import nullcontext
 
     import torch
@@ -105,6 +106,5 @@ def can_compile(device: str) -> bool:
 
 
 def compile_pays_off(device: str, seconds: float) -> bool:
-    """Whether compiling is worth a try for a run that takes so many seconds without. On the CPU it has brought nothing
-    (BENCHMARKS.md)."""
+    """Whether compiling is worth a try for a run that takes so many seconds without: never on the CPU (BENCHMARKS.md)."""
     return device.startswith("cuda") and seconds * COMPILE_SPEEDUP > COMPILE_SECONDS and can_compile(device)

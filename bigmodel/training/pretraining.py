@@ -1,4 +1,4 @@
-"""Pretraining: before a network learns its task, it guesses masked words of the same texts (Devlin et al. 2019, section 3.1)."""
+"""Pretraining by masked language modelling on the texts of the task that follows (Devlin et al. 2019, section 3.1)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ from bigmodel.core.words import Words, _
 from bigmodel.evaluation.language_metrics import score_tokens
 from bigmodel.training import checkpoint, resume_state
 
-MASK_PROBABILITY = 0.15  # of the tokens are asked for
-MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE = (
-    0.8,
-    0.1,
-)  # of those: replaced by the mask, replaced by any token; the rest is left as it is
-EPOCHS_SETTING = "pretraining_epochs"  # the knob of a network that can do this
+MASK_PROBABILITY = 0.15  # of the tokens are to be named
+MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE = 0.8, 0.1  # of those: replaced by [MASK], by a random token; the rest stays
+EPOCHS_SETTING = "pretraining_epochs"  # the hyperparameter of a network that can do this
 
 
 class MaskedLmTask(Task):
-    """The task of naming masked tokens, over the batches of another task. Its logits are those of the asked places."""
+    """Masked language modelling over the batches of another task: logits (masked, vocabulary), of the masked places only."""
 
     head = "masked-lm"
     metrics = (
@@ -44,7 +41,8 @@ class MaskedLmTask(Task):
         return self.task.batch_indices(arrays, settings, epoch)
 
     def batch(self, arrays: Mapping, indices: Any, settings: Mapping, epoch: int | None) -> dict:
-        """input_ids with some of them hidden and attention_mask (batch, tokens), places and labels (asked)."""
+        """input_ids, partly masked, and attention_mask (batch, tokens); `places` (masked), their positions in the flattened
+        batch, and labels (masked)."""
         import numpy as np
         import torch
 
@@ -53,27 +51,26 @@ class MaskedLmTask(Task):
         random = np.random.default_rng(
             [settings["seed"], 0 if epoch is None else epoch + 1, int(indices[0]), len(indices)]
         )
-        words = real & ~np.isin(ids, self.special_token_ids)
-        asked = words & (random.random(ids.shape) < MASK_PROBABILITY)
-        if not asked.any():  # of a few short texts
-            asked.flat[np.flatnonzero(words if words.any() else real)[0]] = True
+        maskable = real & ~np.isin(ids, self.special_token_ids)
+        masked = maskable & (random.random(ids.shape) < MASK_PROBABILITY)
+        if not masked.any():  # of a few short texts
+            masked.flat[np.flatnonzero(maskable if maskable.any() else real)[0]] = True
         fate, any_token = random.random(ids.shape), random.integers(0, self.vocab_size, ids.shape)
-        hidden = np.where(asked & (fate < MASK_TOKEN_SHARE), self.mask_token_id, ids)
-        hidden = np.where(
-            asked & (fate >= MASK_TOKEN_SHARE) & (fate < MASK_TOKEN_SHARE + RANDOM_TOKEN_SHARE), any_token, hidden
-        )
+        inputs = np.where(masked & (fate < MASK_TOKEN_SHARE), self.mask_token_id, ids)
+        randomised = (fate >= MASK_TOKEN_SHARE) & (fate < MASK_TOKEN_SHARE + RANDOM_TOKEN_SHARE)
+        inputs = np.where(masked & randomised, any_token, inputs)
         return {
-            "input_ids": torch.from_numpy(hidden),
+            "input_ids": torch.from_numpy(inputs),
             "attention_mask": batch["attention_mask"],
-            "places": torch.from_numpy(np.flatnonzero(asked)),
-            "labels": torch.from_numpy(ids[asked]),
+            "places": torch.from_numpy(np.flatnonzero(masked)),
+            "labels": torch.from_numpy(ids[masked]),
         }
 
     def count_units(self, batch: Mapping) -> int:
         return len(batch["input_ids"])
 
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
-        """Always with the same tokens hidden. The test split is for the task that follows."""
+        """Always with the same tokens masked. The test split is for the task that follows."""
         if final:
             return {}
         batches = (

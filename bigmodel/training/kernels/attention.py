@@ -1,4 +1,4 @@
-"""Attention as three matrix products, for training in bf16 on the CPU: torch's fused kernel is slow there on its way back."""
+"""Attention as batched matrix products, for training in bf16 on the CPU: the backward of torch's fused kernel is slow there."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 IMPLEMENTATION = "bigmodel-products"
-MAX_TOKENS = 512  # tokens; beyond it the weights, which the fused kernel never writes down, take too much memory
+MAX_TOKENS = 512  # beyond it the attention weights, which the fused kernel never materialises, take too much memory
 
 
 def use_matmul_attention(model: Any, device: str) -> None:
-    """Let a network of transformers compute its attention so where that is faster; it is saved as it was."""
+    """Set a transformers network's attention implementation where this one is faster; what is saved stays the same."""
     if device == "cpu" and getattr(model, "_supports_sdpa", False):
         _register()
         model.set_attn_implementation(IMPLEMENTATION)
@@ -31,12 +31,16 @@ def _register() -> None:
         module: Any, query: Any, key: Any, value: Any, attention_mask: Any, dropout: float = 0.0,
         scaling: float | None = None, is_causal: bool | None = None, **more: Any,
     ) -> tuple:  # fmt: skip
+        """Scaled dot-product attention (Vaswani et al. 2017, equation 1), as transformers calls it.
+
+        query (batch, heads, tokens, width), key and value (batch, heads, context, width), attention_mask bool or additive,
+        broadcastable to (batch, heads, tokens, context) -> (batch, tokens, heads, width), None. Grouped heads, dropout, other
+        dtypes and evaluation fall back to transformers' own.
+        """
         batch, heads, length, width = query.shape
-        seen = key.shape[2]
-        plain = (
-            query.dtype == torch.bfloat16 and key.shape[1] == heads and dropout == 0 and max(length, seen) <= MAX_TOKENS
-        )
-        if not (module.training and plain):
+        context = key.shape[2]
+        supported = query.dtype == torch.bfloat16 and key.shape[1] == heads and dropout == 0
+        if not (module.training and supported and max(length, context) <= MAX_TOKENS):
             return sdpa_attention_forward(
                 module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **more
             )
@@ -51,7 +55,9 @@ def _register() -> None:
             else:
                 if bias.dtype == torch.bool:
                     bias = torch.zeros((), dtype=query.dtype).where(bias, float("-inf"))
-                bias = bias.to(query.dtype).expand(batch, heads, length, seen).reshape(batch * heads, length, seen)
+                bias = (
+                    bias.to(query.dtype).expand(batch, heads, length, context).reshape(batch * heads, length, context)
+                )
                 scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scaling)
             mixed = torch.bmm(torch.softmax(scores, -1), value)
         return mixed.view(batch, heads, length, -1).transpose(1, 2).contiguous(), None

@@ -1,5 +1,5 @@
-"""Convolutions that leave out the weights which only ever meet the padding: over a single pixel, eight of nine in a 3 x 3 kernel.
-The last stages of a network for small pictures are made of these, and the CPU computes with all of them."""
+"""Convolutions without the weights that only ever meet zero padding: over a single pixel, eight of nine in a 3 x 3 kernel.
+The last stages of a network for small images are made of these, and the CPU would compute with all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @cache
 def cropped_conv2d() -> type:
-    """As torch.nn.Conv2d, in numbers and gradients."""
+    """A torch.nn.Conv2d with the same outputs and gradients: (batch, channels, height, width) -> the same."""
     import torch
 
     class LeanConvolution(torch.nn.Conv2d):
@@ -27,13 +27,13 @@ def cropped_conv2d() -> type:
 
 
 def kernel_overlap(size: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
-    """From where to where the weights of a kernel meet a picture of `size` pixels, wherever the kernel stands."""
-    places = (size + 2 * padding - kernel) // stride + 1
-    return max(padding - (places - 1) * stride, 0), min(padding + size, kernel)
+    """[first, last) of the kernel's weights that meet one of `size` pixels at any of its positions."""
+    positions = (size + 2 * padding - kernel) // stride + 1
+    return max(padding - (positions - 1) * stride, 0), min(padding + size, kernel)
 
 
 def apply_cpu_kernels(model: Any) -> None:
-    """Let the model's convolutions compute so. Nothing else about them changes, nor what is saved."""
+    """Replace the model's convolutions in place; what is saved stays the same."""
     import torch
 
     for module in model.modules():
@@ -42,5 +42,5 @@ def apply_cpu_kernels(model: Any) -> None:
 
 
 def _is_supported(module: Any) -> bool:
-    """Padded by a number of zeros, each weight beside the next."""
+    """Zero padding of a fixed width, no dilation."""
     return module.padding_mode == "zeros" and module.dilation == (1, 1) and isinstance(module.padding, tuple)

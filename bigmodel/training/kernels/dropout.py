@@ -1,4 +1,4 @@
-"""Dropout whose random numbers cost a quarter: 16 random bits decide on a signal, where torch's CPU kernel draws a float."""
+"""Dropout whose random numbers cost a quarter: 16 random bits an element, where torch's CPU kernel draws a float."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @cache
 def fast_dropout() -> type:
-    """As torch.nn.Dropout, with a probability that is exact to 1/65536. Draws from torch's own generator."""
+    """A torch.nn.Dropout over tensors of any shape, its probability exact to 1/65536. Draws from torch's generator."""
     import torch
 
     class LeanDropout(torch.nn.Dropout):
@@ -23,7 +23,7 @@ def fast_dropout() -> type:
 
 
 def apply_cpu_kernels(model: Any) -> None:
-    """Let the model's dropout layers draw so. Nothing else about them changes, nor what is saved."""
+    """Replace the model's dropout layers in place; what is saved stays the same."""
     import torch
 
     for module in model.modules():
