@@ -13,7 +13,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere; two th
 import psutil
 import pytest
 
+from bigmodel.base_models import chat_template_check
 from bigmodel.base_models import store as bases
+from bigmodel.importing import import_jobs
 
 MAIN = sys.modules["__main__"]
 for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
@@ -22,6 +24,7 @@ for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
     ):  # as in the background of a shell; what the tests start must not inherit it
         signal.signal(number, signal.default_int_handler)
 
+HANG = 240.0  # seconds after which what a test waits for never comes: that ends a hang and decides nothing else
 SMALLEST = {"epochs": 1, "max_steps": 3, "batch_size": 32, "channels": 4, "precision": "fp32"}
 
 
@@ -60,9 +63,9 @@ def damage(file):
     file.write_bytes(data)
 
 
-def wait_for(what, seconds=90.0):
-    """The first true value of `what()`; fails when there is none in time."""
-    until = time.monotonic() + seconds
+def wait_for(what):
+    """The first true value of `what()`; fails when there never is one."""
+    until = time.monotonic() + HANG
     while not (found := what()):
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.02)
@@ -85,6 +88,8 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("BIGMODEL_HOME", str(tmp_path))
     monkeypatch.delenv("BIGMODEL_SPARE", raising=False)
     bases.register_bases(tmp_path)
+    monkeypatch.setattr(chat_template_check, "WALL_SECONDS", HANG)  # what runs without end is ended by its CPU seconds
+    monkeypatch.setattr(import_jobs, "PREVIEW_SECONDS", HANG)
     yield tmp_path
     sys.modules["__main__"] = MAIN  # Streamlit's test bench puts a page there, which spawned processes would then run
 

@@ -246,7 +246,7 @@ def test_an_answer_comes_into_view_on_a_phone(browser, address, writer):  # noqa
     page = one.go(f"/try?model={writer}")
     page.locator('[class*="example-0"] button').first.click()
     page.locator(".prose .text:not(:empty)").first.wait_for()
-    wait_for(lambda: 0 < box(page, ".st-key-try-answer")[0] < screenshots.PHONE[1] / 2, seconds=15)
+    wait_for(lambda: 0 < box(page, ".st-key-try-answer")[0] < screenshots.PHONE[1] / 2)
     one.close()
 
 

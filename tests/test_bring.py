@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import wait_for
+from conftest import HANG, wait_for
 from test_own_data import WORDS, reviews
 from test_pages import leave, said, visit
 
@@ -159,7 +159,7 @@ def test_every_kind_of_file_leads_by_its_buttons_to_a_training(home, tmp_path):
     with screenshots.server(home, BIGMODEL_SPARE="0") as address, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=screenshots.chromium(), args=list(screenshots.FLAGS))
         page = browser.new_page(locale="en-US")
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(1000 * HANG)
         ready = []
         for name, (content, task) in FILES.items():
             (tmp_path / name).write_bytes(content())
@@ -184,7 +184,7 @@ def test_every_kind_of_file_leads_by_its_buttons_to_a_training(home, tmp_path):
             page.goto(address_of_training)
             page.get_by_role("button", name="Start training").click()
             page.wait_for_url("**/runs**run=**")
-        wait_for(lambda: [run.state for run in Studio(home).runs.all()] == ["finished"] * len(FILES), seconds=240)
+        wait_for(lambda: [run.state for run in Studio(home).runs.all()] == ["finished"] * len(FILES))
         browser.close()
         _refused_from_elsewhere(address)
     assert all(run.has_model and run.result for run in Studio(home).runs.all())
@@ -225,5 +225,5 @@ def _refused_from_elsewhere(address):
     for headers in ({}, evil, evil | {"Host": "evil.example"}):
         request = urllib.request.Request(f"{address}/receive?name=a.csv", b"text\na\n", headers, method="POST")
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=HANG)
         assert refused.value.code == 403

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import wait_for
+from conftest import HANG, wait_for
 from test_own_data import reviews
 
 from bigmodel.studio import Studio
@@ -54,7 +54,7 @@ def page(tmp_path):
     with screenshots.server(tmp_path, BIGMODEL_SPARE="0") as address, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=screenshots.chromium(), args=list(screenshots.FLAGS))
         page = browser.new_page(locale="en-US")
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(1000 * HANG)
         yield page, address, Studio(tmp_path)
         browser.close()
 
@@ -110,7 +110,7 @@ def test_another_language_changes_no_choice(page):
     page.wait_for_timeout(500)
     assert optimizer.input_value().startswith("SGD")
 
-    wait_for(lambda: [run.state for run in desk.runs.all()] == ["finished"] * 2, seconds=120)
+    wait_for(lambda: [run.state for run in desk.runs.all()] == ["finished"] * 2)
     first = next(run.id for run in desk.runs.all() if run.spec.name == "first")
     page.goto(f"{address}/try?model={first}")
     page.get_by_role("radio", name="中文").click()

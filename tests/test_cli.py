@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SMALLEST, digits, holder, retold, wait_for
+from conftest import HANG, SMALLEST, digits, holder, retold, wait_for
 
 from bigmodel.core import catalog
 from bigmodel.core.events import CANCELLED, FAILED, FINISHED, INTERRUPTED, STOPPED, Event
@@ -32,7 +32,7 @@ def begin(*arguments, **environment):
 def bigmodel(*arguments, **environment):
     """(exit code, stdout, stderr)"""
     process = begin(*arguments, **environment)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=HANG)
     assert "Traceback" not in out + err
     assert not (Path(os.environ["BIGMODEL_HOME"]) / "cli.log").exists(), "a bug was met"
     return process.returncode, out, err
@@ -92,7 +92,7 @@ def test_ctrl_c_leaves_the_run_running_and_says_so(store):
     id = process.stdout.readline().strip()
     wait_for(lambda: store.get(id).step > 2)
     process.send_signal(signal.SIGINT)
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=HANG)
     assert process.returncode == 130 and "The run goes on" in err and id in err
     step = store.get(id).step
     wait_for(lambda: store.get(id).step > step)
@@ -111,7 +111,7 @@ def test_waiting_for_a_run_that_fails_ends_with_1(store):
 def test_a_run_whose_supervisor_was_killed_is_taken_up_by_those_who_wait(store):
     process = begin(*TRAIN, *SMALL, "--wait", "--json")
     wait_for(lambda: holder(store.supervisor_lock)).kill()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=HANG)
     assert json.loads(out)["state"] in (FINISHED, INTERRUPTED), err
 
 
@@ -195,7 +195,7 @@ def test_those_who_wait_also_wait_for_a_run_that_died_to_go_on(store):
     wait_for(lambda: store.events(id, kinds=("resume",))[1])
     assert process.poll() is None
     bigmodel("stop", id)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=HANG)
     assert process.returncode == 0 and json.loads(out)["state"] == STOPPED, err
 
 
@@ -313,4 +313,4 @@ def test_a_reader_that_leaves_early_is_no_failure_worth_words(store):
     ended(store, CANCELLED)
     process = begin("runs")
     process.stdout.close()
-    assert process.wait(30) == 141 and process.stderr.read() == ""
+    assert process.wait(HANG) == 141 and process.stderr.read() == ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import digits
+from conftest import HANG, digits
 from test_pages import leave, said, visit
 
 from benchmarks.quality import doctor_trials
@@ -311,7 +311,7 @@ def sick_home(tmp_path_factory):
     words = ["--task", "image-classification", "--architecture", "vit", "--dataset", "digits", "--wait"]
     for name, value in SICK_SETTINGS.items():
         words += ["--set", f"{name}={value}"]
-    subprocess.run([sys.executable, "-m", "bigmodel", "train", *words], cwd=ROOT, env=environment, timeout=240)
+    subprocess.run([sys.executable, "-m", "bigmodel", "train", *words], cwd=ROOT, env=environment, timeout=HANG)
     return folder
 
 

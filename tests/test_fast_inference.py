@@ -3,7 +3,9 @@
 import gc
 import itertools
 import json
+import os
 import shutil
+import signal
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import small_bases
 import torch
-from conftest import small, wait_for
+from conftest import HANG, small, wait_for
 
 from bigmodel.core import catalog
 from bigmodel.core.blocks import Note
@@ -344,9 +346,11 @@ def test_answers_do_not_wait_for_a_forecast_that_encodes_its_data(desk, trained,
     asking = threading.Thread(target=lambda: found.append(desk.forecast(spec, tmp_path / "cache")), daemon=True)
     asking.start()
     wait_for(lambda: list(tmp_path.glob("cache/**/.staging-*")))  # it is encoding
+    os.kill(desk.forecast_connection.process.pid, signal.SIGSTOP)  # for as long as the questions take
     for _question in range(3):
         list(desk.ask(model, {"max_new_tokens": 1}))
     assert not found
+    os.kill(desk.forecast_connection.process.pid, signal.SIGCONT)
     asking.join()
     assert found[0].parameters > 0
 
@@ -401,9 +405,8 @@ def test_a_translation_that_nobody_waits_for_ends_at_its_next_token(trained):
     engine.model.register_forward_pre_hook(lambda *_: passes.append(1))
     wait_for(lambda: next(lines) and passes)
     lines.close()
-    threads = [thread for thread in threading.enumerate() if thread.name == "aside"]
     before = len(passes)
-    for thread in threads:
+    for thread in [thread for thread in threading.enumerate() if thread.name == "aside"]:
         thread.join()
     assert len(passes) <= before + 2
 
@@ -438,7 +441,7 @@ def test_beams_of_the_lstm_find_the_most_likely_text():
 
 def test_what_one_engine_loads_does_not_wait_for_what_another_loads():
     """Two that need each other to begin: with one lock for the class, as functools' before Python 3.12, neither would end."""
-    begun = threading.Barrier(2, timeout=10)
+    begun = threading.Barrier(2, timeout=HANG)
 
     class Loader:
         @kept_once
@@ -450,5 +453,5 @@ def test_what_one_engine_loads_does_not_wait_for_what_another_loads():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(HANG)
     assert sorted(found) == [0, 1] and loaders[0].found in (0, 1)

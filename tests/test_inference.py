@@ -3,11 +3,10 @@
 import io
 import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
-from conftest import small, wait_for
+from conftest import HANG, small, wait_for
 from PIL import Image
 
 from bigmodel.core.blocks import Note, Prose, Scores
@@ -55,9 +54,8 @@ def test_closing_a_stream_frees_the_worker(desk, model):
     stream = desk.ask(model(*GPT), {"max_new_tokens": 2000, "temperature": 3.0})
     next(stream)
     stream.close()
-    started = time.monotonic()
     list(desk.ask(model(*GPT), {"max_new_tokens": 1}))
-    assert not desk.pending and time.monotonic() - started < 30
+    assert not desk.pending
 
 
 def test_closing_a_reply_ends_it_for_whoever_waits_for_its_next_part(desk, model):
@@ -68,12 +66,10 @@ def test_closing_a_reply_ends_it_for_whoever_waits_for_its_next_part(desk, model
     reading = threading.Thread(target=lambda: found.extend(reply), daemon=True)
     reading.start()
     wait_for(lambda: desk.pending)
-    started = time.monotonic()
     reply.close()
-    reading.join(5)
+    reading.join(HANG)
     assert not found and not reading.is_alive() and not desk.pending
     list(desk.ask(model(*GPT), {"max_new_tokens": 1}))
-    assert time.monotonic() - started < 30
 
 
 def test_a_reply_that_is_dropped_is_given_up(desk, model):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from conftest import wait_for
+from conftest import HANG, wait_for
 
 from bigmodel.core import catalog, jobs, limits
 from bigmodel.core.errors import Refusal
@@ -519,7 +519,7 @@ def test_what_takes_too_much_memory_is_refused_and_the_process_gone(tmp_path, mo
     plan = {"format": "csv", "roles": {"text": "review", "label": "stars"}}
     with pytest.raises(Refusal, match="more memory"):
         run_in_sandbox(
-            {"do": "import", "path": str(tmp_path / "a.csv"), "plan": plan, "folder": str(tmp_path)}, seconds=30
+            {"do": "import", "path": str(tmp_path / "a.csv"), "plan": plan, "folder": str(tmp_path)}, seconds=HANG
         )
 
 

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import digits, retold, wait_for
+from conftest import HANG, digits, retold, wait_for
 from google.protobuf.json_format import MessageToDict
 from streamlit.testing.v1 import AppTest
 
@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
     for name, value in digits()["settings"].items():
         words += ["--set", f"{name}={value}"]
     subprocess.run(
-        [sys.executable, "-m", "bigmodel", "train", *words], cwd=ROOT, env=environment, check=True, timeout=240
+        [sys.executable, "-m", "bigmodel", "train", *words], cwd=ROOT, env=environment, check=True, timeout=HANG
     )
     return folder
 
@@ -76,7 +76,7 @@ def leave():
 
 def visit(page, language="en", **parameters):
     """The page as a person with this language sees it at first."""
-    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    app = AppTest.from_file(str(MAIN), default_timeout=HANG)
     app.query_params["lang"] = language
     if page == "try":  # the bench knows a page whose file has another name only after a first run
         app.run()
@@ -179,13 +179,13 @@ def test_no_page_loads_torch(trained):
     """
     environment = {**os.environ, "BIGMODEL_HOME": str(trained)}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, text=True, timeout=HANG
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_browsers_language_is_taken_first(empty_home):
-    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    app = AppTest.from_file(str(MAIN), default_timeout=HANG)
     app.context = {"locale": "zh-CN"}
     assert app.run().title[0].value == "训练你自己的模型，看它如何学习"
 
@@ -510,7 +510,7 @@ def test_a_server_that_may_only_look_lets_nothing_go_on_and_says_why(ended, home
 
 def test_where_a_run_diverged_stands_on_its_curve(ended, home):
     run = ended(events.DIVERGED)
-    past = Curves(run).read(Studio(home))
+    past = Curves(run).read(Studio(home), patience=HANG)
     assert curve_view._markers(Studio(home).runs.get(run), past) == {"Diverged": float(Studio(home).runs.get(run).step)}
 
 
@@ -584,7 +584,7 @@ def test_an_answer_is_stopped_before_it_has_said_anything():
     silence = Silence()
     answer = Answer("any", {}, lambda _model, _inputs: silence)
     answer.cancel()
-    assert answer.state == CANCELLED and silence.closed.wait(5)
+    assert answer.state == CANCELLED and silence.closed.wait(HANG)
 
 
 def test_ten_chart_colours_stay_apart_for_colour_blind_people():
@@ -681,4 +681,4 @@ def test_a_long_story_is_read_in_several_looks(home):
     growth._indexed(home, [folder])
     past, desk = curves.Curves(folder.id), Studio(home)
     assert not past.read(desk, patience=0.0).complete and 0 < past.read_fraction < 0.6
-    assert past.read(desk).complete and len(past.lines["loss"]) == 2 * curves.EVENTS_PER_READ
+    assert past.read(desk, patience=HANG).complete and len(past.lines["loss"]) == 2 * curves.EVENTS_PER_READ

@@ -21,6 +21,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from conftest import HANG
 
 START = Path(__file__).resolve().parent.parent / "start.py"
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")} | {
@@ -54,7 +55,7 @@ def project(tmp_path_factory):
 
 def start(project, *args, **environment):
     command = [sys.executable, project / "start.py", *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=ENVIRONMENT | environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG, env=ENVIRONMENT | environment)
 
 
 def unused_port():
@@ -76,7 +77,7 @@ def running(project, *args, **environment):
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANG
         while not (found := re.search(r"http://[\d.]+:\d+", output.read_text())):
             assert process.poll() is None and time.monotonic() < deadline, output.read_text()
             time.sleep(0.1)
@@ -89,7 +90,7 @@ def running(project, *args, **environment):
 
 def health(address):
     no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with no_proxy.open(f"{address}/_stcore/health", timeout=10) as answer:
+    with no_proxy.open(f"{address}/_stcore/health", timeout=HANG) as answer:
         return answer.status
 
 
@@ -145,7 +146,7 @@ def test_ending_it_frees_the_port_and_shows_no_traceback(project, how):
             os.killpg(process.pid, how)
         else:
             process.send_signal(how)
-        process.wait(timeout=30)
+        process.wait(timeout=HANG)
         socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))).close()
     output = (project / "output.txt").read_text()
     assert "Traceback" not in output

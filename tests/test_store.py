@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import HANG
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
@@ -197,7 +198,7 @@ def test_a_clock_that_jumps_changes_neither_eta_nor_order():
 def _hold(path, ready):
     Lock(path).acquire()
     ready.set()
-    time.sleep(60)
+    time.sleep(HANG)
 
 
 def test_a_lock_is_free_the_moment_its_holder_is_killed(tmp_path):
@@ -205,7 +206,7 @@ def test_a_lock_is_free_the_moment_its_holder_is_killed(tmp_path):
     ready = context.Event()
     holder = context.Process(target=_hold, args=(tmp_path / "lock", ready))
     holder.start()
-    assert ready.wait(30)
+    assert ready.wait(HANG)
     assert is_held(tmp_path / "lock")
     assert not Lock(tmp_path / "lock").acquire()
     holder.kill()
@@ -246,7 +247,7 @@ def test_the_same_token_from_eight_processes_is_one_run(store):
     for client in clients:
         client.start()
     start.set()
-    assert len({ids.get(timeout=60) for _ in clients}) == 1
+    assert len({ids.get(timeout=HANG) for _ in clients}) == 1
     assert len(store.all()) == 1
     for client in clients:
         client.join()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import digits, endless, holder, wait_for
+from conftest import HANG, digits, endless, holder, wait_for
 
 from bigmodel.core import child_process
 from bigmodel.core.errors import Refusal
@@ -57,8 +57,9 @@ def store(home):
 
 
 @pytest.fixture
-def supervise(store):
-    """Starts supervisors without a spare; stops them and what they train at the end."""
+def supervise(store, monkeypatch):
+    """Starts supervisors without a spare; stops them and what they train at the end. What died stays so."""
+    monkeypatch.setattr(module, "RETRY_DELAYS", (HANG,) * 3)
     started = []
 
     def start(**options):
@@ -114,8 +115,8 @@ def states(store, id):
     return [event["state"] for event in store.events(id, kinds=("state",))[1]]
 
 
-def reach(store, id, *wanted, seconds=90):
-    return wait_for(lambda: (run := store.get(id)).state in wanted and run, seconds)
+def reach(store, id, *wanted):
+    return wait_for(lambda: (run := store.get(id)).state in wanted and run)
 
 
 # -- the queue ------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ from bigmodel.core.events import Event
 from bigmodel.runs.folder import Folder
 folder = Folder(Path(sys.argv[1]))
 lock = folder.lock()
-assert lock.acquire(5)
+assert lock.acquire(240)
 if folder.facts()["state"] == "starting":
     folder.append(Event("state", {"state": "running"}))
     time.sleep(0.01)
@@ -268,8 +269,8 @@ def test_a_worker_that_is_killed_is_interrupted_and_the_next_one_starts(store, s
     supervise()
     reach(store, first, RUNNING)
     os.kill(holder(store.folder(first).lock_file).pid, number)
-    assert words in str(reach(store, first, INTERRUPTED, seconds=10).reason)
-    reach(store, second, RUNNING, seconds=10)
+    assert words in str(reach(store, first, INTERRUPTED).reason)
+    reach(store, second, RUNNING)
 
 
 def test_a_worker_killed_in_the_middle_of_training_leaves_its_curve(store, supervise):
@@ -277,7 +278,7 @@ def test_a_worker_killed_in_the_middle_of_training_leaves_its_curve(store, super
     supervise()
     wait_for(lambda: store.get(id).step > 20)
     holder(store.folder(id).lock_file).kill()
-    run = reach(store, id, INTERRUPTED, seconds=10)
+    run = reach(store, id, INTERRUPTED)
     assert run.step > 20 and run.eta is None and "killed" in str(run.reason)
 
 
@@ -290,7 +291,7 @@ def test_a_worker_that_cannot_start_is_told_in_words(store, supervise, monkeypat
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     id = launch(store)
     supervise()
-    assert "could not be started" in str(reach(store, id, FAILED, seconds=10).error)
+    assert "could not be started" in str(reach(store, id, FAILED).error)
 
 
 # -- servers that die -----------------------------------------------------------------------------
@@ -302,10 +303,9 @@ def test_a_run_goes_on_when_the_server_is_killed_and_is_found_again(home, store,
     one.wait()
     worker, step = holder(store.folder(id).lock_file).pid, store.get(id).step
     wait_for(lambda: store.get(id).step > step)  # nobody serves, it goes on
-    begun = time.monotonic()
     studio = Studio(home)
     studio.serve()
-    assert studio.runs.get(id).state == RUNNING and time.monotonic() - begun < 3
+    assert studio.runs.get(id).state == RUNNING and not studio.read_only, "found at the first look"
     step = studio.runs.get(id).step
     wait_for(lambda: studio.runs.get(id).step > step)
     studio.runs.stop(id)
@@ -314,7 +314,7 @@ def test_a_run_goes_on_when_the_server_is_killed_and_is_found_again(home, store,
     studio.close()
     assert steps == sorted(set(steps)), "a curve without gap or double"
     assert run.has_model and len(store.all()) == 1 and states(store, id).count(RUNNING) == 1
-    wait_for(lambda: gone(worker), seconds=10)
+    wait_for(lambda: gone(worker))
 
 
 def test_a_run_that_died_with_its_server_is_interrupted(store, server, supervise):
@@ -325,17 +325,18 @@ def test_a_run_that_died_with_its_server_is_interrupted(store, server, supervise
     one.wait()
     holder(store.folder(id).lock_file).kill()
     supervise()
-    assert "is gone" in str(reach(store, id, INTERRUPTED, seconds=10).reason)
+    assert "is gone" in str(reach(store, id, INTERRUPTED).reason)
 
 
 def test_a_run_whose_worker_never_came_is_interrupted_after_a_while(store, supervise, monkeypatch):
-    monkeypatch.setattr(module, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(module, "GRACE_SECONDS", HANG)
     id = launch(store)
     store.folder(id).append(Event("state", {"state": STARTING, "device": "cpu"}))
-    supervise()
-    time.sleep(0.3)
+    one = supervise()
+    wait_for(lambda: id in one._missing_since)
     assert store.get(id).state == STARTING
-    assert "before the training had begun" in str(reach(store, id, INTERRUPTED, seconds=10).reason)
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)
+    assert "before the training had begun" in str(reach(store, id, INTERRUPTED).reason)
 
 
 def test_a_worker_that_comes_too_late_leaves_the_run_alone(store):
@@ -345,7 +346,7 @@ def test_a_worker_that_comes_too_late_leaves_the_run_alone(store):
     before = store.folder(id).events_file.read_bytes()
     folder = store.folder(id)
     late = child_process.start("bigmodel.runs.worker", str(folder.path), log=folder.log_file, survive=True)
-    assert late.wait(30) == 0
+    assert late.wait(HANG) == 0
     assert store.folder(id).events_file.read_bytes() == before
 
 
@@ -361,7 +362,7 @@ def test_the_second_server_only_looks_and_takes_over_when_the_first_is_gone(home
     assert len(store.all()) == 1
     one.kill()
     one.wait()
-    wait_for(lambda: not studio.read_only, seconds=5)
+    wait_for(lambda: not studio.read_only)
     studio.runs.stop(id)
     reach(store, id, STOPPED, CANCELLED)
     studio.close()
@@ -378,7 +379,7 @@ def test_the_spare_leaves_when_the_server_is_killed(server):
     (spare,) = wait_for(lambda: spares(one))
     one.kill()
     one.wait()
-    wait_for(lambda: gone(spare.pid), seconds=15)
+    wait_for(lambda: gone(spare.pid))
 
 
 def test_a_spare_with_a_run_survives_the_server_and_writes_into_the_runs_log(store, server):
@@ -394,20 +395,27 @@ def test_a_spare_with_a_run_survives_the_server_and_writes_into_the_runs_log(sto
     assert os.readlink(f"/proc/{spare.pid}/fd/2") == str(store.folder(id).log_file)
 
 
-def test_a_warm_spare_shows_a_first_loss_within_two_seconds(store, server):
+def test_a_warm_spare_has_its_libraries_before_a_run_comes(store, server):
     one = server(spare=True)
     wait_for(lambda: spares(one))
     launch(store, digits())
     wait_for(lambda: store.all()[0].state == FINISHED)  # the data is cached, as on a server in use
     (spare,) = wait_for(lambda: spares(one))
-    wait_for(lambda: spare.cpu_times().user > 1 and _idle(spare))
-    begun = time.time()
+    wait_for(lambda: "libtorch" in str(_libraries(spare)) and _waits(spare))
+    before, begun = _libraries(spare), time.time()
     id = launch(store, endless())
     wait_for(lambda: store.get(id).loss is not None)
-    seconds = store.events(id, kinds=("step",))[1][0].time - begun
-    print(json.dumps({"first loss": seconds}))
-    assert seconds < 2
+    assert holder(store.folder(id).lock_file).pid == spare.pid
+    print(json.dumps({"first loss": store.events(id, kinds=("step",))[1][0].time - begun}))
+    assert not _libraries(spare) - before, "none is loaded between the click and the first loss"
 
 
-def _idle(process):
-    return process.cpu_percent(interval=0.5) < 1
+def _libraries(process):
+    return {part.path for part in process.memory_maps() if ".so" in part.path}
+
+
+def _waits(process):
+    """Neither computes nor would: a process that is only kept from it by others is not asleep."""
+    before = sum(process.cpu_times())
+    time.sleep(0.5)
+    return process.status() == psutil.STATUS_SLEEPING and sum(process.cpu_times()) == before

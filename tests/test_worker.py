@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from conftest import digits, endless, wait_for
+from conftest import HANG, digits, endless, wait_for
 
 from bigmodel.core import child_process
 from bigmodel.core.cpu import thread_count
@@ -50,7 +50,7 @@ def last(folder):
 
 def test_a_run_writes_its_story_and_its_model(work):
     folder, process = work(digits())
-    assert process.wait(90) == 0
+    assert process.wait(HANG) == 0
     assert states(folder)[1:] == [STARTING, RUNNING, FINISHED]
     assert {"plan", "phase", "step", "validation", "sample", "checkpoint", "result"} <= set(kinds(folder))
     assert json.loads((folder.model / "bigmodel.json").read_text())["spec"]["dataset"] == "digits"
@@ -74,7 +74,7 @@ def test_stopping_keeps_the_weights(work, ask):
     if "SIG" in ask:
         process.send_signal(getattr(signal, ask.split()[-1]))
     begun = time.monotonic()
-    assert process.wait(60) == 0
+    assert process.wait(HANG) == 0
     print(json.dumps({"stopped by": ask, "seconds": time.monotonic() - begun}))
     assert states(folder)[-2:] == [STOPPING, INTERRUPTED if ask == "SIGTERM" else STOPPED]
     assert folder.has_model() and bool(last(folder).data.get("died")) == (ask == "SIGTERM")
@@ -84,24 +84,25 @@ def test_a_run_that_the_system_ends_before_it_has_begun_was_not_stopped_by_a_per
     folder, process = work(endless())
     wait_for(lambda: kinds(folder)[-1] == "phase")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
+    assert process.wait(HANG) == 0
     assert states(folder)[-1] == INTERRUPTED and "step" not in kinds(folder)
     assert supervisor.retry_delay(folder) == supervisor.RETRY_DELAYS[0]
 
 
-def test_a_run_that_is_stopped_before_it_begins_loads_nothing(work):
-    begun = time.monotonic()
+def test_a_run_that_is_stopped_before_it_begins_loads_nothing(work, tmp_path_factory, monkeypatch):
+    place = tmp_path_factory.mktemp("modules")
+    (place / "torch.py").write_text("raise AssertionError('torch is loaded')")
+    monkeypatch.setenv("PYTHONPATH", str(place))
     folder, process = work(endless(), change=lambda folder: folder.request_stop())
-    assert process.wait(60) == 0
+    assert process.wait(HANG) == 0 and not folder.log()
     assert states(folder)[-2:] == [STARTING, STOPPED]
-    assert time.monotonic() - begun < 5
 
 
 def test_a_run_that_is_stopped_while_its_data_is_read_does_not_train(work):
     folder, process = work(endless())
     wait_for(lambda: kinds(folder)[-1] == "phase")
     folder.request_stop()
-    assert process.wait(60) == 0
+    assert process.wait(HANG) == 0
     assert states(folder)[-1] == STOPPED and "step" not in kinds(folder)
 
 
@@ -111,7 +112,7 @@ def test_a_refusal_is_told_in_its_own_words(work):
         folder.spec_file.write_text(json.dumps(spec))
 
     folder, process = work(digits(), forget_the_data)
-    assert process.wait(60) == 1
+    assert process.wait(HANG) == 1
     error = last(folder)["error"]
     assert last(folder)["state"] == FAILED
     assert "named gone" in Refusal.from_json(error).say("en") and "digits" in Refusal.from_json(error).say("en")
@@ -120,7 +121,7 @@ def test_a_refusal_is_told_in_its_own_words(work):
 
 def test_a_bug_is_told_kindly_and_found_in_the_log_by_its_id(work):
     folder, process = work(digits(), change=lambda folder: (folder.path / "checkpoints").write_text("in the way"))
-    assert process.wait(60) == 1
+    assert process.wait(HANG) == 1
     error = last(folder)["error"]
     assert last(folder)["state"] == FAILED
     assert "Traceback" not in json.dumps(error) and "in bigmodel itself" in error["what"]["text"]
@@ -129,13 +130,13 @@ def test_a_bug_is_told_kindly_and_found_in_the_log_by_its_id(work):
 
 def test_a_folder_that_is_gone_ends_the_worker_quietly(home):
     gone = str(home / "runs" / "gone")
-    assert child_process.start("bigmodel.runs.worker", gone, log=home / "output", survive=True).wait(30) == 0
+    assert child_process.start("bigmodel.runs.worker", gone, log=home / "output", survive=True).wait(HANG) == 0
     assert (home / "output").read_bytes() == b"" and not (home / "runs").exists()
 
 
 def test_only_the_run_folder_and_the_cache_are_written(work, home):
     folder, process = work(digits())
-    assert process.wait(90) == 0
+    assert process.wait(HANG) == 0
     assert {path.name for path in home.iterdir()} <= {"runs", "cache", "launch.lock", "staging"}
     assert [path.name for path in (home / "runs").iterdir()] == [folder.id]
 
