@@ -20,9 +20,10 @@ from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import patched
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.jobs import DONE, FAILED
 from bigmodel.core.words import LANGUAGES
 from bigmodel.data.sandbox import run_in_sandbox
-from bigmodel.importing.import_jobs import DONE, FAILED, ImportJobs
+from bigmodel.importing.import_jobs import ImportJobs
 from bigmodel.importing.store.registry import DatasetRegistry, default_title, slugify
 from tests.corpus import bad_files
 
