@@ -9,10 +9,10 @@ have none. Needs Chromium (BIGMODEL_CHROMIUM or on the PATH).
 from __future__ import annotations
 
 import io
+import math
 import re
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw
@@ -23,21 +23,20 @@ sys.path.insert(0, str(ROOT))
 from bigmodel.core.words import Words, say
 
 LOCALES = {"en": "en-US", "zh": "zh-CN"}
-SIZE, SCALE = (1120, 700), 1.25  # CSS pixels, and device pixels for each
-QUALITY, LIMIT = 78, 2_000_000  # of WebP; bytes of a picture
-POINTER = ((0, 0), (0, 17), (4, 13), (7, 20), (10, 19), (7, 12), (12, 12))  # CSS pixels from the tip
-THREE = (
-    (0.3, 0.2),
-    (0.5, 0.12),
-    (0.68, 0.25),
-    (0.62, 0.42),
-    (0.46, 0.48),
-    (0.64, 0.56),
-    (0.7, 0.74),
-    (0.52, 0.88),
-    (0.28, 0.8),
-)
+SIZE, SCALE = (1120, 800), 1.25  # CSS pixels, and device pixels for each
+QUALITY, LIMIT = 84, 2_000_000  # of WebP; bytes of a picture
+POINTER = ((0, 0), (0, 24), (6, 18), (10, 28), (14, 26), (10, 17), (17, 17))  # CSS pixels from the tip
 PLOT = ".live-plot .plot-container"
+LAPSE = 250  # milliseconds that a frame of the training is shown; it is taken every 350 or more
+
+
+def bow(x: float, y: float, radius: float, begin: int, end: int) -> list[tuple[float, float]]:
+    """Points on an arc, clockwise, in parts of the canvas; angles in degrees from the right."""
+    angles = [math.radians(angle) for angle in range(begin, end + 1, 30)]
+    return [(x + radius * math.cos(angle), y + radius * math.sin(angle)) for angle in angles]
+
+
+THREE = [*bow(0.48, 0.31, 0.18, -150, 90), *bow(0.48, 0.68, 0.21, -60, 150)]
 
 
 class Film:
@@ -82,9 +81,15 @@ class Film:
         self.page.mouse.down()
         self.page.mouse.up()
         self.page.wait_for_timeout(150)
-        self.page.wait_for_selector(DONE)
+        self.page.wait_for_selector(DONE, state="attached")
         self.page.wait_for_timeout(300)
         self.shoot(rest)
+
+    def scroll(self, pixels: int, steps: int = 4) -> None:
+        for _step in range(steps):
+            self.page.mouse.wheel(0, pixels / steps)
+            self.page.wait_for_timeout(100)
+            self.shoot(50)
 
     def draw(self, board, points) -> None:
         """One stroke on a canvas."""
@@ -94,7 +99,7 @@ class Film:
         self.move(*first)
         self.page.mouse.down()
         for point in others:
-            self.move(*point, steps=2)
+            self.move(*point, steps=1)
         self.page.mouse.up()
 
     def save(self, path: Path) -> None:
@@ -114,11 +119,18 @@ class Film:
             sys.exit(f"{path} is larger than {LIMIT / 1e6:.0f} MB")
 
 
+def settled(page) -> None:
+    """Wait until the Train page has its forecast, which comes last."""
+    page.wait_for_timeout(1500)
+    page.get_by_text("…", exact=True).first.wait_for(state="detached")
+    page.wait_for_timeout(300)
+
+
 def story(page, address: str, language: str) -> Film:
     film = Film(page, language)
     page.goto(f"{address}/train?task=text-generation")
-    page.wait_for_selector(DONE)
-    page.get_by_text("•••").first.wait_for(state="detached", timeout=60_000)
+    page.wait_for_selector(DONE, state="attached")
+    settled(page)
     film.shoot(1200)
 
     def option(text: str):
@@ -127,25 +139,25 @@ def story(page, address: str, language: str) -> Film:
     film.click(option("Image classification"))
     film.click(option("Handwritten digits"))
     film.click(option("Convolutional network"))
-    page.wait_for_timeout(6000)  # the forecast
+    settled(page)
     film.shoot(1500)
 
     start = page.get_by_role("button", name=film.label("Start training"))
     film.click(start, rest=50)
-    page.wait_for_selector(PLOT, timeout=60_000)
+    page.wait_for_selector(PLOT, state="attached")
     ended = page.get_by_role("button", name=film.label("Try it"))
+    film.scroll(245)
     while not ended.count():
-        begun = time.monotonic()
-        film.shoot(0)
-        page.wait_for_timeout(max(0, 350 - 1000 * (time.monotonic() - begun)))
-        film.durations[-1] += round(1000 * (time.monotonic() - begun))
+        film.shoot(LAPSE)
+        page.wait_for_timeout(350)
     page.wait_for_timeout(800)
     film.shoot(1800)
+    film.scroll(-245)
 
     film.click(ended.first, rest=600)
     film.click(page.get_by_text(film.label("Draw"), exact=True), rest=500)
     film.draw(page.locator("canvas").first, THREE)
-    page.wait_for_selector(PLOT)
+    page.wait_for_selector(PLOT, state="attached")
     page.wait_for_timeout(1500)
     film.shoot(3500)
     return film
@@ -160,6 +172,7 @@ def main(folder: Path) -> None:
             page = browser.new_page(
                 viewport={"width": SIZE[0], "height": SIZE[1]}, device_scale_factor=SCALE, locale=locale
             )
+            page.set_default_timeout(120_000)
             film = story(page, address, language)
             browser.close()
         film.save(folder / f"training.{language}.webp")
