@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "inference": {"core", "base_models", "data", "importing", "runs", "training"},
     "doctor": {"core"},
     "runs": {"core", "base_models", "data", "importing", "training"},
-    "studio": {"core", "base_models", "runs", "data", "importing", "data_checks", "inference", "training"},
+    "studio": {"core", "base_models", "runs", "importing", "data_checks", "inference"},
     "ui": {"core", "doctor", "studio"},
     "pages": {"core", "ui", "studio"},
     "cli": {"core", "runs", "studio"},

@@ -356,9 +356,20 @@ def test_the_second_server_only_looks_and_takes_over_when_the_first_is_gone(home
     studio = Studio(home)
     studio.serve()
     assert studio.read_only and studio.runs.get(id)
-    for act in (lambda: studio.runs.launch(digits()), lambda: studio.runs.stop(id), lambda: studio.runs.delete(id)):
+    acts = {
+        studio.runs.launch: (digits(),),
+        **dict.fromkeys((studio.runs.stop, studio.runs.resume, studio.runs.delete, studio.runs.branch), (id,)),
+        studio.runs.rollback: (id,),
+        **dict.fromkeys((studio.imports.paste, studio.imports.open_upload, studio.imports.add_path), ("text",)),
+        studio.imports.add_hub_dataset: ({}, "default", ["train"], 10),
+        studio.imports.begin: ("parcel", {}),
+        **dict.fromkeys((studio.versions.begin, studio.versions.derive), ("digits", [])),
+        **dict.fromkeys((studio.data.set_newest, studio.data.delete), ("mine",)),
+        **dict.fromkeys((studio.base_models.fetch, studio.base_models.delete), ("poet",)),
+    }
+    for act, arguments in acts.items():
         with pytest.raises(Refusal, match="Another bigmodel server"):
-            act()
+            act(*arguments)
     assert len(store.all()) == 1
     one.kill()
     one.wait()

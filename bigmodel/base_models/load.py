@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodel.base_models import adapters, languages, validate_folder
-from bigmodel.base_models.store import STARTERS, Base
+from bigmodel.base_models.store import Base
 from bigmodel.base_models.supported_models import EMBEDDING_MODULES, HEAD_MODULES, is_within
 from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.errors import Refusal
+from bigmodel.core.model import STARTERS
 from bigmodel.core.words import _
 
 MAX_MISSING_SHARE = (

@@ -37,6 +37,10 @@ class BaseModelService:
         """What people brought, newest first, and what is included."""
         return [base for base in store.list_bases(self.home).values() if head in ("", *base.heads)]
 
+    def get(self, name: str) -> Base:
+        """Refusal where there is none."""
+        return store.get_base(self.home, name)
+
     def suggestions(self, task: Task) -> list[tuple[Suggestion, str]]:
         """(model of the Hub, how it can be trained with the memory that is free: 'full', 'lora' or '')."""
         return suggestions.suggestions_for(task, _free_memory())

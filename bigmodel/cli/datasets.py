@@ -208,7 +208,7 @@ def _lint(desk: Terminal) -> int:
 
 
 def _versions(desk: Terminal) -> int:
-    slug = desk.studio.imports.registry.version(desk.args.name).slug
+    slug = desk.studio.data.registry.version(desk.args.name).slug
     found, newest = desk.studio.data.registry.versions(slug), desk.studio.data.registry.newest(slug)
     data = [{"name": one.name, "newest": one.hash == newest, "number": one.manifest["number"], "rows": one.manifest["rows"],
              "steps": one.manifest["steps"]} for one in found]  # fmt: skip
@@ -270,5 +270,5 @@ def _derive(desk: Terminal) -> int:
 
 
 def _delete(desk: Terminal) -> int:
-    desk.studio.data.delete(desk.studio.imports.registry.version(desk.args.name).slug)
+    desk.studio.data.delete(desk.studio.data.registry.version(desk.args.name).slug)
     return DONE

@@ -13,7 +13,7 @@ from bigmodel.core import catalog
 from bigmodel.core.blocks import Block
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
-from bigmodel.core.model import BASE_PREFIX, STARTER_PREFIX, STARTERS, Model, read_model
+from bigmodel.core.model import BASE_PREFIX, METADATA_FILE, STARTER_PREFIX, STARTERS, Model, read_model
 from bigmodel.core.spec import RunSpec, check_inputs
 from bigmodel.core.words import _
 from bigmodel.data.model_view import BatchView
@@ -46,7 +46,7 @@ class ModelService:
         """Bases that people brought, as they are: those that can answer without being trained first."""
         models = []
         for base in bases.list_bases(self.home).values():
-            if not base.included and (base.folder / bases.METADATA_FILE).exists():
+            if not base.included and (base.folder / METADATA_FILE).exists():
                 with suppress(Refusal):
                     models.append(self._base(f"{BASE_PREFIX}{base.name}", task))
         return [model for model in models if _is_of(model, task)]

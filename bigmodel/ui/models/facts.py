@@ -113,8 +113,7 @@ def selectable_models() -> list[Model]:
     """What can be tried: own models first, the newest on top, then those that come along."""
     from bigmodel.ui.state import studio
 
-    known = [model for model in studio().models.all() if model.task in catalog.tasks()]
-    return sorted(known, key=lambda model: (model.starter, -model.created if not model.starter else 0))
+    return sorted(studio().models.all(), key=lambda model: (model.starter, -model.created if not model.starter else 0))
 
 
 def inference_models() -> list[Model]:

@@ -103,11 +103,7 @@ def _read_url() -> None:
 def _apply_base(name: str, asked: Mapping[str, str]) -> None:
     """What '?base=NAME' asks for: fine-tuning it, for the task that is named or the first that it can be trained for."""
     with refusals():
-        base = next((one for one in studio().base_models.all() if one.name == name), None)
-        if base is None:
-            options = ", ".join(one.name for one in studio().base_models.all())
-            what = words("There is no base model named {name}.", name=name[:60])
-            raise Refusal(what, do=words("Choose one of: {options}.", options=options), field="base")
+        base = studio().base_models.get(name)
         suiting = [task for task in catalog.tasks().values() if task.head in base.heads]
         if not suiting:
             raise Refusal(words("{base} cannot be fine-tuned for any task here.", base=base.title), field="base")
