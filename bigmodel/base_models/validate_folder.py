@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from bigmodel.base_models import chat_template_check, safetensors_header
@@ -30,9 +31,7 @@ BYTE_TOKENIZERS = ("ByT5Tokenizer",)  # reads bytes and needs no words
 SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "target.spm")
 ABOUT_FILES = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "bigmodel.json")
 ALLOWED_FILES = frozenset((*CONFIG_FILES, *VOCABULARY_FILES, *SENTENCEPIECE_FILES, *ABOUT_FILES))
-IGNORED_SUFFIXES = frozenset(
-    {".md", ".txt", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".yaml", ".yml"}
-)
+IGNORED_SUFFIXES = frozenset([".md", ".txt", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".yaml", ".yml"])
 
 MAX_FILES = 1_000
 MAX_CONFIG_BYTES, MAX_VOCABULARY_BYTES, MAX_ABOUT_BYTES = 4 * 2**20, 100 * 2**20, 4 * 2**20
@@ -40,7 +39,7 @@ MAX_WEIGHT_BYTES = 200 * 2**30
 MAX_JSON_DEPTH = 40  # JSON within JSON
 MAX_TOKENIZER_ENTRIES, MAX_CONFIG_ENTRIES = 3_000_000, 400_000  # of all a tokenizer, a config holds
 MAX_REGEX_LENGTH = 4_000  # characters of a regular expression in a tokenizer
-MAX_REPLACEMENT_LENGTH = 200  # characters that a normalizer may put in the place of others
+MAX_REPLACEMENT_LENGTH = 200  # characters that a normalizer may put in the path of others
 MAX_PADDING = 100_000
 
 # what makes transformers run somebody's code, or fetch something, when it meets it in a config
@@ -89,20 +88,18 @@ class FolderReport:
 
 def validate(folder: Path, roots: Iterable[Path], own: bool = False) -> FolderReport:
     """Look a folder over; Refusal says what is wrong with it. `own`: networks of bigmodel's own are known too."""
-    place = resolve_inside(folder, roots)
-    names = _model_files(place, [root.resolve() for root in roots])
-    config, kind, chat, index = _check_configs(place, names, own)
-    parameters, size = _check_weights(place, names, index)
+    path = resolve_inside(folder, roots)
+    names = _model_files(path, [root.resolve() for root in roots])
+    config, family, chat, index = _check_configs(path, names, own)
+    parameters, size = _check_weights(path, names, index)
     _check_parameter_count(config, parameters)
     labels = config.get("id2label")
     return FolderReport(
         model_type=config["model_type"],
-        heads=kind.heads,
+        heads=family.heads,
         parameters=parameters,
-        bytes=size + sum((place / name).stat().st_size for name in names if not WEIGHTS_PATTERN.fullmatch(name)),
-        longest=max(int(config.get(kind.max_length_key) or 0) - kind.reserved_positions, 0)
-        if kind.max_length_key
-        else 0,
+        bytes=size + sum((path / name).stat().st_size for name in names if not WEIGHTS_PATTERN.fullmatch(name)),
+        longest=max(int(config.get(family.max_length_key) or 0) - family.reserved_positions, 0),
         chat=chat,
         files=tuple(sorted(names)),
         classes=len(labels) if isinstance(labels, Mapping) else 0,
@@ -114,30 +111,30 @@ def validate_configs(folder: Path) -> None:
     _check_configs(folder, _model_files(folder, [folder.resolve()]), own=False)
 
 
-def _check_configs(place: Path, names: set[str], own: bool) -> tuple[Mapping, Family, bool, object]:
+def _check_configs(path: Path, names: set[str], own: bool) -> tuple[Mapping, Family, bool, object]:
     """(config, family, whether there is a chat template, index of the weights): all but the weights is looked over."""
     if "config.json" not in names:
-        what = _("{folder} holds no model: there is no config.json.", folder=place.name)
+        what = _("{folder} holds no model: there is no config.json.", folder=path.name)
         raise Refusal(what, do=_("Choose the folder that has config.json and model.safetensors in it."), field="source")
-    configs = {name: read_json(place / name, MAX_CONFIG_BYTES) for name in CONFIG_FILES if name in names}
+    configs = {name: read_json(path / name, MAX_CONFIG_BYTES) for name in CONFIG_FILES if name in names}
     for name, config in configs.items():
         if not isinstance(config, Mapping):
             raise _invalid_file(name, _("it is not a JSON object"))
         _refuse_code(name, config)
     config = configs["config.json"]
-    kind = _family(config, own)
+    family = _family(config, own)
     for name in ("config.json", "preprocessor_config.json", "generation_config.json"):
         _check_bounds(name, configs.get(name, {}))
     for name in VOCABULARY_FILES:
         if name in names:
-            _check_vocabulary(place / name)
+            _check_vocabulary(path / name)
     for name in SENTENCEPIECE_FILES:
         if name in names:
-            _check_sentencepiece(place / name)
-    chat = _check_chat_template(place, names, configs.get("tokenizer_config.json", {}))
+            _check_sentencepiece(path / name)
+    chat = _check_chat_template(path, names, configs.get("tokenizer_config.json", {}))
     if configs.get("tokenizer_config.json", {}).get("tokenizer_class") not in BYTE_TOKENIZERS:
-        _require_processor(kind, names)
-    return config, kind, chat, configs.get(WEIGHTS_INDEX)
+        _require_processor(family, names)
+    return config, family, chat, configs.get(WEIGHTS_INDEX)
 
 
 # -- files ---------------------------------------------------------------------------------------------
@@ -145,31 +142,31 @@ def resolve_inside(folder: Path, roots: Iterable[Path]) -> Path:
     """The folder with every link followed; refused where it is not inside one of the roots."""
     roots = list(roots)
     try:
-        place = folder.resolve(strict=True)
-        there = place.is_dir()
+        path = folder.resolve(strict=True)
+        is_folder = path.is_dir()
     except (OSError, RuntimeError, ValueError):
-        there = False
-    if not there:
+        is_folder = False
+    if not is_folder:
         raise Refusal(_("There is no folder {folder}.", folder=str(folder)[:200]), field="source")
-    if not any(place.is_relative_to(root.resolve()) for root in roots):
+    if not any(path.is_relative_to(root.resolve()) for root in roots):
         what = _("{folder} is not in a folder that models may come from.", folder=str(folder)[:200])
         allowed = ", ".join(str(root) for root in roots) or "-"
         raise Refusal(
             what, do=_("Allowed are: {folders}. BIGMODEL_DATA_ROOTS names more.", folders=allowed), field="source"
         )
-    return place
+    return path
 
 
-def _model_files(place: Path, roots: list[Path]) -> set[str]:
+def _model_files(path: Path, roots: list[Path]) -> set[str]:
     """The names that belong to the model. Anything that could be a program, or leads away, is refused."""
-    taken = set()
+    names = set()
     try:
-        entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     except OSError as error:
-        what = _("{folder} cannot be read: {reason}.", folder=place.name, reason=error.strerror or str(error))
+        what = _("{folder} cannot be read: {reason}.", folder=path.name, reason=error.strerror or str(error))
         raise Refusal(what, field="source") from error
     if len(entries) > MAX_FILES:
-        raise Refusal(_("{folder} has {count} files.", folder=place.name, count=len(entries)),
+        raise Refusal(_("{folder} has {count} files.", folder=path.name, count=len(entries)),
                       do=_("Choose a folder that holds one model and nothing else."), field="source")  # fmt: skip
     for entry in entries:
         belongs = entry.name in ALLOWED_FILES or bool(WEIGHTS_PATTERN.fullmatch(entry.name))
@@ -177,12 +174,12 @@ def _model_files(place: Path, roots: list[Path]) -> set[str]:
             continue  # never looked into
         _require_regular_file(entry, roots)
         if belongs:
-            taken.add(entry.name)
+            names.add(entry.name)
         elif Path(entry.name).suffix.lower() not in IGNORED_SUFFIXES:
             raise _disallowed_file(entry.name)
         elif _is_program(Path(entry.path)):
             raise _disguised_file(entry.name)
-    return taken
+    return names
 
 
 def _require_regular_file(entry: os.DirEntry, roots: list[Path]) -> None:
@@ -262,18 +259,16 @@ def _reject_constant(name: str) -> float:
 
 
 def _check_json_size(name: str, found: object, most: int) -> None:
-    count, open_ = 0, [(found, 0)]
-    while open_:
-        one, depth = open_.pop()
+    count, stack = 0, [(found, 0)]
+    while stack:
+        value, depth = stack.pop()
         count += 1
         if depth > MAX_JSON_DEPTH:
             raise _invalid_file(name, _("it is nested too deeply"))
         if count > most:
             raise _invalid_file(name, _("it has too many entries"))
-        if isinstance(one, Mapping):
-            open_ += [(part, depth + 1) for part in one.values()]
-        elif isinstance(one, list):
-            open_ += [(part, depth + 1) for part in one]
+        if isinstance(value, Mapping | list):
+            stack += [(part, depth + 1) for part in (value.values() if isinstance(value, Mapping) else value)]
 
 
 def _walk(found: object, key: str = "") -> Iterator[tuple[str, object]]:
@@ -324,17 +319,17 @@ def _allowed(value: object, options: tuple) -> bool:
 
 def _family(config: Mapping, own: bool) -> Family:
     model_type = config.get("model_type")
-    kind = find_family(model_type) if own and isinstance(model_type, str) else FAMILIES.get(str(model_type))
-    if kind is None:
+    family = find_family(model_type) if own and isinstance(model_type, str) else FAMILIES.get(str(model_type))
+    if family is None:
         what = _("This is a network of the kind '{kind}', which is not known here.", kind=str(model_type)[:40])
         raise Refusal(what, do=_("Known are: {kinds}.", kinds=", ".join(FAMILIES)), field="source")
-    return kind
+    return family
 
 
 def _check_bounds(name: str, config: Mapping) -> None:
     """Every number within what a network can have."""
     for key, value in _walk(config):
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             continue
         most = MAX_VALUES.get(key, DEFAULT_MAX_VALUE)
         low = -DEFAULT_MAX_VALUE if key not in MAX_VALUES else 0
@@ -353,8 +348,12 @@ def _check_numeric(name: str, config: Mapping) -> None:
     for key in MAX_VALUES:
         value = config.get(key, 0)
         parts = value if isinstance(value, list) else [value]
-        if not all(part is None or (isinstance(part, int | float) and not isinstance(part, bool)) for part in parts):
+        if not all(part is None or _is_number(part) for part in parts):
             raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_parameter_count(config: Mapping, parameters: int) -> None:
@@ -363,9 +362,8 @@ def _check_parameter_count(config: Mapping, parameters: int) -> None:
     width = max(int(config.get(key) or 0) for key in ("hidden_size", "n_embd", "d_model", "dim"))
     inner = max(int(config.get(key) or 0) for key in ("intermediate_size", "n_inner", "d_ff", "encoder_ffn_dim"))
     wide = int(config.get("vocab_size") or 0) * width if width else 0
-    positions = (
-        config.get("max_position_embeddings") or 0 if config.get("model_type") in ("bert", "marian", "opt") else 0
-    )
+    learned = config.get("model_type") in ("bert", "marian", "opt")  # position embeddings that are weights
+    positions = config.get("max_position_embeddings") or 0 if learned else 0
     promised = layers * (2 * width * width + width * inner) + wide + int(positions) * width
     if promised > 2 * parameters + 10**6:
         reason = _("it promises {promised} million parameters, the weights have {found}", promised=promised // 10**6,
@@ -407,12 +405,7 @@ def _check_tokenizer(found: Mapping) -> None:
             ):
                 raise _invalid_file(name, _("'{key}' has {count} characters", key=key, count=len(value)))
     for key, value in _walk({key: found.get(key) for key in ("padding", "truncation")}):
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and abs(value) > MAX_PADDING
-            and key != "max_length"
-        ):
+        if _is_number(value) and abs(value) > MAX_PADDING and key != "max_length":
             raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
     if not isinstance(found.get("model"), Mapping):
         raise _invalid_file(name, _("there is no model in it"))
@@ -430,7 +423,7 @@ def _check_sentencepiece(file: Path) -> None:
         raise _invalid_file(file.name, _("it has {size} MB", size=file.stat().st_size // 2**20))
 
 
-def _check_chat_template(place: Path, names: set[str], config: Mapping) -> bool:
+def _check_chat_template(path: Path, names: set[str], config: Mapping) -> bool:
     """Whether it brings a chat template; every template is looked over."""
     found = config.get("chat_template") or []
     templates = [found] if isinstance(found, str) else found
@@ -440,16 +433,16 @@ def _check_chat_template(place: Path, names: set[str], config: Mapping) -> bool:
         )
     texts = [one.get("template") if isinstance(one, Mapping) else one for one in templates]
     if "chat_template.jinja" in names:
-        texts.append((place / "chat_template.jinja").read_text("utf-8", errors="replace"))
+        texts.append((path / "chat_template.jinja").read_text("utf-8", errors="replace"))
     for text in texts:
-        trouble = chat_template_check.find_problem(text) if isinstance(text, str) else "it is no text"
-        if trouble:
-            raise _invalid_file("chat_template", trouble)
+        problem = chat_template_check.find_problem(text) if isinstance(text, str) else "it is no text"
+        if problem:
+            raise _invalid_file("chat_template", problem)
     return bool(texts)
 
 
-def _require_processor(kind: Family, names: set[str]) -> None:
-    if kind.reads_images:
+def _require_processor(family: Family, names: set[str]) -> None:
+    if family.reads_images:
         wanted = {"preprocessor_config.json"}
     else:
         wanted = {"tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_FILES}
@@ -460,7 +453,7 @@ def _require_processor(kind: Family, names: set[str]) -> None:
 
 
 # -- weights -------------------------------------------------------------------------------------------------
-def _check_weights(place: Path, names: set[str], index: object) -> tuple[int, int]:
+def _check_weights(path: Path, names: set[str], index: object) -> tuple[int, int]:
     """(parameters, bytes) of all weight files."""
     files = sorted(name for name in names if WEIGHTS_PATTERN.fullmatch(name))
     if not files:
@@ -474,16 +467,12 @@ def _check_weights(place: Path, names: set[str], index: object) -> tuple[int, in
         raise _invalid_file(files[0], _("{name} is missing", name=WEIGHTS_INDEX))
     parameters = size = 0
     for name in files:
-        size += (place / name).stat().st_size
+        size += (path / name).stat().st_size
         try:
-            found = safetensors_header.tensor_shapes(place / name)
+            shapes = safetensors_header.tensor_shapes(path / name)
         except safetensors_header.InvalidHeader as error:
             raise _invalid_file(name, str(error)) from None
-        for shape in found.values():
-            count = 1
-            for number in shape:
-                count *= number
-            parameters += count
+        parameters += sum(prod(shape) for shape in shapes.values())
     if parameters > limits.PARAMETERS or size > MAX_WEIGHT_BYTES:
         what = _("A network of {billions} billion parameters is too large.", billions=round(parameters / 1e9, 1))
         raise Refusal(what, do=_("Choose a smaller model."), field="source")

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 from math import exp
 from pathlib import Path
@@ -18,11 +18,7 @@ from bigmodel.inference.kv_cache import context_length
 
 POLL_SECONDS = 0.05  # seconds between two looks at what a writing thread has written
 SMALL_MODEL_BYTES = 16 * 2**20  # bytes of weights up to which a call for each token costs as much as the token
-CHUNK_SIZES = (
-    8,
-    64,
-    128,
-)  # tokens that a small model writes at a time, at first and then: a moment, and at most some 40 ms
+CHUNK_SIZES = (8, 64, 128)  # tokens that a small model writes in a call, the first and then: at most some 40 ms
 LARGE_MODEL_BYTES = 200 * 2**20  # bytes of weights from which on a second thread pays
 MAX_LOG_PROBS = 2**25  # probabilities computed at one time: 128 MB of them
 MAX_POOL_BYTES = 512 * 2**20  # bytes of weights of one model in memory for texts written at the same time
@@ -99,16 +95,12 @@ class TextGenerator(Runner):
     model_types = frozenset({"gpt2", "llama", "mistral", "qwen2", "qwen3"})
     decoder_only = True
 
-    def __init__(self, place: Path, facts: Mapping):
-        self.folder, self.max_length, self.eos_id, self.suppressed_ids = (
-            place,
-            facts["context"],
-            facts["end"],
-            facts["never"],
-        )
+    def __init__(self, folder: Path, facts: Mapping):
+        self.folder, self.max_length = folder, facts["context"]
+        self.eos_id, self.suppressed_ids = facts["end"], facts["never"]
         self.threads, self.small = _threads(facts["bytes"]), facts["bytes"] <= SMALL_MODEL_BYTES
         self.max_generators = max(2, MAX_POOL_BYTES // max(facts["bytes"], 1))  # generators at one time
-        self.vocabulary = json.loads((place / "vocabulary.json").read_text("utf-8"))
+        self.vocabulary = json.loads((folder / "vocabulary.json").read_text("utf-8"))
         self.lock = threading.Condition()
         self.ready_generators: list[Any] = []
         self.in_use = 0  # generators that somebody writes with
@@ -169,30 +161,27 @@ class TextGenerator(Runner):
             time.sleep(POLL_SECONDS)
             yield []
         generator, ends = None, ends | {self.eos_id}
-        seen, left, start = list(ids), inputs["max_new_tokens"], 0
-        write, pieces = (
-            (self._generate_chunk, iter(CHUNK_SIZES)) if self.small else (self._generate_in_thread, iter(()))
-        )
+        tokens, remaining, start = list(ids), inputs["max_new_tokens"], 0
+        generate, chunk_sizes = self._generate_in_thread, iter(())
+        if self.small:
+            generate, chunk_sizes = self._generate_chunk, iter(CHUNK_SIZES)
         try:
             generator = self._take_ready() or (yield from run_in_thread(self._generator, nothing=[]))
-            while left > 0:
-                if len(seen) - start > self.max_length:
-                    start = len(seen) - max(self.max_length // 2, 1)
-                count = min(
-                    left,
-                    self.max_length - (len(seen) - start) + 1,
-                    next(pieces, CHUNK_SIZES[-1] if self.small else left),
-                )
-                before = len(seen)
-                for new in write(generator, seen[start:], count, inputs, ends):
-                    seen += new
+            while remaining > 0:
+                if len(tokens) - start > self.max_length:
+                    start = len(tokens) - max(self.max_length // 2, 1)
+                chunk = next(chunk_sizes, CHUNK_SIZES[-1] if self.small else remaining)
+                count = min(remaining, self.max_length - (len(tokens) - start) + 1, chunk)
+                before = len(tokens)
+                for new in generate(generator, tokens[start:], count, inputs, ends):
+                    tokens += new
                     yield new
-                left -= len(seen) - before
-                if len(seen) - before < count:  # the end token came
+                remaining -= len(tokens) - before
+                if len(tokens) - before < count:  # the end token came
                     return
         finally:
             if inputs["temperature"] > 0:
-                generator = None
+                generator = None  # its random state has moved
             self._release(generator)
 
     def _generate_chunk(
@@ -307,19 +296,17 @@ class Translator(Runner):
     model_types = frozenset({"marian", "t5", "mt5", "m2m_100"})
     decoder_only = False
 
-    def __init__(self, place: Path, facts: Mapping):
+    def __init__(self, folder: Path, facts: Mapping):
         import ctranslate2
 
         self.batch_size = BATCH_SIZE if facts["bytes"] < LARGE_MODEL_BYTES else LARGE_MODEL_BATCH_SIZE
-        self.small = (
-            facts["bytes"] <= SMALL_MODEL_BYTES
-        )  # over before it could be left, and asking costs it a tenth of its time
+        self.small = facts["bytes"] <= SMALL_MODEL_BYTES  # over before it could be cancelled, and asking costs a tenth
         self.max_length, self.eos_id, self.suppressed_ids = facts["context"], facts["end"], facts["never"]
         self.forced_bos_id, self.forced_eos = facts["first"], facts["closed"]
-        self.vocabulary = json.loads((place / "shared_vocabulary.json").read_text("utf-8"))
+        self.vocabulary = json.loads((folder / "shared_vocabulary.json").read_text("utf-8"))
         self.token_to_id = {name: index for index, name in enumerate(self.vocabulary)}
         self.translator = ctranslate2.Translator(
-            str(place), device="cpu", compute_type=place.name, intra_threads=_threads(facts["bytes"])
+            str(folder), device="cpu", compute_type=folder.name, intra_threads=_threads(facts["bytes"])
         )
 
     @staticmethod
@@ -346,6 +333,7 @@ class Translator(Runner):
 
     def translate(self, sentences: Sequence[Sequence[int]], beams: int, most: int) -> list[list[int]]:
         """Token ids, each sentence closed by the end token -> those of the translations, without it."""
+        is_cancelled = cancel_checker()  # asked for this thread's work, by CTranslate2 after each token
         answers = self.translator.translate_batch(
             [[self.vocabulary[one] for one in sentence[: self.max_length]] for sentence in sentences],
             None if self.forced_bos_id is None else [[self.vocabulary[self.forced_bos_id]]] * len(sentences),
@@ -354,7 +342,7 @@ class Translator(Runner):
             max_decoding_length=max(min(most, self.max_length - 1) - self.forced_eos, 1),
             min_decoding_length=0,
             max_batch_size=self.batch_size,
-            callback=_stop_callback(cancel_checker()) if beams == 1 and not self.small else None,
+            callback=(lambda _result: is_cancelled()) if beams == 1 and not self.small else None,
             suppress_sequences=[[self.vocabulary[one]] for one in self.suppressed_ids],
         )
         return [[self.token_to_id[name] for name in answer.hypotheses[0]] for answer in answers]
@@ -380,11 +368,6 @@ class Translator(Runner):
             answers += processor.batch_decode(some, skip_special_tokens=True)
         references = processor.batch_decode(target, skip_special_tokens=True)
         return corpus_chrf(answers, [references]).score, len(source)
-
-
-def _stop_callback(ended: Callable[[], bool]) -> Callable[[Any], bool]:
-    """What CTranslate2 asks after each token."""
-    return lambda _result: ended()
 
 
 def _sequences(arrays: Mapping, side: str) -> list[list[int]]:
