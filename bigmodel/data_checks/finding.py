@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from bigmodel.core.words import Words
+from bigmodel.core.words import Words, _
 from bigmodel.data_checks.row_batches import Rows
 
 ERROR, WARNING, NOTE = "error", "warning", "note"  # spoils what is learnt or measured; should be looked at; to be known
 SEVERITIES = (ERROR, WARNING, NOTE)
+LEAVE_OUT = _("Leave these rows out")
 MAX_EXPLAINED_ROWS = 200  # rows of a finding that are kept with what was found in them
 
 
@@ -62,15 +63,10 @@ class Finding:
             for row, text in data["found"].items()
         }
         return Finding(
-            data["check"],
-            data["severity"],
-            Words.from_json(data["sentence"]),
-            Words.from_json(data["why"]),
-            tuple(data["rows"]),
-            found,
-            Remedy.from_json(data["remedy"]) if data["remedy"] else None,
+            data["check"], data["severity"], Words.from_json(data["sentence"]), Words.from_json(data["why"]),
+            tuple(data["rows"]), found, Remedy.from_json(data["remedy"]) if data["remedy"] else None,
             {int(row): other for row, other in data["like"].items()},
-        )
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,8 +90,22 @@ class Check:
         return bool(rows.texts)
 
     def run(self, rows: Rows) -> Iterator[Finding | Fact | float]:
-        """Findings and facts; in between, how much of the looking is done, from 0 to 1."""
+        """Findings and facts; in between, the share of the work that is done, from 0 to 1."""
         raise NotImplementedError
+
+    def droppable(
+        self, rows: Rows, severity: str, sentence: Words, why: Words, label: Words, places: Iterable[int],
+        found: Mapping[int, Words | str] | None = None, like: Mapping[int, int] | None = None,
+    ) -> Finding:  # fmt: skip
+        """A finding whose remedy, called `label`, is to drop its rows. `found` and `like` by place: what was found in a
+        row, the place of the row that it is like."""
+        ids = rows.ids_of(places)
+        return Finding(
+            self.name, severity, sentence, why, ids,
+            {int(rows.ids[place]): text for place, text in (found or {}).items()},
+            Remedy(label, (drop(ids),)),
+            {int(rows.ids[place]): int(rows.ids[other]) for place, other in (like or {}).items()},
+        )  # fmt: skip
 
 
 def drop(rows: Mapping | tuple | list) -> dict:

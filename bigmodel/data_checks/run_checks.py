@@ -41,27 +41,12 @@ class CheckReport:
     seconds: float = 0.0
 
     def to_json(self) -> dict:
-        return {
-            "dataset": self.dataset,
-            "checks": list(self.checks),
-            "findings": [finding.to_json() for finding in self.findings],
-            "facts": dict(self.facts),
-            "rows": self.rows,
-            "total": self.total,
-            "seconds": self.seconds,
-        }
+        return vars(self) | {"findings": [finding.to_json() for finding in self.findings]}
 
     @staticmethod
     def from_json(data: Mapping) -> CheckReport:
-        return CheckReport(
-            data["dataset"],
-            tuple(data["checks"]),
-            tuple(Finding.from_json(finding) for finding in data["findings"]),
-            data["facts"],
-            data["rows"],
-            data["total"],
-            data["seconds"],
-        )
+        findings = tuple(Finding.from_json(finding) for finding in data["findings"])
+        return CheckReport(**data | {"checks": tuple(data["checks"]), "findings": findings})
 
 
 @cache

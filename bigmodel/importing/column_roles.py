@@ -133,12 +133,8 @@ def _is_number(value: object) -> bool:
 
 
 KIND_THRESHOLDS = {"messages": 0.5, "picture": 0.5}  # nothing else looks like these by chance
-KIND_TESTS = {
-    "messages": _is_messages,
-    "picture": _is_picture,
-    "number": _is_number,
-    "text": lambda one: isinstance(one, str),
-}
+KIND_TESTS = {"messages": _is_messages, "picture": _is_picture, "number": _is_number,
+              "text": lambda value: isinstance(value, str)}  # fmt: skip
 
 
 def name_words(name: str) -> list[str]:

@@ -134,12 +134,9 @@ def _refuse_unsupported(first: bytes) -> None:
     if first[257:262] == b"ustar":
         raise Refusal(_("This is a tar archive."), do=ZIP_IT)
     if first[:4] == b"RIFF":
-        picture = first[8:12] == b"WEBP"
-        raise (
-            Refusal(_("This is one picture."), do=ZIP_IMAGE_FOLDERS)
-            if picture
-            else Refusal(_("This is a sound."), do=_("Sounds cannot be learnt here yet."))
-        )
+        if first[8:12] == b"WEBP":
+            raise Refusal(_("This is one picture."), do=ZIP_IMAGE_FOLDERS)
+        raise Refusal(_("This is a sound."), do=_("Sounds cannot be learnt here yet."))
     if re.match(rb"\x80[\x02-\x05][\x95\x8a}\]cK(qXU]", first):
         what = _("This is a Python pickle.")
         raise Refusal(what, _("Opening one can run any program, so it is never done here."), SAVE_AS)
@@ -190,20 +187,8 @@ def _detect_archive(path: Path, chosen: str) -> DetectedFormat:
     return replace(kind, member=member, tables=tables, evidence=(said, *kind.evidence))
 
 
-TABLE_EXTENSIONS = (
-    ".csv",
-    ".tsv",
-    ".jsonl",
-    ".ndjson",
-    ".json",
-    ".txt",
-    ".md",
-    ".markdown",
-    ".po",
-    ".xliff",
-    ".xlf",
-    ".tmx",
-    ".tab",
+TABLE_EXTENSIONS = tuple(
+    [".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".md", ".markdown", ".po", ".xliff", ".xlf", ".tmx", ".tab"]
 )
 
 
@@ -232,11 +217,8 @@ def _detect_text_files(names: list[str]) -> DetectedFormat:
 
 
 def _detect_folder(path: Path) -> DetectedFormat:
-    shown, written, tables = (
-        image_folder.names(path),
-        plain_text.list_text_files(path),
-        sharded_tables.shard_files(path),
-    )
+    shown, written = image_folder.names(path), plain_text.list_text_files(path)
+    tables = sharded_tables.shard_files(path)
     if (most := max(map(len, (shown, written, tables)))) > limits.ARCHIVE_FILES:
         what = _("The folder holds {count} files.", count=most)
         raise Refusal(what, do=_("Give at most {maximum}.", maximum=limits.ARCHIVE_FILES))

@@ -47,14 +47,8 @@ ROLES: Mapping[str, Words] = {
     "system": _("System prompt"),
     "history": _("Earlier turns"),
 }
-ROLE_KINDS = {
-    "text": "text",
-    "label": "class",
-    "source": "text",
-    "target": "text",
-    "image": "image",
-    "messages": "text",
-}
+ROLE_KINDS = {"text": "text", "label": "class", "source": "text", "target": "text", "image": "image",
+              "messages": "text"}  # fmt: skip
 ROLE_SETS = (
     {"text"},
     {"text", "label"},
@@ -71,6 +65,7 @@ SPLITS: Mapping[str, str] = {
     "验证集": "validation", "eval": "validation",
     "test": "test", "testing": "test", "测试": "test", "测试集": "test",
 }  # fmt: skip
+NO_TEXT_CODECS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined")
 MIN_SPLIT_SHARE, MAX_SPLIT_SHARE = 0.01, 0.4  # of the rows, for validation and for test
 
 
@@ -101,13 +96,9 @@ class ImportPlan:
         if not isinstance(data, Mapping) or not set(data) <= known or not {"format", "roles"} <= set(data):
             raise Refusal(_("This does not say how to read a file."), do=_("Give a format and roles."), field="plan")
         plan = ImportPlan(**data)
-        for name, value, options in (
-            ("format", plan.format, FORMATS),
-            ("delimiter", plan.delimiter, DELIMITERS),
-            ("unit", plan.unit, UNITS),
-        ):
-            if value not in options:
-                raise _refused(name, value, ", ".join(repr(one) for one in options))
+        for name, options in (("format", FORMATS), ("delimiter", DELIMITERS), ("unit", UNITS)):
+            if getattr(plan, name) not in options:
+                raise _refused(name, getattr(plan, name), ", ".join(map(repr, options)))
         _check_encoding(plan.encoding)
         _check_roles(plan.roles)
         for name in ("validation", "test"):
@@ -166,28 +157,17 @@ class FilePreview:
     rows: int = 0  # as many as there seem to be
 
     def to_json(self) -> dict:
-        return {
-            "plan": self.plan.to_json() if self.plan else None,
-            "evidence": [one.to_json() for one in self.evidence],
-            "columns": {name: dict(column) for name, column in self.columns.items()},
-            "preview": [dict(row) for row in self.preview],
-            "aside": [dict(row) for row in self.rejected],
-            "tables": list(self.tables),
-            "bytes": self.bytes,
-            "rows": self.rows,
-        }
+        data = vars(self) | {"plan": self.plan.to_json() if self.plan else None, "aside": self.rejected}
+        del data["rejected"]  # which bears its first name in JSON
+        return data | {"evidence": [words.to_json() for words in self.evidence]}
 
     @staticmethod
     def from_json(data: Mapping) -> FilePreview:
+        plan = ImportPlan(**data["plan"]) if data["plan"] else None
+        evidence, rejected = tuple(map(Words.from_json, data["evidence"])), tuple(data["aside"])
+        same = {name: data[name] for name in ("columns", "bytes", "rows")}
         return FilePreview(
-            plan=ImportPlan(**data["plan"]) if data["plan"] else None,
-            evidence=tuple(Words.from_json(one) for one in data["evidence"]),
-            columns=data["columns"],
-            preview=tuple(data["preview"]),
-            rejected=tuple(data["aside"]),
-            tables=tuple(data["tables"]),
-            bytes=data["bytes"],
-            rows=data["rows"],
+            plan, evidence, preview=tuple(data["preview"]), rejected=rejected, tables=tuple(data["tables"]), **same
         )
 
 
@@ -202,13 +182,7 @@ def _check_encoding(name: object) -> None:
         known = isinstance(name, str) and codecs.lookup(name)._is_text_encoding
     except (LookupError, ValueError):  # the second for a name with a zero byte
         known = False
-    if not known or codecs.lookup(name).name in (
-        "idna",
-        "punycode",
-        "unicode_escape",
-        "raw_unicode_escape",
-        "undefined",
-    ):
+    if not known or codecs.lookup(name).name in NO_TEXT_CODECS:
         raise _refused("encoding", name, ", ".join(ENCODINGS))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.finding import WARNING, Check, Finding, Remedy, drop
+from bigmodel.data_checks.finding import LEAVE_OUT, WARNING, Check, Finding
 from bigmodel.data_checks.row_batches import Rows
 
 
@@ -19,14 +19,8 @@ class BlankImages(Check):
         return rows.image is not None
 
     def run(self, rows: Rows) -> Iterator[Finding]:
-        ids = rows.ids_of(place for place, seen in enumerate(rows.pictures) if seen.single_color)
-        if ids:
-            yield Finding(
-                self.name,
-                WARNING,
-                _("{count} pictures are of one colour.", count=len(ids)),
-                _("There is nothing on them to learn a class from; most often a conversion has failed."),
-                ids,
-                {},
-                Remedy(_("Leave these rows out"), (drop(ids),)),
-            )
+        places = [place for place, stats in enumerate(rows.pictures) if stats.single_color]
+        if places:
+            sentence = _("{count} pictures are of one colour.", count=len(places))
+            why = _("There is nothing on them to learn a class from; most often a conversion has failed.")
+            yield self.droppable(rows, WARNING, sentence, why, LEAVE_OUT, places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.finding import ERROR, Check, Fact, Finding, Remedy, drop
+from bigmodel.data_checks.finding import ERROR, LEAVE_OUT, Check, Fact, Finding
 from bigmodel.data_checks.row_batches import Rows
 
 PROGRESS_EVERY = 500  # pictures between two words on how far it is
@@ -24,7 +24,7 @@ class BrokenImages(Check):
         wrong, sizes = {}, {}
         for place, seen in enumerate(rows.inspect_images()):
             if seen.error:
-                wrong[int(rows.ids[place])] = seen.error
+                wrong[place] = seen.error
             else:
                 sizes[seen.size] = sizes.get(seen.size, 0) + 1
             if place % PROGRESS_EVERY == PROGRESS_EVERY - 1:
@@ -32,12 +32,6 @@ class BrokenImages(Check):
         common = sorted(sizes.items(), key=lambda item: -item[1])[:10]
         yield Fact("sizes", [[*size, count] for size, count in common])
         if wrong:
-            yield Finding(
-                self.name,
-                ERROR,
-                _("{count} pictures cannot be opened.", count=len(wrong)),
-                _("A training stops at a picture that it cannot read."),
-                tuple(wrong),
-                wrong,
-                Remedy(_("Leave these rows out"), (drop(wrong),)),
-            )
+            sentence = _("{count} pictures cannot be opened.", count=len(wrong))
+            why = _("A training stops at a picture that it cannot read.")
+            yield self.droppable(rows, ERROR, sentence, why, LEAVE_OUT, wrong, wrong)

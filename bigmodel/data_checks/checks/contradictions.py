@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.checks.duplicates import similar_rows
-from bigmodel.data_checks.finding import ERROR, Check, Finding, Remedy, drop
+from bigmodel.data_checks.finding import ERROR, Check, Finding
 from bigmodel.data_checks.row_batches import Rows
 
 
@@ -28,20 +27,11 @@ class Contradictions(Check):
                 families[content].append(place)
         found = {}
         for places in families.values():
-            classes = sorted({rows.labels[place] for place in places}, key=str)
-            if len(classes) > 1:
+            if len({rows.labels[place] for place in places}) > 1:
                 for place in places:
-                    others = [other for other in places if rows.labels[other] != rows.labels[place]]
-                    found[place] = others[0]
+                    found[place] = next(other for other in places if rows.labels[other] != rows.labels[place])
         if found:
-            places = sorted(found)
-            ids = rows.ids_of(places)
-            yield Finding(
-                self.name,
-                ERROR,
-                _("{count} rows have the same content as another row, and a different class.", count=len(ids)),
-                _("No model can be right about both."),
-                ids,
-                remedy=Remedy(_("Leave all of them out"), (drop(ids),)),
-                like=similar_rows(rows, {place: found[place] for place in places}),
-            )
+            found = dict(sorted(found.items()))
+            sentence = _("{count} rows have the same content as another row, and a different class.", count=len(found))
+            why = _("No model can be right about both.")
+            yield self.droppable(rows, ERROR, sentence, why, _("Leave all of them out"), found, like=found)

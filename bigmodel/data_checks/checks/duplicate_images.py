@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.checks.duplicates import similar_rows, within_splits
-from bigmodel.data_checks.finding import WARNING, Check, Finding, Remedy, drop
+from bigmodel.data_checks.checks.duplicates import COUNTS_TWICE, KEEP_ONE, within_splits
+from bigmodel.data_checks.finding import WARNING, Check, Finding
 from bigmodel.data_checks.row_batches import Rows
 
 
@@ -21,15 +21,6 @@ class DuplicateImages(Check):
 
     def run(self, rows: Rows) -> Iterator[Finding]:
         gone = within_splits(rows, rows.near_duplicate_images)
-        if not gone:
-            return
-        ids = rows.ids_of(gone)
-        yield Finding(
-            self.name,
-            WARNING,
-            _("{count} pictures are there already.", count=len(ids)),
-            _("What stands in the data twice counts twice; the model learns it by heart."),
-            ids,
-            remedy=Remedy(_("Keep one of each"), (drop(ids),)),
-            like=similar_rows(rows, gone),
-        )
+        if gone:
+            sentence = _("{count} pictures are there already.", count=len(gone))
+            yield self.droppable(rows, WARNING, sentence, COUNTS_TWICE, KEEP_ONE, gone, like=gone)

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from bigmodel.core.words import _
 from bigmodel.data.prepare import SPLITS
-from bigmodel.data_checks.finding import WARNING, Check, Finding, Remedy, drop
+from bigmodel.data_checks.finding import WARNING, Check, Finding
 from bigmodel.data_checks.minhash import later_duplicates
 from bigmodel.data_checks.row_batches import Rows
+
+COUNTS_TWICE = _("What stands in the data twice counts twice; the model learns it by heart.")
+KEEP_ONE = _("Keep one of each")
 
 
 class Duplicates(Check):
@@ -30,21 +33,8 @@ class Duplicates(Check):
             if earlier != place:
                 gone[place] = earlier
         if gone:
-            ids = rows.ids_of(gone)
-            yield Finding(
-                self.name,
-                WARNING,
-                _("{count} rows are there already.", count=len(ids)),
-                _("What stands in the data twice counts twice; the model learns it by heart."),
-                ids,
-                remedy=Remedy(_("Keep one of each"), (drop(ids),)),
-                like=similar_rows(rows, gone),
-            )
-
-
-def similar_rows(rows: Rows, gone: Mapping[int, int]) -> dict[int, int]:
-    """Row -> the row it resembles, of places."""
-    return {int(rows.ids[place]): int(rows.ids[other]) for place, other in gone.items()}
+            sentence = _("{count} rows are there already.", count=len(gone))
+            yield self.droppable(rows, WARNING, sentence, COUNTS_TWICE, KEEP_ONE, gone, like=gone)
 
 
 def within_splits(rows: Rows, twins: Mapping[int, Mapping[int, float]]) -> dict[int, int]:

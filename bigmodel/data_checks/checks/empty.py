@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from bigmodel.core.words import Words, _
-from bigmodel.data_checks.finding import ERROR, Check, Finding, Remedy, drop
+from bigmodel.data_checks.finding import ERROR, LEAVE_OUT, Check, Finding
 from bigmodel.data_checks.row_batches import Rows
 
 HAS_CONTENT = re.compile(r"[^\W_]|[\u2600-\u27bf\U0001f000-\U0001faff]")  # a letter, a digit, a character, an emoji
@@ -49,17 +49,10 @@ class Empty(Check):
                 if label is None:
                     found[place] = _("there is no class")
         if found:
-            places = sorted(found)
-            ids = rows.ids_of(places)
-            yield Finding(
-                self.name,
-                ERROR,
-                _("{count} rows are empty.", count=len(ids)),
-                _("There is nothing to learn from them but to say nothing."),
-                ids,
-                {int(rows.ids[place]): found[place] for place in places},
-                Remedy(_("Leave these rows out"), (drop(ids),)),
-            )
+            found = dict(sorted(found.items()))
+            why = _("There is nothing to learn from them but to say nothing.")
+            sentence = _("{count} rows are empty.", count=len(found))
+            yield self.droppable(rows, ERROR, sentence, why, LEAVE_OUT, found, found)
 
 
 def _reason_empty(text: str, name: Words | str) -> Words | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from bigmodel.core.words import Words, _
-from bigmodel.data_checks.finding import ERROR, Check, Finding, Remedy, drop, edit
+from bigmodel.data_checks.finding import ERROR, LEAVE_OUT, Check, Finding, Remedy, drop, edit
 from bigmodel.data_checks.row_batches import Rows
 
 REPLACEMENT_CHARACTER = "\ufffd"
@@ -21,7 +21,8 @@ LETTERS = re.compile(r"[A-Za-z]")
 MIN_UTF8_SHARE = 0.6  # of the high bytes still belong together
 # U+FFFD, and memory that was never written, taken for GBK; what the first byte of an accented letter, or the first two of a
 # typographer's sign, become in cp1252 before a sign that no language writes after them.
-MOJIBAKE = re.compile("锟斤拷|烫烫烫|屯屯屯|â€|[ÃÂ][\u00a1-\u00aa\u00ac-\u00ba\u00bc-\u00bf]")
+MOJIBAKE = "锟斤拷|烫烫烫|屯屯屯|â€|[ÃÂ][\u00a1-\u00aa\u00ac-\u00ba\u00bc-\u00bf]"
+DAMAGED = re.compile(f"{REPLACEMENT_CHARACTER}|{MOJIBAKE}|{CONTROLS.pattern}")
 
 
 class Encoding(Check):
@@ -46,12 +47,7 @@ class Encoding(Check):
                 if right is not None:
                     new[number] = right
                     seen[row] = _("probably '{text}'", text=right[:60])
-                elif (
-                    REPLACEMENT_CHARACTER in text
-                    or MOJIBAKE.search(text)
-                    or CONTROLS.search(text)
-                    or is_truncated_utf8(text)
-                ):
+                elif DAMAGED.search(text) or is_truncated_utf8(text):
                     lost[row] = _("'{text}'", text=_excerpt(text))
             for place, cell in said.replace_texts(new).items():
                 mended.setdefault(int(rows.ids[place]), {})[name] = cell
@@ -59,25 +55,12 @@ class Encoding(Check):
             mended.pop(row, None)
         why = _("The model would learn signs that nobody writes, and nothing of what stood there.")
         if mended:
-            yield Finding(
-                self.name,
-                ERROR,
-                _("{count} texts were read in the wrong encoding, and can be mended.", count=len(mended)),
-                why,
-                tuple(mended),
-                {row: seen[row] for row in mended},
-                Remedy(_("Mend these texts"), (edit(mended),)),
-            )
+            sentence = _("{count} texts were read in the wrong encoding, and can be mended.", count=len(mended))
+            remedy = Remedy(_("Mend these texts"), (edit(mended),))
+            yield Finding(self.name, ERROR, sentence, why, tuple(mended), {row: seen[row] for row in mended}, remedy)
         if lost:
-            yield Finding(
-                self.name,
-                ERROR,
-                _("{count} texts have lost characters.", count=len(lost)),
-                why,
-                tuple(lost),
-                lost,
-                Remedy(_("Leave these rows out"), (drop(lost),)),
-            )
+            sentence = _("{count} texts have lost characters.", count=len(lost))
+            yield Finding(self.name, ERROR, sentence, why, tuple(lost), lost, Remedy(LEAVE_OUT, (drop(lost),)))
 
 
 def fix_mojibake(text: str) -> str | None:
@@ -130,6 +113,6 @@ def _is_improvement(text: str, right: str) -> bool:
 
 def _excerpt(text: str) -> str:
     """The damaged place with a little of what stands around it."""
-    hit = re.search(f"{REPLACEMENT_CHARACTER}|{MOJIBAKE.pattern}|{CONTROLS.pattern}", text) or LATIN_SIGNS.search(text)
+    hit = DAMAGED.search(text) or LATIN_SIGNS.search(text)
     start = max(hit.start() - 12, 0)
     return CONTROLS.sub(REPLACEMENT_CHARACTER, text[start : start + 40])

@@ -8,7 +8,7 @@ from random import Random
 
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import SPLITS
-from bigmodel.data_checks.finding import NOTE, WARNING, Check, Finding, Remedy, drop, move
+from bigmodel.data_checks.finding import LEAVE_OUT, NOTE, WARNING, Check, Finding, Remedy, drop, move
 from bigmodel.data_checks.resplit import rebalanced_splits
 from bigmodel.data_checks.row_batches import Rows
 
@@ -50,19 +50,10 @@ class Imbalance(Check):
             yield from self._missing(rows, [label for label in everywhere if label not in few], missing)
 
     def _too_few(self, rows: Rows, few: list) -> Finding:
-        ids = rows.ids_of(_positions_of(rows, few))
-        return Finding(
-            self.name,
-            WARNING,
-            _(
-                "Fewer than {few} rows of each of these classes: {names}.",
-                few=MIN_CLASS_ROWS,
-                names=_class_titles(rows, few),
-            ),
-            _("A class cannot be learnt from a handful of rows, nor can it be measured."),
-            ids,
-            remedy=Remedy(_("Leave these rows out"), (drop(ids),)),
-        )
+        names = _class_titles(rows, few)
+        sentence = _("Fewer than {few} rows of each of these classes: {names}.", few=MIN_CLASS_ROWS, names=names)
+        why = _("A class cannot be learnt from a handful of rows, nor can it be measured.")
+        return self.droppable(rows, WARNING, sentence, why, LEAVE_OUT, _positions_of(rows, few))
 
     def _imbalanced(self, rows: Rows, train: Counter) -> Finding:
         """Shows the rows of the rare classes; offers to keep fewer of the largest."""
@@ -70,19 +61,11 @@ class Imbalance(Check):
         least, count = others[-1]
         rare = [label for label, count in others if many >= RATIO * count]
         kept = max(others[0][1], ACCEPTABLE_RATIO * count)
-        return Finding(
-            self.name,
-            NOTE,
-            _(
-                "The class '{most}' has {times} times as many rows as '{least}'.",
-                most=_class_title(rows, most),
-                least=_class_title(rows, least),
-                times=round(many / count),
-            ),
-            _("A model that always says the frequent class is often right: look at F1, not at accuracy alone."),
-            rows.ids_of(_positions_of(rows, rare, "train")),
-            remedy=self._undersample(rows, most, kept) if kept <= MAX_KEPT_SHARE * many else None,
-        )
+        sentence = _("The class '{most}' has {times} times as many rows as '{least}'.", most=_class_title(rows, most),
+                     least=_class_title(rows, least), times=round(many / count))  # fmt: skip
+        why = _("A model that always says the frequent class is often right: look at F1, not at accuracy alone.")
+        remedy = self._undersample(rows, most, kept) if kept <= MAX_KEPT_SHARE * many else None
+        return Finding(self.name, NOTE, sentence, why, rows.ids_of(_positions_of(rows, rare, "train")), remedy=remedy)
 
     def _undersample(self, rows: Rows, label: object, kept: int) -> Remedy:
         """Leaves out training rows of a class by chance; what the model is measured on stays as it is."""
@@ -103,18 +86,11 @@ class Imbalance(Check):
         for split, labels in missing.items():
             if labels:
                 helps = any(to == split and rows.labels[place] in labels for place, to in moved.items())
-                yield Finding(
-                    self.name,
-                    WARNING,
-                    _(
-                        "Among the rows {part} there is none of {names}.",
-                        part=TITLES[split],
-                        names=_class_titles(rows, labels),
-                    ),
-                    _("What is not there can be neither learnt nor measured. Split the data anew, in proportion."),
-                    rows.ids_of(_positions_of(rows, labels)),
-                    remedy=Remedy(label, (step,)) if helps else None,
-                )
+                sentence = _("Among the rows {part} there is none of {names}.", part=TITLES[split],
+                             names=_class_titles(rows, labels))  # fmt: skip
+                why = _("What is not there can be neither learnt nor measured. Split the data anew, in proportion.")
+                ids, remedy = rows.ids_of(_positions_of(rows, labels)), Remedy(label, (step,)) if helps else None
+                yield Finding(self.name, WARNING, sentence, why, ids, remedy=remedy)
 
 
 def _positions_of(rows: Rows, labels: list, split: str = "") -> list[int]:

@@ -37,23 +37,12 @@ class LabelTypos(Check):
                 places[label].append(place)
         for label, right in meant.items():
             ids = rows.ids_of(places[label])
-            yield Finding(
-                self.name,
-                ERROR,
-                _(
-                    "{count} rows have the class '{wrong}', which looks like '{right}' misspelt.",
-                    count=len(ids),
-                    wrong=names[label],
-                    right=names[right],
-                ),
-                _("For the model these are two classes that have nothing to do with each other."),
-                ids,
-                {},
-                Remedy(
-                    _("Change '{wrong}' to '{right}'", wrong=names[label], right=names[right]),
-                    (edit({row: {rows.label: names[right]} for row in ids}),),
-                ),
-            )
+            sentence = _("{count} rows have the class '{wrong}', which looks like '{right}' misspelt.",
+                         count=len(ids), wrong=names[label], right=names[right])  # fmt: skip
+            why = _("For the model these are two classes that have nothing to do with each other.")
+            change = _("Change '{wrong}' to '{right}'", wrong=names[label], right=names[right])
+            remedy = Remedy(change, (edit({row: {rows.label: names[right]} for row in ids}),))
+            yield Finding(self.name, ERROR, sentence, why, ids, remedy=remedy)
 
 
 def _name(rows: Rows, label: object) -> str:

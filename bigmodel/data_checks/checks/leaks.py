@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.checks.duplicates import similar_rows
-from bigmodel.data_checks.finding import ERROR, Check, Finding, Remedy, drop
+from bigmodel.data_checks.finding import ERROR, Check, Finding
 from bigmodel.data_checks.row_batches import HELD_OUT, Rows
 
 
@@ -29,19 +28,13 @@ class Leaks(Check):
                 gone[place] = max(held, key=others.__getitem__)
         if rows.texts and not rows.image:
             gone = _same_prompt(rows) | gone
-        if not gone:
-            return
-        places = sorted(gone)
-        ids = rows.ids_of(places)
-        yield Finding(
-            self.name,
-            ERROR,
-            _("{count} rows are also, or nearly, among those that the model is measured with.", count=len(ids)),
-            _("Who has seen the exam before does well in it: the figures would be better than the model."),
-            ids,
-            remedy=Remedy(_("Take them out of training"), (drop(ids),)),
-            like=similar_rows(rows, {place: gone[place] for place in places}),
-        )
+        if gone:
+            gone = dict(sorted(gone.items()))
+            sentence = _(
+                "{count} rows are also, or nearly, among those that the model is measured with.", count=len(gone)
+            )
+            why = _("Who has seen the exam before does well in it: the figures would be better than the model.")
+            yield self.droppable(rows, ERROR, sentence, why, _("Take them out of training"), gone, like=gone)
 
 
 def _held_out(split: str) -> tuple[str, ...]:

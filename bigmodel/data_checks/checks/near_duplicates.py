@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.checks.duplicates import similar_rows, within_splits
-from bigmodel.data_checks.finding import NOTE, WARNING, Check, Finding, Remedy, drop
+from bigmodel.data_checks.checks.duplicates import KEEP_ONE, within_splits
+from bigmodel.data_checks.finding import NOTE, WARNING, Check, Finding
 from bigmodel.data_checks.row_batches import Rows
 
 WARNING_SHARE = 0.02  # of the rows; fewer are of little weight
@@ -24,18 +24,11 @@ class NearDuplicates(Check):
     def run(self, rows: Rows) -> Iterator[Finding]:
         twins = within_splits(rows, rows.near_duplicate_texts)
         gone = {place: other for place, other in twins.items() if not _equal(rows, place, other)}
-        if not gone:
-            return
-        ids = rows.ids_of(gone)
-        yield Finding(
-            self.name,
-            WARNING if len(ids) > WARNING_SHARE * len(rows) else NOTE,
-            _("{count} rows nearly repeat another one.", count=len(ids)),
-            _("They teach little that is new, and weigh more than their share."),
-            ids,
-            remedy=Remedy(_("Keep one of each"), (drop(ids),)),
-            like=similar_rows(rows, gone),
-        )
+        if gone:
+            severity = WARNING if len(gone) > WARNING_SHARE * len(rows) else NOTE
+            sentence = _("{count} rows nearly repeat another one.", count=len(gone))
+            why = _("They teach little that is new, and weigh more than their share.")
+            yield self.droppable(rows, severity, sentence, why, KEEP_ONE, gone, like=gone)
 
 
 def _equal(rows: Rows, one: int, other: int) -> bool:

@@ -19,21 +19,8 @@ PLACEHOLDER_EMAIL = re.compile(
 )
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)  # GB 11643-1999
 CHECK_DIGITS = "10X98765432"
-PROVINCES = frozenset(
-    str(number)
-    for number in (
-        *range(11, 16),
-        *range(21, 24),
-        *range(31, 38),
-        *range(41, 47),
-        *range(50, 55),
-        *range(61, 66),
-        71,
-        81,
-        82,
-        83,
-    )
-)
+PROVINCES = frozenset(map(str, (*range(11, 16), *range(21, 24), *range(31, 38), *range(41, 47), *range(50, 55),
+                                *range(61, 66), 71, 81, 82, 83)))  # fmt: skip
 IBAN_LENGTHS = {
     "AT": 20, "BE": 16, "BG": 22, "CH": 21, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "EE": 20, "ES": 24, "FI": 18, "FR": 27,
     "GB": 22, "GR": 27, "HR": 21, "HU": 28, "IE": 22, "IS": 26, "IT": 27, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "MT": 31,
@@ -61,10 +48,8 @@ def chinese_id(text: str) -> bool:
     text = text.upper()
     if text[:2] not in PROVINCES or not _is_day(text[6:10], text[10:12], text[12:14]):
         return False
-    return (
-        CHECK_DIGITS[sum(int(digit) * weight for digit, weight in zip(text[:17], WEIGHTS, strict=True)) % 11]
-        == text[17]
-    )
+    total = sum(int(digit) * weight for digit, weight in zip(text[:17], WEIGHTS, strict=True))
+    return CHECK_DIGITS[total % 11] == text[17]
 
 
 def _is_day(year: str, month: str, day: str) -> bool:
@@ -77,11 +62,8 @@ def _is_day(year: str, month: str, day: str) -> bool:
 def bank_card(text: str) -> bool:
     """13 to 19 digits whose check digit is right (Luhn 1960), of an issuer that there is."""
     digits = _digits(text)
-    if (
-        not 13 <= len(digits) <= 19
-        or not re.match(r"4|5[1-5]|2[2-7]|3[47]|62|6011|65|35", digits)
-        or not _varied_digits(text)
-    ):
+    issued = 13 <= len(digits) <= 19 and re.match(r"4|5[1-5]|2[2-7]|3[47]|62|6011|65|35", digits)
+    if not issued or not _varied_digits(text):
         return False
     doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
     return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
@@ -203,15 +185,13 @@ class PersonalData(Check):
         for number, kind in enumerate(KINDS):
             if number not in found:
                 continue
-            yield Finding(
-                self.name,
-                WARNING,
-                kind.sentence(len(found[number])),
-                _("A model can repeat what it has read, to anyone. Most laws want a reason for training on it."),
-                tuple(found[number]),
+            why = _("A model can repeat what it has read, to anyone. Most laws want a reason for training on it.")
+            rows_found, remedy = (
                 found[number],
                 Remedy(_("Replace them by {mask}", mask=kind.mask), (edit(masked[number]),)),
             )
+            sentence = kind.sentence(len(rows_found))
+            yield Finding(self.name, WARNING, sentence, why, tuple(rows_found), rows_found, remedy)
 
 
 def find_personal_data(text: str) -> Iterator[tuple[int, list[str], str]]:

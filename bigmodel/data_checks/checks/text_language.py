@@ -9,15 +9,47 @@ from functools import cache
 from random import Random
 
 from bigmodel.core.words import _
-from bigmodel.data_checks.finding import WARNING, Check, Fact, Finding, Remedy, drop
+from bigmodel.data_checks.finding import LEAVE_OUT, WARNING, Check, Fact, Finding
 from bigmodel.data_checks.row_batches import Rows
 
 # The languages that are told apart. Of rarer ones a model of short texts sees too many in too few words.
-CANDIDATE_LANGUAGES = tuple(
-    re.split(
-        " ", "en de fr es it nl pt zh ja ko ru sv pl da no cs tr fi hu ro uk el ar he th hi vi id bg hr sk ca fa bn ta"
-    )
-)
+CANDIDATE_LANGUAGES = [
+    "en",
+    "de",
+    "fr",
+    "es",
+    "it",
+    "nl",
+    "pt",
+    "zh",
+    "ja",
+    "ko",
+    "ru",
+    "sv",
+    "pl",
+    "da",
+    "no",
+    "cs",
+    "tr",
+    "fi",
+    "hu",
+    "ro",
+    "uk",
+    "el",
+    "ar",
+    "he",
+    "th",
+    "hi",
+    "vi",
+    "id",
+    "bg",
+    "hr",
+    "sk",
+    "ca",
+    "fa",
+    "bn",
+    "ta",
+]
 SAMPLE = 1000  # texts that say which language a column is in
 MIN_LANGUAGE_SHARE = 0.05  # of a column's texts: a language with so many belongs to it
 UNLIKELY, LIKELY = 0.08, 0.25  # the column's language has at most this chance, another at least that
@@ -59,17 +91,10 @@ class TextLanguage(Check):
                     yield done / work
         yield Fact("languages", counted)
         if strange:
-            places = sorted(strange)
-            ids = rows.ids_of(places)
-            yield Finding(
-                self.name,
-                WARNING,
-                _("{count} texts are in another language than their column.", count=len(ids)),
-                _("The model would learn to change the language in between."),
-                ids,
-                {int(rows.ids[place]): strange[place] for place in places},
-                Remedy(_("Leave these rows out"), (drop(ids),)),
-            )
+            strange = dict(sorted(strange.items()))
+            sentence = _("{count} texts are in another language than their column.", count=len(strange))
+            why = _("The model would learn to change the language in between.")
+            yield self.droppable(rows, WARNING, sentence, why, LEAVE_OUT, strange, strange)
 
 
 def _column_languages(texts: Sequence[str]) -> tuple[frozenset[str], dict[str, int]]:
@@ -102,9 +127,8 @@ def is_name(text: str) -> bool:
     """Whether a few words look like a name, which is in no language, among other words of the same letters; a turn is often
     nothing else."""
     words = WORD.findall(text)
-    return len(words) <= MAX_NAME_WORDS and sum(word[0].isupper() for word in words) >= MIN_CAPITALIZED_SHARE * len(
-        words
-    )
+    capitalized = sum(word[0].isupper() for word in words)
+    return len(words) <= MAX_NAME_WORDS and capitalized >= MIN_CAPITALIZED_SHARE * len(words)
 
 
 def _foreign_few_words(text: str, own: frozenset[str]) -> str:

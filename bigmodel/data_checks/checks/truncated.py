@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from bigmodel.core.words import Words, _
-from bigmodel.data_checks.finding import WARNING, Check, Finding, Remedy, drop
+from bigmodel.data_checks.finding import LEAVE_OUT, WARNING, Check, Finding
 from bigmodel.data_checks.row_batches import Rows
 
 ENDED = re.compile(r"```\s*$|[.!?:;…。！？：；．｡—–\-][\s\"'”’»«“‘)\]）】」』》〉*_]*$|[\"'”’»)\]）】」』》〉]\s*$")
@@ -41,17 +41,10 @@ class Truncated(Check):
         if rows.is_translation:
             found |= _cut_on_one_side(rows.column_texts("source"), rows.column_texts("target"))
         if found:
-            places = sorted(found)
-            ids = rows.ids_of(places)
-            yield Finding(
-                self.name,
-                WARNING,
-                _("{count} texts seem to be cut off.", count=len(ids)),
-                _("A model learns from them to stop in the middle of a sentence."),
-                ids,
-                {int(rows.ids[place]): found[place] for place in places},
-                Remedy(_("Leave these rows out"), (drop(ids),)),
-            )
+            found = dict(sorted(found.items()))
+            why = _("A model learns from them to stop in the middle of a sentence.")
+            sentence = _("{count} texts seem to be cut off.", count=len(found))
+            yield self.droppable(rows, WARNING, sentence, why, LEAVE_OUT, found, found)
 
 
 def _cut_in_a_sentence(texts: Sequence[str], least: int) -> dict[int, Words]:
