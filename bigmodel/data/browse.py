@@ -1,14 +1,15 @@
-"""Looking at a data set as a person does: rows that are searched and filtered, lengths and classes. No torch."""
+"""Browsing a data set: rows by search and filter, statistics of lengths and classes. No torch."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bigmodel.core import catalog, limits
 from bigmodel.core.contracts import Column, Dataset
@@ -24,20 +25,17 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow
 
-HISTOGRAM_BINS = 30  # of a histogram
-IN_MEMORY_BYTES = (
-    32 * 2**20
-)  # bytes of a file whose rows are kept in memory; of a larger one the parts that are looked at
-MAX_HITS = 10_000  # rows of a large file that a search finds
-SEARCH_SECONDS = 60.0  # for which a large file is searched
+HISTOGRAM_BINS = 30
+IN_MEMORY_BYTES = 32 * 2**20  # a larger file is cached by row group
+MAX_HITS = 10_000  # of a search in a larger file
+SEARCH_SECONDS = 60.0  # for one
 CHARACTERS = "characters"
 
 
 @dataclass(frozen=True)
 class RowQuery:
-    """Which rows are looked for. split: '' for all parts.  classes: places among the names of the class.
-    column, unit, shortest, longest: how long the texts of a column are, in characters or in the tokens of a tokenizer
-    (the name under which `seen` has counted them)."""
+    """A filter. split: '' for all.  classes: class indices.  column, shortest, longest: bounds, inclusive, on the text
+    length of a column.  unit: CHARACTERS, or tokens: the name under which `model_view.count_tokens` keeps its counts."""
 
     split: str = ""
     search: str = ""
@@ -50,31 +48,31 @@ class RowQuery:
 
 @dataclass(frozen=True)
 class Page:
-    """Some of the rows that were found, each as a person reads it with its number (`row`) and its part (`split`).
-    whole: False where more than could be looked for may be there."""
+    """One page of the matching rows, decoded, each with its number (`row`) and `split`. total: matches in all.
+    complete: False where the search was cut short, by MAX_HITS or SEARCH_SECONDS."""
 
     rows: list[dict]
     total: int
     complete: bool = True
 
 
-def find(dataset: str, wanted: RowQuery, start: int, count: int, cache: Path) -> Page:
-    """At most `count` of the rows that are wanted, from the `start`-th on."""
+def find(dataset: str, query: RowQuery, start: int, count: int, cache: Path) -> Page:
+    """At most `count` of the rows that match, from the `start`-th on. Refusal for an unknown data set or split."""
     data = _existing_dataset(dataset)
-    if wanted.split and wanted.split not in SPLITS:
-        what = _("There is no split named {name}.", name=str(wanted.split)[:60])
+    if query.split and query.split not in SPLITS:
+        what = _("There is no split named {name}.", name=str(query.split)[:60])
         raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(SPLITS)), field="split")
     start, count = max(start, 0), min(max(count, 0), limits.TABLE_ROWS)
-    known = row_index.load_or_build(data, cache)
-    places, whole = _matching_positions(data, known, wanted, cache)
-    return Page(_read_rows(data, known, places[start : start + count]), len(places), whole)
+    index = row_index.load_or_build(data, cache)
+    positions, complete = _matching_positions(data, index, query, cache)
+    return Page(_read_rows(data, index, positions[start : start + count]), len(positions), complete)
 
 
 def rows_by_number(dataset: str, rows: Sequence[int], cache: Path) -> list[dict]:
-    """The rows of these numbers as a person reads them, in the file's order. What ships is counted from 1."""
+    """The rows of these numbers, decoded, in the file's order. Those of a data set that ships are counted from 1."""
     data = _existing_dataset(dataset)
-    known = row_index.load_or_build(data, cache)
-    return _read_rows(data, known, known.positions(rows))
+    index = row_index.load_or_build(data, cache)
+    return _read_rows(data, index, index.positions(rows))
 
 
 def _existing_dataset(name: str) -> Dataset:
@@ -83,43 +81,42 @@ def _existing_dataset(name: str) -> Dataset:
     if data.path().exists():
         return data
     what = _("The file of the data set {name} is missing: {path}.", name=name, path=str(data.path()))
-    raise Refusal(
-        what, do=_("Fetch the project again, or build the bundle with scripts/build_bundle.py."), field="dataset"
-    )
+    do = _("Fetch the project again, or build the bundle with scripts/build_bundle.py.")
+    raise Refusal(what, do=do, field="dataset")
 
 
 # -- which rows --------------------------------------------------------------------------------------------
-def _matching_positions(data: Dataset, known: RowIndex, wanted: RowQuery, cache: Path) -> tuple[np.ndarray, bool]:
-    """(where the wanted rows stand, whether all of them were found)."""
+def _matching_positions(data: Dataset, index: RowIndex, query: RowQuery, cache: Path) -> tuple[np.ndarray, bool]:
+    """(int64 positions of the matching rows in the file, ascending; whether these are all)."""
     import numpy as np
 
-    there = np.ones(len(known), dtype=bool)
-    if wanted.split:
-        there &= known.split == SPLITS.index(wanted.split)
-    if wanted.classes and known.label is not None:
-        there &= np.isin(known.label, wanted.classes)
-    lengths = _lengths(data, known, wanted, cache)
+    mask = np.ones(len(index), dtype=bool)
+    if query.split:
+        mask &= index.split == SPLITS.index(query.split)
+    if query.classes and index.label is not None:
+        mask &= np.isin(index.label, query.classes)
+    lengths = _lengths(data, index, query, cache)
     if lengths is not None:
-        there &= lengths >= wanted.shortest
-        if wanted.longest is not None:
-            there &= lengths <= wanted.longest
-    search = wanted.search.strip()
+        mask &= lengths >= query.shortest
+        if query.longest is not None:
+            mask &= lengths <= query.longest
+    search = query.search.strip()
     if not search:
-        return np.flatnonzero(there), True
-    hits, whole = _hits(data.name, _version(data.path()), search, cache)
-    return hits[there[hits]], whole
+        return np.flatnonzero(mask), True
+    hits, complete = _hits(data.name, _version(data.path()), search, cache)
+    return hits[mask[hits]], complete
 
 
-def _lengths(data: Dataset, known: RowIndex, wanted: RowQuery, cache: Path) -> np.ndarray | None:
-    if not wanted.column or (not wanted.shortest and wanted.longest is None):
+def _lengths(data: Dataset, index: RowIndex, query: RowQuery, cache: Path) -> np.ndarray | None:
+    if not query.column or (not query.shortest and query.longest is None):
         return None
-    if wanted.unit == CHARACTERS:
-        return known.lengths.get(wanted.column)
-    return token_counts(data, wanted.unit, cache)[wanted.column]
+    if query.unit == CHARACTERS:
+        return index.lengths.get(query.column)
+    return token_counts(data, query.unit, cache)[query.column]
 
 
 def token_counts(data: Dataset, tokenizer: str, cache: Path) -> dict[str, np.ndarray]:
-    """Text column -> how many tokens its texts have; empty before they were counted by this tokenizer."""
+    """Text column -> int32 (rows,): tokens of each text; empty before `model_view.count_tokens` has run."""
     import numpy as np
 
     folder = token_counts_folder(data, tokenizer, cache)
@@ -131,24 +128,24 @@ def token_counts_folder(data: Dataset, tokenizer: str, cache: Path) -> Path:
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """Changes when the file does."""
+    """(mtime in nanoseconds, bytes)."""
     status = path.stat()
     return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=32)
 def _hits(name: str, version: tuple[int, int], search: str, cache: Path) -> tuple[np.ndarray, bool]:
-    """Where the rows stand that hold these words in a text or in the name of their class."""
+    """(positions of the rows that contain `search` in a text or in the name of their class, whether these are all)."""
     import numpy as np
 
     data = catalog.dataset(name)
-    known = row_index.load_or_build(data, cache)
-    texts = [column for column in known.lengths if data.columns[column].kind == "text"]
+    index = row_index.load_or_build(data, cache)
+    texts = [column for column in index.lengths if data.columns[column].kind == "text"]
     classes = np.empty(0, dtype=np.int64)
-    if known.label is not None:
+    if index.label is not None:
         names = next(column.names for column in data.columns.values() if column.kind == "class")
-        right = [number for number, title in enumerate(names) if _title_contains(title, search)]
-        classes = np.flatnonzero(np.isin(known.label, right)) if right else classes
+        matches = [number for number, title in enumerate(names) if _title_contains(title, search)]
+        classes = np.flatnonzero(np.isin(index.label, matches))
     if version[1] <= IN_MEMORY_BYTES:
         return np.union1d(classes, matching_positions(_table(data.path(), version), texts, search)), True
     request = {"do": "search", "path": str(data.path()), "columns": texts, "search": search, "most": MAX_HITS}
@@ -157,31 +154,32 @@ def _hits(name: str, version: tuple[int, int], search: str, cache: Path) -> tupl
 
 
 def matching_positions(rows: pyarrow.Table, texts: Sequence[str], search: str) -> np.ndarray:
-    """Where the rows stand one of whose texts holds these words, capitals or not."""
+    """int64 positions of the rows one of whose `texts` columns contains `search`, case-insensitively."""
     import numpy as np
     import pyarrow.compute as compute
 
-    hit = np.zeros(rows.num_rows, dtype=bool)
-    fold = search.lower() != search.upper()  # where there are no capitals it is twenty times as fast without them
+    mask = np.zeros(rows.num_rows, dtype=bool)
+    cased = search.lower() != search.upper()  # a search without letters is 20 times as fast with case
     for name in texts:
-        found = compute.match_substring(rows[name], search, ignore_case=fold)
-        hit |= compute.fill_null(found, False).to_numpy()
-    return np.flatnonzero(hit)
+        contains = compute.match_substring(rows[name], search, ignore_case=cased)
+        mask |= compute.fill_null(contains, False).to_numpy()
+    return np.flatnonzero(mask)
 
 
 def search_file(path: Path, texts: Sequence[str], search: str, most: int, tell: Callable) -> dict:
-    """The same of a file that is too large to be held, a part at a time: {"places", "whole"}. For the reading process."""
+    """`matching_positions` of a file that does not fit in memory, batch by batch, in the sandbox: {"places", "whole"}."""
     import pyarrow
     import pyarrow.parquet as parquet
 
-    file, found, before = parquet.ParquetFile(path), [], 0
-    for batch in file.iter_batches(row_index.BATCH_ROWS, columns=list(texts), use_threads=False):
-        found += (matching_positions(pyarrow.Table.from_batches([batch]), texts, search) + before).tolist()
-        before += len(batch)
-        tell(done=before)
-        if len(found) > most:
-            return {"places": found[:most], "whole": False}
-    return {"places": found, "whole": True}
+    positions: list[int] = []
+    done = 0
+    for batch in parquet.ParquetFile(path).iter_batches(row_index.BATCH_ROWS, columns=list(texts), use_threads=False):
+        positions += (matching_positions(pyarrow.Table.from_batches([batch]), texts, search) + done).tolist()
+        done += len(batch)
+        tell(done=done)
+        if len(positions) > most:
+            return {"places": positions[:most], "whole": False}
+    return {"places": positions, "whole": True}
 
 
 def _title_contains(title: Words | str, search: str) -> bool:
@@ -189,33 +187,32 @@ def _title_contains(title: Words | str, search: str) -> bool:
 
 
 # -- the rows themselves -----------------------------------------------------------------------------------
-def _read_rows(data: Dataset, known: RowIndex, places: np.ndarray) -> list[dict]:
-    """As a person reads them, with number and part."""
-    numbers = known.row_numbers(places).tolist()
-    read = take_rows(data.path(), places).to_pylist() if len(places) else []
+def _read_rows(data: Dataset, index: RowIndex, positions: np.ndarray) -> list[dict]:
+    """Decoded, with `row` and `split`."""
+    rows = take_rows(data.path(), positions).to_pylist() if len(positions) else []
     return [
-        _decode_row(row, data.columns) | {"row": number, "split": SPLITS[known.split[place]]}
-        for row, number, place in zip(read, numbers, places.tolist(), strict=True)
+        _decode_row(row, data.columns) | {"row": number, "split": SPLITS[split]}
+        for row, number, split in zip(rows, index.row_numbers(positions).tolist(), index.split[positions], strict=True)
     ]
 
 
-def take_rows(path: Path, places: np.ndarray) -> pyarrow.Table:
-    """The rows at these places, in their order."""
+def take_rows(path: Path, positions: np.ndarray) -> pyarrow.Table:
+    """The rows at these int64 positions of a Parquet file, which must be ascending if it is larger than IN_MEMORY_BYTES."""
     import numpy as np
     import pyarrow
     import pyarrow.parquet as parquet
 
     version = _version(path)
     if version[1] <= IN_MEMORY_BYTES:
-        return _table(path, version).take(places)
+        return _table(path, version).take(positions)
     metadata = parquet.read_metadata(path)
     ends = np.cumsum([metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)])
-    parts = []
-    for group in np.unique(np.searchsorted(ends, places, side="right")).tolist():
+    tables = []
+    for group in np.unique(np.searchsorted(ends, positions, side="right")).tolist():
         begin = ends[group - 1] if group else 0
-        inside = places[(places >= begin) & (places < ends[group])] - begin
-        parts.append(_row_group(path, version, group).take(inside))
-    return pyarrow.concat_tables(parts)
+        inside = positions[(positions >= begin) & (positions < ends[group])] - begin
+        tables.append(_row_group(path, version, group).take(inside))
+    return pyarrow.concat_tables(tables)
 
 
 @lru_cache(maxsize=3)
@@ -227,29 +224,25 @@ def _table(path: Path, version: tuple[int, int]) -> pyarrow.Table:
 
 @lru_cache(maxsize=12)
 def _row_group(path: Path, version: tuple[int, int], number: int) -> pyarrow.Table:
-    """Rows that are stored together; an import keeps them to a few megabytes."""
+    """An import bounds row groups to a few megabytes."""
     import pyarrow.parquet as parquet
 
     return parquet.ParquetFile(path).read_row_group(number)
 
 
 def _decode_row(row: Mapping, columns: Mapping[str, Column]) -> dict:
-    """Also of a row with a fault: a picture that cannot be shown is None."""
-    read = {}
-    for name, column in columns.items():
-        if name not in row:
-            continue
-        try:
-            read[name] = None if row[name] is None else _decode_value(row[name], column)
-        except Exception:  # Pillow raises many kinds for broken files; that it is broken is what is said beside it
-            read[name] = None
-    return read
+    return {name: _decode_value(row[name], column) for name, column in columns.items() if name in row}
 
 
-def _decode_value(value: object, column: Column) -> object:
+def _decode_value(value: Any, column: Column) -> object:
+    """Class index to name, image to PNG bytes; None for what is missing, or an image that cannot be decoded."""
+    if value is None:
+        return None
     if column.kind == "class" and column.names:
         return column.names[value]
-    return _png(value["bytes"]) if column.kind == "image" else value
+    with suppress(Exception):  # Pillow raises many kinds for corrupt files
+        return _png(value["bytes"]) if column.kind == "image" else value
+    return None
 
 
 def _png(data: bytes) -> bytes:
@@ -257,83 +250,82 @@ def _png(data: bytes) -> bytes:
 
     if data.startswith(b"\x89PNG"):
         return data
-    with Image.open(io.BytesIO(data)) as picture:
+    with Image.open(io.BytesIO(data)) as image:
         out = io.BytesIO()
-        picture.save(out, "PNG")
+        image.save(out, "PNG")
         return out.getvalue()
 
 
 # -- counted -----------------------------------------------------------------------------------------------
 def dataset_stats(dataset: str, cache: Path) -> dict:
-    """rows {split: n}, lengths {text column: [(from, to, rows)] in characters, both inclusive}, summary {text column:
-    {shortest, median, mean, most (95 % have no more), longest, total} in characters}, classes {name: rows}, bytes (of
-    the file)."""
+    """rows {split: n}, lengths {text column: histogram, in characters}, summary {text column: `summary`, in characters},
+    classes {name: rows}, bytes (of the file)."""
     data = _existing_dataset(dataset)
-    kept = _cached_stats(data.name, _version(data.path()), cache)
-    named = [column for column in data.columns.values() if column.kind == "class"]
-    classes = {named[0].names[int(label)]: rows for label, rows in kept["classes"].items()} if named else {}
-    lengths = {name: [tuple(part) for part in parts] for name, parts in kept["lengths"].items()}
-    return {**kept, "lengths": lengths, "classes": classes}
+    stats = _cached_stats(data.name, _version(data.path()), cache)
+    names = next((column.names for column in data.columns.values() if column.kind == "class"), ())
+    classes = {names[int(label)]: rows for label, rows in stats["classes"].items()} if names else {}
+    lengths = {name: [tuple(bar) for bar in bars] for name, bars in stats["lengths"].items()}
+    return {**stats, "lengths": lengths, "classes": classes}
 
 
 @lru_cache(maxsize=64)
 def _cached_stats(name: str, version: tuple[int, int], cache: Path) -> dict:
-    """As JSON, kept under the rows' fingerprint: counting is done once for each state of the data."""
+    """As JSON, cached on the disk under the fingerprint of the rows."""
     data = catalog.dataset(name)
-    kept = cache / "facts" / f"{data.fingerprint()}.json"
-    if kept.exists():
-        facts = json.loads(kept.read_text("utf-8"))
-        if "summary" in facts:  # else an older bigmodel has counted
-            return facts
-    facts = _compute_stats(data, row_index.load_or_build(data, cache))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(kept, json.dumps(facts))
-    return facts
+    file = cache / "facts" / f"{data.fingerprint()}.json"
+    if file.exists():
+        stats = json.loads(file.read_text("utf-8"))
+        if "summary" in stats:  # else an older version has written it
+            return stats
+    stats = _compute_stats(data, row_index.load_or_build(data, cache))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, json.dumps(stats))
+    return stats
 
 
-def _compute_stats(data: Dataset, known: RowIndex) -> dict:
+def _compute_stats(data: Dataset, index: RowIndex) -> dict:
+    import numpy as np
+
+    labels = index.label[index.label != row_index.NO_CLASS] if index.label is not None else np.empty(0, dtype=np.int32)
+    classes, counts = np.unique(labels, return_counts=True)
     return {
-        "rows": {split: int((known.split == number).sum()) for number, split in enumerate(SPLITS)},
-        "lengths": {name: histogram(_value_counts(lengths)) for name, lengths in known.lengths.items()},
-        "summary": {name: summary(lengths) for name, lengths in known.lengths.items() if len(lengths)},
-        "classes": {
-            str(number): rows for number, rows in _value_counts(known.label).items() if number != row_index.NO_CLASS
-        },
+        "rows": {split: int((index.split == number).sum()) for number, split in enumerate(SPLITS)},
+        "lengths": {name: histogram(lengths) for name, lengths in index.lengths.items()},
+        "summary": {name: summary(lengths) for name, lengths in index.lengths.items() if len(lengths)},
+        "classes": dict(zip(map(str, classes.tolist()), counts.tolist(), strict=True)),
         "bytes": data.path().stat().st_size,
     }
 
 
-def _value_counts(values: np.ndarray | None) -> dict[int, int]:
-    """Value -> how often it is there."""
-    import numpy as np
-
-    if values is None:
-        return {}
-    return dict(zip(*(part.tolist() for part in np.unique(values, return_counts=True)), strict=True))
-
-
 def summary(lengths: np.ndarray) -> dict[str, float]:
-    """What a few numbers tell of them; a quantile is a length that is there."""
+    """Statistics of (rows,) lengths, at least one: shortest, median, mean, most (the 95 % quantile), longest, total. Quantiles are lengths that
+    occur."""
     import numpy as np
 
     median, most = np.quantile(lengths, (0.5, 0.95), method="inverted_cdf").tolist()
-    told = {"shortest": lengths.min(), "median": median, "mean": lengths.mean(), "most": most, "longest": lengths.max()}
-    return {name: float(value) for name, value in told.items()} | {"total": int(lengths.sum(dtype=np.int64))}
+    stats = {
+        "shortest": lengths.min(),
+        "median": median,
+        "mean": lengths.mean(),
+        "most": most,
+        "longest": lengths.max(),
+    }
+    return {name: float(value) for name, value in stats.items()} | {"total": int(lengths.sum(dtype=np.int64))}
 
 
-def histogram(lengths: Mapping[int, int]) -> list[tuple[int, int, int]]:
-    """Bars of equal width over {length: rows}; the last holds the longest hundredth however long it is."""
-    if not lengths:
+def histogram(lengths: np.ndarray) -> list[tuple[int, int, int]]:
+    """(from, to, rows) of at most HISTOGRAM_BINS bars of equal width over (rows,) integer lengths, both inclusive. The
+    last bar takes the longest 1 % in, however long they are."""
+    import numpy as np
+
+    if not len(lengths):
         return []
-    low, longest, hundredth = min(lengths), max(lengths), int(sum(lengths.values()) * 0.99)
-    passed, high = 0, low
-    for high in sorted(lengths):
-        passed += lengths[high]
-        if passed > hundredth:
-            break
-    width = max(1, -(-(high - low + 1) // HISTOGRAM_BINS))
-    bars = [[start, start + width - 1, 0] for start in range(low, high + 1, width)]
-    for length, rows in lengths.items():
-        bars[min((length - low) // width, len(bars) - 1)][2] += rows
-    bars[-1][1] = max(bars[-1][1], longest)
-    return [tuple(bar) for bar in bars]
+    low, longest = int(lengths.min()), int(lengths.max())
+    rank = int(len(lengths) * 0.99)
+    high = int(np.partition(lengths, rank)[rank])
+    width = -(-(high - low + 1) // HISTOGRAM_BINS)
+    starts = range(low, high + 1, width)
+    rows = np.bincount(np.minimum((lengths - low) // width, len(starts) - 1), minlength=len(starts)).tolist()
+    ends = [start + width - 1 for start in starts]
+    ends[-1] = max(ends[-1], longest)
+    return list(zip(starts, ends, rows, strict=True))

@@ -1,4 +1,4 @@
-"""Rows that ask, while they are read, whether anybody still wants what is made of them."""
+"""Rows that check for cancellation while they are read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from bigmodel.core.jobs import Cancelled
 
-CHECK_EVERY = 500  # values that are read between two questions
+CHECK_EVERY = 500  # values
 
 
 class CancelCheck:
-    """`stopped()` says so; then whoever reads on is interrupted."""
+    """Raises Cancelled once `stopped()` is true."""
 
     def __init__(self, stopped: Callable[[], bool]):
         self.stopped = stopped
@@ -21,55 +21,40 @@ class CancelCheck:
             raise Cancelled
 
 
-def interruptible(splits: Mapping[str, Any], ask: CancelCheck) -> _Splits:
-    """The splits of a data set, of which every column asks while it is read."""
-    return _Splits(splits, ask)
+def interruptible(splits: Mapping[str, Any], check_cancelled: CancelCheck) -> _Splits:
+    """The splits of a data set, by name; reading rows or a column of one raises Cancelled when asked to stop."""
+    return _Splits(splits, check_cancelled)
 
 
 class _Splits(dict):
-    """By name; whatever else is asked of them (`map`, `select_columns` ...) is done by the data set's own."""
+    """Whatever else is asked of it (`map`, `select_columns` ...) is the data set's own."""
 
-    def __init__(self, splits: Mapping[str, Any], ask: CancelCheck):
-        super().__init__({name: _Rows(rows, ask) for name, rows in splits.items()})
+    def __init__(self, splits: Mapping[str, Any], check_cancelled: CancelCheck):
+        super().__init__({name: _Checked(rows, check_cancelled) for name, rows in splits.items()})
         self.splits = splits
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.splits, name)
 
 
-class _Rows:
-    """A split as a task reads it; all but its columns is the split's own."""
+class _Checked:
+    """A split, or a column of one, as a task reads it."""
 
-    def __init__(self, rows: Any, ask: CancelCheck):
-        self.rows, self.check_cancelled = rows, ask
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Any]:
-        return _iterate_checked(self.rows, self.check_cancelled)
-
-    def __getitem__(self, what: Any) -> Any:
-        self.check_cancelled()
-        return _Column(self.rows[what], self.check_cancelled) if isinstance(what, str) else self.rows[what]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.rows, name)
-
-
-class _Column:
-    def __init__(self, values: Any, ask: CancelCheck):
-        self.values, self.check_cancelled = values, ask
+    def __init__(self, values: Any, check_cancelled: CancelCheck):
+        self.values, self.check_cancelled = values, check_cancelled
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __iter__(self) -> Iterator[Any]:
-        return _iterate_checked(self.values, self.check_cancelled)
+        for number, value in enumerate(self.values):
+            if number % CHECK_EVERY == 0:
+                self.check_cancelled()
+            yield value
 
-    def __getitem__(self, what: Any) -> Any:
+    def __getitem__(self, key: Any) -> Any:
         self.check_cancelled()
-        return self.values[what]
+        return _Checked(self.values[key], self.check_cancelled) if isinstance(key, str) else self.values[key]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         import numpy as np
@@ -77,9 +62,5 @@ class _Column:
         self.check_cancelled()
         return np.asarray(self.values[:], dtype=dtype)
 
-
-def _iterate_checked(values: Any, ask: CancelCheck) -> Iterator[Any]:
-    for number, value in enumerate(values):
-        if number % CHECK_EVERY == 0:
-            ask()
-        yield value
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.values, name)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.contracts import HEADS, Dataset, Task
 from bigmodel.core.errors import Refusal
@@ -19,6 +17,9 @@ from bigmodel.core.words import _
 from bigmodel.data import browse, chat_tokens, row_index
 from bigmodel.data.browse import histogram
 from bigmodel.data.prepare import Prepared, cache_key, prepare
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EXAMPLES = 4
 MAX_SHOWN_TOKENS = 400  # of an example that are shown
@@ -193,28 +194,30 @@ def _denormalized_png(pixels: Any, arrays: Mapping) -> str:
 def _token_lengths(task: Task, dataset: Dataset, data: Prepared) -> tuple[dict, float]:
     """({column: histogram of tokens a text}, share of unknown tokens) over a sample of the training rows; of
     conversations, as the template writes them, over all that are trained on."""
+    import numpy as np
+
     processor, arrays = data.processor, data.arrays["train"]
     if "kinds" in arrays:
         ends, (column,) = arrays["offsets"], task.required_columns
-        found = {column: _histogram([int(end - start) for start, end in pairwise(ends)])}
-        return found, float((arrays["tokens"] == processor.unk_token_id).mean()) if processor.unk_token_id else 0.0
+        lengths = {column: _histogram(np.diff(ends))}
+        return lengths, float((arrays["tokens"] == processor.unk_token_id).mean()) if processor.unk_token_id else 0.0
     columns = [name for name in sorted(task.required_columns) if dataset.columns[name].kind == "text"]
     if not columns or not hasattr(processor, "decode"):
         return {}, 0.0
     rows = dataset.rows()["train"]
     step = max(len(rows) // LENGTH_SAMPLE_ROWS, 1)
-    found, unknown, total = {}, 0, 0
+    lengths, unknown, total = {}, 0, 0
     for name in columns:
         texts = [text for text in rows[name][::step][:LENGTH_SAMPLE_ROWS] if isinstance(text, str)]
         ids = processor(texts, add_special_tokens=False)["input_ids"] if texts else []
-        found[name] = _histogram([len(one) for one in ids])
+        lengths[name] = _histogram(np.asarray([len(tokens) for tokens in ids], dtype=np.int64))
         total += sum(map(len, ids))
-        unknown += sum(one.count(processor.unk_token_id) for one in ids)
-    return found, unknown / max(total, 1)
+        unknown += sum(tokens.count(processor.unk_token_id) for tokens in ids)
+    return lengths, unknown / max(total, 1)
 
 
-def _histogram(lengths: list[int]) -> list[list[int]]:
-    return [list(bar) for bar in histogram(Counter(lengths))]
+def _histogram(lengths: np.ndarray) -> list[list[int]]:
+    return [list(bar) for bar in histogram(lengths)]
 
 
 def _vocabulary_size(processor: Any) -> int:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import pyarrow
 
 SPLITS = ("train", "validation", "test")
-FACTS, PINNED = "facts.json", "pinned.parquet"  # the second: rows of which inputs to be asked are made
+FACTS, PINNED = "facts.json", "pinned.parquet"  # the second: rows that the pinned inputs are made of
 PINNED_ROWS = 40
 ESTIMATE_ROWS, ESTIMATE_THRESHOLD = (
     100,
     4_000,
-)  # rows by which it is told how much room all will take, where they are so many
+)  # rows that are encoded to estimate the bytes of all, where these are many
 
 
 @dataclass(frozen=True)
@@ -191,21 +191,8 @@ def head(dataset: Dataset, split: str, count: int) -> list[dict]:
 
 
 def _head(dataset: Dataset, split: str, count: int) -> pyarrow.Table:
-    """Rows of other splits never become Python's objects, and groups that hold only such are passed over."""
-    import pyarrow
-    import pyarrow.compute as compute
-    import pyarrow.parquet as parquet
+    """Filtered by Arrow, row groups first: rows of other splits never become Python objects."""
+    from pyarrow import dataset as arrow
 
-    file = parquet.ParquetFile(dataset.path())
-    found, left = [], count
-    for group in range(file.num_row_groups):
-        if not compute.any(compute.equal(file.read_row_group(group, ["split"])["split"], split)).as_py():
-            continue
-        for batch in file.iter_batches(batch_size=256, row_groups=[group]):
-            some = batch.filter(compute.equal(batch["split"], split)).slice(0, left)
-            if len(some):
-                found.append(some)
-                left -= len(some)
-            if not left:
-                return pyarrow.Table.from_batches(found)
-    return pyarrow.Table.from_batches(found, file.schema_arrow)
+    rows = arrow.dataset(dataset.path(), format="parquet")
+    return rows.head(count, filter=arrow.field("split") == split, batch_size=256, use_threads=False)

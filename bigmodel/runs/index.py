@@ -17,7 +17,7 @@ from bigmodel.runs.folder import Folder
 from bigmodel.runs.run import Facts, apply_event, empty_facts
 
 T = TypeVar("T")
-VERSION = 4  # schema and facts: an index of another version is rebuilt
+VERSION = 5  # schema and facts: an index of another version is rebuilt
 EVENTS_PER_TRANSACTION = 5_000  # bounded, so that indexing a long run for the first time does not block the others
 
 SCHEMA = f"""

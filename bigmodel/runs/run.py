@@ -9,9 +9,9 @@ from bigmodel.core.events import ENDED, LIVE, QUEUED, RUNNING, TRANSITIONS, Even
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words
 
-MIN_SPEED_SECONDS = 10.0  # seconds of steps after which a process that goes on with a run knows its own speed
-MAX_TIMINGS = 60  # step events of which is remembered how long they took, evenly over the whole run
-EVAL_STEP_COST = 0.4  # of a step: a pass over a batch without a way back, before the first validation has been timed
+MIN_SPEED_SECONDS = 10.0  # of steps, after which a resumed process has a speed of its own
+MAX_TIMINGS = 60  # step events whose timing is kept, evenly over the whole run
+EVAL_STEP_COST = 0.4  # of a training step: a forward pass, until the first validation has been timed
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Run:
         return self.state in ENDED
 
 
-Facts = dict  # what the events so far say, as JSON: kept in the index, so that only new events are folded
+Facts = dict  # the state of the fold, as JSON: kept in the index, so that only new events are folded
 
 
 def fold(id: str, spec: RunSpec, events: Iterable[Event], position: int = 0, has_model: bool = False) -> Run:
@@ -77,83 +77,67 @@ def empty_facts() -> Facts:
 
 
 def apply_event(facts: Facts, event: Event) -> None:
-    """Add one event. What makes no sense (an illegal transition, a line without its numbers) changes nothing."""
+    """Fold one event into `facts`. An illegal transition or a malformed event changes nothing."""
     handler = HANDLERS.get(event.kind)
     if handler is None:
         return
     facts["clock"] = max(facts["clock"], event.time)
     try:
         handler(facts, event.data)
-    except (KeyError, TypeError, ValueError, AttributeError):  # not written by us: passed over as a torn line is
+    except (KeyError, TypeError, ValueError, AttributeError):  # malformed: skipped, as a torn line is
         return
 
 
+AS_IN_FACTS = (
+    "state", "error", "created", "started", "ended", "step", "epoch", "loss", "validation", "best", "best_step",
+    "result", "plan", "pretraining", "baseline", "number",
+)  # fmt: skip
+
+
 def build_run(id: str, spec: RunSpec, facts: Facts, position: int = 0, has_model: bool = False) -> Run:
-    plain = (
-        "state",
-        "error",
-        "created",
-        "started",
-        "ended",
-        "step",
-        "epoch",
-        "loss",
-        "validation",
-        "best",
-        "best_step",
-    )
     return Run(
         id=id,
         spec=spec,
-        **{name: facts[name] for name in plain},
-        result=facts["result"],
-        plan=facts["plan"],
-        pretraining=facts.get("pretraining") or {},
-        baseline=facts.get("baseline") or {},
+        **{name: facts[name] for name in AS_IN_FACTS},
         steps=_planned_steps(facts),
         reason=Words.from_json(facts["reason"]) if facts["reason"] else None,
         phase=Words.from_json(facts["phase"]) if facts["phase"] else None,
         eta=eta(facts, spec.settings),
         position=position,
         has_model=has_model,
-        number=facts["number"],
     )
 
 
 def eta(facts: Facts, settings: Mapping) -> float | None:
-    """Seconds left: the steps at the speed of the newer half of those done, the validations still to come, the
-    test at the end. None where the speed is not known. The speed counts work: a step whose batch is padded to twice the
-    usual length is two.
+    """Seconds left: the remaining steps at the speed of the newer half of those done, the validations to come, the test at
+    the end. None where the speed is unknown. Speed is in units of work: a batch padded to twice the usual length is two
+    steps.
 
-    Measured between two step events by the worker's own stopwatch: neither the slow first step of a process nor a wall
-    clock that jumps is in it. The speed of a few seconds is that of whatever else the machine does just then, so that
-    of a run that has just gone on is the one that it had before.
+    Timed between step events by the worker's monotonic clock, so neither a process's slow first step nor a wall clock
+    that jumps counts. A few seconds are noise: a run that was just resumed keeps the speed it had before.
     """
     recent, steps = facts["recent"], _planned_steps(facts)
-    own = [mark for mark in recent if mark[0] >= facts["since"]]
-    if own and own[-1][1] - own[0][1] >= MIN_SPEED_SECONDS:
-        recent = own
+    since_resume = [timing for timing in recent if timing[0] >= facts["since"]]
+    if since_resume and since_resume[-1][1] - since_resume[0][1] >= MIN_SPEED_SECONDS:
+        recent = since_resume
     if facts["state"] != RUNNING or len(recent) < 2 or not steps:
         return None
-    last, until, done = recent[-1]
+    last, end, done = recent[-1]
     half = (recent[0][0] + last) / 2
-    _first, since, before = next((mark for mark in reversed(recent[:-1]) if mark[0] <= half), recent[0])
-    pace = (until - since) / max(done - before, 1e-9)
-    return max(steps - last, 0) * pace + _eval_seconds(facts, settings, steps, pace)
+    _first, start, before = next((timing for timing in reversed(recent[:-1]) if timing[0] <= half), recent[0])
+    step_seconds = (end - start) / max(done - before, 1e-9)
+    return max(steps - last, 0) * step_seconds + _eval_seconds(facts, settings, steps, step_seconds)
 
 
-def _eval_seconds(facts: Facts, settings: Mapping, steps: int, pace: float) -> float:
-    """Seconds in which the model will be measured, asked and saved, and not trained."""
+def _eval_seconds(facts: Facts, settings: Mapping, steps: int, step_seconds: float) -> float:
+    """Seconds left of evaluation, pinned inputs and checkpoints, beside training."""
     if facts["result"]:
         return 0.0
     plan, (count, spent) = facts["plan"], facts["looks"]
     per_epoch, passes = _integer(plan, "steps_per_epoch") or steps, plan.get("passes") or {}
     validation, test = (float(passes.get(split) or 0.0) for split in ("validation", "test"))
-    once = (
-        spent / max(count - 1, 1)
-        if count
-        else validation * _eval_pass_seconds(plan, pace / (settings.get("accumulation") or 1))
-    )
+    batch_seconds = step_seconds / (settings.get("accumulation") or 1)
+    once = spent / max(count - 1, 1) if count else validation * _eval_pass_seconds(plan, batch_seconds)
     every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
     saves, saved = facts["saves"]
@@ -166,14 +150,14 @@ def _eval_seconds(facts: Facts, settings: Mapping, steps: int, pace: float) -> f
 
 
 def _eval_pass_seconds(plan: Mapping, step: float) -> float:
-    """Seconds of a pass of a measurement, before the first validation has been timed: as tried before the first step;
-    of a run that has not tried it, by a step, dearer where that is in bf16, as a measurement is always in fp32."""
-    tried = plan.get("pass_seconds")
-    if isinstance(tried, float) and tried > 0:
-        return tried
+    """Seconds of a forward pass of evaluation, before the first validation has been timed: as probed before the first
+    step; without a probe a share of a step, corrected where training is bf16, since evaluation is always fp32."""
+    probed = plan.get("pass_seconds")
+    if isinstance(probed, float) and probed > 0:
+        return probed
     seconds, threads = plan.get("probe_seconds") or {}, plan.get("threads")
-    exact, taken = (seconds.get(f"{precision}, {threads}") for precision in ("fp32", plan.get("precision")))
-    return step * EVAL_STEP_COST * (exact / taken if exact and taken else 1.0)
+    fp32, trained = (seconds.get(f"{precision}, {threads}") for precision in ("fp32", plan.get("precision")))
+    return step * EVAL_STEP_COST * (fp32 / trained if fp32 and trained else 1.0)
 
 
 def _planned_steps(facts: Facts) -> int:
@@ -181,7 +165,7 @@ def _planned_steps(facts: Facts) -> int:
 
 
 def _integer(numbers: object, name: str) -> int:
-    """A whole number of a plan, 0 where there is none."""
+    """An integer of a plan, 0 where there is none."""
     number = numbers.get(name) if isinstance(numbers, Mapping) else None
     return number if isinstance(number, int) else 0
 
@@ -200,14 +184,14 @@ def _state(facts: Facts, data: Mapping) -> None:
         facts |= {"started": facts["clock"], "anew": True}
     if state in ENDED:
         facts |= {"ended": facts["clock"], "phase": None}
-    facts["deaths"] = facts.get("deaths", 0) + bool(data.get("died"))
+    facts["deaths"] += bool(data.get("died"))
     facts["device"] = data.get("device", facts["device"])
     facts |= {"state": state, "reason": data.get("reason"), "error": data.get("error")}
 
 
 def _plan(facts: Facts, data: Mapping) -> None:
-    if any(facts["plan"].get(one) != data.get(one) for one in ("device", "precision", "threads")):
-        facts["recent"].clear()  # it goes on at another speed
+    if any(facts["plan"].get(name) != data.get(name) for name in ("device", "precision", "threads")):
+        facts["recent"].clear()  # resumed at another speed
     facts["plan"] = dict(data)
 
 
@@ -218,16 +202,16 @@ def _phase(facts: Facts, data: Mapping) -> None:
 def _step(facts: Facts, data: Mapping) -> None:
     step, seconds, work = int(data["step"]), float(data["seconds"]), float(data.get("work", data["step"]))
     recent = facts["recent"]
-    if facts["anew"] or (recent and step <= recent[-1][0]):  # it goes on in another process, from a checkpoint
-        recent[:] = [mark for mark in recent if mark[0] < step]
+    if facts["anew"] or (recent and step <= recent[-1][0]):  # resumed in another process, from a checkpoint
+        recent[:] = [timing for timing in recent if timing[0] < step]
         facts["validated"] = min(facts["validated"], step - 1)
-        _before, told, done = recent[-1] if recent else (0, seconds, work)
-        facts |= {"since": step, "lost": [seconds - told, work - done], "anew": False}
+        _at, known_seconds, known_work = recent[-1] if recent else (0, seconds, work)
+        facts |= {"since": step, "lost": [seconds - known_seconds, work - known_work], "anew": False}
     lost = facts["lost"]
-    mark = [step, seconds - lost[0], work - lost[1]]
-    if len(recent) > 2 and mark[1] - recent[-2][1] < (mark[1] - recent[0][1]) * 2 / MAX_TIMINGS:
-        recent.pop()  # the newest is always there
-    recent.append(mark)
+    timing = [step, seconds - lost[0], work - lost[1]]
+    if len(recent) > 2 and timing[1] - recent[-2][1] < (timing[1] - recent[0][1]) * 2 / MAX_TIMINGS:
+        recent.pop()  # too close to the one before; the newest is always kept
+    recent.append(timing)
     if len(recent) > MAX_TIMINGS:
         del recent[1:-1:2]
     facts |= {"step": step, "epoch": float(data.get("epoch", 0.0)), "loss": float(data["loss"]), "phase": None}
@@ -248,15 +232,14 @@ def _baseline(facts: Facts, data: Mapping) -> None:
 
 
 def _record_duration(facts: Facts, what: str, seconds: float) -> None:
-    """How often something was done and how long that took; the first time, which loads libraries, counts only while there is
-    no other."""
+    """[count, seconds]; the first time, which loads libraries, counts only while there is no other."""
     count, spent = facts[what]
     facts[what] = [count + 1, seconds + (spent if count > 1 else 0.0)]
 
 
 def _sample(facts: Facts, data: Mapping) -> None:
-    """[step, how long the answers to all pinned inputs took there, how many these are, how long the very first took]: the
-    newest time. The very first, which loads libraries, is told apart while there is no other time."""
+    """answers: [step, seconds of all pinned inputs at that step, their count, seconds of the very first of the run], of
+    the newest step. The very first loads libraries, and is kept apart until there is another step."""
     step, seconds = int(data["step"]), float(data.get("seconds", 0.0))
     before, spent, asked, first = facts["answers"]
     if step == before:

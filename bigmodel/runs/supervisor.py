@@ -32,13 +32,13 @@ from bigmodel.runs.lock import Lock, is_held
 from bigmodel.runs.store import Store
 
 TICK_SECONDS = 0.2
-SWEEP_SECONDS = 5.0  # between two looks at the runs that have ended
-CACHE_EVICTION_SECONDS = 3600.0  # between two looks at what the cache need not keep
-GRACE_SECONDS = 15.0  # within which a worker that another supervisor has started takes its lock
-FIRST_SPARE_SECONDS = 1.0  # after the server has begun
-RETRY_DELAYS = (3.0, 15.0, 60.0)  # after which a run that died goes on by itself; the fourth death is for a person
-RETRY_WINDOW_SECONDS = 3600.0  # what died longer ago than this is left to whoever looks at it
-SPARE_SECONDS = 10.0  # after a run has begun: loading libraries beside its first steps would slow them
+SWEEP_SECONDS = 5.0  # between two scans of the runs that have ended
+CACHE_EVICTION_SECONDS = 3600.0  # between two evictions
+GRACE_SECONDS = 15.0  # for a worker that a former supervisor has started to take its lock
+FIRST_SPARE_SECONDS = 1.0  # after the server has started
+RETRY_DELAYS = (3.0, 15.0, 60.0)  # before a run that died is requeued; after the fourth death it stays interrupted
+RETRY_WINDOW_SECONDS = 3600.0  # a run that died longer ago is not requeued
+SPARE_SECONDS = 10.0  # after the start of a run, whose first steps a loading spare would slow
 
 PROCESS_GONE = _("The training process is gone: it was killed, or the machine was restarted.")
 NEVER_STARTED = _("The server ended before the training had begun.")
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Works while it holds the home's supervisor lock; until then it waits for it to be free."""
+    """Works while it holds the home's supervisor lock; tries to take it each round until then."""
 
     def __init__(self, store: Store, executor: Executor | None = None, spare: bool = True):
         self.store = store
@@ -56,10 +56,10 @@ class Supervisor:
         self.index = IndexWriter(store.index_file)
         self._lock = Lock(store.supervisor_lock)
         self._handles: dict[str, Handle] = {}  # of the workers that this supervisor has started
-        self._missing_since: dict[str, float] = {}  # starting run without worker -> since when, by the monotonic clock
-        self._devices: dict[str, str] = {}  # waiting run -> device it waits for
-        self._not_retried: dict[str, int] = {}  # run that died and is left alone -> size of its events then
-        self._retry_at: dict[str, float] = {}  # run that died -> when it goes on by itself, by the monotonic clock
+        self._missing_since: dict[str, float] = {}  # starting run without a worker -> since when, monotonic
+        self._devices: dict[str, str] = {}  # queued run -> the device it waits for
+        self._not_retried: dict[str, int] = {}  # interrupted run that is not requeued -> bytes of its events then
+        self._retry_at: dict[str, float] = {}  # interrupted run -> when it is requeued, monotonic
         self._logged: set[tuple[str, str]] = set()
         self._next_sweep = self._next_spare = self._next_clear = 0.0
         self._wake_event, self._stop_event = threading.Event(), threading.Event()
@@ -84,7 +84,7 @@ class Supervisor:
             self._wake_event.clear()
             try:
                 self.tick()
-            except Exception:  # one bad round must not end the thread that all runs depend on
+            except Exception:  # the thread that all runs depend on must survive a failed round
                 logger.exception("a round of the supervisor failed")
                 self._stop_event.wait(1.0)
             self._wake_event.wait(TICK_SECONDS)
@@ -104,9 +104,7 @@ class Supervisor:
             self._remove_leftovers()
         try:
             return self._round()
-        except (
-            sqlite3.OperationalError
-        ) as error:  # the disk is full, or somebody looks into the index: it will do later
+        except sqlite3.OperationalError as error:  # the disk is full or the index is locked: the next round tries again
             self._log_once("index", error)
         except sqlite3.DatabaseError:
             logger.exception("the index is broken and is built again")
@@ -120,7 +118,7 @@ class Supervisor:
         waiting = sorted((mark.number, id) for id, mark in marks.items() if mark.state == QUEUED)
         for _number, id in waiting:
             with self._log_errors(id):
-                self._start_if_free(Folder(self.store.runs_folder / id), busy)
+                self._start_if_free(self._folder(id), busy)
         if self.spare and time.monotonic() >= self._next_spare:
             with self._log_errors("spare"):
                 self.executor.prepare()
@@ -131,14 +129,14 @@ class Supervisor:
         return bool(waiting or busy or self._missing_since or self._retry_at)
 
     def _remove_leftovers(self) -> None:
-        """Clear away what a process that was killed has left half written or half deleted."""
+        """Delete staging and trash folders of processes that were killed."""
         with Lock(self.store.launch_lock):  # nobody is writing there at this moment
             shutil.rmtree(self.store.home / "staging", ignore_errors=True)
         shutil.rmtree(self.store.trash, ignore_errors=True)
         self._next_spare = time.monotonic() + FIRST_SPARE_SECONDS
 
     def _sync_index(self) -> Mapping[str, IndexedRun]:
-        """Copy what is new in the folders into the index; how far each run is."""
+        """Index new events of all runs; how far each run is indexed."""
         marks, ids = self.index.indexed_runs(), self.store.ids()
         for id in marks.keys() - ids:
             self.index.remove_run(id)
@@ -147,7 +145,7 @@ class Supervisor:
             if not sweep and id in marks and marks[id].state in ENDED:
                 continue
             with self._log_errors(id):
-                folder = Folder(self.store.runs_folder / id)
+                folder = self._folder(id)
                 while (id not in marks or marks[id].offset != folder.size()) and self.index.sync_run(folder):
                     marks[id] = self.index.indexed_run(id)
         if sweep:
@@ -155,24 +153,24 @@ class Supervisor:
         return {id: mark for id, mark in marks.items() if id in ids}
 
     def _needed_cache_keys(self, marks: Mapping[str, IndexedRun]) -> set[str]:
-        """Names of the encoded data of every run that waits, is trained or can be resumed."""
+        """Cache keys of the encoded data of every run that is queued, live or resumable."""
         names = set()
         for id, mark in marks.items():
             if mark.state == QUEUED or mark.state in LIVE | RESUMABLE:
                 with suppress(Refusal, OSError):  # its data, its base or its network are gone: nothing is needed for it
-                    names.add(run_cache_key(Folder(self.store.runs_folder / id).spec()))
+                    names.add(run_cache_key(self._folder(id).spec()))
         return names
 
     # -- what runs ---------------------------------------------------------------------------------
     def _check_workers(self, marks: Mapping[str, IndexedRun]) -> set[str]:
-        """The devices in use. A run that says it is trained while nobody has it is declared interrupted."""
+        """The devices in use. A live run without a worker is marked interrupted."""
         live = {id for id, mark in marks.items() if mark.state in LIVE}
         self._missing_since = {id: since for id, since in self._missing_since.items() if id in live}
         busy = set()
         for id in sorted(live | self._handles.keys()):
             with self._log_errors(id):
-                Folder(self.store.runs_folder / id).trim_log()
-                if self._has_worker(Folder(self.store.runs_folder / id), id in live):
+                self._folder(id).trim_log()
+                if self._has_worker(self._folder(id), id in live):
                     busy.add(self.index.facts(id)["device"])
         return busy
 
@@ -197,8 +195,7 @@ class Supervisor:
         return time.monotonic() < self._missing_since.setdefault(folder.id, time.monotonic()) + GRACE_SECONDS
 
     def _mark_interrupted(self, folder: Folder, reason: Words | None) -> bool:
-        """Declare a run interrupted and put its folder in order, holding its lock so that no worker can take it up
-        meanwhile."""
+        """Mark a run interrupted and recover its folder, holding its lock so that no worker can take it meanwhile."""
         from bigmodel.training.resume_state import recover
 
         lock = folder.lock()
@@ -215,12 +212,12 @@ class Supervisor:
         return True
 
     def _requeue(self, marks: Mapping[str, IndexedRun]) -> None:
-        """Put runs that have died back into the queue, after waits that grow, a few times."""
+        """Requeue runs that died, with backoff, at most len(RETRY_DELAYS) times."""
         dead = {id for id, mark in marks.items() if mark.state == INTERRUPTED}
         self._retry_at = {id: due for id, due in self._retry_at.items() if id in dead}
         for id in sorted(dead - self._not_retried.keys() - self._retry_at.keys()):
             with self._log_errors(id):
-                wait = retry_delay(Folder(self.store.runs_folder / id))
+                wait = retry_delay(self._folder(id))
                 if wait is None:
                     self._not_retried[id] = marks[id].offset
                 else:
@@ -230,12 +227,11 @@ class Supervisor:
         }
         for id in [id for id, due in self._retry_at.items() if time.monotonic() >= due]:
             with self._log_errors(id):
-                folder = Folder(self.store.runs_folder / id)
+                folder = self._folder(id)
                 self._retry_at.pop(id)
                 deaths = folder.facts()["deaths"]
-                folder.append(
-                    Event("state", {"state": QUEUED, "again": deaths, "reason": _retry_message(deaths).to_json()})
-                )
+                again = {"state": QUEUED, "again": deaths, "reason": _retry_message(deaths).to_json()}
+                folder.append(Event("state", again))
 
     # -- what waits --------------------------------------------------------------------------------
     def _start_if_free(self, folder: Folder, busy: set[str]) -> None:
@@ -257,6 +253,9 @@ class Supervisor:
             folder.append(Event("state", {"state": FAILED, "error": Refusal(what).to_json()}))
         self._next_spare = time.monotonic() + SPARE_SECONDS
 
+    def _folder(self, id: str) -> Folder:
+        return Folder(self.store.runs_folder / id)
+
     def _device(self, folder: Folder) -> str:
         if folder.id not in self._devices:
             self._devices[folder.id] = device.resolve(str(folder.spec().settings.get("device", "auto")))
@@ -264,8 +263,7 @@ class Supervisor:
 
     @contextmanager
     def _log_errors(self, id: str) -> Iterator[None]:
-        """A folder that cannot be read or written, or that holds what nobody has thought of, stops nobody else; each
-        complaint is logged once."""
+        """One bad run folder must not stop the others; each error is logged once."""
         try:
             yield
         except sqlite3.Error:  # of the index, which is not that folder's alone
@@ -281,7 +279,7 @@ class Supervisor:
 
 
 def retry_delay(folder: Folder) -> float | None:
-    """Seconds after which a run that died goes on by itself; None where it is left to a person."""
+    """Seconds until a run that died is requeued; None where that is left to a person."""
     facts = folder.facts()
     if facts["state"] != INTERRUPTED or folder.stop_requested():
         return None
@@ -291,7 +289,8 @@ def retry_delay(folder: Folder) -> float | None:
 
 
 def changes_since_checkpoint(folder: Folder) -> list[Words]:
-    """What is no longer as it was when that was kept from which a run would go on: it would not be the same run."""
+    """What differs from when the newest checkpoint was written (versions, settings, data, device), so that a resumed run
+    would not be the same run."""
     from bigmodel.training import pretraining, resume_state
 
     spec, before = folder.spec(), resume_state.read_newest(folder.path)
@@ -309,15 +308,15 @@ def _retry_message(deaths: int) -> Words:
 
 
 def ensure_supervisor(store: Store) -> None:
-    """See to it that somebody works on the queue: start a process for it unless a supervisor is there."""
+    """Start a supervisor process unless one holds the lock."""
     if is_held(store.supervisor_lock):
         return
     child_process.start("bigmodel.runs.supervisor", str(store.home), log=store.home / "supervisor.log", survive=True)
 
 
 def main(arguments: list[str]) -> int:
-    """Work the queue off, then leave. Looks once more after letting go of the lock: a run that was launched while
-    this process was about to leave saw the lock held and called nobody else."""
+    """Work the queue off, then exit. Checks once more after releasing the lock: a run launched just before that saw the
+    lock held and started no other supervisor."""
     (home,) = arguments
     registry.register_home(Path(home))
     bases.register_bases(Path(home))
