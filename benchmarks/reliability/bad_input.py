@@ -86,7 +86,7 @@ def _bring(place: Path, name: str, data: bytes, outcome: Outcome) -> tuple[float
             plan = desk.preview(parcel.id).plan
             job = desk.begin(parcel.id, plan, wait=True)
             if job.state == FAILED:
-                raise job.refusal
+                raise job.error
             outcome.expect(job.state == DONE, f"{name}: ended as {job.state}")
             _count(desk, job.name, place, name, outcome)
         except Refusal as refusal:
@@ -225,7 +225,7 @@ def _names(desk: ImportJobs, name: str, number: int, outcome: Outcome) -> None:
         parcel = desk.receive(name, [bad_files.csv()])
         plan = desk.preview(parcel.id).plan
         job = desk.begin(parcel.id, plan, title="", wait=True)
-        outcome.expect(job.state == DONE, f"{name!r}: {job.refusal}")
+        outcome.expect(job.state == DONE, f"{name!r}: {job.error}")
 
 
 def _harmless(do: Callable, name: str, outcome: Outcome) -> None:

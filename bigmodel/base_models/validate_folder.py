@@ -31,7 +31,9 @@ BYTE_TOKENIZERS = ("ByT5Tokenizer",)  # reads bytes and needs no words
 SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "target.spm")
 ABOUT_FILES = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "bigmodel.json")
 ALLOWED_FILES = frozenset((*CONFIG_FILES, *VOCABULARY_FILES, *SENTENCEPIECE_FILES, *ABOUT_FILES))
-IGNORED_SUFFIXES = frozenset([".md", ".txt", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".yaml", ".yml"])
+IGNORED_SUFFIXES = frozenset(
+    [".md", ".txt", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".yaml", ".yml"]
+)
 
 MAX_FILES = 1_000
 MAX_CONFIG_BYTES, MAX_VOCABULARY_BYTES, MAX_ABOUT_BYTES = 4 * 2**20, 100 * 2**20, 4 * 2**20
