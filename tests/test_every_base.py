@@ -80,8 +80,8 @@ def test_a_translator_answers_in_plain_transformers_as_here(place, tmp_path, kin
 def test_the_loss_of_a_batch_is_that_of_the_library_for_the_same_pairs(place, kind):
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    from bigmodel.core.losses import cross_entropy
     from bigmodel.data.prepare import prepare
+    from bigmodel.training.losses import cross_entropy
 
     one = spec(place, kind, method="full")
     session = one.resolve()

@@ -46,7 +46,7 @@ def _titles(rows):
 
 OWN_LOSS = '''
 """Digits by margin: a picture counts as much as its digit and one more."""
-from bigmodel.core.losses import Loss
+from bigmodel.core.contracts import Loss
 from bigmodel.core.words import _
 from bigmodel.tasks.image_classification import ImageClassification
 

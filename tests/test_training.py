@@ -16,10 +16,10 @@ from conftest import HANG, learn, small
 
 from bigmodel.core import catalog
 from bigmodel.core.events import DIVERGED, FINISHED, STOPPED
-from bigmodel.core.losses import cross_entropy, mean_squared_error
 from bigmodel.data.prepare import prepare
 from bigmodel.training import batch_sizes, checkpoint
 from bigmodel.training.batch_sizes import sample_batch_sizes
+from bigmodel.training.losses import cross_entropy, mean_squared_error
 from bigmodel.training.optimizers import lr_factor, optimizer
 from bigmodel.training.precision import ComputePlan, compute_plan_file, probe
 

@@ -6,15 +6,16 @@ architecture that can carry its head.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bigmodel.core.blocks import Block
 from bigmodel.core.fields import Field
 from bigmodel.core.fingerprints import fingerprint
-from bigmodel.core.losses import LOSSES, Loss
 from bigmodel.core.words import Words, _
 
 if TYPE_CHECKING:
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     import transformers
+
+
+class Loss(NamedTuple):
+    """The loss of a batch. A task or a network may bring its own: see `Task.loss` and `Architecture.own_loss`.
+
+    total: what is made small, a 0-dim tensor with its gradient: a mean over what `Task.loss_weight` counts in the batch.
+    parts: what it is made of, by name, each a 0-dim tensor and a mean over the same; shown beside the total.
+    """
+
+    total: torch.Tensor
+    parts: Mapping[str, torch.Tensor] = {}
 
 
 IMAGE_PROCESSOR = "AutoImageProcessor"
@@ -34,6 +46,7 @@ class Head:
     inputs: keyword arguments of `forward`.  logits: shape of what comes back as `.logits`.
     labels: shape of the labels in a batch. Labels are already aligned with the logits (a language
     model's are shifted when the batch is made) and -100 marks a position that does not count.
+    loss: what is made small where neither task nor network brings its own, as 'module:name' (its contract: `Task.loss`).
     auto_class, processor_class: the classes of transformers that open such a model and its tokenizer or image processor.
     model_types: transformers' networks that carry it as base models, by the `model_type` of their config.
     classifies: its answers are classes of the data. No base brings such a head: it begins at random, is always trained,
@@ -60,6 +73,11 @@ class Head:
     gpu_min_bytes: int | None = None
     process_bytes: Mapping[str, int] = field(default_factory=dict)
     logit_bytes: int = 0
+    loss: str = "bigmodel.training.losses:named_loss"
+
+    @cached_property
+    def loss_function(self) -> Callable[[Any, Mapping, Mapping], Loss]:
+        return resolve_name(self.loss)
 
     @property
     def reads_images(self) -> bool:
@@ -215,7 +233,7 @@ class Task:
         Batches of an update, and the pieces of one that is split to fit the memory, are added by `loss_weight`, so that
         both are exact for whatever is a mean over that. Runs inside torch.compile where the run is compiled.
         """
-        return Loss(LOSSES[settings["loss"]](outputs.logits, targets["labels"], settings["label_smoothing"]))
+        return HEADS[self.head].loss_function(outputs, targets, settings)
 
     def loss_weight(self, batch: Mapping[str, torch.Tensor]) -> float:
         """What `loss` is a mean over: how much of it is in a batch; a batch of 0 is left out. Asked on the CPU before

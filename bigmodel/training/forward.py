@@ -8,8 +8,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.core.contracts import HEADS
-from bigmodel.core.losses import Loss
+from bigmodel.core.contracts import HEADS, Loss
 from bigmodel.core.spec import Session
 from bigmodel.training.kernels import convolution, dropout
 from bigmodel.training.kernels.attention import use_matmul_attention
@@ -34,6 +33,7 @@ class Forward:
         self.model, self.device, self.precision = model, device, precision
         self.task, self.settings = session.task, dict(session.settings)
         self.inputs, self.targets = HEADS[session.task.head].inputs, session.task.targets
+        HEADS[session.task.head].loss_function  # noqa: B018  (imported before torch.compile traces it)
         self.own_loss = session.task.head in session.architecture.own_loss
         # a key-value cache is of no use in training, and costs copies
         self.extra_kwargs = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bigmodel.core.contracts import Loss
 from bigmodel.core.events import Event, note_event
-from bigmodel.core.losses import Loss
 from bigmodel.core.spec import Session
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared

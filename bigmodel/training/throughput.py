@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from statistics import fmean
 from typing import Any
 
+from bigmodel.core.contracts import Loss
 from bigmodel.core.events import Event
-from bigmodel.core.losses import Loss
 
 DEVICE_EVENT_SECONDS = 2.0
 

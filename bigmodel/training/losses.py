@@ -1,26 +1,17 @@
-"""What training makes small: the form that every loss has, and those that a setting names. Labels of -100 do not count."""
+"""What training makes small, by the name in the setting `loss`. Labels of -100 do not count."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from bigmodel.core.contracts import Loss
 
 if TYPE_CHECKING:
     import torch
 
 CHUNK = 2**17  # logits computed together on the CPU: half a megabyte stays in a core's cache
-
-
-class Loss(NamedTuple):
-    """The loss of a batch. A task or a network may bring its own: see `Task.loss` and `Architecture.own_loss`.
-
-    total: what is made small, a 0-dim tensor with its gradient: a mean over what `Task.loss_weight` counts in the batch.
-    parts: what it is made of, by name, each a 0-dim tensor and a mean over the same; shown beside the total.
-    """
-
-    total: torch.Tensor
-    parts: Mapping[str, torch.Tensor] = {}
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
@@ -85,3 +76,8 @@ def mean_squared_error(logits: torch.Tensor, labels: torch.Tensor, smoothing: fl
 
 
 LOSSES: Mapping[str, Callable] = {"cross-entropy": cross_entropy, "mse": mean_squared_error}
+
+
+def named_loss(outputs: Any, targets: Mapping[str, torch.Tensor], settings: Mapping) -> Loss:
+    """The default of every head: of outputs.logits (..., classes) against targets['labels'] (...)."""
+    return Loss(LOSSES[settings["loss"]](outputs.logits, targets["labels"], settings["label_smoothing"]))
