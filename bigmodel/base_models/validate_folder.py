@@ -32,7 +32,7 @@ SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.mod
 ABOUT_FILES = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "bigmodel.json")
 ALLOWED_FILES = frozenset((*CONFIG_FILES, *VOCABULARY_FILES, *SENTENCEPIECE_FILES, *ABOUT_FILES))
 IGNORED_SUFFIXES = frozenset(
-    [".md", ".txt", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".yaml", ".yml"]
+    {".md", ".txt", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".yaml", ".yml"}
 )
 
 MAX_FILES = 1_000
@@ -41,7 +41,7 @@ MAX_WEIGHT_BYTES = 200 * 2**30
 MAX_JSON_DEPTH = 40  # JSON within JSON
 MAX_TOKENIZER_ENTRIES, MAX_CONFIG_ENTRIES = 3_000_000, 400_000  # of all a tokenizer, a config holds
 MAX_REGEX_LENGTH = 4_000  # characters of a regular expression in a tokenizer
-MAX_REPLACEMENT_LENGTH = 200  # characters that a normalizer may put in the path of others
+MAX_REPLACEMENT_LENGTH = 200  # characters that a normalizer may put in the place of others
 MAX_PADDING = 100_000
 
 # what makes transformers run somebody's code, or fetch something, when it meets it in a config
@@ -101,7 +101,9 @@ def validate(folder: Path, roots: Iterable[Path], own: bool = False) -> FolderRe
         heads=family.heads,
         parameters=parameters,
         bytes=size + sum((path / name).stat().st_size for name in names if not WEIGHTS_PATTERN.fullmatch(name)),
-        longest=max(int(config.get(family.max_length_key) or 0) - family.reserved_positions, 0),
+        longest=max(int(config.get(family.max_length_key) or 0) - family.reserved_positions, 0)
+        if family.max_length_key
+        else 0,
         chat=chat,
         files=tuple(sorted(names)),
         classes=len(labels) if isinstance(labels, Mapping) else 0,
