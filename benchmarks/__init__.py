@@ -1,1 +1,1 @@
-"""Commands that print figures: speed, quality, reliability. Imports bigmodel and is imported by nothing of it."""
+"""Commands that print figures: speed, quality, reliability. Run from a checkout, as they take what they break from `tests/corpus/`, which imports nothing of them."""
