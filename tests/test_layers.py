@@ -169,7 +169,7 @@ import sys
 from pathlib import Path
 from bigmodel.core import catalog, spec
 from bigmodel.studio import Studio
-import bigmodel.cli.runs
+import bigmodel.cli.command
 studio = Studio(Path(sys.argv[1]))
 for task in catalog.tasks().values():
     for architecture in catalog.architectures_for(task).values():
