@@ -2,6 +2,6 @@
 
 import sys
 
-from bigmodel.cli.runs import main
+from bigmodel.cli.command import main
 
 sys.exit(main(sys.argv[1:]))

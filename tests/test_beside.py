@@ -9,7 +9,12 @@ from hub_server import Hub
 from test_pages import buttons, leave, visit
 
 from bigmodel.base_models import store
+<<<<<<< HEAD
 from bigmodel.cli import runs
+=======
+from bigmodel.base_models.store import STARTERS
+from bigmodel.cli import command
+>>>>>>> bench
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import STARTERS
 from bigmodel.core.spec import RunSpec
@@ -90,13 +95,13 @@ def test_both_answer_the_same_question_with_the_same_seed(tuned):
 
 
 def test_the_command_line_asks_two_and_refuses_who_has_learnt_something_else(tuned, desk, capsys):
-    assert runs.main(["try", tuned, "--beside", "base", "--set", "max_new_tokens=3", "--json"]) == 0
+    assert command.main(["try", tuned, "--beside", "base", "--set", "max_new_tokens=3", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["model"], told["beside"]["model"]) == (tuned, "base:tiny")
     assert told["blocks"][-1]["text"] == told["beside"]["blocks"][-1]["text"]
-    assert runs.main(["try", tuned, "--beside", "starter:classifier", "--language", "en"]) == 1
+    assert command.main(["try", tuned, "--beside", "starter:classifier", "--language", "en"]) == 1
     assert "has learnt another task" in capsys.readouterr().err
-    assert runs.main(["try", "poet", "--beside", "base", "--language", "zh"]) == 1
+    assert command.main(["try", "poet", "--beside", "base", "--language", "zh"]) == 1
     assert "不是由基础模型微调而来" in capsys.readouterr().err
 
 

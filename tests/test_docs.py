@@ -13,10 +13,9 @@ from PIL import Image
 
 import bigmodel
 from benchmarks import __main__ as benchmarks
-from bigmodel.cli import base_models, datasets, runs
+from bigmodel.cli import command as cli
 from bigmodel.core import catalog
 from bigmodel.core.spec import RunSpec
-from bigmodel.core.words import say
 
 ROOT = Path(__file__).parents[1]
 READMES = (ROOT / "README.md", ROOT / "README.zh.md")
@@ -66,23 +65,20 @@ def test_files_that_the_architecture_names_exist():
 
 @pytest.mark.parametrize("command", commands("bigmodel"))
 def test_commands_are_understood(command):
-    verb, *rest = shlex.split(command)
-    if verb in ("data", "bases"):
-        {"data": datasets, "bases": base_models}[verb]._parser("en").parse_args(rest)
-        return
-    asked = runs._parser(lambda words: say(words, "en")).parse_args([verb, *rest])
-    if verb == "train":
-        names = {"task": asked.task, "architecture": asked.architecture, "dataset": asked.dataset}
+    arguments = shlex.split(command)
+    options = cli.parser(arguments).parse_args(arguments)
+    if arguments[0] == "train":
+        names = {"task": options.task, "architecture": options.architecture, "dataset": options.dataset}
         known = RunSpec.check(names).settings
-        assert {name for name, _value in asked.settings} <= set(known)
-    if verb == "list" and asked.task:
-        assert catalog.task(asked.task) and catalog.architecture(asked.architecture)
+        assert {name for name, _value in options.settings} <= set(known)
+    if arguments[0] == "list" and options.task:
+        assert catalog.task(options.task) and catalog.architecture(options.architecture)
 
 
 @pytest.mark.parametrize("command", commands("benchmarks"))
 def test_commands_of_the_benchmarks_are_understood(command):
-    words = shlex.split(command)
-    assert benchmarks._parser(words).parse_args(words)
+    arguments = shlex.split(command)
+    assert benchmarks._parser(arguments).parse_args(arguments).suite == arguments[0]
 
 
 def test_the_readme_is_read_to_its_end():

@@ -11,7 +11,7 @@ from PIL import Image
 from test_own_data import bring, reviews
 from test_pages import leave, said, visit
 
-from bigmodel.cli import datasets
+from bigmodel.cli import command
 from bigmodel.core import catalog, limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, say
@@ -192,13 +192,13 @@ def test_a_table_that_is_none_of_ours_is_refused_whole(studio, data):
 def test_the_table_goes_out_and_comes_back_at_the_terminal(studio, tmp_path, capsys):
     old, path = bring(studio, "r.csv", reviews(60, bad=2)), tmp_path / "aside.csv"
     home = ["--home", str(studio.home)]
-    assert datasets.main(["aside", old.name, "--table", str(path), *home]) == 0
-    assert datasets.main(["mend", old.name, str(path), *home]) == 1  # nothing has been mended yet
+    assert command.main(["data", "aside", old.name, "--table", str(path), *home]) == 0
+    assert command.main(["data", "mend", old.name, str(path), *home]) == 1  # nothing has been mended yet
     text = path.read_text("utf-8-sig")
     assert text.count(",broken,,broken") == 2  # text, class, content
     path.write_text(text.replace(",broken,,broken", ",mended,good,broken", 1), "utf-8")
     capsys.readouterr()
-    assert datasets.main(["mend", old.name, str(path), *home]) == 0
+    assert command.main(["data", "mend", old.name, str(path), *home]) == 0
     assert total(catalog.dataset(capsys.readouterr().out.strip())) == (61, 1)
 
 

@@ -2,107 +2,93 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from bigmodel.cli.terminal import DONE, INTERRUPTED, Subcommands, Terminal, run_command
+from bigmodel.cli.terminal import Terminal
+from bigmodel.cli.verbs import Verbs
 from bigmodel.core import catalog
 from bigmodel.core.words import _
 
-ABOUT = _("Bring pretrained models that can be fine-tuned: from the Hub, a folder, a GGUF file or a run of your own.")
 
-
-def main(arguments: Sequence[str], language: str = "en") -> int:
-    return run_command(_parser(language), arguments, language)
-
-
-def _parser(language: str) -> argparse.ArgumentParser:
-    verbs = Subcommands("bases", ABOUT, language)
-    said, verb = verbs.translate, verbs.add
-    verb("list", _list, _("the base models that are here"))
-    suggest = verb("suggest", _suggest, _("sensible models of the Hub to begin with, and which this machine can train"))
-    suggest.add_argument("--task", choices=list(catalog.tasks()), help=said(_("only for this task")))
-    look = verb("look", _look, _("what a model of the Hub is: size, licence, revision; fetches nothing"))
+def add_verbs(verbs: Verbs) -> None:
+    verbs.add("list", _list, _("the base models that are here"))
+    about = _("sensible models of the Hub to begin with, and which this machine can train")
+    suggest = verbs.add("suggest", _suggest, about)
+    suggest.add_argument("--task", choices=list(catalog.tasks()), help=_("only for this task"))
+    about = _("what a model of the Hub is: size, licence, revision; fetches nothing")
+    look = verbs.add("look", _look, about)
     look.add_argument("id", metavar="ID")
-    look.add_argument("--revision", default="", help=said(_("a commit, a tag or a branch")))
-    bring = verb("bring", _bring, _("take a model in: the id of one on the Hub, a folder, a GGUF file, or run:ID"))
+    about = _("take a model in: the id of one on the Hub, a folder, a GGUF file, or run:ID")
+    bring = verbs.add("bring", _bring, about)
     bring.add_argument("source", metavar="SOURCE")
-    bring.add_argument("--revision", default="", help=said(_("a commit, a tag or a branch")))
-    remove = verb("remove", _remove, _("delete a base model that was taken in"))
-    remove.add_argument("name", metavar="NAME")
-    return verbs.parser
+    for verb in (look, bring):
+        verb.add_argument("--revision", default="", help=_("a commit, a tag or a branch"))
+    verbs.add("remove", _remove, _("delete a base model that was taken in")).add_argument("name", metavar="NAME")
 
 
-def _list(desk: Terminal) -> int:
-    found = desk.studio.base_models.all()
+def _list(terminal: Terminal) -> None:
     rows = [
         {
-            "name": base.name, "title": desk.say(base.title), "heads": sorted(base.heads), "network": base.model_type,
+            "name": base.name, "title": terminal.say(base.title), "heads": sorted(base.heads), "network": base.model_type,
             "parameters": base.parameters, "bytes": base.bytes, "licence": base.licence, "source": base.source,
             "revision": base.revision, "languages": list(base.languages),
         }
-        for base in found
+        for base in terminal.studio.base_models.all()
     ]  # fmt: skip
     text = "\n".join(
         f"{row['name']}  {row['parameters'] / 1e6:.1f} M  {row['network']}  {row['licence']}  {row['source']}"
         for row in rows
     )
-    desk.print_result(rows, text)
-    return DONE
+    terminal.print_result(rows, text)
 
 
-def _suggest(desk: Terminal) -> int:
-    ways = {
+def _suggest(terminal: Terminal) -> None:
+    methods = {
         "full": _("can be trained here"),
         "lora": _("can be trained here by LoRA"),
         "": _("too large for this machine"),
     }
-    tasks = [catalog.task(desk.args.task)] if desk.args.task else list(catalog.tasks().values())
+    tasks = [catalog.task(terminal.options.task)] if terminal.options.task else list(catalog.tasks().values())
     rows = {
-        one.id: {
-            "id": one.id, "head": one.head, "millions": one.millions, "megabytes": one.megabytes, "licence": one.licence,
-            "languages": list(one.languages), "here": desk.say(ways[way]),
+        base.id: {
+            "id": base.id, "head": base.head, "millions": base.millions, "megabytes": base.megabytes,
+            "licence": base.licence, "languages": list(base.languages), "here": terminal.say(methods[method]),
         }
-        for task in tasks for one, way in desk.studio.base_models.suggestions(task)
+        for task in tasks for base, method in terminal.studio.base_models.suggestions(task)
     }  # fmt: skip
     text = "\n".join(
         f"{row['id']}  {row['millions']} M  {row['megabytes']} MB  {row['licence']}  {' '.join(row['languages'])}  {row['here']}"
         for row in rows.values()
     )
-    desk.print_result(list(rows.values()), text)
-    return DONE
+    terminal.print_result(list(rows.values()), text)
 
 
-def _look(desk: Terminal) -> int:
-    offer = desk.studio.base_models.look_up(desk.args.id, desk.args.revision).wait()["offer"]
+def _look(terminal: Terminal) -> None:
+    offer = terminal.studio.base_models.look_up(terminal.options.id, terminal.options.revision).wait()["offer"]
     languages = " ".join(offer["languages"])
     text = f"{offer['id']}  {offer['bytes'] / 1e6:.0f} MB  {offer['licence']}  {languages}  {offer['revision'][:12]}"
-    desk.print_result(offer, text)
-    return DONE
+    terminal.print_result(offer, text)
 
 
-def _bring(desk: Terminal) -> int:
-    work = desk.studio.base_models.fetch(desk.args.source, desk.args.revision, trusted=True)
+def _bring(terminal: Terminal) -> None:
+    job = terminal.studio.base_models.fetch(terminal.options.source, terminal.options.revision, trusted=True)
     try:
-        found = work.wait(lambda: _print_progress(work.progress))
+        fetched = job.wait(lambda: _print_progress(terminal, job.progress))
     except KeyboardInterrupt:
-        work.cancel()
-        print(f"\nbigmodel: {desk.say(_('Interrupted.'))}", file=sys.stderr, flush=True)
-        return INTERRUPTED
+        job.cancel()
+        raise
     finally:
         if sys.stderr.isatty():
             print(file=sys.stderr)
-    desk.print_result(found, found["base"])
-    return DONE
+    terminal.print_result(fetched, fetched["base"])
 
 
-def _print_progress(news: Mapping) -> None:
-    if sys.stderr.isatty() and news["total"]:
-        print(f"\r{news['done'] / 1e6:.0f} / {news['total'] / 1e6:.0f} MB ", end="", file=sys.stderr, flush=True)
+def _print_progress(terminal: Terminal, progress: Mapping) -> None:
+    if progress["total"]:
+        terminal.print_progress(f"{progress['done'] / 1e6:.0f} / {progress['total'] / 1e6:.0f} MB")
 
 
-def _remove(desk: Terminal) -> int:
-    desk.studio.base_models.delete(desk.args.name)
-    desk.print_result({"removed": desk.args.name}, desk.args.name)
-    return DONE
+def _remove(terminal: Terminal) -> None:
+    terminal.studio.base_models.delete(terminal.options.name)
+    terminal.print_result({"removed": terminal.options.name}, terminal.options.name)

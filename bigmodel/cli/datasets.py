@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from bigmodel.cli.terminal import DONE, INTERRUPTED, REFUSED, Subcommands, Terminal, run_command
+from bigmodel.cli.terminal import DONE, REFUSED, Terminal
+from bigmodel.cli.verbs import Parser, Verbs
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
@@ -20,155 +20,144 @@ from bigmodel.importing.import_plan import FilePreview
 from bigmodel.importing.store import repair_rows
 from bigmodel.importing.store.registry import ImportedDataset
 
-POLL_SECONDS = 0.3  # between two looks at a file that is being read
+POLL_SECONDS = 0.3  # between two polls of checks that run
 
 
-def main(arguments: Sequence[str], language: str = "en") -> int:
-    return run_command(_parser(language), arguments, language)
+def add_verbs(verbs: Verbs) -> None:
+    verbs.add("list", _list, _("your data sets, the newest version of each"))
+    _add_file(verbs.add("look", _look, _("what a file is, how it would be read, and why")))
+    add = _add_file(verbs.add("add", _add, _("read a file or a folder into a data set, and write its name")))
+    add.add_argument("--title", default="", help=_("a name of your own"))
+    add.add_argument("--licence", default="", help=_("what others allow you to do with it"))
+
+    _add_name(verbs.add("versions", _versions, _("all versions of a data set, newest first")))
+    _add_name(verbs.add("use", _use, _("let an older version be the one that the name means")))
+    _add_name(verbs.add("delete", _delete, _("delete a data set with all its versions")))
+    aside = _add_name(verbs.add("aside", _aside, _("what could not be taken in, with the reason")))
+    aside.add_argument("--table", metavar="FILE", help=_("write it as CSV into this file, to be mended"))
+    about = _("take rows in that were set aside and mended in such a table, and write the name")
+    _add_name(verbs.add("mend", _mend, about)).add_argument("path", metavar="FILE", help=_("the table, as CSV"))
+    about = _("look for faults in the rows: duplicates, leaks, damaged texts, personal data ...")
+    lint = verbs.add("lint", _lint, about)
+    lint.add_argument("dataset", metavar="NAME", help=_("a data set of your own, or one that ships"))
+    derive = _add_name(verbs.add("derive", _derive, _("make a new version by steps, and write its name")))
+    derive.add_argument("steps", metavar="STEPS", help=_("a JSON list: {example}", example=STEPS_EXAMPLE))
 
 
-def _parser(language: str) -> argparse.ArgumentParser:
-    verbs = Subcommands("data", ABOUT, language)
-    said, verb = verbs.translate, verbs.add
-    verb("list", _list, _("your data sets, the newest version of each"))
-    for name, do, help in (
-        ("look", _look, _("what a file is, how it would be read, and why")),
-        ("add", _add, _("read a file or a folder into a data set, and write its name")),
-    ):
-        one = verb(name, do, help)
-        one.add_argument(
-            "path", metavar="FILE", nargs="?", default="", help=said(_("a file or a folder; - for what comes on stdin"))
-        )
-        one.add_argument("--hub", metavar="OWNER/NAME", help=said(_("a data set of the Hugging Face Hub instead")))
-        one.add_argument("--revision", default="", help=said(_("a branch, tag or commit of it")))
-        one.add_argument("--config", default="", help=said(_("a configuration of it; by default the first")))
-        one.add_argument(
-            "--split", action="append", default=[], help=said(_("a part of it, as often as needed; by default all"))
-        )
-        one.add_argument("--rows", type=int, default=100_000, help=said(_("at most so many rows of each part")))
-        one.add_argument("--role", action="append", default=[], metavar="ROLE=COLUMN",
-                         help=said(_("which column plays which role: {roles}", roles=", ".join(import_plan.ROLES))))  # fmt: skip
-        one.add_argument("--read", action="append", default=[], metavar="NAME=VALUE",
-                         help=said(_("how the file is read: {names}", names=READ_OPTIONS)))  # fmt: skip
-        if name == "add":
-            one.add_argument("--title", default="", help=said(_("a name of your own")))
-            one.add_argument("--licence", default="", help=said(_("what others allow you to do with it")))
-    for name, do, help in (
-        ("versions", _versions, _("all versions of a data set, newest first")),
-        ("use", _use, _("let an older version be the one that the name means")),
-        ("delete", _delete, _("delete a data set with all its versions")),
-    ):
-        verb(name, do, help).add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
-    aside = verb("aside", _aside, _("what could not be taken in, with the reason"))
-    aside.add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
-    aside.add_argument("--table", metavar="FILE", help=said(_("write it as CSV into this file, to be mended")))
-    mend = verb("mend", _mend, _("take rows in that were set aside and mended in such a table, and write the name"))
-    mend.add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
-    mend.add_argument("path", metavar="FILE", help=said(_("the table, as CSV")))
-    checked = verb("lint", _lint, _("look for faults in the rows: duplicates, leaks, damaged texts, personal data ..."))
-    checked.add_argument("dataset", metavar="NAME", help=said(_("a data set of your own, or one that ships")))
-    derive = verb("derive", _derive, _("make a new version by steps, and write its name"))
-    derive.add_argument("name", metavar="NAME", help=said(_("of a data set: NAME, or NAME@VERSION")))
-    derive.add_argument("steps", metavar="STEPS", help=said(_("a JSON list: {example}", example=STEPS_EXAMPLE)))
-    return verbs.parser
+def _add_name(verb: Parser) -> Parser:
+    verb.add_argument("name", metavar="NAME", help=_("of a data set: NAME, or NAME@VERSION"))
+    return verb
+
+
+def _add_file(verb: Parser) -> Parser:
+    """What is to be read, and how."""
+    verb.add_argument(
+        "path", metavar="FILE", nargs="?", default="", help=_("a file or a folder; - for what comes on stdin")
+    )
+    verb.add_argument("--hub", metavar="OWNER/NAME", help=_("a data set of the Hugging Face Hub instead"))
+    verb.add_argument("--revision", default="", help=_("a branch, tag or commit of it"))
+    verb.add_argument("--config", default="", help=_("a configuration of it; by default the first"))
+    verb.add_argument(
+        "--split", action="append", default=[], help=_("a part of it, as often as needed; by default all")
+    )
+    verb.add_argument("--rows", type=int, default=100_000, help=_("at most so many rows of each part"))
+    roles = _("which column plays which role: {roles}", roles=", ".join(import_plan.ROLES))
+    verb.add_argument("--role", action="append", default=[], metavar="ROLE=COLUMN", help=roles)
+    names = _("how the file is read: {names}", names=READ_OPTIONS)
+    verb.add_argument("--read", action="append", default=[], metavar="NAME=VALUE", help=names)
+    return verb
 
 
 STEPS_EXAMPLE = '[{"drop": [3]}, {"edit": {"4": {"label": "good"}}}]'
 READ_OPTIONS = "format, encoding, delimiter, header, unit, member, labels, split, validation, test"
-ABOUT = _("Bring data of your own, look after its versions.")
 
 
 # -- brought -----------------------------------------------------------------------------------------------
-def _uploaded_file(desk: Terminal):
-    asked, studio = desk.args, desk.studio
-    if asked.hub:
-        about = studio.imports.hub_info(asked.hub, asked.revision)
-        config = asked.config or next(iter(about["configs"]))
+def _uploaded_file(terminal: Terminal):
+    options, studio = terminal.options, terminal.studio
+    if options.hub:
+        about = studio.imports.hub_info(options.hub, options.revision)
+        config = options.config or next(iter(about["configs"]))
         if config not in about["configs"]:
-            what = _("There is no {kind} named {name}.", kind=_("configuration"), name=config[:60])
-            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(about["configs"])), field="config")
+            raise _unknown(_("configuration"), config, about["configs"], "config")
         splits = studio.imports.hub_splits(about, config)
-        unknown = next((one for one in asked.split if one not in splits), None)
+        unknown = next((split for split in options.split if split not in splits), None)
         if unknown is not None:
-            what = _("There is no {kind} named {name}.", kind=_("part"), name=unknown[:60])
-            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(splits)), field="split")
+            raise _unknown(_("part"), unknown, splits, "split")
         about["configs"][config] = splits
-        return studio.imports.add_hub_dataset(about, config, asked.split or list(splits), asked.rows)
-    if asked.path == "-":
+        return studio.imports.add_hub_dataset(about, config, options.split or list(splits), options.rows)
+    if options.path == "-":
         return studio.imports.paste(sys.stdin.read())
-    if not asked.path:
+    if not options.path:
         raise Refusal(_("No data are named."), do=_("Give a file, a folder, or {option}.", option="--hub OWNER/NAME"))
-    return studio.imports.add_path(asked.path, trusted=True)
+    return studio.imports.add_path(options.path, trusted=True)
 
 
-def _plan_overrides(desk: Terminal) -> dict:
-    """What the options decide; the rest is found."""
-    found: dict = {}
-    for pair in desk.args.read:
+def _unknown(kind: Words, name: str, known: Iterable[str], field: str) -> Refusal:
+    what = _("There is no {kind} named {name}.", kind=kind, name=name[:60])
+    return Refusal(what, do=_("Choose one of: {options}.", options=", ".join(known)), field=field)
+
+
+def _plan_overrides(terminal: Terminal) -> dict:
+    """What the options decide; the rest is detected."""
+    overrides: dict = {}
+    for pair in terminal.options.read:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise Refusal(
-                _("{pair} is not NAME=VALUE.", pair=pair[:60]),
-                do=_("Write for example {example}.", example="encoding=gb18030"),
-            )
-        if name == "header":
-            found[name] = value.lower() in ("on", "true", "yes", "1")
-        elif name in ("validation", "test"):
-            try:
-                found[name] = float(value)
-            except ValueError:
-                raise Refusal(
-                    _("{name} cannot be {value}.", name=name, value=value[:60]), do=_("Give a number.")
-                ) from None
-        else:
-            found[name] = value.replace("\\t", "\t") if name == "delimiter" else value
-    roles = dict(pair.partition("=")[::2] for pair in desk.args.role)
-    return found | ({"roles": roles} if roles else {})
+            what = _("{pair} is not NAME=VALUE.", pair=pair[:60])
+            raise Refusal(what, do=_("Write for example {example}.", example="encoding=gb18030"))
+        overrides[name] = _read_option(name, value)
+    roles = dict(pair.partition("=")[::2] for pair in terminal.options.role)
+    return overrides | ({"roles": roles} if roles else {})
 
 
-def _look(desk: Terminal) -> int:
-    found = desk.studio.imports.preview(_uploaded_file(desk).id, _plan_overrides(desk))
-    desk.print_result(found.to_json(), "\n".join(_plan_lines(desk, found)))
-    return DONE
+def _read_option(name: str, value: str) -> object:
+    if name == "header":
+        return value.lower() in ("on", "true", "yes", "1")
+    if name in ("validation", "test"):
+        try:
+            return float(value)
+        except ValueError:
+            raise Refusal(_("{name} cannot be {value}.", name=name, value=value[:60]), do=_("Give a number.")) from None
+    return value.replace("\\t", "\t") if name == "delimiter" else value
 
 
-def _plan_lines(desk: Terminal, found: FilePreview) -> list[str]:
-    plan = found.plan
+def _look(terminal: Terminal) -> None:
+    preview = terminal.studio.imports.preview(_uploaded_file(terminal).id, _plan_overrides(terminal))
+    terminal.print_result(preview.to_json(), "\n".join(_plan_lines(terminal, preview)))
+
+
+def _plan_lines(terminal: Terminal, preview: FilePreview) -> list[str]:
+    plan, say = preview.plan, terminal.say
     roles = ", ".join(f"{role}={column}" for role, column in plan.roles.items()) or "-"
-    lines = [f"{plan.format}  {plan.encoding}  {roles}", *(f"  {desk.say(one)}" for one in found.evidence)]
-    lines += [
-        f"  {name}: {', '.join(map(repr, column['examples'][:3]))}"[:160] for name, column in found.columns.items()
+    examples = {name: ", ".join(map(repr, column["examples"][:3])) for name, column in preview.columns.items()}
+    return [
+        f"{plan.format}  {plan.encoding}  {roles}",
+        *(f"  {say(words)}" for words in preview.evidence),
+        *(f"  {name}: {text}"[:160] for name, text in examples.items()),
+        *(f"  ! {row['row']}: {say(Words.from_json(row['reason']))}" for row in preview.rejected),
     ]
-    return lines + [f"  ! {one['row']}: {desk.say(Words.from_json(one['reason']))}" for one in found.rejected]
 
 
-def _add(desk: Terminal) -> int:
-    parcel = _uploaded_file(desk)
-    found = desk.studio.imports.preview(parcel.id, _plan_overrides(desk))
-    for one in found.evidence:
-        print(f"bigmodel: {desk.say(one)}", file=sys.stderr)
-    job = desk.studio.imports.begin(parcel.id, found.plan, desk.args.title, desk.args.licence)
+def _add(terminal: Terminal) -> None:
+    upload = _uploaded_file(terminal)
+    preview = terminal.studio.imports.preview(upload.id, _plan_overrides(terminal))
+    for words in preview.evidence:
+        terminal.print_message(words)
+    job = terminal.studio.imports.begin(upload.id, preview.plan, terminal.options.title, terminal.options.licence)
     try:
-        dataset = catalog.dataset(job.wait(lambda: _show_progress(desk, job)))
+        dataset = catalog.dataset(job.wait(lambda: _show_progress(terminal, job)))
     except KeyboardInterrupt:
         job.cancel()
-        return INTERRUPTED
-    said = _("{rows} rows taken in, {aside} set aside.", rows=sum(dataset.version.manifest["rows"].values()),
-             aside=dataset.version.manifest["aside"])  # fmt: skip
-    print(f"bigmodel: {desk.say(said)}", file=sys.stderr)
-    desk.print_result(_dataset_json(dataset), job.name)
-    return DONE
+        raise
+    rows, aside = sum(dataset.version.manifest["rows"].values()), dataset.version.manifest["aside"]
+    terminal.print_message(_("{rows} rows taken in, {aside} set aside.", rows=rows, aside=aside))
+    terminal.print_result(_dataset_json(dataset), job.name)
 
 
-def _show_progress(desk: Terminal, job: ImportJob) -> None:
-    if sys.stderr.isatty():
-        rows = job.progress.get("rows", 0)
-        print(
-            f"\r\033[K{desk.say(job.phase or '')}  {100 * job.fraction_done:.0f} %  {rows:,}",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+def _show_progress(terminal: Terminal, job: ImportJob) -> None:
+    rows = job.progress.get("rows", 0)
+    terminal.print_progress(f"{terminal.say(job.phase or '')}  {100 * job.fraction_done:.0f} %  {rows:,}")
 
 
 # -- looked after --------------------------------------------------------------------------------------------
@@ -179,34 +168,33 @@ def _dataset_json(dataset: ImportedDataset) -> dict:
             "source": dict(manifest["source"]), "path": str(dataset.path())}  # fmt: skip
 
 
-def _list(desk: Terminal) -> int:
-    found = list(desk.studio.data.registry.values())
-    lines = (f"{one.name}  {desk.say(one.title)}  {sum(one.version.manifest['rows'].values()):,}" for one in found)
-    desk.print_result([_dataset_json(one) for one in found], "\n".join(lines))
-    return DONE
+def _list(terminal: Terminal) -> None:
+    datasets = list(terminal.studio.data.registry.values())
+    counts = {dataset.name: sum(dataset.version.manifest["rows"].values()) for dataset in datasets}
+    lines = (f"{dataset.name}  {terminal.say(dataset.title)}  {counts[dataset.name]:,}" for dataset in datasets)
+    terminal.print_result([_dataset_json(dataset) for dataset in datasets], "\n".join(lines))
 
 
-def _lint(desk: Terminal) -> int:
+def _lint(terminal: Terminal) -> int:
     """0: nothing was found. 1: something was."""
-    name = catalog.dataset(desk.args.dataset).name
-    desk.studio.checks.begin(name)
-    while isinstance(state := desk.studio.checks.state(name), CheckProgress):
+    name = catalog.dataset(terminal.options.dataset).name
+    terminal.studio.checks.begin(name)
+    while isinstance(state := terminal.studio.checks.state(name), CheckProgress):
         time.sleep(POLL_SECONDS)
     if isinstance(state, Refusal):
         raise state
-    lines = [f"{one.severity:8} {one.check:16} {desk.say(one.sentence)}" for one in state.findings]
-    told = _(
-        "{checks} checks over {rows} rows in {seconds} s; findings: {count}.",
-        checks=len(state.checks),
-        rows=f"{state.rows:,}",
-        seconds=f"{state.seconds:.1f}",
-        count=len(state.findings),
-    )
-    lines.append(desk.say(told))
-    desk.print_result(state.to_json(), "\n".join(lines))
+    lines = [
+        *(f"{finding.severity:8} {finding.check:16} {terminal.say(finding.sentence)}" for finding in state.findings),
+        terminal.say(_(
+            "{checks} checks over {rows} rows in {seconds} s; findings: {count}.", checks=len(state.checks),
+            rows=f"{state.rows:,}", seconds=f"{state.seconds:.1f}", count=len(state.findings),
+        )),
+    ]  # fmt: skip
+    terminal.print_result(state.to_json(), "\n".join(lines))
     return REFUSED if state.findings else DONE
 
 
+<<<<<<< HEAD
 def _versions(desk: Terminal) -> int:
     slug = desk.studio.data.registry.version(desk.args.name).slug
     found, newest = desk.studio.data.registry.versions(slug), desk.studio.data.registry.newest(slug)
@@ -215,60 +203,74 @@ def _versions(desk: Terminal) -> int:
     desk.print_result(
         data, "\n".join(f"{one['name']}{' *' if one['newest'] else ''}  {sum(one['rows'].values()):,}" for one in data)
     )
+=======
+def _versions(terminal: Terminal) -> None:
+    registry = terminal.studio.data.registry
+    slug = registry.version(terminal.options.name).slug
+    newest = registry.newest(slug)
+    rows = [
+        {
+            "name": version.name, "newest": version.hash == newest, "number": version.manifest["number"],
+            "rows": version.manifest["rows"], "steps": version.manifest["steps"],
+        }
+        for version in registry.versions(slug)
+    ]  # fmt: skip
+    lines = (f"{row['name']}{' *' if row['newest'] else ''}  {sum(row['rows'].values()):,}" for row in rows)
+    terminal.print_result(rows, "\n".join(lines))
+
+
+def _aside(terminal: Terminal) -> None:
+    if terminal.options.table:
+        return _write_rejected_table(terminal)
+    rows = terminal.studio.data.rejected_rows(terminal.options.name, count=1_000_000)
+    lines = (f"{row['row']}\t{terminal.say(Words.from_json(row['reason']))}\t{row['raw'][:200]!r}" for row in rows)
+    terminal.print_result(rows, "\n".join(lines))
+>>>>>>> bench
     return DONE
 
 
-def _aside(desk: Terminal) -> int:
-    if desk.args.table:
-        return _write_rejected_table(desk)
-    found = desk.studio.data.rejected_rows(desk.args.name, count=1_000_000)
-    lines = (f"{one['row']}\t{desk.say(Words.from_json(one['reason']))}\t{one['raw'][:200]!r}" for one in found)
-    desk.print_result(found, "\n".join(lines))
-    return DONE
-
-
-def _write_rejected_table(desk: Terminal) -> int:
-    path = Path(desk.args.table)
+def _write_rejected_table(terminal: Terminal) -> None:
+    path = Path(terminal.options.table)
     try:
-        path.write_bytes(desk.studio.data.rejected_csv(desk.args.name, desk.language))
+        path.write_bytes(terminal.studio.data.rejected_csv(terminal.options.name, terminal.language))
     except OSError as error:
         what = _("{path} cannot be written: {reason}.", path=str(path), reason=error.strerror or str(error))
         raise Refusal(what, do=_("Name another file.")) from None
-    desk.print_result({"path": str(path)}, str(path))
-    return DONE
+    terminal.print_result({"path": str(path)}, str(path))
 
 
-def _mend(desk: Terminal) -> int:
-    """What still will not do is told, and stays set aside."""
-    found = desk.studio.imports.parse_repairs(
-        desk.args.name, desk.studio.imports.add_path(desk.args.path, trusted=True).id
-    )
-    for one in found["reasons"]:
-        print(f"bigmodel: {one['row']}: {desk.say(Words.from_json(one['reason']))}", file=sys.stderr)
-    if not found["mends"]:
+def _mend(terminal: Terminal) -> None:
+    """Rows that still cannot be read are listed, and stay set aside."""
+    studio, name = terminal.studio, terminal.options.name
+    repairs = studio.imports.parse_repairs(name, studio.imports.add_path(terminal.options.path, trusted=True).id)
+    for row in repairs["reasons"]:
+        terminal.print_message(f"{row['row']}: {terminal.say(Words.from_json(row['reason']))}")
+    if not repairs["mends"]:
         what = _("No row of this table was mended.")
         raise Refusal(what, do=_("Change a cell, or write something into the column {name}.", name=repair_rows.TAKE))
-    name = desk.studio.versions.derive(desk.args.name, [{"mend": found["mends"]}])
-    desk.print_result({"name": name, "mended": len(found["mends"]), "left": found["left"]}, name)
-    return DONE
+    name = studio.versions.derive(name, [{"mend": repairs["mends"]}])
+    terminal.print_result({"name": name, "mended": len(repairs["mends"]), "left": repairs["left"]}, name)
 
 
-def _use(desk: Terminal) -> int:
-    name = desk.studio.data.set_newest(desk.args.name)
-    desk.print_result({"name": name}, name)
-    return DONE
+def _use(terminal: Terminal) -> None:
+    name = terminal.studio.data.set_newest(terminal.options.name)
+    terminal.print_result({"name": name}, name)
 
 
-def _derive(desk: Terminal) -> int:
+def _derive(terminal: Terminal) -> None:
     try:
-        steps = json.loads(desk.args.steps)
+        steps = json.loads(terminal.options.steps)
     except ValueError as error:
         raise Refusal(_("The steps are not JSON: {reason}.", reason=str(error)), field="steps") from None
-    name = desk.studio.versions.derive(desk.args.name, steps if isinstance(steps, list) else [steps])
-    desk.print_result({"name": name}, name)
-    return DONE
+    name = terminal.studio.versions.derive(terminal.options.name, steps if isinstance(steps, list) else [steps])
+    terminal.print_result({"name": name}, name)
 
 
+<<<<<<< HEAD
 def _delete(desk: Terminal) -> int:
     desk.studio.data.delete(desk.studio.data.registry.version(desk.args.name).slug)
     return DONE
+=======
+def _delete(terminal: Terminal) -> None:
+    terminal.studio.data.delete(terminal.studio.imports.registry.version(terminal.options.name).slug)
+>>>>>>> bench

@@ -1,41 +1,25 @@
-"""The command line: the studio's verbs, with options made from the same fields as the pages.
-
-Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
-130 interrupted by Ctrl-C.
-"""
+"""The verbs of runs: train, runs, show, stop, resume, branch, rollback."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
-import os
-import secrets
 import sys
 import time
-import traceback
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Mapping
 from dataclasses import fields as dataclass_fields
-from pathlib import Path
 
-from bigmodel.core import blocks, catalog, fields, spec
-from bigmodel.core.blocks import Note, Picture, Prose, Scores, Table
-from bigmodel.core.contracts import Dataset, Metric
+from bigmodel.cli.terminal import DONE, INTERRUPTED, REFUSED, Terminal, format_duration, format_number
+from bigmodel.cli.verbs import Parser, Verbs, parse_settings
+from bigmodel.core import catalog, spec
+from bigmodel.core.contracts import Metric
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED, LIVE, QUEUED, STOPPED
-from bigmodel.core.fields import Field
-from bigmodel.core.model import BASE_PREFIX, STARTER_PREFIX, STARTERS, Model
-from bigmodel.core.words import LANGUAGES, Words, _, say
+from bigmodel.core.words import Words, _
 from bigmodel.runs.run import Run
 from bigmodel.runs.service import Checkpoint
 from bigmodel.runs.supervisor import ensure_supervisor
-from bigmodel.studio import Studio
 
-DONE, REFUSED, USAGE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
-POLL_SECONDS = 0.2  # between two looks of --wait
-SUPERVISOR_CHECK_SECONDS = 2.0  # between two looks whether anybody works on the queue
+POLL_SECONDS = 0.2  # between two polls of --wait
+SUPERVISOR_CHECK_SECONDS = 2.0  # between two checks that a supervisor works on the queue
 
 STATES: Mapping[str, Words] = {
     "queued": _("waiting"),
@@ -51,287 +35,131 @@ STATES: Mapping[str, Words] = {
 }
 
 
-def main(arguments: Sequence[str]) -> int:
-    desk = Terminal(_language(arguments))
-    try:
-        if arguments and arguments[0] in SUBCOMMANDS:
-            return SUBCOMMANDS[arguments[0]][0](arguments[1:])
-        asked = _parser(desk.say).parse_args(arguments)
-        desk.studio = Studio(Path(asked.home) if asked.home else None)
-        return asked.do(desk, asked)
-    except Refusal as refusal:
-        desk.print_message(refusal.say(desk.language))
-        return REFUSED
-    except KeyboardInterrupt:
-        desk.print_message(desk.say(_("Interrupted.")))
-        return INTERRUPTED
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except Exception as bug:
-        desk.print_message(desk.say(_log_bug(bug, desk.studio)))
-        return REFUSED
-
-
-class Terminal:
-    """One person at the command line: their language, their studio, where to write."""
-
-    def __init__(self, language: str):
-        self.language = language
-        self.studio: Studio | None = None
-
-    def say(self, words: Words | str) -> str:
-        return say(words, self.language)
-
-    def print_message(self, text: str) -> None:
-        """A message: to stderr."""
-        print(f"bigmodel: {text}", file=sys.stderr, flush=True)
-
-    def print_result(self, text: str) -> None:
-        """A result: to stdout."""
-        print(text, flush=True)
-
-    def print_json(self, data: object) -> None:
-        self.print_result(json.dumps(_to_jsonable(data, self.say), ensure_ascii=False, indent=1, allow_nan=False))
-
-    def print_table(self, rows: Iterable[Sequence[object]]) -> None:
-        texts = [[self.say(cell) if isinstance(cell, Words) else str(cell) for cell in row] for row in rows]
-        widths = [max(map(_display_width, column)) for column in zip(*texts, strict=True)]
-        for row in texts:
-            padded = (cell + " " * (width - _display_width(cell)) for cell, width in zip(row, widths, strict=True))
-            self.print_result("  ".join(padded).rstrip())
-
-
-# -- what can be asked for -----------------------------------------------------------------------------
-def _parser(say: Callable[[Words], str]) -> argparse.ArgumentParser:
-    every = argparse.ArgumentParser(add_help=False)
-    every.add_argument("--json", action="store_true", help=say(_("write the result as JSON")))
-    every.add_argument("--language", choices=LANGUAGES, help=say(_("of what is written; by default that of $LANG")))
-    every.add_argument(
-        "--home", metavar="FOLDER", help=say(_("where runs are kept; by default $BIGMODEL_HOME or ~/.bigmodel"))
-    )
-
-    parser = argparse.ArgumentParser(
-        "python -m bigmodel", description=say(_("Train models of your own and try them.")), allow_abbrev=False
-    )
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    def verb(name: str, do: Callable[[Terminal, argparse.Namespace], int], help: Words) -> argparse.ArgumentParser:
-        one = verbs.add_parser(name, parents=[every], help=say(help), description=say(help), allow_abbrev=False)
-        one.set_defaults(do=do)
-        return one
-
-    listing = verb("list", _list, _("what there is: tasks, the architectures and data sets that fit them, settings"))
-    listing.add_argument("--task", help=say(_("only this task; with an architecture, its settings too")))
-    listing.add_argument("--architecture", help=say(_("an architecture that fits the task")))
-    listing.add_argument("--dataset", help=say(_("a data set that fits the task")))
-
-    train = verb("train", _train, _("start a run and write its id"))
+def add_verbs(verbs: Verbs) -> None:
+    train = verbs.add("train", _train, _("start a run and write its id"))
     for name in ("task", "architecture", "dataset"):
         train.add_argument(f"--{name}", required=True)
-    _add_set(train, say(_("a setting, as often as needed; `list --task T --architecture A` shows them")))
-    train.add_argument("--name", default="", help=say(_("a name of your own")))
-    train.add_argument("--token", default="", help=say(_("the same token twice is one run")))
-    _add_wait(train, say)
+    train.add_set(_("a setting, as often as needed; `list --task T --architecture A` shows them"))
+    train.add_argument("--name", default="", help=_("a name of your own"))
+    train.add_argument("--token", default="", help=_("the same token twice is one run"))
+    _add_wait(train)
 
-    runs = verb("runs", _runs, _("all runs, newest first"))
-    runs.add_argument("--state", action="append", choices=STATES, help=say(_("only runs in this state")))
-    runs.add_argument("--limit", type=int, default=200, help=say(_("at most so many")))
+    runs = verbs.add("runs", _runs, _("all runs, newest first"))
+    runs.add_argument("--state", action="append", choices=STATES, help=_("only runs in this state"))
+    runs.add_argument("--limit", type=int, default=200, help=_("at most so many"))
 
-    show = verb("show", _show, _("all that is known of a run"))
-    show.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+    _add_run(verbs.add("show", _show, _("all that is known of a run")))
+    _add_run(verbs.add("stop", _stop, _("end a run and keep its weights, or cancel one that waits")))
 
-    stop = verb("stop", _stop, _("end a run and keep its weights, or cancel one that waits"))
-    stop.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
-
-    resume = verb("resume", _resume, _("let a run go on that was stopped or has died, from its newest checkpoint"))
-    resume.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
+    about = _("let a run go on that was stopped or has died, from its newest checkpoint")
+    resume = _add_run(verbs.add("resume", _resume, about))
     resume.add_argument(
-        "--anyway", action="store_true", help=say(_("also where versions, device, settings or data have changed since"))
+        "--anyway", action="store_true", help=_("also where versions, device, settings or data have changed since")
     )
-    _add_wait(resume, say)
+    _add_wait(resume)
 
-    branch = verb("branch", _branch, _("start a run from a checkpoint of another, and write its id"))
-    branch.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
-    branch.add_argument("--step", type=int, help=say(_("of the checkpoint; by default the newest")))
-    _add_set(branch, say(_("what is to be different: learning_rate=0.0001, epochs=20 to train on ...")))
-    branch.add_argument("--name", default="", help=say(_("a name of your own")))
-    _add_wait(branch, say)
+    about = _("start a run from a checkpoint of another, and write its id")
+    branch = _add_run(verbs.add("branch", _branch, about))
+    branch.add_argument("--step", type=int, help=_("of the checkpoint; by default the newest"))
+    branch.add_set(_("what is to be different: learning_rate=0.0001, epochs=20 to train on ..."))
+    branch.add_argument("--name", default="", help=_("a name of your own"))
+    _add_wait(branch)
 
-    rollback = verb(
-        "rollback", _rollback, _("start a run from the best checkpoint of another with half its learning rate")
-    )
-    rollback.add_argument("run", metavar="RUN", help=say(_("its id, or enough of its beginning")))
-    _add_wait(rollback, say)
-
-    attempt = verb("try", _try, _("use a model"))
-    attempt.add_argument(
-        "model", metavar="MODEL", help=say(_("the id of a run, of a starter: starter:NAME, or of a base: base:NAME"))
-    )
-    attempt.add_argument(
-        "--beside", metavar="OTHER", default="",
-        help=say(_("ask another model the same; 'base': the one that MODEL was fine-tuned from")),
-    )  # fmt: skip
-    _add_set(attempt, say(_("an input, as often as needed: prompt=TEXT, image=FILE ...")))
-
-    for name, (_do, help) in SUBCOMMANDS.items():
-        verbs.add_parser(name, help=say(help), add_help=False)
-    return parser
+    about = _("start a run from the best checkpoint of another with half its learning rate")
+    _add_wait(_add_run(verbs.add("rollback", _rollback, about)))
 
 
-def _add_set(parser: argparse.ArgumentParser, help: str) -> None:
-    parser.add_argument(
-        "--set", action="append", default=[], type=_name_value, metavar="NAME=VALUE", dest="settings", help=help
-    )
+def _add_run(verb: Parser) -> Parser:
+    verb.add_argument("run", metavar="RUN", help=_("its id, or enough of its beginning"))
+    return verb
 
 
-def _add_wait(parser: argparse.ArgumentParser, say: Callable[[Words], str]) -> None:
-    parser.add_argument("--wait", action="store_true", help=say(_("until it ends, and write what came out")))
+def _add_wait(verb: Parser) -> None:
+    verb.add_argument("--wait", action="store_true", help=_("until it ends, and write what came out"))
 
 
-def _name_value(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
+# -- train, branch, rollback, resume -------------------------------------------------------------------
+def _train(terminal: Terminal) -> int:
+    options = terminal.options
+    task, architecture = catalog.task(options.task), catalog.architecture(options.architecture)
+    settings = parse_settings(options.settings, spec.fields_for(task, architecture), _("setting"))
+    wanted = {"task": task.name, "architecture": architecture.name, "dataset": options.dataset, "name": options.name}
+    return _report_launch(terminal, terminal.studio.runs.launch(wanted | {"settings": settings}, token=options.token))
 
 
-def _language(arguments: Sequence[str]) -> str:
-    """Before anything is parsed, since the help is in it too."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--language", nargs="?")
-    asked = early.parse_known_args(arguments)[0].language
-    if asked in LANGUAGES:
-        return asked
-    place = next(filter(None, (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
-    return "zh" if place.lower().startswith("zh") else "en"
+def _branch(terminal: Terminal) -> int:
+    options, id = terminal.options, _run_id(terminal)
+    parent = terminal.studio.runs.get(id).spec
+    known = spec.fields_for(catalog.task(parent.task), catalog.architecture(parent.architecture))
+    settings = parse_settings(options.settings, known, _("setting"))
+    return _report_launch(terminal, terminal.studio.runs.branch(id, options.step, settings, options.name))
 
 
-# -- list ----------------------------------------------------------------------------------------------
-def _list(desk: Terminal, asked: argparse.Namespace) -> int:
-    tasks = {asked.task: catalog.task(asked.task)} if asked.task else catalog.tasks()
-    if asked.architecture or asked.dataset:
-        return _list_settings(desk, asked)
-    if asked.json:
-        desk.print_json({"tasks": {name: _task_json(task) for name, task in tasks.items()}})
-        return DONE
-    for name, task in tasks.items():
-        desk.print_result(f"{name}: {desk.say(task.title)}")
-        rows = [("  architecture", one.name, one.title) for one in catalog.architectures_for(task).values()]
-        rows += [("  dataset", one.name, one.title) for one in catalog.datasets_for(task).values()]
-        rows += [("  input", one.name, one.label) for one in task.inputs]
-        desk.print_table(rows)
-    return DONE
+def _rollback(terminal: Terminal) -> int:
+    return _report_launch(terminal, terminal.studio.runs.rollback(_run_id(terminal)))
 
 
-def _task_json(task) -> dict:
-    return {
-        "title": task.title,
-        "about": task.about,
-        "architectures": {name: one.title for name, one in catalog.architectures_for(task).items()},
-        "datasets": {name: _dataset_json(one) for name, one in catalog.datasets_for(task).items()},
-        "metrics": [one.name for one in task.metrics],
-        "inputs": [_field_json(one) for one in task.inputs],
-    }
+def _report_launch(terminal: Terminal, id: str) -> int:
+    """Ensure that a supervisor works on the new run, and print its id."""
+    options = terminal.options
+    ensure_supervisor(terminal.studio.runs)
+    if not options.json:
+        print(id, flush=True)
+    elif not options.wait:
+        _print_run_json(terminal, id)
+    return _wait(terminal, id) if options.wait else DONE
 
 
-def _dataset_json(dataset: Dataset) -> dict:
-    return {
-        "title": dataset.title,
-        "about": dataset.about,
-        "licence": dataset.facts.licence,
-        "source": dataset.facts.source,
-    }
+def _resume(terminal: Terminal) -> int:
+    options, id = terminal.options, _run_id(terminal)
+    terminal.studio.runs.resume(id, options.anyway)
+    ensure_supervisor(terminal.studio.runs)
+    if options.json and not options.wait:
+        _print_run_json(terminal, id)
+    elif not options.json:
+        stage, step = terminal.studio.runs.resume_point(id)
+        messages = {
+            "step": _("{run} goes on from step {step}.", run=id, step=step),
+            "pretraining": _("{run} goes on from step {step} of its pretraining.", run=id, step=step),
+            "pretraining-done": _("{run} goes on after its pretraining.", run=id),
+        }
+        terminal.print_message(messages.get(stage) or _("{run} begins anew: it has no checkpoint.", run=id))
+    return _wait(terminal, id) if options.wait else DONE
 
 
-def _list_settings(desk: Terminal, asked: argparse.Namespace) -> int:
-    """What --set takes: names, defaults for these three, and what would do."""
-    if not asked.task or not asked.architecture:
-        raise Refusal(_("Settings depend on task and architecture."), do=_("Give --task and --architecture."))
-    task, architecture = catalog.task(asked.task), catalog.architecture(asked.architecture)
-    chosen = catalog.dataset(asked.dataset) if asked.dataset else next(iter(catalog.datasets_for(task).values()))
-    checked = spec.RunSpec.check({"task": task.name, "architecture": architecture.name, "dataset": chosen.name})
-    found = spec.fields_for(task, architecture)
-    if asked.json:
-        desk.print_json({"settings": [_field_json(one) | {"default": checked.settings[one.name]} for one in found]})
-        return DONE
-    desk.print_table((one.name, checked.settings[one.name], _allowed_values(one), one.help) for one in found)
-    return DONE
-
-
-def _field_json(one: Field) -> dict:
-    known = {"kind": type(one).__name__.lower(), "allowed": _allowed_values(one)}
-    for part in dataclass_fields(one):
-        known[part.name] = getattr(one, part.name)
-    return {name: value for name, value in known.items() if value is not None and not isinstance(value, bytes)}
-
-
-def _allowed_values(one: Field) -> Words | str:
-    if isinstance(one, fields.Number):
-        return f"{one.minimum:.12g}..{one.maximum:.12g}"
-    if isinstance(one, fields.Choice):
-        return "|".join(one.options)
-    return "on|off" if isinstance(one, fields.Switch) else "FILE" if isinstance(one, fields.Image) else "TEXT"
-
-
-# -- train ---------------------------------------------------------------------------------------------
-def _train(desk: Terminal, asked: argparse.Namespace) -> int:
-    task, architecture = catalog.task(asked.task), catalog.architecture(asked.architecture)
-    settings = _parse_settings(asked.settings, spec.fields_for(task, architecture), _("setting"))
-    wanted = {"task": task.name, "architecture": architecture.name, "dataset": asked.dataset, "name": asked.name}
-    return _report_launch(desk, asked, desk.studio.runs.launch(wanted | {"settings": settings}, token=asked.token))
-
-
-def _report_launch(desk: Terminal, asked: argparse.Namespace, id: str) -> int:
-    """See to it that somebody works on a new run, and say which it is."""
-    ensure_supervisor(desk.studio.runs)
-    if not asked.json:
-        desk.print_result(id)
-    elif not asked.wait:
-        desk.print_json(_run_json(desk.studio.runs.get(id)))
-    return _wait(desk, id, asked.json) if asked.wait else DONE
-
-
-def _parse_settings(pairs: Sequence[tuple[str, str]], known: Sequence[Field], kind: Words) -> dict:
-    """Each value in its proper type; Refusal for what is not known or will not do."""
-    by_name = {one.name: one for one in known}
-    values = {}
-    for name, text in pairs:
-        if name not in by_name:
-            what = _("There is no {kind} named {name}.", kind=kind, name=name[:60])
-            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(sorted(by_name))), field=name)
-        values[name] = by_name[name].parse(text)
-    return values
-
-
-def _wait(desk: Terminal, id: str, as_json: bool) -> int:
-    progress = _Progress(desk)
+# -- wait ----------------------------------------------------------------------------------------------
+def _wait(terminal: Terminal, id: str) -> int:
+    progress = _Progress(terminal)
     try:
-        run = _follow(desk, id, progress)
+        run = _follow(terminal, id, progress)
     except KeyboardInterrupt:
         progress.end()
-        if as_json:
-            desk.print_json(_run_json(desk.studio.runs.get(id)))
-        again = _("The run goes on. `python -m bigmodel show {run}` looks at it, `stop` ends it.", run=id)
-        desk.print_message(desk.say(again))
+        if terminal.options.json:
+            _print_run_json(terminal, id)
+        terminal.print_message(
+            _("The run goes on. `python -m bigmodel show {run}` looks at it, `stop` ends it.", run=id)
+        )
         return INTERRUPTED
     progress.end()
-    if as_json:
-        desk.print_json(_run_json(run))
+    if terminal.options.json:
+        terminal.print_json(_run_json(run))
     else:
-        desk.print_table(_metric_rows(run))
-    _print_outcome(desk, run)
+        terminal.print_table(_metric_rows(run))
+    if run.error:
+        terminal.print_message(Refusal.from_json(run.error).say(terminal.language))
+    elif run.reason:
+        terminal.print_message(run.reason)
     return DONE if run.state == FINISHED or (run.state == STOPPED and run.has_model) else REFUSED
 
 
-def _follow(desk: Terminal, id: str, progress: _Progress) -> Run:
-    """Look on until it is over for good, and see to it that somebody works on it."""
-    looked = time.monotonic()
-    while not (run := desk.studio.runs.get(id)).has_ended or desk.studio.runs.will_retry(id):
+def _follow(terminal: Terminal, id: str, progress: _Progress) -> Run:
+    """Poll until the run has ended for good, and ensure that a supervisor works on it."""
+    runs, checked = terminal.studio.runs, time.monotonic()
+    while not (run := runs.get(id)).has_ended or runs.will_retry(id):
         progress.show(run)
-        if time.monotonic() - looked > SUPERVISOR_CHECK_SECONDS:
-            looked = time.monotonic()
-            ensure_supervisor(desk.studio.runs)
+        if time.monotonic() - checked > SUPERVISOR_CHECK_SECONDS:
+            checked = time.monotonic()
+            ensure_supervisor(runs)
         time.sleep(POLL_SECONDS)
     progress.show(run)
     return run
@@ -340,8 +168,8 @@ def _follow(desk: Terminal, id: str, progress: _Progress) -> Run:
 class _Progress:
     """On a terminal one line that changes; into a file a line whenever something else happens."""
 
-    def __init__(self, desk: Terminal):
-        self.desk = desk
+    def __init__(self, terminal: Terminal):
+        self.terminal = terminal
         self.live = sys.stderr.isatty()
         self.last = ""
 
@@ -351,149 +179,106 @@ class _Progress:
         if key == self.last:
             return
         self.last = key
-        print(f"\r\033[K{text}" if self.live else text, end="" if self.live else "\n", file=sys.stderr, flush=True)
+        if self.live:
+            self.terminal.print_progress(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self.live and self.last:
             print(file=sys.stderr)
 
     def _text(self, run: Run) -> str:
+        say = self.terminal.say
         if run.state == QUEUED:
-            return self.desk.say(_("waiting, number {position}", position=run.position))
-        parts = [self.desk.say(run.phase)] if run.phase else []
+            return say(_("waiting, number {position}", position=run.position))
+        parts = [say(run.phase)] if run.phase else []
         if run.step:
-            parts += [f"{run.step}/{run.steps}", f"loss {_format_number(run.loss)}"]
-            parts += [f"validation {name} {_format_number(value)}" for name, value in run.validation.items()]
+            parts += [f"{run.step}/{run.steps}", f"loss {format_number(run.loss)}"]
+            parts += [f"validation {name} {format_number(value)}" for name, value in run.validation.items()]
         if run.eta is not None:
-            parts.append(self.desk.say(_("{time} left", time=_format_duration(run.eta))))
-        return "  ".join(parts) or self.desk.say(STATES[run.state])
-
-
-def _print_outcome(desk: Terminal, run: Run) -> None:
-    if run.error:
-        desk.print_message(Refusal.from_json(run.error).say(desk.language))
-    elif run.reason:
-        desk.print_message(desk.say(run.reason))
-
-
-# -- resume, branch, rollback --------------------------------------------------------------------------
-def _resume(desk: Terminal, asked: argparse.Namespace) -> int:
-    id = _resolve_run_id(asked.run, desk.studio.runs.ids())
-    desk.studio.runs.resume(id, asked.anyway)
-    ensure_supervisor(desk.studio.runs)
-    if asked.json and not asked.wait:
-        desk.print_json(_run_json(desk.studio.runs.get(id)))
-    elif not asked.json:
-        stage, step = desk.studio.runs.resume_point(id)
-        told = {
-            "step": _("{run} goes on from step {step}.", run=id, step=step),
-            "pretraining": _("{run} goes on from step {step} of its pretraining.", run=id, step=step),
-            "pretraining-done": _("{run} goes on after its pretraining.", run=id),
-        }
-        desk.print_message(desk.say(told.get(stage) or _("{run} begins anew: it has no checkpoint.", run=id)))
-    return _wait(desk, id, asked.json) if asked.wait else DONE
-
-
-def _branch(desk: Terminal, asked: argparse.Namespace) -> int:
-    id = _resolve_run_id(asked.run, desk.studio.runs.ids())
-    parent = desk.studio.runs.get(id).spec
-    known = spec.fields_for(catalog.task(parent.task), catalog.architecture(parent.architecture))
-    settings = _parse_settings(asked.settings, known, _("setting"))
-    return _report_launch(desk, asked, desk.studio.runs.branch(id, asked.step, settings, asked.name))
-
-
-def _rollback(desk: Terminal, asked: argparse.Namespace) -> int:
-    return _report_launch(desk, asked, desk.studio.runs.rollback(_resolve_run_id(asked.run, desk.studio.runs.ids())))
+            parts.append(say(_("{time} left", time=format_duration(run.eta))))
+        return "  ".join(parts) or say(STATES[run.state])
 
 
 # -- runs, show, stop ----------------------------------------------------------------------------------
-def _runs(desk: Terminal, asked: argparse.Namespace) -> int:
-    runs = desk.studio.runs.all(asked.state or (), max(asked.limit, 0))
-    if asked.json:
-        desk.print_json([_run_json(run) for run in runs])
+def _runs(terminal: Terminal) -> None:
+    runs = terminal.studio.runs.all(terminal.options.state or (), max(terminal.options.limit, 0))
+    if terminal.options.json:
+        terminal.print_json([_run_json(run) for run in runs])
     elif runs:
-        desk.print_table((run.id, STATES[run.state], f"{run.step}/{run.steps}", _first_metric(run)) for run in runs)
-    return DONE
+        terminal.print_table((run.id, STATES[run.state], f"{run.step}/{run.steps}", _first_metric(run)) for run in runs)
 
 
-def _show(desk: Terminal, asked: argparse.Namespace) -> int:
-    run = desk.studio.runs.get(_resolve_run_id(asked.run, desk.studio.runs.ids()))
-    checkpoints, branches = desk.studio.runs.checkpoints(run.id), _branch_ids(desk.studio, run.id)
-    if asked.json:
-        kept = [{"step": one.step, "best": one.best, "bytes": one.bytes} for one in checkpoints]
-        desk.print_json(_run_json(run) | {"checkpoints": kept, "branches": branches})
-        return DONE
+def _show(terminal: Terminal) -> None:
+    runs = terminal.studio.runs
+    run = runs.get(_run_id(terminal))
+    checkpoints, branches = runs.checkpoints(run.id), [branch.id for branch in runs.branches(run.id)]
+    if terminal.options.json:
+        kept = [{"step": kept.step, "best": kept.best, "bytes": kept.bytes} for kept in checkpoints]
+        terminal.print_json(_run_json(run) | {"checkpoints": kept, "branches": branches})
+        return
     rows = [("run", run.id), ("state", STATES[run.state])]
     rows += [("reason", run.reason)] if run.reason else []
-    rows += [("error", Refusal.from_json(run.error).say(desk.language))] if run.error else []
-    rows += [
-        (name, getattr(run.spec, name))
-        for name in ("name", "task", "architecture", "dataset")
-        if getattr(run.spec, name)
-    ]
+    rows += [("error", Refusal.from_json(run.error).say(terminal.language))] if run.error else []
+    names = ("name", "task", "architecture", "dataset")
+    rows += [(name, getattr(run.spec, name)) for name in names if getattr(run.spec, name)]
     if run.spec.parent:
         rows.append(("branched from", _("{run} at step {step}", **run.spec.parent)))
     rows += [("branch", id) for id in branches]
-    rows += [("checkpoint", _describe_checkpoint(desk, one)) for one in checkpoints]
+    rows += [("checkpoint", _describe_checkpoint(terminal, checkpoint)) for checkpoint in checkpoints]
     rows += [("step", f"{run.step}/{run.steps}")]
-    rows += [("loss", _format_number(run.loss))] if run.loss is not None else []
-    rows += [("left", _format_duration(run.eta))] if run.eta is not None else []
-    rows += [("log", desk.studio.runs.folder(run.id).log_file)]
-    desk.print_table(
-        [*rows, *_metric_rows(run), *((f"--set {name}", value) for name, value in run.spec.settings.items())]
-    )
-    return DONE
+    rows += [("loss", format_number(run.loss))] if run.loss is not None else []
+    rows += [("left", format_duration(run.eta))] if run.eta is not None else []
+    rows += [("log", runs.folder(run.id).log_file), *_metric_rows(run)]
+    terminal.print_table([*rows, *((f"--set {name}", value) for name, value in run.spec.settings.items())])
 
 
-def _branch_ids(studio: Studio, id: str) -> list[str]:
-    """The runs that begin with a checkpoint of this one, newest first."""
-    return [run.id for run in studio.runs.branches(id)]
+def _describe_checkpoint(terminal: Terminal, checkpoint: Checkpoint) -> str:
+    parts = [_("step {step}", step=checkpoint.step), f"{checkpoint.bytes / 1e6:.1f} MB"]
+    return "  ".join(terminal.say(part) for part in [*parts, *([_("the best")] if checkpoint.best else [])])
 
 
-def _describe_checkpoint(desk: Terminal, one: Checkpoint) -> str:
-    parts = [_("step {step}", step=one.step), f"{one.bytes / 1e6:.1f} MB", *([_("the best")] if one.best else [])]
-    return "  ".join(desk.say(part) for part in parts)
-
-
-def _stop(desk: Terminal, asked: argparse.Namespace) -> int:
-    id = _resolve_run_id(asked.run, desk.studio.runs.ids())
-    desk.studio.runs.stop(id)
-    ensure_supervisor(desk.studio.runs)
-    run = desk.studio.runs.get(id)
-    if asked.json:
-        desk.print_json(_run_json(run))
+def _stop(terminal: Terminal) -> None:
+    runs, id = terminal.studio.runs, _run_id(terminal)
+    runs.stop(id)
+    ensure_supervisor(runs)
+    run = runs.get(id)
+    if terminal.options.json:
+        terminal.print_json(_run_json(run))
     elif run.state in LIVE:
-        desk.print_message(desk.say(_("{run} saves its weights and ends.", run=id)))
+        terminal.print_message(_("{run} saves its weights and ends.", run=id))
     else:
-        desk.print_message(desk.say(_("{run} is cancelled.", run=id)))
-    return DONE
+        terminal.print_message(_("{run} is cancelled.", run=id))
 
 
-def _resolve_run_id(text: str, ids: Iterable[str]) -> str:
+def _run_id(terminal: Terminal) -> str:
+    return resolve_run_id(terminal.options.run, terminal.studio.runs.ids())
+
+
+def resolve_run_id(text: str, ids: Iterable[str]) -> str:
     """The one id that is `text` or begins with it."""
-    found = sorted(id for id in ids if id.startswith(text))
-    if text in found:
+    matches = sorted(id for id in ids if id.startswith(text))
+    if text in matches:
         return text
-    if len(found) == 1:
-        return found[0]
-    if found:
-        shown = ", ".join(found[:5])
-        raise Refusal(
-            _("{count} begin with {beginning}: {ids}.", count=len(found), beginning=text, ids=shown),
-            do=_("Give more of the id."),
-        )
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        shown = ", ".join(matches[:5])
+        what = _("{count} begin with {beginning}: {ids}.", count=len(matches), beginning=text, ids=shown)
+        raise Refusal(what, do=_("Give more of the id."))
     do = _("`runs` lists what there is.")
     raise Refusal(_("There is no run {run}.", run=text[:100]), do=do, field="run")
 
 
 def _metric_rows(run: Run) -> list[tuple[str, str]]:
     task = catalog.tasks().get(run.spec.task)
-    known = {one.name: one for one in task.metrics} if task else {}
-    rows = [("test", run.result), ("validation", run.best or run.validation)]
+    known = {metric.name: metric for metric in task.metrics} if task else {}
+    splits = [("test", run.result), ("validation", run.best or run.validation)]
     return [
         (f"{split} {name}", _format_metric(value, known.get(name)))
-        for split, found in rows
-        for name, value in found.items()
+        for split, values in splits
+        for name, value in values.items()
     ]
 
 
@@ -503,7 +288,7 @@ def _first_metric(run: Run) -> str:
 
 
 def _format_metric(value: float, metric: Metric | None) -> str:
-    return f"{100 * value:.2f} %" if metric and metric.percent else _format_number(value)
+    return f"{100 * value:.2f} %" if metric and metric.percent else format_number(value)
 
 
 def _run_json(run: Run) -> dict:
@@ -511,156 +296,5 @@ def _run_json(run: Run) -> dict:
     return known | {"run": run.id, "spec": run.spec.to_json()}
 
 
-# -- try -----------------------------------------------------------------------------------------------
-def _try(desk: Terminal, asked: argparse.Namespace) -> int:
-    model = _resolve_model(desk.studio, asked.model)
-    models = [model, *([_comparison_model(desk.studio, model, asked.beside)] if asked.beside else [])]
-    inputs = _parse_settings(asked.settings, catalog.task(model.task).inputs, _("input"))
-    answers = []
-    try:
-        for one in models:
-            if len(models) > 1 and not asked.json:
-                desk.print_result(f"== {one.id}")
-            answers.append(_ask_model(desk, asked, one, inputs))
-    finally:
-        desk.studio.close()
-    if asked.json:
-        first, *others = answers
-        desk.print_json(first | ({"beside": others[0]} if others else {}))
-    return DONE
-
-
-def _ask_model(desk: Terminal, asked: argparse.Namespace, model: Model, inputs: Mapping) -> dict:
-    """What a model answers; written as it comes, unless it is to be JSON."""
-    shown: dict[str, blocks.Block] = {}
-    answer = _AnswerPrinter(desk)
-    with closing(desk.studio.models.ask(model.id, inputs, model.task)) as parts:
-        for number, block in enumerate(parts):
-            shown["prose" if isinstance(block, Prose) else str(number)] = block
-            if not asked.json:
-                answer.show(block)
-    return {"model": model.id, "blocks": [blocks.to_json(block) for block in shown.values()]}
-
-
-def _comparison_model(studio: Studio, model: Model, text: str) -> Model:
-    """Who is asked the same."""
-    if text == "base":
-        if not model.base:
-            what = _("{model} was not fine-tuned from a base model.", model=model.id)
-            raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
-        return studio.models.base_of(model.id)
-    other = studio.models.get(text, model.task) if text.startswith(BASE_PREFIX) else _resolve_model(studio, text)
-    if other.task != model.task:
-        what = _("{other} has learnt another task than {model}.", other=other.id, model=model.id)
-        raise Refusal(what, do=_("Name another model to compare it with."), field="beside")
-    return other
-
-
-def _resolve_model(studio: Studio, text: str) -> Model:
-    if text.startswith(BASE_PREFIX):
-        return studio.models.get(text)
-    starters = {f"{STARTER_PREFIX}{path.name}" for path in STARTERS.glob("*") if path.is_dir()}
-    if f"{STARTER_PREFIX}{text}" in starters:
-        return studio.models.get(f"{STARTER_PREFIX}{text}")
-    if text.startswith(STARTER_PREFIX):
-        return studio.models.get(text)
-    id = _resolve_run_id(text, studio.runs.ids())
-    if not studio.runs.folder(id).has_model():
-        what = _("The run {run} has no model.", run=id)
-        raise Refusal(what, do=_("Wait until it has ended, or take another one."), field="model")
-    return studio.models.get(id)
-
-
-class _AnswerPrinter:
-    """Blocks as text. A text that grows is written as it grows."""
-
-    def __init__(self, desk: Terminal):
-        self.desk = desk
-        self.written = ""
-
-    def show(self, block: blocks.Block) -> None:
-        if isinstance(block, Prose):
-            self._prose(block)
-        elif isinstance(block, Scores):
-            names = (self.desk.say(name) for name in block.names)
-            self.desk.print_table(
-                (f"{100 * value:6.2f} %", name) for name, value in zip(names, block.values, strict=True)
-            )
-        elif isinstance(block, Table):
-            self.desk.print_table([block.columns, *block.rows])
-        elif isinstance(block, Picture):
-            self.desk.print_message(self.desk.say(_("(a picture: {caption})", caption=block.caption)))
-        elif isinstance(block, Note):
-            self.desk.print_message(self.desk.say(block.words))
-
-    def _prose(self, block: Prose) -> None:
-        text = block.prompt + block.text
-        if not text.startswith(self.written):  # what was written has been taken back: begin again below
-            print()
-            self.written = ""
-        print(text[len(self.written) :], end="\n" if block.done else "", flush=True)
-        self.written = text
-
-
-# -- the workshop: verbs with parsers of their own -------------------------------------------------------
-def _bases(arguments: Sequence[str]) -> int:
-    from bigmodel.cli.base_models import main
-
-    return main(arguments, _language(arguments))
-
-
-def _data(arguments: Sequence[str]) -> int:
-    from bigmodel.cli.datasets import main
-
-    return main(arguments, _language(arguments))
-
-
-SUBCOMMANDS = {
-    "bases": (_bases, _("bring pretrained models that can be fine-tuned")),
-    "data": (_data, _("bring data of your own, look after its versions")),
-}
-
-
-# -- how it is written ---------------------------------------------------------------------------------
-def _to_jsonable(value: object, say: Callable[[Words], str]) -> object:
-    """Ready for JSON: words in the person's language, numbers that are not finite by name."""
-    if isinstance(value, Words):
-        return say(value)
-    if isinstance(value, Mapping) and set(value) == {"text", "values"}:
-        return say(Words.from_json(value))
-    if isinstance(value, Mapping):
-        return {str(name): _to_jsonable(part, say) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_jsonable(part, say) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return str(value) if isinstance(value, Path) else value
-
-
-def _format_number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-def _format_duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
-
-
-def _display_width(text: str) -> int:
-    """Columns on a terminal, where a Chinese character takes two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _log_bug(bug: Exception, studio: Studio | None) -> Words:
-    """A word for the person; the traceback is kept where it can be found."""
-    id = secrets.token_hex(3)
-    if studio is None:  # no home to keep it in
-        traceback.print_exception(bug)
-        return _("Something went wrong in bigmodel itself ({kind}).", kind=type(bug).__name__)
-    log = studio.home / "cli.log"
-    with log.open("a", encoding="utf-8") as file:
-        print(f"[error {id}]", file=file)
-        traceback.print_exception(bug, file=file)
-    what = _("Something went wrong in bigmodel itself ({kind}).", kind=type(bug).__name__)
-    return _("{what} The details are in {log} under {id}.", what=what, log=str(log), id=id)
+def _print_run_json(terminal: Terminal, id: str) -> None:
+    terminal.print_json(_run_json(terminal.studio.runs.get(id)))

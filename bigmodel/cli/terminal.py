@@ -1,78 +1,87 @@
-"""What `data` and `bases` share at the terminal: who asks, the frame of their parsers, how a refusal is told."""
+"""The person at the terminal: their options and language, their studio, where results and messages go."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
-from bigmodel.core.errors import Refusal
-from bigmodel.core.words import LANGUAGES, Words, _, say
+from bigmodel.core.words import Words, say
 from bigmodel.studio import Studio
 
-DONE, REFUSED, INTERRUPTED = 0, 1, 130
+DONE, REFUSED, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
 class Terminal:
-    """One person at the terminal: results to stdout, everything else to stderr."""
+    """Results go to stdout, everything else to stderr."""
 
-    def __init__(self, asked: argparse.Namespace, language: str):
-        self.args, self.language, self.studio = asked, language, Studio(Path(asked.home) if asked.home else None)
+    options: argparse.Namespace
+
+    def __init__(self, language: str):
+        self.language = language
+
+    @cached_property
+    def studio(self) -> Studio:
+        return Studio(Path(self.options.home) if self.options.home else None)
 
     def say(self, words: Words | str) -> str:
         return say(words, self.language)
 
+    def print_message(self, words: Words | str) -> None:
+        print(f"bigmodel: {self.say(words)}", file=sys.stderr, flush=True)
+
+    def print_progress(self, text: str) -> None:
+        """A line that replaces itself, where stderr is a screen."""
+        if sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
     def print_result(self, data: object, text: str) -> None:
-        print(json.dumps(self._to_jsonable(data), ensure_ascii=False, indent=1) if self.args.json else text, flush=True)
+        """As JSON or as text, whichever is asked for."""
+        if self.options.json:
+            self.print_json(data)
+        else:
+            print(text, flush=True)
+
+    def print_json(self, data: object) -> None:
+        print(json.dumps(self._to_jsonable(data), ensure_ascii=False, indent=1, allow_nan=False), flush=True)
+
+    def print_table(self, rows: Iterable[Sequence[object]]) -> None:
+        texts = [[self.say(cell) if isinstance(cell, Words) else str(cell) for cell in row] for row in rows]
+        widths = [max(map(_display_width, column)) for column in zip(*texts, strict=True)]
+        for row in texts:
+            padded = (cell + " " * (width - _display_width(cell)) for cell, width in zip(row, widths, strict=True))
+            print("  ".join(padded).rstrip(), flush=True)
 
     def _to_jsonable(self, value: object) -> object:
+        """Words in the person's language, numbers that are not finite by name."""
         if isinstance(value, Words):
             return self.say(value)
-        if isinstance(value, dict):
-            if set(value) == {"text", "values"} and isinstance(value["text"], str):
-                return self.say(Words.from_json(value))
+        if isinstance(value, Mapping) and set(value) == {"text", "values"} and isinstance(value["text"], str):
+            return self.say(Words.from_json(value))
+        if isinstance(value, Mapping):
             return {str(name): self._to_jsonable(part) for name, part in value.items()}
-        return [self._to_jsonable(part) for part in value] if isinstance(value, list | tuple) else value
+        if isinstance(value, list | tuple):
+            return [self._to_jsonable(part) for part in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)
+        return str(value) if isinstance(value, Path) else value
 
 
-class Subcommands:
-    """`python -m bigmodel NAME VERB ...`, every verb with the options that all have."""
-
-    def __init__(self, name: str, about: Words, language: str):
-        self.language = language
-        self.parser = argparse.ArgumentParser(
-            f"python -m bigmodel {name}", description=self.translate(about), allow_abbrev=False
-        )
-        self.subparsers = self.parser.add_subparsers(required=True, metavar="VERB")
-        self.common_options = every = argparse.ArgumentParser(add_help=False)
-        said = self.translate
-        every.add_argument("--json", action="store_true", help=said(_("write the result as JSON")))
-        every.add_argument(
-            "--language", choices=LANGUAGES, help=said(_("of what is written; by default that of $LANG"))
-        )
-        every.add_argument(
-            "--home", metavar="FOLDER", help=said(_("where runs are kept; by default $BIGMODEL_HOME or ~/.bigmodel"))
-        )
-
-    def translate(self, words: Words) -> str:
-        return say(words, self.language)
-
-    def add(self, name: str, do: Callable[[Terminal], int], help: Words) -> argparse.ArgumentParser:
-        told = self.translate(help)
-        one = self.subparsers.add_parser(
-            name, parents=[self.common_options], help=told, description=told, allow_abbrev=False
-        )
-        one.set_defaults(do=do)
-        return one
+def format_number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
-def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str], language: str) -> int:
-    """Do what is asked; the exit status."""
-    asked = parser.parse_args(arguments)
-    try:
-        return asked.do(Terminal(asked, asked.language or language))
-    except Refusal as refusal:
-        print(f"bigmodel: {refusal.say(asked.language or language)}", file=sys.stderr, flush=True)
-        return REFUSED
+def format_duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def _display_width(text: str) -> int:
+    """Columns on a terminal, where a Chinese character takes two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
