@@ -9,12 +9,7 @@ from hub_server import Hub
 from test_pages import buttons, leave, visit
 
 from bigmodel.base_models import store
-<<<<<<< HEAD
-from bigmodel.cli import runs
-=======
-from bigmodel.base_models.store import STARTERS
 from bigmodel.cli import command
->>>>>>> bench
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import STARTERS
 from bigmodel.core.spec import RunSpec

@@ -194,16 +194,6 @@ def _lint(terminal: Terminal) -> int:
     return REFUSED if state.findings else DONE
 
 
-<<<<<<< HEAD
-def _versions(desk: Terminal) -> int:
-    slug = desk.studio.data.registry.version(desk.args.name).slug
-    found, newest = desk.studio.data.registry.versions(slug), desk.studio.data.registry.newest(slug)
-    data = [{"name": one.name, "newest": one.hash == newest, "number": one.manifest["number"], "rows": one.manifest["rows"],
-             "steps": one.manifest["steps"]} for one in found]  # fmt: skip
-    desk.print_result(
-        data, "\n".join(f"{one['name']}{' *' if one['newest'] else ''}  {sum(one['rows'].values()):,}" for one in data)
-    )
-=======
 def _versions(terminal: Terminal) -> None:
     registry = terminal.studio.data.registry
     slug = registry.version(terminal.options.name).slug
@@ -225,8 +215,6 @@ def _aside(terminal: Terminal) -> None:
     rows = terminal.studio.data.rejected_rows(terminal.options.name, count=1_000_000)
     lines = (f"{row['row']}\t{terminal.say(Words.from_json(row['reason']))}\t{row['raw'][:200]!r}" for row in rows)
     terminal.print_result(rows, "\n".join(lines))
->>>>>>> bench
-    return DONE
 
 
 def _write_rejected_table(terminal: Terminal) -> None:
@@ -266,11 +254,5 @@ def _derive(terminal: Terminal) -> None:
     terminal.print_result({"name": name}, name)
 
 
-<<<<<<< HEAD
-def _delete(desk: Terminal) -> int:
-    desk.studio.data.delete(desk.studio.data.registry.version(desk.args.name).slug)
-    return DONE
-=======
 def _delete(terminal: Terminal) -> None:
-    terminal.studio.data.delete(terminal.studio.imports.registry.version(terminal.options.name).slug)
->>>>>>> bench
+    terminal.studio.data.delete(terminal.studio.data.registry.version(terminal.options.name).slug)
