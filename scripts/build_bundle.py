@@ -425,7 +425,7 @@ def is_regular_verse(row: Row) -> bool:
 
 def by_note(rows: list[Row]) -> list[Row]:
     """Noted poets first, then those of whom most is left."""
-    rank = {author: place for place, author in enumerate(NOTED_POETS.split())}
+    rank = {author: index for index, author in enumerate(NOTED_POETS.split())}
     count = Counter(row["author"] for row in rows)
     return sorted(
         rows, key=lambda row: (rank.get(row["author"], 999), -count[row["author"]], row["author"], row["text"])
@@ -1255,7 +1255,7 @@ LONGEST_LIFE = 120  # characters of what is told of a poet
 def conversation(*said: str) -> str:
     """User and assistant by turns, as the column `messages` holds it."""
     roles = ("user", "assistant")
-    turns = [{"role": roles[place % 2], "content": text} for place, text in enumerate(said)]
+    turns = [{"role": roles[index % 2], "content": text} for index, text in enumerate(said)]
     return json.dumps(turns, ensure_ascii=False)
 
 
@@ -1367,14 +1367,17 @@ def quiz_rows(shelf: Shelf) -> list[Row]:
     for topic in QUIZ:
         (questions,) = shelf.json(TRIVIA, rf"package/dist/json/trivia/{topic}\.json")
         found = {}
-        for one in questions:
-            text, choices = " ".join(one["sentence"].split()), [" ".join(choice.split()) for choice in one["choices"]]
+        for question in questions:
+            text, choices = (
+                " ".join(question["sentence"].split()),
+                [" ".join(choice.split()) for choice in question["choices"]],
+            )
             whole = " ".join([text, *choices])
-            short = 3 <= len(choices) <= 4 and max(map(len, choices)) <= 40 and one["correct"] in choices
+            short = 3 <= len(choices) <= 4 and max(map(len, choices)) <= 40 and question["correct"] in choices
             clean = whole.isascii() and not any(bad.search(whole) for bad in (LOST, RUDE, HARSH, SHOWN))
             if text.endswith("?") and short and clean and is_clean_question(text):
                 asked = f"{text} {', '.join(choices[:-1])} or {choices[-1]}?"
-                found.setdefault(fold(text), conversation(asked, f"{one['correct']}."))
+                found.setdefault(fold(text), conversation(asked, f"{question['correct']}."))
         chosen = shuffled(sorted(found.items()), topic)[:QUIZ_EACH]
         rows += [{"messages": messages, "topic": "quiz", "split": split_of(key)} for key, messages in chosen]
     return rows

@@ -124,7 +124,7 @@ def main(root: Path) -> int:
     )
     print(
         "import circles, lazy imports counted:",
-        [[str(file.relative_to(root)) for file in one] for one in circles(imports(root, product))],
+        [[str(file.relative_to(root)) for file in circle] for circle in circles(imports(root, product))],
     )
     print("public methods of Studio:", methods(root))
     print("files that name a head:", len(files_that_name(product, set(HEADS))))

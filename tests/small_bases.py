@@ -114,7 +114,7 @@ def m2m100(folder: Path):
     model = pieces([*texts()[0], *texts()[1]], model_type="bpe")
     reader = SentencePieceProcessor(model_proto=model)
     words = [reader.id_to_piece(place) for place in range(3, reader.get_piece_size())]
-    vocabulary = {word: place for place, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *words])}
+    vocabulary = {word: index for index, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *words])}
     languages = [f"__{code}__" for code in ("en", "de", "zh")]
     written(
         folder, sentencepiece__bpe__model=model, vocab__json=vocabulary,

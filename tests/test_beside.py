@@ -27,7 +27,7 @@ ABOUT = {
 @pytest.fixture
 def poet():
     """The files of a real small model that writes verse, as somebody would offer them."""
-    return {one.name: one.read_bytes() for one in (STARTERS / "poet").iterdir() if one.name in FILES}
+    return {path.name: path.read_bytes() for path in (STARTERS / "poet").iterdir() if path.name in FILES}
 
 
 @pytest.fixture

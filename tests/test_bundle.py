@@ -161,7 +161,7 @@ def test_all_verse_of_a_poet_is_in_one_split():
     splits = defaultdict(set)
     for row in rows("verse_zh"):
         splits[row["author"]].add(row["split"])
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(split) == 1 for split in splits.values())
 
 
 @pytest.mark.parametrize("name", ["dialogue_zh", "dialogue_en"])
@@ -172,7 +172,7 @@ def test_what_is_asked_first_is_asked_in_one_split_only(name):
         splits[fold(turns[0]["content"]) or turns[0]["content"]].add(row["split"])
         assert [turn["role"] for turn in turns] == ["user", "assistant"] * (len(turns) // 2)
         assert all(turn["content"].strip() for turn in turns)
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(split) == 1 for split in splits.values())
 
 
 def test_the_poems_that_are_asked_about_are_in_one_split():
@@ -181,7 +181,7 @@ def test_the_poems_that_are_asked_about_are_in_one_split():
         for turn in json.loads(row["messages"]):
             if turn["role"] == "assistant" and turn["content"].count("\n") > 2:
                 splits[turn["content"]].add(row["split"])
-    assert len(splits) > 200 and all(len(found) == 1 for found in splits.values())
+    assert len(splits) > 200 and all(len(split) == 1 for split in splits.values())
 
 
 @pytest.mark.parametrize(("name", "size"), [("fashion_mnist", (28, 28)), ("digits", (8, 8))])

@@ -68,7 +68,7 @@ def test_train_wait_show_and_try(store, home):
     code, out, _err = bigmodel("show", run["run"][:-1])
     assert code == 0 and run["run"] in out and "test accuracy" in out and "--set max_steps" in out
     assert json.loads(bigmodel("runs", "--json")[1])[0]["run"] == run["run"]
-    assert [one["state"] for one in json.loads(bigmodel("runs", "--json", "--state", "failed")[1])] == []
+    assert [load["state"] for load in json.loads(bigmodel("runs", "--json", "--state", "failed")[1])] == []
 
     picture = home / "digit.png"
     picture.write_bytes(Studio(home).data.peek("digits", "test")[0]["image"])
@@ -136,7 +136,9 @@ def stopped(store):
 
 def test_a_stopped_run_is_resumed_and_goes_on_where_it_was(store):
     id = stopped(store)
-    (before, *_others) = sorted((one.step for one in Studio(store.home).runs.checkpoints(id)), reverse=True)
+    (before, *_others) = sorted(
+        (checkpoint.step for checkpoint in Studio(store.home).runs.checkpoints(id)), reverse=True
+    )
     code, out, err = bigmodel("resume", id[:-1])
     assert (code, out) == (0, "") and f"goes on from step {before}." in err
     wait_for(lambda: store.get(id).step > before)
@@ -212,7 +214,7 @@ def test_list_shows_what_fits_with_what():
 
 def test_list_shows_the_settings_of_two_that_fit():
     found = bigmodel("list", "--task", "image-classification", "--architecture", "cnn", "--json")[1]
-    settings = {one["name"]: one for one in json.loads(found)["settings"]}
+    settings = {setting["name"]: setting for setting in json.loads(found)["settings"]}
     assert settings["epochs"]["minimum"] == 1 and settings["device"]["allowed"] == "auto|cpu|cuda|mps"
     assert "learning_rate" in bigmodel("list", "--task", "image-classification", "--architecture", "cnn")[1]
 

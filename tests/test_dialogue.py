@@ -141,7 +141,7 @@ def encoded(tokenizer, conversations, block=64):
     import datasets
 
     tokenizer.chat_template = CHAT_TEMPLATE
-    given = datasets.Dataset.from_list([{"messages": json.dumps(one)} for one in conversations])
+    given = datasets.Dataset.from_list([{"messages": json.dumps(conversation)} for conversation in conversations])
     return catalog.task("dialogue").encode(given, tokenizer, {"block_size": block})
 
 

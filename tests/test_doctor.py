@@ -210,7 +210,7 @@ def test_a_validation_before_the_first_step_that_is_told_of_is_taken():
 def test_labels_that_look_shuffled_go_on_looking_so_when_a_run_goes_back_before_its_first_validation():
     guessed = [plan(400), *(step(number, np.log(10)) for number in range(1, 60)), validation(59, 2.31, 0.1), step(60, 2.31)]  # fmt: skip
     doctor = Doctor(PICTURES).read([*guessed, step(50, 2.31)])
-    assert not doctor.curve.val_metrics and [one.kind for one in doctor.diagnoses()] == [signs.SHUFFLED]
+    assert not doctor.curve.val_metrics and [diagnosis.kind for diagnosis in doctor.diagnoses()] == [signs.SHUFFLED]
     assert not signs.RECOVERED[signs.SHUFFLED](doctor.curve, doctor.active_signs[signs.SHUFFLED])
 
 

@@ -165,11 +165,11 @@ def test_rolling_back_passes_over_what_is_damaged(studio):
     validated(studio, run)
     studio.runs.stop(run)
     reach(studio, run, STOPPED)
-    best, *others = sorted(studio.runs.checkpoints(run), key=lambda one: not one.best)
+    best, *others = sorted(studio.runs.checkpoints(run), key=lambda checkpoint: not checkpoint.best)
     damage(best.folder / resume_state.STATE_FILE)
     assert studio.runs.get(studio.runs.rollback(run)).spec.parent["step"] == others[0].step
     with pytest.raises(Refusal, match="is damaged"):
         studio.runs.branch(run, best.step)
-    for one in others:
-        damage(one.folder / "model.safetensors")
+    for other in others:
+        damage(other.folder / "model.safetensors")
     assert studio.runs.get(studio.runs.rollback(run, token="again")).spec.parent is None

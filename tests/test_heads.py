@@ -74,7 +74,7 @@ def is_suffix_test(node):
     """`task.head.endswith("classification")` tells heads apart by a piece of their names."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return False
-    pieces = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    pieces = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
     named = any(piece in name and len(piece) > 2 for piece in pieces for name in NAMES)
     return named and node.func.attr in ("endswith", "startswith")
 

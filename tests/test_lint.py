@@ -309,7 +309,7 @@ def test_an_answer_that_was_cut_off_is_found_and_one_that_ends_with_code_is_not(
 @pytest.mark.parametrize(("answer", "wrong"), [("...", True), ("nan", True), ("", True), ("😊", False), ("42", False)])
 def test_an_answer_without_content_is_found(tmp_path, answer, wrong):
     looked = found(talks(tmp_path, ("train", [talk("Are you there?", answer), talk("Hello", "Hi.")])), "empty")
-    assert [one.rows for one in looked.findings] == ([(1,)] if wrong else [])
+    assert [finding.rows for finding in looked.findings] == ([(1,)] if wrong else [])
 
 
 def test_what_is_mended_in_a_turn_leaves_the_others_as_they_were(tmp_path):
@@ -339,11 +339,13 @@ def test_a_class_that_is_missing_in_a_part_gets_its_share_there(home):
             for label, count in enumerate(some) for number in range(count)]  # fmt: skip
     dataset = bring(studio, "r.csv", "\n".join(["text,label,split", *rows]).encode())
     findings = found(dataset, "imbalance").findings
-    assert [len(one.rows) for one in findings if one.severity == "warning"] == [10, 20]
+    assert [len(finding.rows) for finding in findings if finding.severity == "warning"] == [10, 20]
     new = catalog.dataset(
-        studio.versions.derive(dataset.name, merge_steps(one.remedy for one in findings if one.severity == "warning"))
+        studio.versions.derive(
+            dataset.name, merge_steps(finding.remedy for finding in findings if finding.severity == "warning")
+        )
     )
-    assert not [one for one in found(new, "imbalance").findings if one.severity == "warning"]
+    assert not [finding for finding in found(new, "imbalance").findings if finding.severity == "warning"]
     now = Counter((row["label"], row["split"]) for row in parquet.read_table(new.path()).to_pylist())
     assert [now[label, "test"] for label in range(3)] == [9, 2, 1]
     assert sum(now.values()) == 130

@@ -122,10 +122,15 @@ def damaged_parquet():
 
 def test_mending_one_of_several_rows_that_are_lost_together_leaves_the_others_set_aside(studio):
     old = bring(studio, "a.parquet", damaged_parquet())
-    assert [(one["row"], one["count"]) for one in studio.data.rejected_rows(old.name)] == [(41, 20)]
+    assert [(rejected_row["row"], rejected_row["count"]) for rejected_row in studio.data.rejected_rows(old.name)] == [
+        (41, 20)
+    ]
     new = catalog.dataset(studio.versions.derive(old.name, [{"mend": {45: {"text": "what it said"}}}]))
     assert total(old) == (80, 20) and total(new) == (81, 19)
-    assert [(one["row"], one["count"]) for one in studio.data.rejected_rows(new.name)] == [(41, 4), (46, 15)]
+    assert [(rejected_row["row"], rejected_row["count"]) for rejected_row in studio.data.rejected_rows(new.name)] == [
+        (41, 4),
+        (46, 15),
+    ]
     last = catalog.dataset(studio.versions.derive(new.name, [{"mend": {41: {"text": "so"}, 60: {"text": "it was"}}}]))
     assert total(last) == (83, 17)
 
@@ -175,7 +180,7 @@ def test_a_row_that_still_will_not_do_is_told_and_the_others_are_taken_in(studio
     rows.append(rows[0] | {"row": "5"})
     found = given_back(studio, old, rows)
     assert set(found["mends"]) == {"62"} and found["left"] == 2
-    assert [one["row"] for one in found["reasons"]] == [63, 5]
+    assert [reason["row"] for reason in found["reasons"]] == [63, 5]
 
 
 @pytest.mark.parametrize("data", [reviews(20), bad_files.parquet(), b"row,take,reason,text,label,content\n62,,a\n"])
@@ -229,7 +234,10 @@ def pictures_of(dataset):
 
 def test_a_picture_without_a_class_is_kept_small_and_a_broken_one_is_not(studio):
     old = bring(studio, "pets.zip", pets())
-    assert [(one["row"], one.get("picture", False)) for one in studio.data.rejected_rows(old.name)] == [
+    assert [
+        (rejected_row["row"], rejected_row.get("picture", False))
+        for rejected_row in studio.data.rejected_rows(old.name)
+    ] == [
         (21, True),
         (22, True),
         (23, False),
@@ -275,7 +283,10 @@ def test_pictures_that_a_file_of_labels_does_not_name_or_gives_no_class_are_mend
     lines = [f"{n}.png,{'odd' if n % 2 else 'even'}" for n in range(12)]
     labels = "\n".join(["file,class", "gone.png,odd", *lines, "12.png,"]).encode()  # 13 and 14 are not named
     old = bring(studio, "labels.zip", bad_files.archive({**shown, "labels.csv": labels}))
-    found = [(one["row"], one.get("picture", False)) for one in studio.data.rejected_rows(old.name)]
+    found = [
+        (rejected_row["row"], rejected_row.get("picture", False))
+        for rejected_row in studio.data.rejected_rows(old.name)
+    ]
     assert found == [(13, True), (14, True), (15, False), (2, False)]  # the last is the line of gone.png
     with pytest.raises(Refusal, match="2 cannot be taken in"):  # picture 2 has been taken in long ago
         studio.versions.derive(old.name, [{"mend": {2: {"label": "odd"}}}])
@@ -305,7 +316,7 @@ def test_classes_of_pictures_are_filled_in_elsewhere(studio):
     for row in rows[1:]:
         row["label"] = "dogs"
     found = given_back(studio, old, rows)
-    assert found["mends"] == {"22": {"label": "dogs"}} and [one["row"] for one in found["reasons"]] == [23]
+    assert found["mends"] == {"22": {"label": "dogs"}} and [reason["row"] for reason in found["reasons"]] == [23]
     new = catalog.dataset(studio.versions.derive(old.name, [{"mend": found["mends"]}]))
     assert total(new) == (21, 2) and pictures_of(new)[22][1] == "dogs"
 
@@ -332,7 +343,11 @@ def test_many_pictures_are_set_aside_and_taken_in_in_parts(studio):
     loose = {f"loose {n}.png": bad_files.picture(1000 + n) for n in range(600)}  # more than are written at once
     old = bring(studio, "pets.zip", pets(**loose))
     assert pyarrow.parquet.ParquetFile(old.version.folder / "aside.parquet").num_row_groups > 1
-    rows = [one["row"] for one in studio.data.rejected_rows(old.name, count=1000) if one.get("picture")]
+    rows = [
+        rejected_row["row"]
+        for rejected_row in studio.data.rejected_rows(old.name, count=1000)
+        if rejected_row.get("picture")
+    ]
     new = catalog.dataset(studio.versions.derive(old.name, [{"mend": {row: {"label": "cats"} for row in rows[:-2]}}]))
     assert total(new) == (620, 3)
     assert pictures_of(new)[24][0] == bad_files.picture(1000) and pictures_of(new)[500][0] == bad_files.picture(1476)
@@ -416,7 +431,7 @@ def test_a_conversation_is_mended_elsewhere_as_it_is_spoken(studio, language, li
     rows[0]["messages"] += "The end.\nIt is over."
     rows[1]["messages"] = "hello again"
     found = given_back(studio, old, rows)
-    assert set(found["mends"]) == {"21"} and [one["row"] for one in found["reasons"]] == [22]
+    assert set(found["mends"]) == {"21"} and [reason["row"] for reason in found["reasons"]] == [22]
     assert "must say who speaks, as in 'User: ...'" in str(Words.from_json(found["reasons"][0]["reason"]))
     new = catalog.dataset(studio.versions.derive(old.name, [{"mend": found["mends"]}]))
     said = {row["messages"] for row in pyarrow.parquet.read_table(new.path()).to_pylist()}
@@ -500,7 +515,7 @@ def test_a_picture_is_shown_and_taken_in_with_its_class_on_the_page(desk):
     dataset = bring(desk, "pets.zip", pets())
     app = visit("data", dataset=dataset.name)
     pictures = list(editor(app).value["picture"])
-    assert all(one.startswith("data:image/png;base64,") for one in pictures) and len(set(pictures)) == 3
+    assert all(picture.startswith("data:image/png;base64,") for picture in pictures) and len(set(pictures)) == 3
     assert any("Classes so far: cats, dogs" in text.replace("\\", "") for text in said(app))
     app = edited(app, {"1": {"label": "cat"}, "2": {"label": "cats", "take": True}})
     assert not app.exception and any("are new: cat" in text.replace("\\", "") for text in said(app))

@@ -217,7 +217,7 @@ def test_a_column_of_parts_that_is_not_there_is_refused(studio):
 
 def painted(*folders):
     return {
-        f"{folder}/{n}.png": bad_files.picture(10 * place + n) for place, folder in enumerate(folders) for n in range(8)
+        f"{folder}/{n}.png": bad_files.picture(10 * index + n) for index, folder in enumerate(folders) for n in range(8)
     }
 
 

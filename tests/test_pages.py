@@ -595,7 +595,7 @@ def test_ten_chart_colours_stay_apart_for_colour_blind_people():
         assert min(_contrast(colour, ground) for colour in colours) >= 3, "WCAG 1.4.11"
         for sight in SIGHTS.values():
             seen = [_lab(_linear(colour), sight) for colour in colours]
-            apart = min(_distance(one, other) for place, one in enumerate(seen) for other in seen[:place])
+            apart = min(_distance(one, other) for index, one in enumerate(seen) for other in seen[:index])
             assert apart >= 10, (mode, apart)
 
 

@@ -97,8 +97,8 @@ def test_a_save_that_was_not_finished_gives_way_to_the_one_before(saved):
 def test_the_best_of_an_older_checkpoint_is_kept_as_long_as_that_one_is(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(evaluator, "CHECKPOINT_SECONDS", -1.0)
     learn(tmp_path, cache, small("image-classification", "cnn", "digits", max_steps=9, eval_every=2))
-    steps = {int(place.name[5:]) for place in resume_state.checkpoint_folders(tmp_path)}
-    assert {resume_state.best_step(place) for place in resume_state.checkpoint_folders(tmp_path)} - {None} <= steps
+    steps = {int(folder.name[5:]) for folder in resume_state.checkpoint_folders(tmp_path)}
+    assert {resume_state.best_step(folder) for folder in resume_state.checkpoint_folders(tmp_path)} - {None} <= steps
 
 
 def test_a_launch_that_died_half_way_does_not_stand_in_the_way_of_the_next(home, monkeypatch):

@@ -141,15 +141,15 @@ def test_damaged_checkpoints_of_later_steps_do_not_push_out_a_new_one(tmp_path, 
     assert next(event for event in events if event.kind == "resume")["step"] == best
     new = next(event for event in events if event.kind == "checkpoint")["step"]
     next(events)  # those that are not needed any more have left
-    assert new == 5 and [place.name for place in resume_state.checkpoint_folders(tmp_path)] == ["step-5", "step-4"]
-    assert all(resume_state.is_valid(place) for place in resume_state.checkpoint_folders(tmp_path))
+    assert new == 5 and [folder.name for folder in resume_state.checkpoint_folders(tmp_path)] == ["step-5", "step-4"]
+    assert all(resume_state.is_valid(folder) for folder in resume_state.checkpoint_folders(tmp_path))
 
 
 def test_a_checkpoint_that_is_not_what_was_written_takes_no_others_place(tmp_path, cache, every_step, monkeypatch):
     real, before = checkpoint.save, set()
 
     def save(folder, write):
-        before.update(place.name for place in resume_state.checkpoint_folders(tmp_path))
+        before.update(folder.name for folder in resume_state.checkpoint_folders(tmp_path))
         real(folder, write)
         if folder.name == "step-6":  # a disk that does not keep what it is given
             damage(folder / resume_state.TENSORS_FILE)
@@ -161,7 +161,7 @@ def test_a_checkpoint_that_is_not_what_was_written_takes_no_others_place(tmp_pat
         if event.kind == "note" and "cannot be read back" in str(event["words"]):
             break
     assert {"step-4", "step-5"} <= {
-        place.name for place in resume_state.checkpoint_folders(tmp_path) if resume_state.is_valid(place)
+        folder.name for folder in resume_state.checkpoint_folders(tmp_path) if resume_state.is_valid(folder)
     }
 
 

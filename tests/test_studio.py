@@ -59,7 +59,9 @@ def test_lengths_are_told_in_a_few_numbers_too(studio):
     assert (told["shortest"], told["longest"], told["total"]) == (lengths[0], lengths[-1], sum(lengths))
     assert told["median"] == lengths[(len(lengths) - 1) // 2] and told["mean"] == sum(lengths) / len(lengths)
     assert (
-        sum(one <= told["most"] for one in lengths) >= 0.95 * len(lengths) > sum(one < told["most"] for one in lengths)
+        sum(length <= told["most"] for length in lengths)
+        >= 0.95 * len(lengths)
+        > sum(length < told["most"] for length in lengths)
     )
 
 

@@ -146,7 +146,7 @@ def test_pretraining_is_told_and_the_run_begins_with_what_it_has_learnt(tmp_path
     looks = [event["metrics"]["loss"] for event in before if "metrics" in event.data]
     assert losses[-1] < 0.9 * losses[0] and looks[-1] < looks[0]
     assert taken == [True] and events[-1]["state"] == FINISHED
-    assert events.index(before[-1]) < next(place for place, event in enumerate(events) if event.kind == "step")
+    assert events.index(before[-1]) < next(index for index, event in enumerate(events) if event.kind == "step")
     assert not pretraining.pretraining_folder(tmp_path).exists()  # what it has learnt is in the run's checkpoints
 
 

@@ -93,18 +93,18 @@ class Ngram:
 
 def fit(documents: Sequence[str], length: int) -> Ngram:
     """The model whose longest n-grams have `length` symbols."""
-    characters = {one: FIRST + place for place, one in enumerate(sorted(set().union(*documents)))}
+    characters = {one: FIRST + index for index, one in enumerate(sorted(set().union(*documents)))}
     tokens, position = _tokens(documents, characters)
     counted = [_count(tokens, position, FIRST + len(characters), length)]
     raw = counted[0]
     orders = []
-    for place, grams in enumerate(raw):
+    for index, grams in enumerate(raw):
         counts = grams.counts
-        if place < length - 1:  # different symbols seen before it; nothing stands before a beginning
-            before = np.bincount(raw[place + 1].suffix, minlength=len(counts))
+        if index < length - 1:  # different symbols seen before it; nothing stands before a beginning
+            before = np.bincount(raw[index + 1].suffix, minlength=len(counts))
             counts = np.where(grams.begins, counts, before)
         counts = np.where(grams.last == START, 0, counts)  # a beginning is given, never predicted
-        orders.append(_smooth(grams, counts, contexts=len(raw[place - 1].keys) if place else 1))
+        orders.append(_smooth(grams, counts, contexts=len(raw[index - 1].keys) if index else 1))
     return Ngram(characters, tuple(orders))
 
 

@@ -139,10 +139,10 @@ class _Watch:
     def _look(self) -> None:
         me = psutil.Process()
         while not self.over.wait(0.05):
-            for one in me.children():
+            for child in me.children():
                 try:
-                    if READER in one.cmdline():  # not this process, of which a child is a copy for a moment
-                        self.most = max(self.most, one.memory_info().rss)
+                    if READER in child.cmdline():  # not this process, of which a child is a copy for a moment
+                        self.most = max(self.most, child.memory_info().rss)
                 except psutil.Error:
                     continue
 

@@ -141,7 +141,7 @@ def _lose(file: Path, other: Path, chance: random.Random) -> bool:
 
 def _swap(file: Path, other: Path, chance: random.Random) -> bool:
     """For the file of the same name of another checkpoint, or another file of the same one."""
-    names = sorted(one for one in [other / file.name, *file.parent.iterdir()] if one.exists() and one != file)
+    names = sorted(path for path in [other / file.name, *file.parent.iterdir()] if path.exists() and path != file)
     return _written(file, chance.choice(names).read_bytes())
 
 

@@ -81,7 +81,7 @@ def gpt2(rounds: int, device: str = "cuda", steps: int = 30, warm: int = 15) -> 
         median(one["rate"] for one in found[side]) * each / peak / 1e12 for side in ("nanogpt", "nanogpt, compiled")
     ]
     note = f"nanoGPT's loop {theirs[0]:.1%}, compiled {theirs[1]:.1%}; peak {peak:.0f} TFLOP/s"
-    used = [one["rate"] * each / peak / 1e12 for one in found["ours"]]
+    used = [our["rate"] * each / peak / 1e12 for our in found["ours"]]
     return [*rows, alone(f"{work}: MFU", used, "of the peak", ">= 0.5", note)]
 
 
@@ -92,7 +92,7 @@ def gpt2_writing(rounds: int, device: str = "cuda") -> list[dict]:
     rows = [compared(work, found["ours"], "transformers generate", found["generate"], "tokens/s", ">= 1.7")]
     same = found["ours"][0]["text"] == found["generate"][0]["text"] if isinstance(found["generate"], list) else False
     rows[0]["note"] = "same text" if same else "other text"
-    return [*rows, alone(f"{work}: the first token", [one["first"] * 1e3 for one in found["ours"]], "ms", "<= 100")]
+    return [*rows, alone(f"{work}: the first token", [our["first"] * 1e3 for our in found["ours"]], "ms", "<= 100")]
 
 
 def gpu() -> tuple[str, float]:

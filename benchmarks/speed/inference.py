@@ -72,7 +72,7 @@ def _drawn(found: list[dict] | Missing) -> list[dict] | Missing:
 def _alike(found: Mapping) -> str:
     """How far the 8-bit text goes with the other: an untrained network hesitates between all tokens, so not far."""
     ours, theirs = found["int8"][0]["text"], found["peer"][0]["text"]
-    same = next((place for place, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), len(ours))
+    same = next((index for index, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), len(ours))
     return f"the first {same} characters are the same; the app measures the loss of each model"
 
 
@@ -300,7 +300,7 @@ def their_classifier(folder: str, architecture: str) -> Callable[[], dict]:
         pixels = processor(images=Image.open(io.BytesIO(png)).convert("RGB"), return_tensors="pt")["pixel_values"]
         with torch.inference_mode():
             chances = model(pixel_values=pixels).logits[0].softmax(-1).tolist()
-        return {model.config.id2label[place]: chance for place, chance in enumerate(chances)}
+        return {model.config.id2label[index]: chance for index, chance in enumerate(chances)}
 
     return _classifier(classify, _pictures())
 
@@ -325,7 +325,7 @@ def their_reader(folder: str) -> Callable[[], dict]:
         read = tokenizer(text, truncation=True, return_tensors="pt", return_token_type_ids=False)
         with torch.inference_mode():
             chances = model(**read).logits[0].softmax(-1).tolist()
-        return {model.config.id2label[place]: chance for place, chance in enumerate(chances)}
+        return {model.config.id2label[index]: chance for index, chance in enumerate(chances)}
 
     return _classifier(classify, _texts(spec))
 

@@ -106,15 +106,15 @@ async def watch(address: str, page: str, query: str, words: str, count: int) -> 
     loop = asyncio.get_running_loop()
     threading.Thread(target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(ended.set)), daemon=True).start()
     watchers = [Watcher(address, page, query, words) for _one in range(count)]
-    lives = [asyncio.create_task(one.live()) for one in watchers]
-    first = asyncio.gather(*(one.drawn.wait() for one in watchers))
+    lives = [asyncio.create_task(watcher.live()) for watcher in watchers]
+    first = asyncio.gather(*(watcher.drawn.wait() for watcher in watchers))
     done, _pending = await asyncio.wait([first, *lives], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     if first not in done:
         first.cancel()
         _say(lives)
-        seen = sum(one.drawn.is_set() for one in watchers)
+        seen = sum(watcher.drawn.is_set() for watcher in watchers)
         raise Failed(f"{seen} of {count} sessions saw the page within {PATIENCE:.0f} s")
-    print(json.dumps({"first": max(one.runs[0] for one in watchers)}), flush=True)
+    print(json.dumps({"first": max(watcher.runs[0] for watcher in watchers)}), flush=True)
     begun = time.perf_counter()
     over = asyncio.create_task(ended.wait())
     done, _pending = await asyncio.wait([over, *lives], return_when=asyncio.FIRST_COMPLETED)
@@ -123,7 +123,7 @@ async def watch(address: str, page: str, query: str, words: str, count: int) -> 
         _say(lives)
         raise Failed("the server closed a session")
     seconds = time.perf_counter() - begun
-    later = [took for one in watchers for took in one.runs[1:]]
+    later = [took for watcher in watchers for took in watcher.runs[1:]]
     told = {
         "redraws": len(later) / seconds / count,
         "median": median(later) if later else None,

@@ -88,7 +88,7 @@ def run(spec: RunSpec, steps: int) -> list[Event]:
 
 def speed(points: Sequence[Event], warm: int) -> dict:
     """Units a second from the first event at or after step `warm` on."""
-    counted = [one for one in points if one["step"] >= warm]
+    counted = [point for point in points if point["step"] >= warm]
     seconds = counted[-1]["seconds"] - counted[0]["seconds"]
     units = sum(one["rate"] * (one["seconds"] - before["seconds"]) for before, one in pairwise(counted))
     return {"rate": units / seconds, "step_seconds": seconds / (counted[-1]["step"] - counted[0]["step"])}

@@ -98,7 +98,7 @@ def _config(facts: Mapping, settings: Mapping) -> Any:
         initializer_range=min(0.02 * (768 / settings["width"]) ** 0.5, 0.08),  # BERT's, for its width of 768
         pad_token_id=facts["pad"],
         id2label=dict(enumerate(facts["classes"])),
-        label2id={name: place for place, name in enumerate(facts["classes"])},
+        label2id={name: index for index, name in enumerate(facts["classes"])},
     )
 
 

@@ -216,9 +216,9 @@ class Pretrained(Architecture):
 
     def register(self) -> None:
         """A base may be a network of our own."""
-        for one in catalog.architectures().values():
-            if one is not self:
-                one.register()
+        for architecture in catalog.architectures().values():
+            if architecture is not self:
+                architecture.register()
 
     def diagram(self, settings: Mapping) -> list[Layer]:
         base = _base(settings)

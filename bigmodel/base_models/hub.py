@@ -47,7 +47,7 @@ def model_info(id: str, revision: str = "") -> HubModel:
         from huggingface_hub import HfApi
 
         info = HfApi().model_info(id, revision=revision or None, files_metadata=True, timeout=20)
-    found = {one.rfilename: one for one in info.siblings or ()}
+    found = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     names = _select_files(found)
     card = info.card_data.to_dict() if info.card_data is not None else {}
     config = info.config or {}

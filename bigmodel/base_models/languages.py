@@ -60,10 +60,10 @@ def _tokenizer_codes(words: Path, written: int) -> tuple[str, ...]:
 
 def _special_token_codes(*objects: Mapping) -> tuple[str, ...]:
     tokens: list = []
-    for one in objects:
+    for object_ in objects:
         for name in ("additional_special_tokens", "extra_special_tokens", "added_tokens"):
-            tokens += one.get(name) or ()
-        tokens += (one.get("added_tokens_decoder") or {}).values()
+            tokens += object_.get(name) or ()
+        tokens += (object_.get("added_tokens_decoder") or {}).values()
     texts = [str(token.get("content", "")) if isinstance(token, Mapping) else str(token) for token in tokens]
     return filter_language_codes(texts)
 
@@ -119,7 +119,7 @@ def source_prefix(asked: str, folder: Path, model_type: str, languages: tuple[st
     from babel import Locale, UnknownLocaleError
 
     try:
-        source, target = (Locale.parse(one.partition("_")[0].lower()).english_name for one in languages)
+        source, target = (Locale.parse(language.partition("_")[0].lower()).english_name for language in languages)
     except (ValueError, UnknownLocaleError):  # a language without a name: nothing is better than a wrong one
         return ""
     return f"translate {source} to {target}: "

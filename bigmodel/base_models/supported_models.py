@@ -43,7 +43,11 @@ FAMILIES: Mapping[str, Family] = {
 
 def find_family(model_type: str) -> Family | None:
     """With the networks of bigmodel's own runs, which their architectures register."""
-    own = (one for one in catalog.architectures().values() if one.base_heads and one.model_type == model_type)
+    own = (
+        architecture
+        for architecture in catalog.architectures().values()
+        if architecture.base_heads and architecture.model_type == model_type
+    )
     return FAMILIES.get(model_type) or next((Family(one.base_heads, "") for one in own), None)
 
 

@@ -435,7 +435,7 @@ def _check_chat_template(path: Path, names: set[str], config: Mapping) -> bool:
         raise _invalid_file(
             "tokenizer_config.json", _("'{key}' is {value}", key="chat_template", value=str(found)[:40])
         )
-    texts = [one.get("template") if isinstance(one, Mapping) else one for one in templates]
+    texts = [template.get("template") if isinstance(template, Mapping) else template for template in templates]
     if "chat_template.jinja" in names:
         texts.append((path / "chat_template.jinja").read_text("utf-8", errors="replace"))
     for text in texts:

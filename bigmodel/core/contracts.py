@@ -403,7 +403,7 @@ class Dataset:
         )
         for name, column in self.columns.items():
             if column.kind == "class" and column.names:  # under the names that people see, which can be translated
-                rows = rows.cast_column(name, datasets.ClassLabel(names=[str(one) for one in column.names]))
+                rows = rows.cast_column(name, datasets.ClassLabel(names=[str(name) for name in column.names]))
         return rows
 
 

@@ -272,7 +272,11 @@ class ChatRenderer:
     def _special_tokens(self) -> list[str]:
         """Of the signs those that no text has by itself."""
         special = {str(token.content) for token in self.processor.added_tokens_decoder.values() if token.special}
-        return [one for one in self._added_tokens if one in special | set(self.processor.all_special_tokens)]
+        return [
+            added_token
+            for added_token in self._added_tokens
+            if added_token in special | set(self.processor.all_special_tokens)
+        ]
 
 
 def _message(role: str, content: str) -> dict[str, str]:

@@ -85,7 +85,11 @@ def count_tokens(spec: RunSpec, cache: Path) -> Iterator[float | str]:
     session = spec.resolve()
     task, dataset, name = session.task, session.dataset, cache_key(session)
     folder = browse.token_counts_folder(dataset, name, cache)
-    columns = [one for one in sorted(task.required_columns) if dataset.columns[one].kind == "text"]
+    columns = [
+        required_column
+        for required_column in sorted(task.required_columns)
+        if dataset.columns[required_column].kind == "text"
+    ]
     if folder.exists():
         yield name
         return

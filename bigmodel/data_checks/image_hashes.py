@@ -89,12 +89,12 @@ def find_near_duplicates(seen: Sequence[ImageStats]) -> dict[int, dict[int, floa
 
     found: dict[int, dict[int, float]] = defaultdict(dict)
     first: dict[bytes, int] = {}
-    for place, one in enumerate(seen):
+    for index, one in enumerate(seen):
         if one.error or one.single_color:
             continue
-        earlier = first.setdefault(one.content, place)
-        if earlier != place:
-            found[earlier][place] = found[place][earlier] = 1.0
+        earlier = first.setdefault(one.content, index)
+        if earlier != index:
+            found[earlier][index] = found[index][earlier] = 1.0
     places = list(first.values())
     if len(places) < 3:
         return dict(found)

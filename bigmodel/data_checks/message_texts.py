@@ -58,7 +58,7 @@ def split_messages(column: str, cells: Sequence[str]) -> MessageTexts:
     """Of the cells of a column; one that is missing is ''."""
     if column != MESSAGES:
         return MessageTexts(cells, cells, range(len(cells)), [""] * len(cells))
-    turns = [(place, turn) for place, cell in enumerate(cells) if cell for turn in json.loads(cell)]
+    turns = [(index, turn) for index, cell in enumerate(cells) if cell for turn in json.loads(cell)]
     places = [place for place, _turn in turns]
     return MessageTexts(
         cells, [turn["content"] for _place, turn in turns], places, [turn["role"] for _place, turn in turns]

@@ -32,10 +32,10 @@ def find_near_duplicates(texts: Sequence[str]) -> dict[int, dict[int, float]]:
     """Place -> places of other texts that are nearly the same -> how alike they are, 1 for equal."""
     found: dict[int, dict[int, float]] = defaultdict(dict)
     first: dict[str, int] = {}
-    for place, text in enumerate(texts):
-        earlier = first.setdefault(text, place)
-        if earlier != place and text:
-            found[earlier][place] = found[place][earlier] = 1.0
+    for index, text in enumerate(texts):
+        earlier = first.setdefault(text, index)
+        if earlier != index and text:
+            found[earlier][index] = found[index][earlier] = 1.0
     places = [place for text, place in first.items() if len(text) >= MIN_CHARACTERS]
     for one, other, alike in _similar_pairs([texts[place][:MAX_CHARACTERS] for place in places]):
         found[places[one]][places[other]] = found[places[other]][places[one]] = alike

@@ -53,8 +53,8 @@ class CheckReport:
 def checks() -> Mapping[str, Check]:
     """One of each class that a module of `checks` defines under a name."""
     found = {}
-    for place in pkgutil.iter_modules(leaves.__path__):
-        module = importlib.import_module(f"{leaves.__name__}.{place.name}")
+    for iter_module in pkgutil.iter_modules(leaves.__path__):
+        module = importlib.import_module(f"{leaves.__name__}.{iter_module.name}")
         for thing in vars(module).values():
             own = isinstance(thing, type) and issubclass(thing, Check) and thing.__module__ == module.__name__
             if own and "name" in vars(thing):

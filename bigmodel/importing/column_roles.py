@@ -150,8 +150,8 @@ def name_matches(column: ColumnStats, role: str) -> bool:
 # -- choosing ----------------------------------------------------------------------------------------------
 def choose(columns: Sequence[ColumnStats]) -> tuple[dict[str, str], str, list[Words]]:
     """(roles, the column of splits or '', why the roles). No roles where no column could play one."""
-    split = next((one for one in columns if _is_split(one)), None)
-    left = [one for one in columns if not _is_split(one) and one.kind != "empty"]
+    split = next((column for column in columns if _is_split(column)), None)
+    left = [column for column in columns if not _is_split(column) and column.kind != "empty"]
     for look in (_conversation_roles, _image_roles, _question_answer_roles, _translation_roles, _text_roles):
         roles, why = look(left)
         if roles:
@@ -169,12 +169,19 @@ def _names_splits(one: ColumnStats) -> bool:
 
 
 def _conversation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
-    found = next((one for one in columns if one.kind == "messages" and not name_matches(one, "history")), None)
+    found = next(
+        (column for column in columns if column.kind == "messages" and not name_matches(column, "history")), None
+    )
     if found is None:
         return {}, []
     roles, why = {"messages": found.name}, [_("The column {name} holds conversations.", name=found.name)]
     system = next(
-        (one for one in columns if one is not found and one.kind == "text" and name_matches(one, "system")), None
+        (
+            column
+            for column in columns
+            if column is not found and column.kind == "text" and name_matches(column, "system")
+        ),
+        None,
     )
     if system is not None:
         roles["system"] = system.name
@@ -185,13 +192,13 @@ def _conversation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
 def _question_answer_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     """Columns named as a question and its answer. 'input' and 'output' alone are a question and its answer where both are
     in one script, else more likely a translation."""
-    texts = [one for one in columns if one.kind == "text"]
-    spelled = [one for one in columns if one.kind in ("text", "number")]  # an answer may be a number
+    texts = [column for column in columns if column.kind == "text"]
+    spelled = [column for column in columns if column.kind in ("text", "number")]  # an answer may be a number
     answer = next((one for one in spelled if name_matches(one, "answer") and one.fill_rate > 0.5), None)
     if answer is None:
         return {}, []
     named = {
-        role: next((one for one in texts if one is not answer and name_matches(one, role)), None)
+        role: next((text for text in texts if text is not answer and name_matches(text, role)), None)
         for role in PROMPT_ROLES
     }
     question, context = named["question"], named["context"]
@@ -209,7 +216,9 @@ def _question_answer_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     if named["system"] is not None:
         roles["system"] = named["system"].name
         why.append(_("The column {name} holds what the system says.", name=named["system"].name))
-    history = next((one for one in columns if name_matches(one, "history") and one.kind in ("messages", "other")), None)
+    history = next(
+        (column for column in columns if name_matches(column, "history") and column.kind in ("messages", "other")), None
+    )
     if history is not None:
         roles["history"] = history.name
         why.append(_("The column {name} holds the turns before a question.", name=history.name))
@@ -217,10 +226,10 @@ def _question_answer_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
 
 
 def _image_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
-    found = next((one for one in columns if one.kind == "picture"), None)
+    found = next((column for column in columns if column.kind == "picture"), None)
     if found is None:
         return {}, []
-    label, why = _label_column([one for one in columns if one is not found])
+    label, why = _label_column([column for column in columns if column is not found])
     said = [_("The column {name} holds pictures.", name=found.name)]
     return ({"image": found.name, "label": label.name}, [*said, *why]) if label else ({"image": found.name}, said)
 
@@ -228,11 +237,11 @@ def _image_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
 def _label_column(columns: Sequence[ColumnStats], text: ColumnStats | None = None) -> tuple[ColumnStats | None, list]:
     """A column with few different values: the one that is called a class, else the one with the fewest."""
     fitting = [
-        one
-        for one in columns
-        if one is not text and one.kind in ("text", "number", "other") and one.fill_rate > 0.5 and 1 < one.distinct <= MAX_CLASSES
-        and one.mean_length <= 60 and not set(name_words(one.name)) & ID_COLUMN_NAMES
-        and (one.distinct <= max(2, one.count / 4) or (name_matches(one, "label") and one.distinct < one.count))
+        column
+        for column in columns
+        if column is not text and column.kind in ("text", "number", "other") and column.fill_rate > 0.5 and 1 < column.distinct <= MAX_CLASSES
+        and column.mean_length <= 60 and not set(name_words(column.name)) & ID_COLUMN_NAMES
+        and (column.distinct <= max(2, column.count / 4) or (name_matches(column, "label") and column.distinct < column.count))
     ]  # fmt: skip
     best = min(
         fitting, key=lambda one: (not name_matches(one, "label"), one.kind == "number", one.distinct), default=None
@@ -246,7 +255,11 @@ def _label_column(columns: Sequence[ColumnStats], text: ColumnStats | None = Non
 
 def _translation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     """Two columns of texts that say the same: by their names, or in two scripts with lengths that go together."""
-    texts = [one for one in columns if one.kind == "text" and one.distinct > 1 and one.distinct > 0.3 * one.count]
+    texts = [
+        column
+        for column in columns
+        if column.kind == "text" and column.distinct > 1 and column.distinct > 0.3 * column.count
+    ]
     best, best_score, why = None, 0.0, []
     for one, other in combinations(texts, 2):
         source, target = (one, other) if _is_source_first(one, other) else (other, one)
@@ -293,9 +306,9 @@ def correlation(one: Sequence[int], other: Sequence[int]) -> float:
 def _text_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     """The column with the longest, most different texts; one that is called text before the others."""
     fitting = [
-        one
-        for one in columns
-        if one.kind == "text" and one.fill_rate > 0.3 and not set(name_words(one.name)) & ID_COLUMN_NAMES
+        column
+        for column in columns
+        if column.kind == "text" and column.fill_rate > 0.3 and not set(name_words(column.name)) & ID_COLUMN_NAMES
     ]
     label, why = _label_column(columns)
     fitting = [one for one in fitting if one is not label] or fitting

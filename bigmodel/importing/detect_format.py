@@ -235,7 +235,7 @@ def _detect_folder(path: Path) -> DetectedFormat:
 
 
 def _total_bytes(files: list[Path]) -> int:
-    return sum(one.stat().st_size for one in files)
+    return sum(file.stat().st_size for file in files)
 
 
 def _detect_tables(folder: Path, files: list[Path]) -> DetectedFormat:
@@ -243,14 +243,14 @@ def _detect_tables(folder: Path, files: list[Path]) -> DetectedFormat:
     kind = detect_format(files[0], files[0].name)
     said = [_("It holds {count} files of this kind, read one after the other: {names}.", count=len(files),
               names=_listed(folder, files))]  # fmt: skip
-    others = [one for one in sharded_tables.list_tables(folder) if one not in set(files)]
+    others = [list_table for list_table in sharded_tables.list_tables(folder) if list_table not in set(files)]
     if others:
         said.append(_("Other tables in it are not read: {names}.", names=_listed(folder, others)))
     return replace(kind, member="", tables=(), evidence=(*kind.evidence, *said))
 
 
 def _listed(folder: Path, files: list[Path]) -> str:
-    named = [one.relative_to(folder).as_posix() for one in files]
+    named = [file.relative_to(folder).as_posix() for file in files]
     return ", ".join(named[:8]) + (" ..." if len(named) > 8 else "")
 
 
@@ -417,8 +417,8 @@ def has_header(rows: list[list[str]], fields: int) -> bool:
     if any(_is_known_column_name(name) for name in names):
         return True
     votes = 0
-    for place, name in enumerate(names):
-        cells = [row[place].strip() for row in rest[:100]]
+    for index, name in enumerate(names):
+        cells = [row[index].strip() for row in rest[:100]]
         numbers = sum(bool(re.fullmatch(r"-?[\d.,]+%?", cell)) for cell in cells)
         mean = sum(map(len, cells)) / len(cells)
         votes += 1 if numbers > 0.8 * len(cells) or mean > 2 * len(name) + 5 else 0

@@ -139,13 +139,13 @@ def preview(request: Mapping, tell: Callable) -> dict:
     """What the first rows are and could be used for, as of a file."""
     wanted = request["about"]
     folder = Path(request["folder"])
-    first = next((one for one in wanted["splits"] if "train" in one), wanted["splits"][0])
+    first = next((split for split in wanted["splits"] if "train" in split), wanted["splits"][0])
     with translate_hub_errors(wanted["id"]):
         _write_parquet(_stream(wanted, first), PREVIEW, folder / "preview.parquet", first, lambda rows: None)
     corrected = dict(request.get("corrected") or {})
     said = [_("Revision {revision} of {name}, read as it comes over the line.",
               revision=wanted["revision"][:12], name=wanted["id"])]  # fmt: skip
-    if "split" not in corrected and not any(split_in_name(one) == "train" for one in wanted["splits"]):
+    if "split" not in corrected and not any(split_in_name(split) == "train" for split in wanted["splits"]):
         corrected["split"] = ""
         said.append(NO_TRAIN_SPLIT)
     found = looking.preview_file(folder / "preview.parquet", "preview.parquet", corrected).to_json()

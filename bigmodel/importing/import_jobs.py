@@ -236,10 +236,10 @@ class ImportJobs:
     def _delete_expired(self) -> None:
         """Let go of what nobody came back for, and of what a server that was killed left behind."""
         now = time.time()
-        for place in (*self.folder.glob("*"), *self.folder.parent.glob(f"{STAGING_PREFIX}*")):
+        for path in (*self.folder.glob("*"), *self.folder.parent.glob(f"{STAGING_PREFIX}*")):
             try:
-                if now - place.stat().st_mtime > UPLOAD_TTL_SECONDS:
-                    shutil.rmtree(place, ignore_errors=True)
+                if now - path.stat().st_mtime > UPLOAD_TTL_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
             except FileNotFoundError:
                 continue
 

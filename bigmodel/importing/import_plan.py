@@ -188,7 +188,7 @@ def _check_encoding(name: object) -> None:
 
 def _check_roles(roles: object) -> None:
     options = "; ".join(" + ".join(sorted(one)) for one in ROLE_SETS)
-    named = isinstance(roles, Mapping) and all(isinstance(one, str) and one for one in roles.values())
+    named = isinstance(roles, Mapping) and all(isinstance(role, str) and role for role in roles.values())
     if roles == {}:
         what = _("It is not known which columns are to be learnt from.")
         raise Refusal(what, do=_("Choose columns for one of: {options}.", options=options), field="roles")

@@ -42,7 +42,7 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
     return FilePreview(
         plan=plan,
         evidence=(*kind.evidence, *why),
-        columns={one.name: one.to_json() for one in columns},
+        columns={column.name: column.to_json() for column in columns},
         preview=tuple(preview),
         rejected=tuple(aside),
         tables=kind.tables,
@@ -112,13 +112,13 @@ def _roles(
     plan: ImportPlan, kind: DetectedFormat, columns: list, fixed: Mapping, whole: bool
 ) -> tuple[dict[str, str], str, list[Words]]:
     """Roles, the column of parts or '', why. whole: the first records are all there are."""
-    _refuse_unknown([*fixed.get("roles", {}).values(), fixed.get("split", "")], {one.name for one in columns})
+    _refuse_unknown([*fixed.get("roles", {}).values(), fixed.get("split", "")], {column.name for column in columns})
     if "roles" in fixed:
         return dict(fixed["roles"]), fixed.get("split", ""), []
     chosen, split, why = _roles_by_format(plan, kind, columns) or column_roles.choose(columns)
     if "split" in fixed or not split:
         return chosen, fixed.get("split", ""), why
-    parts = next(one for one in columns if one.name == split)
+    parts = next(column for column in columns if column.name == split)
     if whole and not any(parse_split(value) == "train" for value in parts.values):
         said = _("The column {name} says of no row that it is for training, so the rows are cut anew.", name=split)
         return chosen, "", [*why, said]
@@ -148,11 +148,11 @@ def _roles_by_format(plan: ImportPlan, kind: DetectedFormat, columns: list) -> t
     if plan.format in ("po", "xliff"):
         return {"source": "source", "target": "target"}, "", []
     if plan.format == "tmx":
-        filled = sorted(columns, key=lambda one: -one.fill_rate)[:2]
+        filled = sorted(columns, key=lambda column: -column.fill_rate)[:2]
         if len(filled) < 2:
             return {}, "", [_("Its texts are in one language only.")]
-        first = [one for one in columns if one in filled]
-        said = _("It holds {languages}.", languages=", ".join(f"{one.name} ({one.count})" for one in columns))
+        first = [column for column in columns if column in filled]
+        said = _("It holds {languages}.", languages=", ".join(f"{column.name} ({column.count})" for column in columns))
         return {"source": first[0].name, "target": first[1].name}, "", [said]
     if plan.format == "pictures":
         said = kind.folders
@@ -163,9 +163,9 @@ def _roles_by_format(plan: ImportPlan, kind: DetectedFormat, columns: list) -> t
                 [],
             )
         told = [
-            one
-            for one in columns
-            if one.name not in ("name", "picture") and not folder_labels.is_folder_column(one.name)
+            column
+            for column in columns
+            if column.name not in ("name", "picture") and not folder_labels.is_folder_column(column.name)
         ]
         chosen, split, why = column_roles.choose(told)
         label = chosen.get("label") or next((one.name for one in told if one.distinct > 0), "")
@@ -208,7 +208,7 @@ def _size(path: Path) -> int:
 def _estimate(path: Path, plan: ImportPlan, taken: list, ends: int, size: int, whole: bool) -> int:
     """All rows where all were seen; else as many as the first ones let expect."""
     if plan.format == "parquet":
-        return sum(parquet.open_parquet(one).metadata.num_rows for one in _tables(path))
+        return sum(parquet.open_parquet(table).metadata.num_rows for table in _tables(path))
     if plan.format == "pictures":
         said = detect_format(path, path.name).evidence
         return next((value for words in said for key, value in words.values if key == "count"), 0)

@@ -250,7 +250,7 @@ class TextGenerator(Runner):
             "max_length": count,
             "min_length": 0,
             "include_prompt_in_result": False,  # reads the prompt in one piece
-            "suppress_sequences": [[self.vocabulary[one]] for one in self.suppressed_ids],
+            "suppress_sequences": [[self.vocabulary[id_]] for id_ in self.suppressed_ids],
         }
         if inputs["temperature"] == 0:
             return options
@@ -343,7 +343,7 @@ class Translator(Runner):
             min_decoding_length=0,
             max_batch_size=self.batch_size,
             callback=(lambda _result: is_cancelled()) if beams == 1 and not self.small else None,
-            suppress_sequences=[[self.vocabulary[one]] for one in self.suppressed_ids],
+            suppress_sequences=[[self.vocabulary[id_]] for id_ in self.suppressed_ids],
         )
         return [[self.token_to_id[name] for name in answer.hypotheses[0]] for answer in answers]
 
@@ -352,7 +352,7 @@ class Translator(Runner):
         return self.translate([given], 1, count + self.forced_eos)[0]
 
     def log_probs(self, given: Sequence[int], new: Sequence[int]) -> list[float]:
-        source, target = ([self.vocabulary[one] for one in ids if one != self.eos_id] for ids in (given, new))
+        source, target = ([self.vocabulary[id_] for id_ in ids if id_ != self.eos_id] for ids in (given, new))
         (scored,) = self.translator.score_batch([[*source, self.vocabulary[self.eos_id]]], [target])
         return scored.log_probs[: len(new)]
 

@@ -80,7 +80,8 @@ def _fastest_program(model: Any, changed: Any, examples: Sequence[dict]) -> Call
             try:
                 program = way(changed, name, examples[-1][name])
                 if all(
-                    torch.allclose(model(**one).logits, program(one[name]), atol=LOGIT_TOLERANCE) for one in examples
+                    torch.allclose(model(**example).logits, program(example[name]), atol=LOGIT_TOLERANCE)
+                    for example in examples
                 ):
                     programs.append((_min_seconds(program, examples[-1][name]), len(programs), program))
             except Exception as error:  # one that decides by what it sees cannot be traced, and says so in many ways

@@ -36,7 +36,9 @@ def _translate_batch(
     )
     for line in found:
         answers = [written.strip(next(answered)) for _sentence in line]
-        done = [processor.decode(one, skip_special_tokens=True).replace("\ufffd", "") for one in answers]  # no halves
+        done = [
+            processor.decode(answer, skip_special_tokens=True).replace("\ufffd", "") for answer in answers
+        ]  # no halves
         text = "".join(done)
         yield text if is_chinese([text]) else " ".join(done), sum(map(len, answers))
 
@@ -62,9 +64,12 @@ def encode_sentences(processor: Any, line: str, longest: int) -> list[list[int]]
     prefix = processor.init_kwargs.get("source_prefix", "")
     ids = [processor(prefix + line, add_special_tokens=False)["input_ids"]]
     if len(ids[0]) > longest // 2:
-        ids = [processor(prefix + one, add_special_tokens=False)["input_ids"] for one in _split_sentences(line)]
+        ids = [
+            processor(prefix + split_sentence, add_special_tokens=False)["input_ids"]
+            for split_sentence in _split_sentences(line)
+        ]
     around = sentence_tokens(processor)
-    return [around.wrap(one, longest) for one in ids]
+    return [around.wrap(id_, longest) for id_ in ids]
 
 
 def _split_sentences(line: str) -> list[str]:

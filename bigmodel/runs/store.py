@@ -51,10 +51,10 @@ class Store:
             for id in facts:
                 if id.endswith(key[:4]) and facts[id]["token"] == key:
                     return id
-            if sum(one["state"] == QUEUED for one in facts.values()) >= limits.QUEUE_LENGTH:
+            if sum(fact["state"] == QUEUED for fact in facts.values()) >= limits.QUEUE_LENGTH:
                 what = _("{count} runs are waiting already.", count=limits.QUEUE_LENGTH)
                 raise Refusal(what, do=_("Wait until some have finished, or cancel some."))
-            number = max((one["number"] for one in facts.values()), default=0) + 1
+            number = max((fact["number"] for fact in facts.values()), default=0) + 1
             id = self._new_id(spec, key)
             create_run_folder(
                 self.runs_folder / id, spec, Event("state", {"state": QUEUED, "number": number, "token": key}), origin

@@ -118,12 +118,12 @@ class ImageClassification(Task):
         pictures = [_open(image) for image in rows["image"]]
         grey = all(picture.mode in ("L", "1") for picture in pictures)
         pixels = np.empty(0, dtype=np.uint8)
-        for place, picture in enumerate(pictures):
+        for index, picture in enumerate(pictures):
             one = resize_image(picture.convert("L" if grey else "RGB"), processor)
-            if not place:
+            if not index:
                 pixels = np.empty((len(pictures), *one.shape), dtype=np.uint8)
-            pixels[place] = one
-            pictures[place] = None  # decoded, it is held twice
+            pixels[index] = one
+            pictures[index] = None  # decoded, it is held twice
         scale, shift = pixel_scale_shift(processor)
         return {"pixels": pixels, "labels": np.asarray(rows["label"], dtype=np.int64), "scale": scale, "shift": shift}
 

@@ -156,15 +156,15 @@ class Evaluator:
         """The best stays, and the newest others that are whole: a damaged one of a later step must not push out one that
         the run can go on from. To go on from an older one, the best of its time is needed too."""
         others = [
-            place
-            for place in resume_state.checkpoint_folders(self.folder)
-            if place != self._checkpoint_path(self.best_step)
+            folder
+            for folder in resume_state.checkpoint_folders(self.folder)
+            if folder != self._checkpoint_path(self.best_step)
         ]
         kept = list(islice(filter(self._is_valid, others), KEPT))
         needed = {self._checkpoint_path(best) for place in kept if (best := resume_state.best_step(place)) is not None}
-        for place in others:
-            if place not in kept and place not in needed:
-                checkpoint.remove(place)
+        for other in others:
+            if other not in kept and other not in needed:
+                checkpoint.remove(other)
 
     def _is_valid(self, place: Path) -> bool:
         """Whether a checkpoint is whole; each is read once."""
@@ -251,7 +251,8 @@ class Evaluator:
         best = self._checkpoint_path(self.best_step)
         if not resume_state.is_valid(best):
             best = next(
-                (place for place in resume_state.checkpoint_folders(self.folder) if resume_state.is_valid(place)), None
+                (folder for folder in resume_state.checkpoint_folders(self.folder) if resume_state.is_valid(folder)),
+                None,
             )
             yield self.reset_best()
         if best is None:

@@ -71,9 +71,14 @@ def _same_processor(processor: str, other: str) -> bool:
 
 def _changed_settings(then: RunSpec, now: RunSpec, fields: Sequence[Field]) -> list[Words]:
     return [
-        _("{setting} was {before} and is {now}", setting=one.label, before=str(was), now=str(now.settings[one.name]))
-        for one in fields
-        if (was := then.settings.get(one.name)) != now.settings[one.name]
+        _(
+            "{setting} was {before} and is {now}",
+            setting=field.label,
+            before=str(was),
+            now=str(now.settings[field.name]),
+        )
+        for field in fields
+        if (was := then.settings.get(field.name)) != now.settings[field.name]
     ]
 
 

@@ -319,7 +319,7 @@ def _balanced(injector: Injector) -> None:
     """Without the classes that are rare, or missing in a part, to begin with."""
     counts = {split: Counter(row["label"] for row in injector.rows if row["split"] == split) for split in SPLITS}
     train = counts["train"]
-    whole = {label for label in train if all(counts.values()) and all(one[label] for one in counts.values())}
+    whole = {label for label in train if all(counts.values()) and all(count[label] for count in counts.values())}
     kept = {label for label in whole if train[label] * RATIO > max(train[other] for other in whole)}
     injector.rows = [row for row in injector.rows if row["label"] in kept]
 

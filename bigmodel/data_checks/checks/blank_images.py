@@ -19,7 +19,7 @@ class BlankImages(Check):
         return rows.image is not None
 
     def run(self, rows: Rows) -> Iterator[Finding]:
-        places = [place for place, stats in enumerate(rows.pictures) if stats.single_color]
+        places = [index for index, stats in enumerate(rows.pictures) if stats.single_color]
         if places:
             sentence = _("{count} pictures are of one colour.", count=len(places))
             why = _("There is nothing on them to learn a class from; most often a conversion has failed.")

@@ -22,13 +22,13 @@ class BrokenImages(Check):
 
     def run(self, rows: Rows) -> Iterator[Finding | Fact | float]:
         wrong, sizes = {}, {}
-        for place, seen in enumerate(rows.inspect_images()):
+        for index, seen in enumerate(rows.inspect_images()):
             if seen.error:
-                wrong[place] = seen.error
+                wrong[index] = seen.error
             else:
                 sizes[seen.size] = sizes.get(seen.size, 0) + 1
-            if place % PROGRESS_EVERY == PROGRESS_EVERY - 1:
-                yield place / len(rows)
+            if index % PROGRESS_EVERY == PROGRESS_EVERY - 1:
+                yield index / len(rows)
         common = sorted(sizes.items(), key=lambda item: -item[1])[:10]
         yield Fact("sizes", [[*size, count] for size, count in common])
         if wrong:

@@ -22,9 +22,9 @@ class Contradictions(Check):
     def run(self, rows: Rows) -> Iterator[Finding]:
         families: Mapping[object, list[int]] = defaultdict(list)
         contents = [seen.content for seen in rows.pictures] if rows.image else rows.normalized_texts
-        for place, content in enumerate(contents):
+        for index, content in enumerate(contents):
             if content and any(content):
-                families[content].append(place)
+                families[content].append(index)
         found = {}
         for places in families.values():
             if len({rows.labels[place] for place in places}) > 1:

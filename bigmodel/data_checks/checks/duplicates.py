@@ -25,13 +25,13 @@ class Duplicates(Check):
         texts = [rows.column_texts(name) for name in rows.texts]
         first: dict[tuple, int] = {}
         gone = {}
-        for place, (split, label, *parts) in enumerate(zip(rows.split, labels, *texts, strict=True)):
+        for index, (split, label, *parts) in enumerate(zip(rows.split, labels, *texts, strict=True)):
             key = (split, label, *(part.strip() for part in parts))
             if not any(key[2:]):
                 continue  # empty: another check's
-            earlier = first.setdefault(key, place)
-            if earlier != place:
-                gone[place] = earlier
+            earlier = first.setdefault(key, index)
+            if earlier != index:
+                gone[index] = earlier
         if gone:
             sentence = _("{count} rows are there already.", count=len(gone))
             yield self.droppable(rows, WARNING, sentence, COUNTS_TWICE, KEEP_ONE, gone, like=gone)
@@ -41,6 +41,6 @@ def within_splits(rows: Rows, twins: Mapping[int, Mapping[int, float]]) -> dict[
     """Of each split, the places that resemble an earlier one of the same split that is kept."""
     gone = {}
     for split in SPLITS:
-        among = [place for place in sorted(twins) if rows.split[place] == split]
+        among = [twin for twin in sorted(twins) if rows.split[twin] == split]
         gone |= later_duplicates(dict(twins), among)
     return gone

@@ -37,17 +37,17 @@ class Empty(Check):
         found: dict[int, Words] = {}
         for name in rows.texts:
             label, said = rows.data.columns[name].label, rows.message_texts(name)
-            for place, text in enumerate(rows.column_texts(name)):
+            for index, text in enumerate(rows.column_texts(name)):
                 if not text.strip():
-                    found[place] = _("{column} is empty", column=label)
+                    found[index] = _("{column} is empty", column=label)
             for place, role, text in zip(said.row_positions, said.roles, said.texts, strict=True):
                 wrong = _reason_empty(text, ROLE_LABELS.get(role, label))
                 if wrong is not None:
                     found[place] = wrong
         if rows.label:
-            for place, label in enumerate(rows.labels):
+            for index, label in enumerate(rows.labels):
                 if label is None:
-                    found[place] = _("there is no class")
+                    found[index] = _("there is no class")
         if found:
             found = dict(sorted(found.items()))
             why = _("There is nothing to learn from them but to say nothing.")

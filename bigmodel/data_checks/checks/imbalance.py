@@ -97,8 +97,8 @@ def _positions_of(rows: Rows, labels: list, split: str = "") -> list[int]:
     """The places of the rows of these classes, of a part or of all."""
     wanted = set(labels)
     return [
-        place
-        for place, (label, part) in enumerate(zip(rows.labels, rows.split, strict=True))
+        index
+        for index, (label, part) in enumerate(zip(rows.labels, rows.split, strict=True))
         if label in wanted and split in ("", part)
     ]
 

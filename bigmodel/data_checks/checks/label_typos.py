@@ -32,9 +32,9 @@ class LabelTypos(Check):
         if not meant:
             return
         places: dict[object, list[int]] = defaultdict(list)
-        for place, label in enumerate(rows.labels):
+        for index, label in enumerate(rows.labels):
             if label in meant:
-                places[label].append(place)
+                places[label].append(index)
         for label, right in meant.items():
             ids = rows.ids_of(places[label])
             sentence = _("{count} rows have the class '{wrong}', which looks like '{right}' misspelt.",

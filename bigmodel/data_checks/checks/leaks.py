@@ -45,13 +45,13 @@ def _held_out(split: str) -> tuple[str, ...]:
 def _same_prompt(rows: Rows) -> dict[int, int]:
     """What is asked alone is the same, whatever the answer: of a pair that is the sentence to be translated."""
     held: dict[str, dict[str, int]] = {}
-    for place, (split, text) in enumerate(zip(rows.split, rows.prompts, strict=True)):
+    for index, (split, text) in enumerate(zip(rows.split, rows.prompts, strict=True)):
         if split in HELD_OUT and text.strip():
-            held.setdefault(text.strip(), {})[split] = place
+            held.setdefault(text.strip(), {})[split] = index
     gone = {}
-    for place, (split, text) in enumerate(zip(rows.split, rows.prompts, strict=True)):
+    for index, (split, text) in enumerate(zip(rows.split, rows.prompts, strict=True)):
         same = held.get(text.strip(), {})
         first = next((same[part] for part in _held_out(split) if part in same), None)
         if first is not None:
-            gone[place] = first
+            gone[index] = first
     return gone

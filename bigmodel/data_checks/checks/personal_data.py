@@ -65,7 +65,7 @@ def bank_card(text: str) -> bool:
     issued = 13 <= len(digits) <= 19 and re.match(r"4|5[1-5]|2[2-7]|3[47]|62|6011|65|35", digits)
     if not issued or not _varied_digits(text):
         return False
-    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
+    doubled = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(digits))]
     return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
 
 

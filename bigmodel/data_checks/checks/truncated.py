@@ -49,7 +49,7 @@ class Truncated(Check):
 
 def _cut_in_a_sentence(texts: Sequence[str], least: int) -> dict[int, Words]:
     """least: bytes of a text that is a sentence."""
-    written = [place for place, text in enumerate(texts) if len(text.strip().encode()) >= least]
+    written = [index for index, text in enumerate(texts) if len(text.strip().encode()) >= least]
     open_ended = [place for place in written if not ENDED.search(texts[place])]
     if len(written) < MIN_TEXTS or len(open_ended) > (1 - MIN_ENDED_SHARE) * len(written):
         return {}
@@ -65,8 +65,8 @@ def _cut_at_a_length(texts: Sequence[str]) -> dict[int, Words]:
     if longest < MIN_LIMIT_CHARACTERS or lengths[longest] < max(MIN_ROWS_AT_LIMIT, LIMIT_RATIO * usual):
         return {}
     return {
-        place: _("exactly {count} characters, as many as the longest", count=longest)
-        for place, text in enumerate(texts)
+        index: _("exactly {count} characters, as many as the longest", count=longest)
+        for index, text in enumerate(texts)
         if len(text) == longest and not STOPPED.search(text)
     }
 
@@ -74,11 +74,11 @@ def _cut_at_a_length(texts: Sequence[str]) -> dict[int, Words]:
 def _cut_on_one_side(sources: Sequence[str], targets: Sequence[str]) -> dict[int, Words]:
     """Where sentences are translated by sentences, both sides end like one."""
     ends = [
-        (place, bool(STOPPED.search(source)), bool(STOPPED.search(target)))
-        for place, (source, target) in enumerate(zip(sources, targets, strict=True))
+        (index, bool(STOPPED.search(source)), bool(STOPPED.search(target)))
+        for index, (source, target) in enumerate(zip(sources, targets, strict=True))
         if source.strip() and target.strip()
     ]
-    either = [one for one in ends if one[1] or one[2]]
+    either = [end for end in ends if end[1] or end[2]]
     alone = [one for one in either if one[1] != one[2]]
     if len(either) < MIN_TEXTS or len(alone) > (1 - MIN_PAIRED_SHARE) * len(either) + 2:
         return {}

@@ -47,7 +47,7 @@ def messages(value: Sequence) -> Iterator[tuple[str | None, object]]:
     ({"human", "assistant"}), pairs [question, answer], and texts by turns.
     """
     if all(isinstance(one, str) for one in value):
-        yield from ((("user", "assistant")[place % 2], text) for place, text in enumerate(value))
+        yield from ((("user", "assistant")[index % 2], text) for index, text in enumerate(value))
         return
     for one in value:
         if isinstance(one, Mapping):
@@ -69,7 +69,7 @@ def parse_json(text: str) -> object:
 # -- as people read and write them --------------------------------------------------------------------------
 def transcript(turns: Sequence[Mapping], tell: Callable[[Words | str], str]) -> str:
     """Who says what, a line each."""
-    return "\n".join(f"{tell(ROLE_NAMES.get(one['role'], one['role']))}: {one['content']}" for one in turns)
+    return "\n".join(f"{tell(ROLE_NAMES.get(turn['role'], turn['role']))}: {turn['content']}" for turn in turns)
 
 
 def parse_turns(text: str) -> list[dict[str, str]]:
@@ -102,7 +102,7 @@ def _turns_from_json(text: str) -> list[dict[str, str]]:
     if not isinstance(value, list):
         raise ValueError("no list of messages")
     turns = [{"role": speaker, "content": "" if said is None else said} for speaker, said in messages(value)]
-    if not all(one["role"] and isinstance(one["content"], str) for one in turns):
+    if not all(turn["role"] and isinstance(turn["content"], str) for turn in turns):
         raise ValueError("no known role, or no text")
     return turns
 
@@ -119,7 +119,7 @@ def _turns_from_lines(text: str) -> list[dict[str, str]]:
             raise ValueError("nobody has spoken yet")
     if not turns:
         raise ValueError("nobody speaks")
-    return [{"role": one["role"], "content": "\n".join(one["lines"]).strip(" \t\n")} for one in turns]
+    return [{"role": turn["role"], "content": "\n".join(turn["lines"]).strip(" \t\n")} for turn in turns]
 
 
 @cache

@@ -150,8 +150,8 @@ def _cells(names: list[str], fields: list[str], before: list[str], delimiter: st
 def unique_names(fields: list[str]) -> list[str]:
     """Column names, each once: a second 'text' becomes 'text 2', an empty one its number."""
     names: list[str] = []
-    for place, field in enumerate(fields, 1):
-        name = " ".join(field.split())[:100] or str(place)
+    for index, field in enumerate(fields, 1):
+        name = " ".join(field.split())[:100] or str(index)
         tried, count = name, 1
         while tried in names:
             count += 1

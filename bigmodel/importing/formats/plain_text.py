@@ -90,7 +90,7 @@ def read_files(path: Path) -> Iterator[Record]:
 def names(path: Path) -> list[str]:
     """Of all text files, with the folders that they lie in."""
     if path.is_dir():
-        return [one.relative_to(path).as_posix() for one in list_text_files(path)]
+        return [file.relative_to(path).as_posix() for file in list_text_files(path)]
     with zip_archive.open_zip(path) as packed:
         return [entry.name for entry in zip_archive.entries(packed) if entry.name.lower().endswith(EXTENSIONS)]
 

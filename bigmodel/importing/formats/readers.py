@@ -41,16 +41,18 @@ def _shards(folder: Path, plan: ImportPlan, done: list[int]) -> Iterator[Record]
     for file, part in zip(files, sharded_tables.shard_splits(folder, files), strict=True):
         name, inner, last = file.relative_to(folder).as_posix(), [0], before
         try:
-            for one in _file_records(file, plan, sharded_tables.compression(file), inner):
+            for file_record in _file_records(file, plan, sharded_tables.compression(file), inner):
                 done[0] = read + inner[0]
-                if type(one) is BadRecord:
-                    last = before + one.row + one.count - 1
+                if type(file_record) is BadRecord:
+                    last = before + file_record.row + file_record.count - 1
                     yield replace(
-                        one, row=before + one.row, reason=_("In {file}: {reason}", file=name, reason=one.reason)
+                        file_record,
+                        row=before + file_record.row,
+                        reason=_("In {file}: {reason}", file=name, reason=file_record.reason),
                     )
                 else:
-                    last = before + one[0]
-                    yield last, {"part": part, **one[1]} if part else one[1]
+                    last = before + file_record[0]
+                    yield last, {"part": part, **file_record[1]} if part else file_record[1]
         except Refusal as refusal:
             raise Refusal(_("{name} cannot be read.", name=name[:200]), refusal.what, refusal.do) from refusal
         before, read = last, read + file.stat().st_size
@@ -109,9 +111,9 @@ class _LabelTable:
         self.matched_rows: set[int] = set()  # its rows that a picture has asked for
         self.rows_by_name: dict[str, tuple[int, Mapping]] = {}  # by every way to name a picture that is there
         there = {way for picture in image_folder.names(path) for way in _name_variants(picture)}
-        for one in self._rows():
-            if type(one) is not BadRecord:
-                number, key, about = one
+        for row in self._rows():
+            if type(row) is not BadRecord:
+                number, key, about = row
                 for way in {key, PurePosixPath(key).name} & there:
                     self.rows_by_name.setdefault(way, (number, about))
 
@@ -124,22 +126,22 @@ class _LabelTable:
 
     def unmatched(self) -> Iterator[BadRecord]:
         """Its rows that no picture has asked for, by their lines. Read again: they may be more than the memory holds."""
-        for one in self._rows():
-            if type(one) is BadRecord:
-                yield replace(one, reason=_("In {file}: {reason}", file=self.name, reason=one.reason))
-            elif one[0] not in self.matched_rows:
+        for row in self._rows():
+            if type(row) is BadRecord:
+                yield replace(row, reason=_("In {file}: {reason}", file=self.name, reason=row.reason))
+            elif row[0] not in self.matched_rows:
                 reason = _("The picture is not there, or has been named before.")
-                yield BadRecord(one[0], printable(one[1]), _("In {file}: {reason}", file=self.name, reason=reason))
+                yield BadRecord(row[0], printable(row[1]), _("In {file}: {reason}", file=self.name, reason=reason))
 
     def _rows(self) -> Iterator[tuple[int, str, Mapping] | BadRecord]:
         """(line, how it names a picture, what it says of it)."""
         column = ""
         with text_lines.open_stream(self.table, self.member, [0]) as file:
-            for one in _format_records(file, self.plan):
-                if type(one) is BadRecord:
-                    yield one
+            for format_record in _format_records(file, self.plan):
+                if type(format_record) is BadRecord:
+                    yield format_record
                     continue
-                number, record = one
+                number, record = format_record
                 column = column or _image_name_column(record)
                 if not column:
                     what = _("No column of {name} names pictures.", name=self.name[:200])

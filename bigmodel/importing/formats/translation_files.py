@@ -130,7 +130,7 @@ def _units(file: BinaryIO, *tags: str) -> Iterator[tuple[int, Element] | tuple[B
                 bounded.reset()
                 yield number, element
                 element.clear()
-            if open_elements and not any(_local_name(one.tag) in tags for one in open_elements):
+            if open_elements and not any(_local_name(open_element.tag) in tags for open_element in open_elements):
                 open_elements[-1].remove(element)  # or the whole file would be in memory at its end
     except DefusedXmlException:
         yield BadRecord(number + 1, "", _("It declares entities, which can be made to fill the memory.")), None

@@ -48,7 +48,7 @@ def find(folder: Path) -> Original | None:
 def files_in(folder: Path) -> Iterator[Path]:
     """Every file of a folder, in the order of their names; what lies elsewhere by a link is left out."""
     here = folder.resolve()
-    for one in sorted((one for one in folder.rglob("*") if one.is_file()), key=lambda one: one.as_posix()):
+    for one in sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda one: one.as_posix()):
         if one.resolve().is_relative_to(here):
             yield one
 

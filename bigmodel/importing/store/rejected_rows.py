@@ -54,11 +54,11 @@ def copy_remaining(version: Version, without: set[int], folder: Path) -> int:
     count, left = 0, set(without)
     kept = _all_pictures(version)
     with RejectedRowsWriter(folder) as out:
-        for one in entries(version):
-            picture = next(kept) if one.get("picture") else b""
-            taken = rows_in_entry(one, left, version)
+        for entry in entries(version):
+            picture = next(kept) if entry.get("picture") else b""
+            taken = rows_in_entry(entry, left, version)
             left -= taken
-            for part in _remaining_ranges(one, sorted(taken)):
+            for part in _remaining_ranges(entry, sorted(taken)):
                 count += part["count"]
                 out.add(part, picture)
     return count

@@ -67,9 +67,9 @@ def to_csv(version: Version, say: Callable[[Words], str]) -> bytes:
     roles, out = editable_roles(version), io.StringIO()
     writer = csv.writer(out)
     writer.writerow([ROW, TAKE, REASON, *roles, CONTENT])
-    for one in rejected_rows.entries(version):
-        cells = [say(reject_reason(one)), *editable_cells(one, roles, say).values(), one["raw"]]
-        writer.writerow([one["row"], "", *map(_escape_formula, cells)])
+    for entry in rejected_rows.entries(version):
+        cells = [say(reject_reason(entry)), *editable_cells(entry, roles, say).values(), entry["raw"]]
+        writer.writerow([entry["row"], "", *map(_escape_formula, cells)])
         if out.tell() > limits.TABLE_BYTES:  # of characters, which is near enough
             break
     return b"\xef\xbb\xbf" + out.getvalue().encode("utf-8", "replace")
@@ -112,13 +112,13 @@ class _RejectedCells:
         self.cells: dict[int, list[Mapping]] = {}
         self.repairable: set[int] = set()
         self.spans: list[range] = []
-        for one in rejected_rows.entries(version):
-            self.cells.setdefault(one["row"], []).append(one["cells"])
-            if not rejected_rows.is_repairable(one, version):
+        for entry in rejected_rows.entries(version):
+            self.cells.setdefault(entry["row"], []).append(entry["cells"])
+            if not rejected_rows.is_repairable(entry, version):
                 continue
-            self.repairable.add(one["row"])
-            if one["count"] > 1:
-                self.spans.append(range(one["row"], one["row"] + one["count"]))
+            self.repairable.add(entry["row"])
+            if entry["count"] > 1:
+                self.spans.append(range(entry["row"], entry["row"] + entry["count"]))
 
     def is_changed(self, row: int, cells: Mapping[str, str]) -> bool:
         return not any(_same_cells(before, cells) for before in self.cells.get(row, [{}]))
@@ -161,13 +161,13 @@ def _table_rows(path: Path, name: str, roles: list[str]) -> Iterator[tuple[int, 
             0
         ]  # our own: what stands in the cells may look like anything
         delimiter = max(",;\t|", key=lambda one: header.count(one.encode()))
-        for one in csv_json.csv_records(file, kind.encoding, delimiter, header=True):
-            if type(one) is BadRecord:
-                why = _("Its line {number} cannot be read: {reason}", number=one.row, reason=one.reason)
+        for csv_record in csv_json.csv_records(file, kind.encoding, delimiter, header=True):
+            if type(csv_record) is BadRecord:
+                why = _("Its line {number} cannot be read: {reason}", number=csv_record.row, reason=csv_record.reason)
                 raise Refusal(
                     _("Nothing of this table was taken in."), why, _("Mend that line, and give it back again.")
                 )
-            _number, record = one
+            _number, record = csv_record
             if not wanted <= set(record):
                 missing = ", ".join(sorted(wanted - set(record)))
                 raise Refusal(what, _("It has no column {names}.", names=missing), do)

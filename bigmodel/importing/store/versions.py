@@ -73,7 +73,7 @@ def add(shelf: DatasetRegistry, slug: str, staging: Path, source: Mapping, plan:
         manifest = {
             "format": FORMAT_VERSION,
             "hash": hash,
-            "number": 1 + max((one.manifest["number"] for one in shelf.versions(slug)), default=0),
+            "number": 1 + max((version.manifest["number"] for version in shelf.versions(slug)), default=0),
             "created": time.time(),
             "source": dict(source),
             "about": dict(about),
@@ -147,7 +147,7 @@ def _link_rows(version: Version, folder: Path) -> dict:
     manifest = version.manifest
     for name in manifest["files"]:
         link_or_copy(version.folder / name, folder / name)
-    names = next((one["names"] for one in manifest["columns"].values() if one["kind"] == "class"), [])
+    names = next((column["names"] for column in manifest["columns"].values() if column["kind"] == "class"), [])
     return {"rows": manifest["rows"], "aside": manifest["aside"], "names": names}
 
 
@@ -316,7 +316,7 @@ def _classes(file, label: str, names: list[str], dropped: set, edits: Mapping, m
             if row not in dropped:
                 used.add(edits[row][label] if row in edits and label in edits[row] else names[number])
     order = sorted(used, key=natural_key)
-    return order, {name: place for place, name in enumerate(order)}
+    return order, {name: index for index, name in enumerate(order)}
 
 
 def _edit_batch(batch, form, label: str, names: Sequence[str], place: Mapping, dropped: set, edits: Mapping,
@@ -388,7 +388,7 @@ def _copy_shipped(shelf: DatasetRegistry, name: str, staging: Path) -> Version:
     parquet.write_table(table.replace_schema_metadata(None), rows, compression="zstd", row_group_size=10_000)
     (staging / "aside.jsonl").touch()
     label = next((role for role in roles if ROLE_KINDS[role] == "class"), "")
-    names = [str(one) for one in shipped.columns[label].names] if label else []
+    names = [str(name) for name in shipped.columns[label].names] if label else []
     (shelf.folder / slug).mkdir(parents=True)
     title = _("{title}, own copy", title=shipped.title)
     shelf.write_about(slug, created=time.time())

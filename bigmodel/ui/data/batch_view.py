@@ -50,10 +50,10 @@ def dataset_batch_view(dataset: Dataset, row: int) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         task = tasks[0]
         if len(tasks) > 1:
-            titles = {one.name: say(one.title) for one in tasks}
+            titles = {task.name: say(task.title) for task in tasks}
             pin_choice(f"{key}.task", titles, tasks[0].name)
             name = st.selectbox(_("Task"), list(titles), format_func=titles.__getitem__, key=f"{key}.task", width=240)
-            task = next(one for one in tasks if one.name == name)
+            task = next(task for task in tasks if task.name == name)
         known = processors(task)
         if len(known) > 1:
             label = _("Processed as for") if "image" in task.required_columns else _("Tokenizer of")
@@ -107,10 +107,10 @@ def _placeholder(asked: BatchRequest) -> None:
 
 def _show_batch(found: BatchView, asked: BatchRequest, key: str) -> None:
     names = _token_kind_labels()
-    if any(one["picture"] for one in found.examples):
+    if any(example["picture"] for example in found.examples):
         _images(found, asked)
     else:
-        kinds = {kind for one in found.examples for part in one["parts"].values() for *_rest, kind in part}
+        kinds = {kind for example in found.examples for part in example["parts"].values() for *_rest, kind in part}
         if "counts" in kinds:
             st.caption(_("Blue: what the model has to guess, and is corrected by. Grey: what it only reads."))
         else:
@@ -166,12 +166,12 @@ def _images(found: BatchView, asked: BatchRequest) -> None:
     with st.grid("auto", min_column_width=120, gap="small"):
         if asked.row:
             _original_image(asked)
-        for one in found.examples:
+        for example in found.examples:
             st.image(
-                upscale(base64.b64decode(one["picture"])),
-                caption=_("As the model sees it") if asked.row else one["label"],
+                upscale(base64.b64decode(example["picture"])),
+                caption=_("As the model sees it") if asked.row else example["label"],
                 width=112,
-                alt=_("The picture as the model sees it: {name}", name=one["label"]),
+                alt=_("The picture as the model sees it: {name}", name=example["label"]),
             )
 
 

@@ -89,7 +89,7 @@ def _report(dataset: Dataset, found: CheckReport) -> None:
 def _summary(dataset: Dataset, found: CheckReport) -> None:
     """How much there is of each kind, and one button for all that should be mended."""
     counted = Counter(finding.severity for finding in found.findings)
-    mended = [one.remedy for one in found.findings if one.remedy is not None and one.severity != "note"]
+    mended = [finding.remedy for finding in found.findings if finding.remedy is not None and finding.severity != "note"]
     with st.container(horizontal=True, vertical_alignment="center"):
         for severity, count in counted.items():
             label = f"{_severity_label(severity)}: {count}"

@@ -65,7 +65,7 @@ def derived_from(dataset: Dataset) -> None:
         "Version {number}, made from version {before}: {steps}.",
         number=manifest["number"],
         before=parent.version.manifest["number"],
-        steps=number_format.join_list([describe_step(one) for one in steps]),
+        steps=number_format.join_list([describe_step(step) for step in steps]),
     )
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f":material/healing: {escape_markdown(said)} **{escape_markdown(_row_difference(rows - before))}**")

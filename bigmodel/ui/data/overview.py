@@ -24,7 +24,7 @@ def split_titles() -> dict[str, str]:
 def tasks_of(dataset: Dataset) -> list[Task]:
     """What it can be learnt for; what makes use of the most columns comes first."""
     return sorted(
-        (one for one in catalog.tasks().values() if is_compatible(one, dataset=dataset)),
+        (task for task in catalog.tasks().values() if is_compatible(task, dataset=dataset)),
         key=lambda one: -len(one.required_columns),
     )
 

@@ -244,7 +244,10 @@ def _uploaded_repairs(dataset: ImportedDataset, found: Mapping, key: str) -> Non
     st.markdown(_("Rows that can be taken in: **{count}**. Rows that still will not do: **{left}**.",
                   count=number_format.count(count), left=number_format.count(found["left"])))  # fmt: skip
     if found["reasons"]:
-        reasons = [{_("Row"): one["row"], _("Reason"): say(Words.from_json(one["reason"]))} for one in found["reasons"]]
+        reasons = [
+            {_("Row"): reason["row"], _("Reason"): say(Words.from_json(reason["reason"]))}
+            for reason in found["reasons"]
+        ]
         st.dataframe(reasons, hide_index=True, height="content", alt=_("Rows that still will not do"))
     label = _("Take these rows in")
     if st.button(label, type="primary", icon=":material/healing:", disabled=not count, key=f"{key}.take"):
@@ -310,7 +313,7 @@ def _check_original(dataset: ImportedDataset) -> None:
 
 def _version(version, current: bool, newest: bool) -> None:
     manifest = version.manifest
-    steps = number_format.join_list([describe_step(one) for one in manifest["steps"]]) or _("as it was read")
+    steps = number_format.join_list([describe_step(step) for step in manifest["steps"]]) or _("as it was read")
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest["created"]))
     with st.container(horizontal=True, vertical_alignment="center"):
         rows = _("{count} rows", count=number_format.count(sum(manifest["rows"].values())))

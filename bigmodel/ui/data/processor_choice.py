@@ -26,7 +26,7 @@ def selected_processor(dataset: Dataset) -> tuple[RunSpec, str]:
     """(the spec whose processor is used, its name), as chosen on the page."""
     tasks = tasks_of(dataset)
     chosen = st.session_state.get(f"seen.{dataset.name}.task")
-    task = next((one for one in tasks if one.name == chosen), tasks[0])
+    task = next((task for task in tasks if task.name == chosen), tasks[0])
     known = processors(task)
     source = st.session_state.get(f"seen.{dataset.name}.{task.name}.processor")
     source = source if source in known else next(iter(known))

@@ -73,8 +73,8 @@ def _class_filter(dataset: Dataset, key: str, changed: Mapping) -> tuple[int, ..
     if not counted:
         return ()
     said = {
-        place: f"{say(name)} · {number_format.count(counted[name])}"
-        for place, name in enumerate(names)
+        index: f"{say(name)} · {number_format.count(counted[name])}"
+        for index, name in enumerate(names)
         if name in counted
     }
     chosen = st.multiselect(
@@ -193,5 +193,5 @@ def _table(dataset: Dataset, found: Page, key: str) -> int:
         frame, column_config=config, key=f"{key}.table", alt=_("Rows of this data set"), height=420,
         on_select="rerun", selection_mode="single-row",
     )  # fmt: skip
-    places = [place for place in chosen.selection.rows if place < len(found.rows)]
+    places = [row for row in chosen.selection.rows if row < len(found.rows)]
     return found.rows[places[0]]["row"] if places else 0

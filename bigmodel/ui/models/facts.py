@@ -78,7 +78,10 @@ def tuning_method(settings: Mapping) -> str:
     """How a base was fine-tuned: 'DoRA', 'Everything'."""
     method = str(settings.get("method", ""))
     asked, value = ("adapter", settings.get("adapter", "lora")) if method == "lora" else ("method", method)
-    choice = next((one for one in catalog.fine_tuning().hyperparameters if one.name == asked), None)
+    choice = next(
+        (hyperparameter for hyperparameter in catalog.fine_tuning().hyperparameters if hyperparameter.name == asked),
+        None,
+    )
     return say(choice.options[value]) if choice is not None and value in choice.options else method
 
 

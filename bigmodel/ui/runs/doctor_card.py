@@ -53,7 +53,11 @@ def doctor_cards(run: Run, past: Curves) -> None:
 
 def diagnosis_markers(past: Curves) -> dict[str, float]:
     """Label -> step of the places that the diagnoses speak of; what has held from the start has no place."""
-    return {say(MARKER_LABELS[one.kind]): float(one.since_step) for one in past.diagnoses if one.kind in MARKER_LABELS}
+    return {
+        say(MARKER_LABELS[diagnosis.kind]): float(diagnosis.since_step)
+        for diagnosis in past.diagnoses
+        if diagnosis.kind in MARKER_LABELS
+    }
 
 
 def _diagnosis_text(diagnosis: Diagnosis) -> None:
@@ -150,7 +154,7 @@ def _healthy_checkpoint_step(run: Run, diagnosis: Diagnosis) -> int | None:
     if not diagnosis.from_checkpoint:
         return None
     before = min(diagnosis.sound_before, run.steps or math.inf)
-    return next((one.step for one in studio().runs.checkpoints(run.id) if one.step < before), None)
+    return next((checkpoint.step for checkpoint in studio().runs.checkpoints(run.id) if checkpoint.step < before), None)
 
 
 def _changes(run: Run, diagnosis: Diagnosis, fields: Mapping[str, Field]) -> str:

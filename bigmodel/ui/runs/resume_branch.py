@@ -281,10 +281,10 @@ def _parent(id: str, step: int) -> None:
 
 def _children(branches: Sequence[Run]) -> None:
     with st.container(gap="xxsmall"):
-        for one in branches:
-            step, standing = number_format.count(int(one.spec.parent["step"])), say(status_style(one.state).title)
-            label = _("Branch at step {step}: {run} ({state})", step=step, run=_run_name(one), state=standing)
-            navigation.link("runs", label, ":material/subdirectory_arrow_right:", run=one.id)
+        for branch in branches:
+            step, standing = number_format.count(int(branch.spec.parent["step"])), say(status_style(branch.state).title)
+            label = _("Branch at step {step}: {run} ({state})", step=step, run=_run_name(branch), state=standing)
+            navigation.link("runs", label, ":material/subdirectory_arrow_right:", run=branch.id)
 
 
 def _run_name(run: Run) -> str:

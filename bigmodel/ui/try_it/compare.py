@@ -24,7 +24,7 @@ def select_comparison(model: Model, models: Sequence[Model]) -> Model | None:
     base, why = _base_model(model)
     own = [one for one in models if one.task == model.task and not one.is_base]
     peers = [base, *own, *studio().models.bases(model.task)]
-    others = {one.id: one for one in peers if one is not None and one.id != model.id}
+    others = {peer.id: peer for peer in peers if peer is not None and peer.id != model.id}
     if not others:
         if why:
             st.caption(f":material/info: {escape_markdown(why)}")
@@ -113,7 +113,7 @@ def _comparison_metric(model: Model, other: Model) -> Metric:
     if _is_base_of(model, other) or _is_base_of(other, model):
         return LOSS
     return (
-        next((one for one in task.metrics if one.name == task.comparison_metric), None)
+        next((metric for metric in task.metrics if metric.name == task.comparison_metric), None)
         or number_format.primary_metric(task, model.metrics)
         or LOSS
     )

@@ -18,8 +18,8 @@ MAX_SCORES = 10
 
 def latest_blocks(blocks: Sequence[Block]) -> list[Block]:
     """What is to be seen: each Prose replaces the one before it."""
-    last = max((place for place, block in enumerate(blocks) if isinstance(block, Prose)), default=-1)
-    return [block for place, block in enumerate(blocks) if not isinstance(block, Prose) or place == last]
+    last = max((index for index, block in enumerate(blocks) if isinstance(block, Prose)), default=-1)
+    return [block for index, block in enumerate(blocks) if not isinstance(block, Prose) or index == last]
 
 
 def render_blocks(blocks: Sequence[Block], key: str, done: bool = True, scores: int = MAX_SCORES) -> None:
@@ -27,10 +27,10 @@ def render_blocks(blocks: Sequence[Block], key: str, done: bool = True, scores: 
 
     scores: of names with probabilities, at most so many.
     """
-    for place, block in enumerate(latest_blocks(blocks)):
+    for index, block in enumerate(latest_blocks(blocks)):
         if isinstance(block, Scores):
             block = Scores(block.names[:scores], block.values[:scores])
-        RENDERERS[type(block)](block, f"{key}.{place}", done)
+        RENDERERS[type(block)](block, f"{key}.{index}", done)
 
 
 def _prose(block: Prose, key: str, done: bool) -> None:
