@@ -380,7 +380,7 @@ def test_the_original_of_a_folder_is_every_file_of_it(studio, tmp_path):
         file.write_bytes(bad_files.picture(number))
     dataset = by_path(studio, tmp_path / "pets")
     shutil.rmtree(tmp_path / "pets")
-    assert len(list(studio.data.original(dataset.name).place.glob("*/*.png"))) == 20 and studio.imports.check_original(
+    assert len(list(studio.data.original(dataset.name).path.glob("*/*.png"))) == 20 and studio.imports.check_original(
         dataset.name
     )
 

@@ -23,8 +23,8 @@ MIN_FREE_BYTES = 2**30  # bytes of the disk that a copy leaves free
 
 @dataclass(frozen=True)
 class Original:
-    """how: MOVED ... LEFT.  place: where it lies, here or where it came from; None where it lay nowhere.  why: it was not
-    kept.  sha256: of its content, as it was read."""
+    """storage: MOVED ... LEFT_IN_PLACE.  path: where it lies, here or where it came from; None where it lay nowhere.
+    sha256: of its content, as it was read."""
 
     storage: str
     path: Path | None
