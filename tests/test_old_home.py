@@ -67,6 +67,6 @@ def test_a_checkpoint_of_it_goes_on_as_the_run_that_was_never_stopped(studio):
     reference = losses(studio, REFERENCE)
     assert max(losses(studio, STOPPED)) == 50
     studio.runs.resume(STOPPED, anyway=True)
-    wait_for(lambda: studio.runs.get(STOPPED).has_ended, 120)
+    wait_for(lambda: studio.runs.get(STOPPED).has_ended)
     assert studio.runs.get(STOPPED).state == "finished"
     assert losses(studio, STOPPED) == reference
