@@ -129,10 +129,6 @@ class Rows:
                 yield seen[-1]
         self.__dict__["pictures"] = seen
 
-    def image_bytes(self, place: int) -> bytes | None:
-        """A picture's file."""
-        return (self.table[self.image][place].as_py() or {}).get("bytes")
-
     @cached_property
     def near_duplicate_images(self) -> dict[int, dict[int, float]]:
         """Place -> the places of pictures that are nearly the same -> how alike."""

@@ -106,11 +106,6 @@ def metrics_of(task: Task) -> dict[str, Metric]:
     return {metric.name: metric for metric in (*task.metrics, LOSS)}
 
 
-def metric_named(task: Task, name: str) -> Metric:
-    """The task's metric; a name nobody has declared is shown as it is."""
-    return metrics_of(task).get(name) or Metric(name, name, "")  # type: ignore[arg-type]
-
-
 def headline(task: Task, metrics: Mapping[str, float]) -> tuple[str, str] | None:
     """(label, value) of the first metric that was measured; the loss, which says least, only where there is no other."""
     metric = primary_metric(task, metrics)
