@@ -66,7 +66,7 @@ def test_a_row_that_breaks_down_has_failed():
 def test_a_row_that_is_none_is_refused(capsys):
     with pytest.raises(SystemExit) as leaving:
         main(["reliability", "--row", "99"])
-    assert leaving.value.code == 2 and "There is no row 99" in capsys.readouterr().err
+    assert leaving.value.code == 2 and "There is no row named 99" in capsys.readouterr().err
 
 
 # -- what the trials have brought to light ------------------------------------------------------------
