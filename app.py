@@ -80,7 +80,7 @@ class SecurityHeaders:
 async def lifespan(app: st.App) -> AsyncIterator[dict]:
     """The supervisor lives as long as the server; runs go on without either."""
     await anyio.to_thread.run_sync(studio().serve)
-    if os.environ.get("BIGMODEL_SPARE", "1") != "0":
+    if os.environ.get("BIGMODEL_PREFETCH", "1") != "0":
         threading.Thread(target=prefetch_examples, name="bigmodel-warm", daemon=True).start()
     try:
         yield {}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from bigmodel.base_models import store as bases
 from bigmodel.base_models.service import BaseModelService
+from bigmodel.core import child_process
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data_checks.check_jobs import CheckJobs
@@ -23,6 +24,8 @@ from bigmodel.runs.lock import Lock
 from bigmodel.runs.service import RunService
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import Supervisor
+
+LIBRARIES = "bigmodel.training.warm_up:import_libraries"  # by name: nothing here imports torch
 
 
 def home() -> Path:
@@ -52,10 +55,12 @@ class Studio:
         self._serving = False
         self._supervisor: Supervisor | None = None
         self._mutex = threading.RLock()
+        self._preloaded = ExitStack()  # the process that workers are forked from
 
     def serve(self) -> None:
         """Begin to work on this home, unless another server does: then this one may only look."""
         self._serving = True
+        self._preloaded.enter_context(child_process.preloading(LIBRARIES))
         self._take_over(wait=1.0)
 
     def close(self) -> None:
@@ -68,6 +73,7 @@ class Studio:
                 self._supervisor.stop()
             self._supervisor = None
             self.models.client.close()
+            self._preloaded.close()
             self._server_lock.release()
 
     @property
@@ -85,7 +91,7 @@ class Studio:
                 return True
             if not self._server_lock.acquire(wait):
                 return False
-            self._supervisor = Supervisor(Store(self.home), spare=os.environ.get("BIGMODEL_SPARE", "1") != "0")
+            self._supervisor = Supervisor(Store(self.home))
             self._supervisor.start()
             return True
 

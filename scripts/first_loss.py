@@ -1,10 +1,11 @@
-"""How long after 'Start' the first loss is seen: beside a server whose spare worker is warm, and twice in a row.
+"""How long after 'Start' the first loss is seen: of a worker that is forked, and of one that imports its libraries.
 
 python scripts/first_loss.py
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -13,10 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bigmodel.core import fork_server
 from bigmodel.studio import Studio
 
 ROUNDS = 3
-WARM_SECONDS = 30.0  # in which the spare loads its libraries
 CASES = (("image-classification", "cnn", "digits"), ("text-generation", "gpt", "poetry_zh"))
 
 
@@ -41,14 +42,16 @@ def main() -> None:
         try:
             for names in CASES:
                 first_loss(studio, names)  # encodes the data, which later runs find in the cache
-                warm, cold = [], []
+                socket = os.environ[fork_server.VARIABLE]
+                while not os.path.exists(socket):
+                    time.sleep(0.1)
+                forked, imported = [], []
                 for _round in range(ROUNDS):
-                    time.sleep(WARM_SECONDS)
-                    warm.append(first_loss(studio, names))
-                    cold.append(first_loss(studio, names))  # at once after it: the next spare is not there yet
-                told = (
-                    f"spare warm {statistics.median(warm):.2f} s, right after another {statistics.median(cold):.2f} s"
-                )
+                    forked.append(first_loss(studio, names))
+                    os.environ[fork_server.VARIABLE] = fork_server.OFF
+                    imported.append(first_loss(studio, names))
+                    os.environ[fork_server.VARIABLE] = socket
+                told = f"forked {statistics.median(forked):.2f} s, importing {statistics.median(imported):.2f} s"
                 print(f"{names[1]} on {names[2]}: {told} (medians of {ROUNDS})", flush=True)
         finally:
             studio.close()

@@ -82,7 +82,7 @@ def train(home: Path, task: str, architecture: str, dataset: str, **settings: ob
     words += ["--name", str(name)] if name else []
     for key, value in settings.items():
         words += ["--set", f"{key}={value}"]
-    environment = {**os.environ, "BIGMODEL_HOME": str(home), "OMP_NUM_THREADS": "1", "BIGMODEL_SPARE": "0"}
+    environment = {**os.environ, "BIGMODEL_HOME": str(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "bigmodel", "train", *words],
         cwd=ROOT,

@@ -13,8 +13,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere; two th
 import psutil
 import pytest
 
+from bigmodel import studio
 from bigmodel.base_models import chat_template_check
 from bigmodel.base_models import store as bases
+from bigmodel.core import child_process
 from bigmodel.importing import import_jobs
 
 MAIN = sys.modules["__main__"]
@@ -56,6 +58,13 @@ def retold(place, **changed):
     checkpoint.save(place, write)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def fork_server():
+    """Processes of all tests are forked from one that has the libraries loaded, as those of a server are."""
+    with child_process.preloading(studio.LIBRARIES):
+        yield
+
+
 def damage(file):
     """One bit is another."""
     data = bytearray(file.read_bytes())
@@ -86,7 +95,6 @@ def holder(path):
 def home(tmp_path, monkeypatch):
     """A home folder of the test's own, for this process and all that it starts."""
     monkeypatch.setenv("BIGMODEL_HOME", str(tmp_path))
-    monkeypatch.delenv("BIGMODEL_SPARE", raising=False)
     bases.register_bases(tmp_path)
     monkeypatch.setattr(chat_template_check, "WALL_SECONDS", HANG)  # what runs without end is ended by its CPU seconds
     monkeypatch.setattr(import_jobs, "PREVIEW_SECONDS", HANG)

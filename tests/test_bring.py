@@ -156,7 +156,7 @@ FILES = {  # name -> (content, the task it leads to)
 def test_every_kind_of_file_leads_by_its_buttons_to_a_training(home, tmp_path):
     from playwright.sync_api import sync_playwright
 
-    with screenshots.server(home, BIGMODEL_SPARE="0") as address, sync_playwright() as play:
+    with screenshots.server(home, BIGMODEL_PREFETCH="0") as address, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=screenshots.chromium(), args=list(screenshots.FLAGS))
         page = browser.new_page(locale="en-US")
         page.set_default_timeout(1000 * HANG)
@@ -199,7 +199,7 @@ def test_a_file_on_its_way_is_stopped_and_nothing_of_it_is_kept(home, tmp_path):
 
     (tmp_path / "large.csv").write_bytes(reviews() * 2000)
     (tmp_path / "mine.csv").write_bytes(reviews())
-    with screenshots.server(home, BIGMODEL_SPARE="0") as address, sync_playwright() as play:
+    with screenshots.server(home, BIGMODEL_PREFETCH="0") as address, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=screenshots.chromium(), args=list(screenshots.FLAGS))
         page = browser.new_page(locale="en-US")
         page.goto(f"{address}/data")

@@ -58,7 +58,7 @@ def writer(folder):
 
 @pytest.fixture(scope="module")
 def address(folder, writer):
-    with screenshots.server(folder, BIGMODEL_SPARE="0") as address:
+    with screenshots.server(folder, BIGMODEL_PREFETCH="0") as address:
         yield address
         stop_all(folder)
 
@@ -266,7 +266,7 @@ def test_stopping_keeps_the_text_and_so_does_another_page(visit, writer):
 @pytest.mark.parametrize("place", PAGES)
 def test_a_cold_deep_link_finds_its_page(browser, tmp_path, place):
     """The very first visit of a server: before anybody has opened its front page."""
-    with screenshots.server(tmp_path, BIGMODEL_SPARE="0") as address:
+    with screenshots.server(tmp_path, BIGMODEL_PREFETCH="0") as address:
         one = Visit(browser, address)
         page = one.go(f"/{place}")
         page.get_by_role("heading", name=PAGES[place], exact=True).wait_for()

@@ -51,7 +51,7 @@ def page(tmp_path):
     """(an open page, its server's address, the desk of its home)"""
     from playwright.sync_api import sync_playwright
 
-    with screenshots.server(tmp_path, BIGMODEL_SPARE="0") as address, sync_playwright() as play:
+    with screenshots.server(tmp_path, BIGMODEL_PREFETCH="0") as address, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=screenshots.chromium(), args=list(screenshots.FLAGS))
         page = browser.new_page(locale="en-US")
         page.set_default_timeout(1000 * HANG)

@@ -307,7 +307,7 @@ SICK_SETTINGS = {
 def sick_home(tmp_path_factory):
     """A home in which a worker has trained with a learning rate that grows until the loss is no number."""
     folder = tmp_path_factory.mktemp("sick")
-    environment = {**os.environ, "BIGMODEL_HOME": str(folder), "BIGMODEL_SPARE": "0"}
+    environment = {**os.environ, "BIGMODEL_HOME": str(folder)}
     words = ["--task", "image-classification", "--architecture", "vit", "--dataset", "digits", "--wait"]
     for name, value in SICK_SETTINGS.items():
         words += ["--set", f"{name}={value}"]

@@ -162,7 +162,7 @@ def test_a_run_that_waits_or_can_be_resumed_keeps_its_data_and_one_that_is_done_
             studio.runs.folder(run).append(Event("state", {"state": state}))
     for spec in specs:
         entry(studio.runs.cache, run_cache_key(RunSpec.check(spec)), 100)
-    supervisor = Supervisor(studio.runs, spare=False)
+    supervisor = Supervisor(studio.runs)
     supervisor.executor.start = lambda path: None
     marks = supervisor._sync_index()
     cache_eviction.evict(studio.runs.cache, lambda: supervisor._needed_cache_keys(marks))

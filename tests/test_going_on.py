@@ -15,7 +15,6 @@ from bigmodel.training import resume_state
 
 @pytest.fixture
 def studio(home, monkeypatch):
-    monkeypatch.setenv("BIGMODEL_SPARE", "0")
     monkeypatch.setattr(supervisor, "RETRY_DELAYS", (0.2, 0.4, 0.6))
     one = Studio(home)
     one.serve()

@@ -40,7 +40,7 @@ SAID = {"label", "body", "help", "placeholder", "text", "title", "alt", "caption
 def trained(tmp_path_factory):
     """A home in which a digit reader has been trained by a real worker."""
     folder = tmp_path_factory.mktemp("trained")
-    environment = {**os.environ, "BIGMODEL_HOME": str(folder), "BIGMODEL_SPARE": "0"}
+    environment = {**os.environ, "BIGMODEL_HOME": str(folder)}
     words = ["--task", "image-classification", "--architecture", "cnn", "--dataset", "digits", "--wait"]
     for name, value in digits()["settings"].items():
         words += ["--set", f"{name}={value}"]
@@ -292,7 +292,6 @@ def test_every_state_of_a_run_has_its_look(empty_home, ending, language):
 def long(tmp_path_factory):
     """A home in which a digit reader has been stopped after it was validated, and that run's id."""
     folder = tmp_path_factory.mktemp("long")
-    previous, os.environ["BIGMODEL_SPARE"] = os.environ.get("BIGMODEL_SPARE"), "0"
     one = Studio(folder)
     one.serve()
     run = one.runs.launch(digits("long", max_steps=0, epochs=10_000, eval_every=20))
@@ -300,7 +299,6 @@ def long(tmp_path_factory):
     one.runs.stop(run)
     wait_for(lambda: one.runs.get(run).state == events.STOPPED)
     one.close()
-    os.environ.pop("BIGMODEL_SPARE") if previous is None else os.environ.update(BIGMODEL_SPARE=previous)
     return folder, run
 
 

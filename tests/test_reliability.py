@@ -1,8 +1,6 @@
 """Promises hold when things go wrong, and the trials notice when they do not; RELIABILITY.md says what was found."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from benchmarks.__main__ import main
 from benchmarks.reliability import command, report
 from benchmarks.reliability.row import Outcome, Row
 from benchmarks.report import environment
+from bigmodel.core import child_process
 from bigmodel.core.events import Event
 from bigmodel.runs import worker
 from bigmodel.runs.store import Store
@@ -27,15 +26,11 @@ WAITS = {7}  # rows that wait for minutes when a promise is switched off: that i
 @pytest.mark.parametrize("row", command.MODULES)
 def test_a_promise_holds_and_its_trials_notice_when_it_does_not(row, tmp_path):
     options = ["--row", str(row), "--trials", str(FEW[row]), "--json", *([] if row in WAITS else ["--without"])]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "reliability", "--dry", *options],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout).values()
+    log = tmp_path / "log"
+    process = child_process.start("benchmarks", "reliability", "--dry", *options, log=log, preloaded=True)
+    output = process.stdout.read()
+    assert process.wait() == 0, log.read_text("utf-8")
+    (found,) = json.loads(output).values()
     assert found["trials"] >= FEW[row] and found["failures"] == 0
     noticed = [one["failures"] > 0 for one in found.get("without", {}).values()]
     assert bool(noticed) != (row in WAITS) and all(noticed)

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from conftest import HANG, digits, endless, holder, wait_for
 
-from bigmodel.core import child_process
+from bigmodel.core import child_process, fork_server
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import (
     CANCELLED,
@@ -58,12 +58,12 @@ def store(home):
 
 @pytest.fixture
 def supervise(store, monkeypatch):
-    """Starts supervisors without a spare; stops them and what they train at the end. What died stays so."""
+    """Starts supervisors; stops them and what they train at the end. What died stays so."""
     monkeypatch.setattr(module, "RETRY_DELAYS", (HANG,) * 3)
     started = []
 
     def start(**options):
-        started.append(Supervisor(store, **({"spare": False} | options)))
+        started.append(Supervisor(store, **options))
         started[-1].start()
         return started[-1]
 
@@ -79,8 +79,8 @@ def server(home):
     """Starts servers as processes; all they leave is killed at the end."""
     started = []
 
-    def start(spare=False):
-        environment = os.environ | {"BIGMODEL_SPARE": "1" if spare else "0"}
+    def start(**variables):
+        environment = os.environ | variables
         command = [sys.executable, "-c", SERVER, str(home)]
         one = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=Path(__file__).parents[1])
         started.append(one)
@@ -224,7 +224,7 @@ def _client(home, number, commands):
 
 
 def test_many_clients_at_once_get_each_run_once_in_order_and_alone(store, supervise):
-    clients, commands = 10, 10
+    clients, commands = 5, 10
     supervise(executor=Clerk())
     context = multiprocessing.get_context("spawn")
     started = time.monotonic()
@@ -288,6 +288,7 @@ def test_exit_codes_are_told_in_words():
 
 
 def test_a_worker_that_cannot_start_is_told_in_words(store, supervise, monkeypatch):
+    monkeypatch.setenv(fork_server.VARIABLE, fork_server.OFF)
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     id = launch(store)
     supervise()
@@ -379,54 +380,32 @@ def test_the_second_server_only_looks_and_takes_over_when_the_first_is_gone(home
     studio.close()
 
 
-# -- the spare ------------------------------------------------------------------------------------
-def spares(process):
+# -- the fork server ------------------------------------------------------------------------------
+def fork_servers(process):
     children = (child for child in psutil.Process(process.pid).children() if not gone(child.pid))
-    return [child for child in children if "--spare" in child.cmdline()]
+    return [child for child in children if fork_server.__name__ in child.cmdline()]
 
 
-def test_the_spare_leaves_when_the_server_is_killed(server):
-    one = server(spare=True)
-    (spare,) = wait_for(lambda: spares(one))
-    one.kill()
-    one.wait()
-    wait_for(lambda: gone(spare.pid))
-
-
-def test_a_spare_with_a_run_survives_the_server_and_writes_into_the_runs_log(store, server):
-    one = server(spare=True)
-    (spare,) = wait_for(lambda: spares(one))
-    id = launch(store)
-    reach(store, id, RUNNING)  # even while the spare's libraries load
-    assert holder(store.folder(id).lock_file).pid == spare.pid
-    assert os.getsid(spare.pid) == spare.pid
-    one.kill()
-    one.wait()
-    wait_for(lambda: store.get(id).step > 5)
-    assert os.readlink(f"/proc/{spare.pid}/fd/2") == str(store.folder(id).log_file)
-
-
-def test_a_warm_spare_has_its_libraries_before_a_run_comes(store, server):
-    one = server(spare=True)
-    wait_for(lambda: spares(one))
+def test_a_run_is_forked_with_its_libraries_and_outlives_the_server_and_its_fork_server(store, server):
+    one = server(BIGMODEL_FORK_SERVER="")
+    (process,) = wait_for(lambda: fork_servers(one))
+    socket = Path(process.cmdline()[-2])
+    wait_for(socket.exists)
     launch(store, digits())
     wait_for(lambda: store.all()[0].state == FINISHED)  # the data is cached, as on a server in use
-    (spare,) = wait_for(lambda: spares(one))
-    wait_for(lambda: "libtorch" in str(_libraries(spare)) and _waits(spare))
-    before, begun = _libraries(spare), time.time()
-    id = launch(store, endless())
+    begun, id = time.time(), launch(store, endless())
     wait_for(lambda: store.get(id).loss is not None)
-    assert holder(store.folder(id).lock_file).pid == spare.pid
     print(json.dumps({"first loss": store.events(id, kinds=("step",))[1][0].time - begun}))
-    assert not _libraries(spare) - before, "none is loaded between the click and the first loss"
+    worker = holder(store.folder(id).lock_file)
+    assert not _libraries(worker) - _libraries(process), "none is loaded between the click and the first loss"
+    assert worker.ppid() == process.pid and os.getsid(worker.pid) == worker.pid
+    assert os.readlink(f"/proc/{worker.pid}/fd/2") == str(store.folder(id).log_file)
+    one.kill()
+    one.wait()
+    wait_for(lambda: gone(process.pid) and not socket.parent.exists())
+    step = store.get(id).step
+    wait_for(lambda: store.get(id).step > step)
 
 
 def _libraries(process):
     return {part.path for part in process.memory_maps() if ".so" in part.path}
-
-
-def _waits(process):
-    """Neither computes nor would: a process that is only kept from it by others is not asleep."""
-    before = sum(process.cpu_times())
-    time.sleep(0.5)
-    return process.status() == psutil.STATUS_SLEEPING and sum(process.cpu_times()) == before

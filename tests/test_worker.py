@@ -27,7 +27,7 @@ def work(home):
         folder = store.folder(store.launch(RunSpec.check(spec)))
         folder.append(Event("state", {"state": STARTING, "device": "cpu"}))
         change(folder)
-        processes.append(LocalExecutor(home).start(folder.path)._process)
+        processes.append(LocalExecutor().start(folder.path)._process)
         return folder, processes[-1]
 
     yield start

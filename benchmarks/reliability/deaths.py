@@ -104,12 +104,6 @@ class Forked:
         code = self.child.ended()
         return None if code is None else local.cause(code)
 
-    def prepare(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
 
 def _worker(folder: Path, dies: tuple[str, int] | None) -> int:
     """The worker's own main; after a step it dies as asked."""
@@ -136,7 +130,7 @@ def run(trials: int, place: Path) -> Outcome:
     with steady(), quick:
         store = home(place / "home", place / "cache")
         executor = Forked()
-        boss = Supervisor(store, executor, spare=False)
+        boss = Supervisor(store, executor)
         reference = _lived(boss, store, None, executor)
         for way in WAYS:
             for number in range(trials):

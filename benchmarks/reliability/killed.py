@@ -40,11 +40,14 @@ def run(trials: int, place: Path) -> Outcome:
     outcome, chance = Outcome(), random.Random(0)
     worst_steps, worst_seconds, in_saves = 0, 0.0, 0
     with steady(), patched((evaluator, "CHECKPOINT_SECONDS", INTERVAL), (evaluator, "CHECKPOINT_SHARE", math.inf)):
-        whole = [_undisturbed(place / f"whole-{number}", one) for number, one in enumerate(SPECS)]
+        undisturbed: dict[int, tuple[dict, float]] = {}
         number = 0
         while outcome.trials < trials:
-            reference, seconds = whole[number % len(SPECS)]
-            folder = launch(home(place / f"run-{number}", place / "cache"), SPECS[number % len(SPECS)])
+            which = number % len(SPECS)
+            if which not in undisturbed:
+                undisturbed[which] = _undisturbed(place / f"whole-{which}", SPECS[which])
+            reference, seconds = undisturbed[which]
+            folder = launch(home(place / f"run-{number}", place / "cache"), SPECS[which])
             for _death in range(min(DEATHS, trials - outcome.trials)):
                 inside = (outcome.trials + 1) % 3 == 0
                 if not _killed(folder, chance, seconds, inside):

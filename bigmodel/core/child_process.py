@@ -10,26 +10,32 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from bigmodel.core import fork_server
 from bigmodel.core.cpu import thread_count
 from bigmodel.core.errors import Refusal
+from bigmodel.core.fork_server import ForkedProcess
 from bigmodel.core.jobs import Cancelled
 from bigmodel.core.words import Words, _
 
 ROOT = Path(__file__).parents[2]  # the folder that holds the package
 POLL_SECONDS = 0.1  # between two looks at whether a request was cancelled or takes too long
 MEMORY_POLL_SECONDS = 0.05
+
+Process = subprocess.Popen | ForkedProcess
 
 
 class Died(Exception):
@@ -53,33 +59,76 @@ def start(
     module: str,
     *arguments: str,
     log: Path | None = None,
-    stdin: int | None = None,
     environment: Mapping[str, str] | None = None,
     survive: bool = False,
     isolated: bool = False,
-) -> subprocess.Popen:
+    preloaded: bool = False,
+) -> Process:
     """A child that runs `python -P -m module`; its stdout is a pipe, its stderr is appended to `log`.
 
     survive: it has a session of its own and outlives this process; its stdout goes to `log`, too, and its stdin is
-    empty unless it is given.
+    empty.
     isolated: `module` is a file that is run by `python -I`: it cannot import the package.
+    preloaded: it needs torch and transformers, and is forked with them loaded where there is a fork server.
     """
-    # -P: nothing is imported from the current folder
-    command = [sys.executable, *(("-I",) if isolated else ("-P", "-m")), module, *arguments]
-    output = log.open("ab") if log else subprocess.DEVNULL
-    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    variables = os.environ | _environment() | dict(environment or {})
+    with open(log or os.devnull, "ab") as output:
+        if preloaded and (forked := _fork(module, arguments, variables, output, survive)):
+            return forked
+        # -P: nothing is imported from the current folder
+        command = [sys.executable, *(("-I",) if isolated else ("-P", "-m")), module, *arguments]
+        options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        if survive:
+            options = {"stdin": subprocess.DEVNULL, "stdout": output}
+            if sys.platform == "win32":
+                options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+            else:
+                options["start_new_session"] = True
+        return subprocess.Popen(command, cwd=ROOT, env=variables, stderr=output, **options)
+
+
+def _fork(
+    module: str, arguments: Sequence[str], variables: Mapping[str, str], output: IO[bytes], survive: bool
+) -> ForkedProcess | None:
+    """The same from the fork server; None where there is none for it."""
+    pipes: list[int] = []
     if survive:
-        options = {"stdin": subprocess.DEVNULL if stdin is None else stdin, "stdout": output}
-        if sys.platform == "win32":
-            options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
-        else:
-            options["start_new_session"] = True
-    environment = os.environ | _environment() | dict(environment or {})
+        with open(os.devnull, "rb") as empty:
+            streams = (empty.fileno(), output.fileno(), output.fileno())
+            forked = fork_server.fork(module, arguments, variables, streams, session=True)
+    else:
+        pipes = [*os.pipe(), *os.pipe()]
+        streams = (pipes[0], pipes[3], output.fileno())
+        forked = fork_server.fork(module, arguments, variables, streams, session=False)
+    for end in pipes if forked is None else [*pipes[:1], *pipes[3:]]:  # the child's ends, or all
+        os.close(end)
+    if forked is None:
+        return None
+    if survive:
+        return ForkedProcess(*forked, None, None)
+    return ForkedProcess(*forked, os.fdopen(pipes[1], "wb"), os.fdopen(pipes[2], "rb"))
+
+
+@contextmanager
+def preloading(entry: str) -> Iterator[None]:
+    """Keep a fork server, for this process and its children, that has called `entry`, 'module:function', to import what
+    they need. Nobody waits for it: until it is ready children start in the ordinary way. Linux alone; nothing happens
+    elsewhere, or where a parent keeps one."""
+    kept = os.environ.get(fork_server.VARIABLE, "")
+    if sys.platform != "linux" or kept == fork_server.OFF or os.path.exists(kept):
+        yield
+        return
+    folder = tempfile.mkdtemp(prefix="bigmodel-")  # of mode 0700
+    os.environ[fork_server.VARIABLE] = path = os.path.join(folder, "fork-server")
+    server = start(fork_server.__name__, path, entry)
     try:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=output, **options)
+        yield
     finally:
-        if not isinstance(output, int):
-            output.close()
+        del os.environ[fork_server.VARIABLE]
+        for pipe in filter(None, (server.stdin, server.stdout)):
+            pipe.close()
+        wait_or_kill(server, seconds=0.0)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:
@@ -93,7 +142,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def send(process: subprocess.Popen, request: Mapping) -> None:
+def send(process: Process, request: Mapping) -> None:
     """One line to its stdin. Nothing happens where it has just died: whoever reads its replies is told."""
     assert process.stdin  # a pipe: see `start`
     with suppress(OSError):
@@ -112,6 +161,7 @@ def call(
     stall_seconds: float = 0.0,
     grace_seconds: float = 0.0,
     environment: Mapping[str, str] | None = None,
+    preloaded: bool = False,
 ) -> dict:
     """The result of one request to a child of its own. `tell` gets each progress that differs from the one before.
 
@@ -119,7 +169,7 @@ def call(
     progress, else Died. However it ends, the child is gone when this returns: killed, or, with `grace_seconds`, told to
     clear away what it has half made and killed only then.
     """
-    process = start(module, log=log, environment=environment)
+    process = start(module, log=log, environment=environment, preloaded=preloaded)
     replies: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
     threading.Thread(target=_read_replies, args=(process, replies), name=module, daemon=True).start()
     begun = moved = time.monotonic()
@@ -153,7 +203,7 @@ def call(
             pipe.close()
 
 
-def _read_replies(process: subprocess.Popen, replies: queue.SimpleQueue) -> None:
+def _read_replies(process: Process, replies: queue.SimpleQueue) -> None:
     assert process.stdout  # a pipe: see `start`
     with suppress(ValueError):  # closed: nobody waits for the rest
         for line in process.stdout:
@@ -161,10 +211,12 @@ def _read_replies(process: subprocess.Popen, replies: queue.SimpleQueue) -> None
     replies.put(None)
 
 
-def wait_or_kill(*processes: subprocess.Popen | None, seconds: float) -> None:
+def wait_or_kill(*processes: Process | None, seconds: float) -> None:
     """Wait for children that were told to leave, that long for all of them together; then kill those still there."""
     until = time.monotonic() + seconds
-    for process in filter(None, processes):
+    for process in processes:
+        if process is None:
+            continue
         try:
             process.wait(max(until - time.monotonic(), 0))
         except subprocess.TimeoutExpired:

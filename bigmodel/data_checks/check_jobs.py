@@ -69,7 +69,9 @@ class CheckJobs:
         request = {"name": name, "cache": str(self.cache), "home": str(self.home)}
         self.log.parent.mkdir(parents=True, exist_ok=True)
         try:
-            child_process.call("bigmodel.data_checks.check_worker", request, tell, job.stop, log=self.log)
+            child_process.call(
+                "bigmodel.data_checks.check_worker", request, tell, job.stop, log=self.log, preloaded=True
+            )
         except child_process.Died:
             what = _("The process that looked at the rows ended unexpectedly.")
             raise child_process.death_refusal(what, _("Try again.")) from None

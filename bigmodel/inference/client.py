@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -74,9 +73,9 @@ class WorkerConnection:
     def __init__(self, log: Path | None = None, home: Path | None = None):
         self.log, self.home = log, home
         self.lock = threading.RLock()  # what is closed when it is dropped may be dropped by whoever holds it
-        self.process: subprocess.Popen | None = None
+        self.process: child_process.Process | None = None
         self.pending: dict[
-            str, tuple[subprocess.Popen, queue.SimpleQueue]
+            str, tuple[child_process.Process, queue.SimpleQueue]
         ] = {}  # request -> who works on it, what came
 
     def start(self) -> None:
@@ -86,7 +85,7 @@ class WorkerConnection:
     def close(self) -> None:
         child_process.wait_or_kill(self.disconnect(), seconds=SHUTDOWN_SECONDS)
 
-    def disconnect(self) -> subprocess.Popen | None:
+    def disconnect(self) -> child_process.Process | None:
         """Tell the worker to leave; the one that was told."""
         with self.lock:
             process, self.process = self.process, None
@@ -108,7 +107,7 @@ class WorkerConnection:
             self.pending[reply.id] = process, reply.parts
             child_process.send(process, {"id": reply.id} | reply.request)
 
-    def remove_pending(self, reply: Reply) -> subprocess.Popen | None:
+    def remove_pending(self, reply: Reply) -> child_process.Process | None:
         """Who was working on it."""
         process, _parts = self.pending.pop(reply.id, (None, None))
         return process
@@ -119,15 +118,15 @@ class WorkerConnection:
             if process is not None and self.process is process and process.poll() is None:
                 child_process.send(process, {"id": reply.id, "do": "cancel"})
 
-    def _ensure(self) -> subprocess.Popen:
+    def _ensure(self) -> child_process.Process:
         """The worker, started anew where there is none or it has died."""
         if self.process is None or self.process.poll() is not None:
             home = [str(self.home)] if self.home else []
-            self.process = child_process.start("bigmodel.inference.worker", *home, log=self.log)
+            self.process = child_process.start("bigmodel.inference.worker", *home, log=self.log, preloaded=True)
             threading.Thread(target=self._listen, args=(self.process,), name="desk", daemon=True).start()
         return self.process
 
-    def _listen(self, process: subprocess.Popen) -> None:
+    def _listen(self, process: child_process.Process) -> None:
         for line in process.stdout:
             part = json.loads(line)
             _worker, parts = self.pending.get(part["id"], (None, None))

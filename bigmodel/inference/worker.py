@@ -39,9 +39,9 @@ def main() -> None:
     replies = child_process.reply_stream()
     requests: queue.Queue = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
-    from bigmodel.training.warm_up import warm_up
+    from bigmodel.training.warm_up import import_libraries
 
-    warm_up()
+    import_libraries()
     serve(requests, replies)
 
 

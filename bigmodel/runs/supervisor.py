@@ -35,10 +35,8 @@ TICK_SECONDS = 0.2
 SWEEP_SECONDS = 5.0  # between two scans of the runs that have ended
 CACHE_EVICTION_SECONDS = 3600.0  # between two evictions
 GRACE_SECONDS = 15.0  # for a worker that a former supervisor has started to take its lock
-FIRST_SPARE_SECONDS = 1.0  # after the server has started
 RETRY_DELAYS = (3.0, 15.0, 60.0)  # before a run that died is requeued; after the fourth death it stays interrupted
 RETRY_WINDOW_SECONDS = 3600.0  # a run that died longer ago is not requeued
-SPARE_SECONDS = 10.0  # after the start of a run, whose first steps a loading spare would slow
 
 PROCESS_GONE = _("The training process is gone: it was killed, or the machine was restarted.")
 NEVER_STARTED = _("The server ended before the training had begun.")
@@ -49,10 +47,9 @@ logger = logging.getLogger(__name__)
 class Supervisor:
     """Works while it holds the home's supervisor lock; tries to take it each round until then."""
 
-    def __init__(self, store: Store, executor: Executor | None = None, spare: bool = True):
+    def __init__(self, store: Store, executor: Executor | None = None):
         self.store = store
-        self.executor = executor or LocalExecutor(store.home)
-        self.spare = spare
+        self.executor = executor or LocalExecutor()
         self.index = IndexWriter(store.index_file)
         self._lock = Lock(store.supervisor_lock)
         self._handles: dict[str, Handle] = {}  # of the workers that this supervisor has started
@@ -61,7 +58,7 @@ class Supervisor:
         self._not_retried: dict[str, int] = {}  # interrupted run that is not requeued -> bytes of its events then
         self._retry_at: dict[str, float] = {}  # interrupted run -> when it is requeued, monotonic
         self._logged: set[tuple[str, str]] = set()
-        self._next_sweep = self._next_spare = self._next_clear = 0.0
+        self._next_sweep = self._next_clear = 0.0
         self._wake_event, self._stop_event = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run_loop, name="bigmodel-supervisor", daemon=True)
 
@@ -91,7 +88,6 @@ class Supervisor:
         self.close()
 
     def close(self) -> None:
-        self.executor.close()
         self.index.close()
         self._lock.release()
 
@@ -119,9 +115,6 @@ class Supervisor:
         for _number, id in waiting:
             with self._log_errors(id):
                 self._start_if_free(self._folder(id), busy)
-        if self.spare and time.monotonic() >= self._next_spare:
-            with self._log_errors("spare"):
-                self.executor.prepare()
         if not waiting and time.monotonic() >= self._next_clear:
             self._next_clear = time.monotonic() + CACHE_EVICTION_SECONDS
             with self._log_errors("cache"):
@@ -133,7 +126,6 @@ class Supervisor:
         with Lock(self.store.launch_lock):  # nobody is writing there at this moment
             shutil.rmtree(self.store.home / "staging", ignore_errors=True)
         shutil.rmtree(self.store.trash, ignore_errors=True)
-        self._next_spare = time.monotonic() + FIRST_SPARE_SECONDS
 
     def _sync_index(self) -> Mapping[str, IndexedRun]:
         """Index new events of all runs; how far each run is indexed."""
@@ -251,7 +243,6 @@ class Supervisor:
         except OSError as error:
             what = _("The training process could not be started: {reason}.", reason=error.strerror or str(error))
             folder.append(Event("state", {"state": FAILED, "error": Refusal(what).to_json()}))
-        self._next_spare = time.monotonic() + SPARE_SECONDS
 
     def _folder(self, id: str) -> Folder:
         return Folder(self.store.runs_folder / id)
@@ -322,7 +313,7 @@ def main(arguments: list[str]) -> int:
     bases.register_bases(Path(home))
     store = Store(Path(home))
     while True:
-        supervisor = Supervisor(store, spare=False)
+        supervisor = Supervisor(store)
         while supervisor.tick():
             time.sleep(TICK_SECONDS)
         supervisor.close()

@@ -1,4 +1,4 @@
-"""The process that trains one run: `python -m bigmodel.runs.worker FOLDER`, or `--spare` to wait for a folder.
+"""The process that trains one run: `python -m bigmodel.runs.worker FOLDER`.
 
 It holds the lock of the run's folder for as long as it lives, which is how everybody knows that it does.
 """
@@ -38,32 +38,9 @@ RESERVE = 64 * 2**10  # bytes kept on the disk, so that the end of a run can be 
 
 
 def main(arguments: list[str]) -> int:
-    if arguments == ["--spare"]:
-        return _spare()
     (path,) = arguments
     folder = Folder(Path(path))
     return _run(folder, _lease(folder))
-
-
-def _spare() -> int:
-    """Load the libraries, then wait for a run. Ends when the server does, unless it has been given one."""
-    given: list[tuple[Folder, Lock | None]] = []
-
-    def listen() -> None:
-        path = sys.stdin.buffer.readline().decode().rstrip("\n")
-        if not path:
-            os._exit(0)  # the server is gone; nothing is held that would have to be put away
-        folder = Folder(Path(path))
-        given.append((folder, _lease(folder)))  # at once, even while libraries load: now it counts as alive
-        _redirect_output(folder.log_file)
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    from bigmodel.training.warm_up import warm_up
-
-    warm_up()
-    listener.join()
-    return _run(*given[0])
 
 
 def _lease(folder: Folder) -> Lock | None:
@@ -73,16 +50,6 @@ def _lease(folder: Folder) -> Lock | None:
         return lock if lock.acquire(wait=LOCK_SECONDS) else None
     except FileNotFoundError:
         return None
-
-
-def _redirect_output(path: Path) -> None:
-    """From now on all output, that of libraries in C too, goes to this file."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    except FileNotFoundError:  # the run was deleted meanwhile
-        return
-    os.dup2(file, 1)
-    os.dup2(file, 2)
 
 
 def _run(folder: Folder, lock: Lock | None) -> int:

@@ -20,9 +20,3 @@ class Executor(Protocol):
 
     def start(self, folder: Path) -> Handle:
         """Give the run in `folder` to a worker."""
-
-    def prepare(self) -> None:
-        """Have a worker ready for the next run, if there is none; called now and then."""
-
-    def close(self) -> None:
-        """Let go of what was prepared. Workers that have a run go on."""
