@@ -80,6 +80,11 @@ def get_base(home: Path, name: str) -> Base:
     return found[name]
 
 
+def outside_folder(home: Path, name: str) -> Path | None:
+    """Where a base that did not ship with bigmodel lies, or lay; None for one that did."""
+    return None if name in ("", *starter_bases()) else bases_folder(home) / name
+
+
 @cache
 def starter_bases() -> Mapping[str, Base]:
     """The starter models: small, and there without a network."""

@@ -34,6 +34,7 @@ from bigmodel.core.words import Words, _
 ROOT = Path(__file__).parents[2]  # the folder that holds the package
 POLL_SECONDS = 0.1  # between two looks at whether a request was cancelled or takes too long
 MEMORY_POLL_SECONDS = 0.05
+MEMORY_EXCEEDED = 86  # exit code of a process that took more memory than it may
 
 Process = subprocess.Popen | ForkedProcess
 
@@ -294,7 +295,7 @@ def limit_memory(resident_bytes: int, address_bytes: int, exceeded: Callable[[],
         while process.memory_info().rss <= resident_bytes:
             time.sleep(MEMORY_POLL_SECONDS)
         exceeded()
-        os._exit(1)
+        os._exit(MEMORY_EXCEEDED)
 
     threading.Thread(target=watch, daemon=True).start()
 

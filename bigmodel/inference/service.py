@@ -118,7 +118,13 @@ class ModelService:
     def ask(self, id: str, inputs: Mapping, task: str = "") -> Iterator[Block]:
         """Blocks as they come. Closing the iterator stops the work. `task`: as in `get`."""
         model = self.get(id, task)
-        return self.client.ask(model, check_inputs(catalog.task(model.task), inputs))
+        checked = check_inputs(catalog.task(model.task), inputs)
+        return self.client.ask(model, checked, from_outside=self._is_from_outside(model))
+
+    def _is_from_outside(self, model: Model) -> bool:
+        """Whether its tokenizer came from a stranger: a base that was brought, or what was fine-tuned from one."""
+        base = model.id.removeprefix(BASE_PREFIX) if model.is_base else model.base
+        return bases.outside_folder(self.home, base) is not None
 
     # -- before training -----------------------------------------------------------------------------
     def forecast(self, spec: Mapping | RunSpec) -> Forecast:

@@ -9,6 +9,7 @@ loading and converting a model or translating a sentence, is done in threads bes
 
 from __future__ import annotations
 
+import argparse
 import json
 import queue
 import sys
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+import psutil
 
 from bigmodel.base_models import store as bases
 from bigmodel.core import blocks, child_process
@@ -30,18 +33,29 @@ from bigmodel.training import out_of_memory
 if TYPE_CHECKING:
     from bigmodel.inference.engine import EngineCache
 
+ADDRESS_SPACE_MARGIN = 2 * 2**30  # for stacks and arenas of threads, which are reserved but not used
+
 
 def main() -> None:
-    """`python -m bigmodel.inference.worker [HOME]`: with the data that people have brought to a home folder."""
-    for home in sys.argv[1:]:
-        registry.register_home(Path(home))
-        bases.register_bases(Path(home))
+    """`python -m bigmodel.inference.worker [--home=HOME] [--memory=BYTES]`: with the data that people have brought to a
+    home folder, and no more memory than that beside the libraries."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--memory", type=int, default=0)
+    options = parser.parse_args()
+    if options.home:
+        registry.register_home(options.home)
+        bases.register_bases(options.home)
     replies = child_process.reply_stream()
     requests: queue.Queue = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
     from bigmodel.training.warm_up import import_libraries
 
     import_libraries()
+    if options.memory:
+        taken = psutil.Process().memory_info()
+        address_space = taken.vms + options.memory + ADDRESS_SPACE_MARGIN
+        child_process.limit_memory(taken.rss + options.memory, address_space, exceeded=lambda: None)
     serve(requests, replies)
 
 
@@ -72,6 +86,7 @@ def serve(requests: queue.Queue, replies: IO[bytes]) -> None:
                 answer = open_answers.pop(request["id"], None)
                 if answer is not None:
                     answer.close()
+                reply(request["id"], done=True)
                 continue
             open_answers[request["id"]] = _handle_request(request, engines)
         for name, answer in list(open_answers.items()):
