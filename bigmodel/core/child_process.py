@@ -113,10 +113,10 @@ def _fork(
 @contextmanager
 def preloading(entry: str) -> Iterator[None]:
     """Keep a fork server, for this process and its children, that has called `entry`, 'module:function', to import what
-    they need. Nobody waits for it: until it is ready children start in the ordinary way. Linux alone; nothing happens
-    elsewhere, or where a parent keeps one."""
+    they need. Only a child that is to be forked waits until it has. Linux alone; nothing happens elsewhere, or where a
+    parent keeps one."""
     kept = os.environ.get(fork_server.VARIABLE, "")
-    if sys.platform != "linux" or kept == fork_server.OFF or os.path.exists(kept):
+    if sys.platform != "linux" or kept == fork_server.OFF or os.path.isdir(os.path.dirname(kept)):
         yield
         return
     folder = tempfile.mkdtemp(prefix="bigmodel-")  # of mode 0700

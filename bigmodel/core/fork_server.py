@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -43,6 +44,7 @@ READ_AT_IMPORT = (
     "LANG",
     "LC_",
 )
+IMPORT_SECONDS = 90.0  # in which the libraries are imported even on a slow disk
 NUMBER = struct.Struct("!i")  # bytes of a request; pid, then exit code
 
 
@@ -108,12 +110,13 @@ def fork(
     module: str, arguments: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int], session: bool
 ) -> tuple[socket.socket, int] | None:
     """`python -m module arguments` as a fork of the server: (connection on which its exit code comes, pid). None where
-    no server has its libraries loaded, or only one whose libraries were imported in another environment.
+    there is no server, or only one whose libraries were imported in another environment. Waits for one that is still
+    importing them: it has begun before a process of its own would.
 
     descriptors: of its stdin, stdout and stderr. session: it has one of its own.
     """
     path = os.environ.get(VARIABLE, OFF)
-    if not os.path.exists(path):
+    if not _is_ready(path):
         return None
     request = {"module": module, "arguments": arguments, "environment": dict(environment), "session": session}
     data = json.dumps(request).encode()
@@ -127,6 +130,19 @@ def fork(
             return connection, pid
     connection.close()
     return None
+
+
+def _is_ready(path: str) -> bool:
+    """Whether a server listens there, or did so a moment ago; its folder is made before it is started."""
+    while not os.path.exists(path):
+        try:
+            started = os.stat(os.path.dirname(path)).st_mtime
+        except OSError:
+            return False
+        if time.time() - started > IMPORT_SECONDS:  # it has died
+            return False
+        time.sleep(0.02)
+    return True
 
 
 # -- the server --------------------------------------------------------------------------------------
