@@ -128,7 +128,7 @@ def small(task, architecture, dataset, **more):
     return RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset, "settings": settings})
 
 
-def learn(folder, cache, spec, stopped=None) -> list:
+def learn(folder, cache, spec, stopped=None, end_now=None) -> list:
     """The events of a run, trained in this process. Where `stopped` counts how often it is asked, that is of the training
     alone: the data are encoded before."""
     from bigmodel.data.prepare import prepare
@@ -136,7 +136,7 @@ def learn(folder, cache, spec, stopped=None) -> list:
 
     if stopped is not None:
         prepare(spec.resolve(), cache)
-    return list(train(spec, folder, stopped or (lambda: False), cache, "cpu"))
+    return list(train(spec, folder, stopped or (lambda: False), cache, "cpu", end_now))
 
 
 @pytest.fixture(scope="session")

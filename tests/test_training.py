@@ -96,6 +96,19 @@ def test_stopping_keeps_the_weights(tmp_path, cache):
     assert weights(tmp_path) and json.loads((tmp_path / "model" / "bigmodel.json").read_text())["step"] == 7
 
 
+@pytest.mark.parametrize("asked", [2, 60])  # before the first validation, and after some
+def test_a_stopped_run_keeps_its_best_weights_with_their_own_figures(tmp_path, cache, asked):
+    calls, spec = iter(range(10_000)), small(*DIGITS, max_steps=500, eval_every=4, learning_rate=0.5)
+    events = learn(tmp_path, cache, spec, stopped=lambda: next(calls) >= asked, end_now=lambda: False)
+    validations = {event["step"]: dict(event["metrics"]) for event in of(events, "validation")}
+    best = max(validations, key=lambda at: (validations[at]["accuracy"], -validations[at]["loss"]), default=asked)
+    result = of(events, "result")[-1]
+    about = json.loads((tmp_path / "model" / "bigmodel.json").read_text())
+    assert about["step"] == result["step"] == best and about["metrics"] == dict(result["metrics"])
+    assert about["validation"] == validations.get(best, {}) and bool(validations) == (asked == 60)
+    assert of(events, "checkpoint")[-1]["step"] >= best and events[-1]["state"] == STOPPED
+
+
 def test_early_stopping_ends_a_run_that_no_longer_gets_better(tmp_path, cache):
     spec = small(*DIGITS, learning_rate=0.3, max_steps=500, eval_every=2, patience=3)
     events = learn(tmp_path, cache, spec)

@@ -81,7 +81,7 @@ def _asking(folder: Folder, moment: int) -> list[str]:
         moments.append("step" if asks is loop._run_steps.__code__ else "measurement")
         return len(moments) > moment >= 0
 
-    def counting(spec, path, _stopped, cache, device):
+    def counting(spec, path, _stopped, cache, device, _end_now):
         return train(spec, path, stopped, cache, device)
 
     with patched((loop, "train", counting)):

@@ -68,7 +68,7 @@ def _run(folder: Folder, lock: Lock | None) -> int:
     return 1 if ended == FAILED else 0
 
 
-def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Callable[[Event], None]) -> str:
+def _train(folder: Folder, device: str, stopped: StopSignal, write: Callable[[Event], None]) -> str:
     """Write down every event; the state it ended in."""
     state = RUNNING
     try:
@@ -77,7 +77,7 @@ def _train(folder: Folder, device: str, stopped: Callable[[], bool], write: Call
 
         spec = RunSpec.check(folder.spec().to_json())
         planned = False
-        for event in train(spec, folder.path, stopped, folder.home / "cache", device):
+        for event in train(spec, folder.path, stopped, folder.home / "cache", device, stopped.by_system.is_set):
             write(event)
             planned = planned or event.kind in ("plan", "pretraining")
             state = event["state"] if event.kind == "state" else state

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bigmodel.training import checkpoint, out_of_memory, resume_state
 
 CHECKPOINT_SECONDS = 30.0  # of training at most that a death loses
 CHECKPOINT_SHARE = 0.02  # of the time may go into saving: a large network on a slow disk is saved less often
+STOP_TEST_SECONDS = 60.0  # that measuring the test split may take when a run is stopped
 KEPT = 2  # checkpoints beside the best one: if the newest is damaged, the one before does
 
 
@@ -33,13 +34,21 @@ class Evaluator:
     """Best and newest state of a run. `extra_state()` gives what a checkpoint holds beside model and optimizer."""
 
     def __init__(
-        self, session: Session, model: Any, optimize: Any, data: Prepared, folder: Path, stopped: Callable[[], bool]
+        self,
+        session: Session,
+        model: Any,
+        optimize: Any,
+        data: Prepared,
+        folder: Path,
+        stopped: Callable[[], bool],
+        end_now: Callable[[], bool] | None = None,
     ):
         self.session, self.task, self.settings = session, session.task, session.settings
         self.model, self.optimizer, self.data, self.folder, self.should_stop = model, optimize, data, folder, stopped
         self.best: tuple[float, ...] = ()
         self.best_step, self.best_metrics, self.worse_in_a_row = 0, {}, 0
         self.before: Mapping[str, float] = {}  # of a base as it was, on the validation split
+        self.should_end_now = end_now or stopped
         self.step = 0  # the weights are those after this update
         self.validated = 0  # the last step that was measured
         self.finished = False  # the model holds the best weights, no longer the newest
@@ -211,13 +220,26 @@ class Evaluator:
         changing = [weight for weight in self.model.parameters() if weight.requires_grad]
         return self.checkpoint_bytes or 4 * sum(weight.numel() * weight.element_size() for weight in changing)
 
-    def save_current_model(self) -> Iterator[Event]:
-        """The weights of now become the model, and the run can go on from them."""
+    def stop(self, test_seconds: float) -> Iterator[Event]:
+        """The weights of now stay in a checkpoint, from which the run can go on; the best become the model, with their
+        figure on the test split where that takes no longer than a person who wants to stop would wait."""
+        measure = not self.finished  # else this was what has been stopped
         if not self.finished:
             yield from self.save_checkpoint()
-        step = self.best_step if self.finished else self.step
-        self._write_model(step, {})
-        yield note_event(_("The weights of step {step} are kept.", step=step))
+        yield from self.save_best_model()
+        if not measure or self.should_end_now():
+            return
+        if test_seconds > STOP_TEST_SECONDS:
+            minutes = math.ceil(test_seconds / 60)
+            words = _(
+                "The test split was not measured, which would take {minutes} min. A run that finishes has it measured.",
+                minutes=minutes,
+            )
+            yield note_event(words)
+            return
+        self.should_stop = self.should_end_now
+        with suppress(StopRequested):
+            yield from self._measure_model()
 
     def save_best_model(self) -> Iterator[Event]:
         """The best weights there are become the model; before the first validation, those that it has."""
@@ -227,6 +249,15 @@ class Evaluator:
         self._write_model(step, {})
         yield note_event(_("The weights of step {step} are kept.", step=step))
 
+    def _measure_model(self) -> Iterator[Event]:
+        """Of the weights it has now, the best: their figure on the test split, and the model with it."""
+        step = self.best_step or self.step
+        yield phase_event(_("Measuring the best weights on the test split"))
+        with self._interruptible():
+            metrics = self._measure("test")
+        yield Event("result", {"step": step, "metrics": metrics})
+        self._write_model(step, metrics)
+
     def finish(self, reason: Words) -> Iterator[Event]:
         """The best weights, measured once on the test split, become the model."""
         yield from self.save_checkpoint()
@@ -234,13 +265,9 @@ class Evaluator:
             yield from self.save_best_model()
             yield state_event(DIVERGED, _("No validation gave a number. Try a lower learning rate."))
             return
-        yield phase_event(_("Measuring the best weights on the test split"))
         yield from self._load_best()
         self.finished = True
-        with self._interruptible():
-            metrics = self._measure("test")
-        yield Event("result", {"step": self.best_step, "metrics": metrics})
-        self._write_model(self.best_step, metrics)
+        yield from self._measure_model()
         yield state_event(FINISHED, reason)
 
     def _checkpoint_path(self, step: int) -> Path:

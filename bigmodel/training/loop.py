@@ -28,13 +28,19 @@ from bigmodel.training.throughput import Throughput
 
 
 def train(
-    spec: RunSpec, folder: Path, stopped: Callable[[], bool], cache: Path, device: str = "auto"
+    spec: RunSpec,
+    folder: Path,
+    stopped: Callable[[], bool],
+    cache: Path,
+    device: str = "auto",
+    end_now: Callable[[], bool] | None = None,
 ) -> Iterator[Event]:
     """Train what the spec says and leave the model in `folder/model`; resume where `folder` has a checkpoint.
 
     Writes only into `folder` and, by content hash, into `cache`. `stopped()` is polled before each step and each
-    forward pass of a measurement; once it is true, everything is saved and the run ends as stopped. A full disk ends
-    it as interrupted, to be resumed. Raises Refusal for what a person can mend.
+    forward pass of a measurement; once it is true, everything is saved, the best weights are measured on the test split
+    unless `end_now()` is true, too, and the run ends as stopped. A full disk ends it as interrupted, to be resumed.
+    Raises Refusal for what a person can mend.
     """
     import transformers
 
@@ -42,7 +48,7 @@ def train(
     phase = None
     try:
         with malloc.retain_freed_memory():
-            for event in _train(spec.resolve(), folder, stopped, cache, device):
+            for event in _train(spec.resolve(), folder, stopped, end_now or stopped, cache, device):
                 if event.kind == "phase":
                     phase = Words.from_json(event["words"])
                 yield event
@@ -57,7 +63,14 @@ def train(
         raise out_of_memory.oom_refusal(phase) from error
 
 
-def _train(session: Session, folder: Path, stopped: Callable[[], bool], cache: Path, device: str) -> Iterator[Event]:
+def _train(
+    session: Session,
+    folder: Path,
+    stopped: Callable[[], bool],
+    end_now: Callable[[], bool],
+    cache: Path,
+    device: str,
+) -> Iterator[Event]:
     architecture, settings = session.architecture, session.settings
     device = resolve_device(settings["device"] if settings["device"] != "auto" else device)
     enable_determinism(device)
@@ -77,7 +90,7 @@ def _train(session: Session, folder: Path, stopped: Callable[[], bool], cache: P
         seed_generators(settings["seed"])
         model = architecture.pretraining_model(data.facts, settings)
         first, place = pretraining.pretraining_session(session, data.facts), pretraining.pretraining_folder(folder)
-        stage = _stage(first, model, replace(data, pinned=[]), place, stopped, cache, device)
+        stage = _stage(first, model, replace(data, pinned=[]), place, stopped, stopped, cache, device)
         if not (yield from pretraining.relay_events(stage, folder)):
             return
 
@@ -86,12 +99,19 @@ def _train(session: Session, folder: Path, stopped: Callable[[], bool], cache: P
     model = architecture.model(data.facts, settings)
     if pretraining.is_finished(folder):
         architecture.begin_with(model, pretraining.pretraining_folder(folder) / "model")
-    yield from _stage(session, model, data, folder, stopped, cache, device)
+    yield from _stage(session, model, data, folder, stopped, end_now, cache, device)
     pretraining.clean_up(folder)
 
 
 def _stage(
-    session: Session, model: Any, data: Prepared, folder: Path, stopped: Callable[[], bool], cache: Path, device: str
+    session: Session,
+    model: Any,
+    data: Prepared,
+    folder: Path,
+    stopped: Callable[[], bool],
+    end_now: Callable[[], bool],
+    cache: Path,
+    device: str,
 ) -> Iterator[Event]:
     """From a network with its first weights to the model."""
     settings, model = session.settings, model.to(device)
@@ -100,7 +120,7 @@ def _stage(
     optimize = optimizer(model, settings)
     batches = session.task.batch_indices(data.arrays["train"], settings, 0)
     per_epoch, steps = count_steps(settings, len(batches))
-    evaluator = Evaluator(session, model, optimize, data, folder, stopped)
+    evaluator = Evaluator(session, model, optimize, data, folder, stopped, end_now)
 
     before = yield from resume.restore(evaluator, per_epoch, steps)
     compute = yield from choose_compute(evaluator, before, steps, device, cache)
@@ -126,7 +146,7 @@ def _stage(
         yield from _run_steps(update, evaluator, steps, per_epoch, compute.log_every)
     except StopRequested:
         yield state_event(STOPPING)
-        yield from evaluator.save_current_model()
+        yield from evaluator.stop(compute.eval_cost.seconds(session, data, "test"))
         yield state_event(STOPPED, _("Stopped at step {step}; the weights are kept.", step=evaluator.step))
 
 
