@@ -48,11 +48,14 @@ def entries(archive: zipfile.ZipFile) -> list[Entry]:
     found = []
     for number, info in enumerate(archive.filelist, 1):
         name = _decode_name(info).replace("\\", "/")
-        parts = PurePosixPath(name).parts
-        hidden = any(part in HIDDEN or (part.startswith(".") and part.strip(".")) for part in parts)
-        if not hidden and not name.endswith("/"):
+        if not is_hidden(name) and not name.endswith("/"):
             found.append(Entry(number, name, info.file_size, info))
     return found
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file is one of the system's, or lies in a folder of these."""
+    return any(part in HIDDEN or (part.startswith(".") and part.strip(".")) for part in PurePosixPath(name).parts)
 
 
 def unreadable_reason(entry: Entry) -> Words | None:
@@ -83,6 +86,17 @@ def read(archive: zipfile.ZipFile, entry: Entry, most: int) -> bytes | Words:
     if len(data) != entry.size:
         return _("It has another size than the archive says.")
     return data
+
+
+def read_header(archive: zipfile.ZipFile, entry: Entry, count: int) -> bytes:
+    """Its first bytes; b'' where it cannot be opened."""
+    if unreadable_reason(entry) is not None:
+        return b""
+    try:
+        with archive.open(entry.info) as file:
+            return file.read(count)
+    except ARCHIVE_ERRORS:
+        return b""
 
 
 def _decode_name(info: zipfile.ZipInfo) -> str:
