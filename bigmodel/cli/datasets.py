@@ -87,7 +87,7 @@ def _uploaded_file(terminal: Terminal):
         about["configs"][config] = splits
         return studio.imports.add_hub_dataset(about, config, options.split or list(splits), options.rows)
     if options.path == "-":
-        return studio.imports.paste(sys.stdin.read())
+        return studio.imports.paste(sys.stdin.buffer.read())  # its encoding is detected, whatever the terminal's is
     if not options.path:
         raise Refusal(_("No data are named."), do=_("Give a file, a folder, or {option}.", option="--hub OWNER/NAME"))
     return studio.imports.add_path(options.path, trusted=True)

@@ -248,7 +248,7 @@ def detect_text_format(sample: bytes, name: str, whole: bool, further: bytes = b
     encoding, said = detect_encoding(sample)
     if further:
         with suppress(Refusal):  # what is no text comes later than the rows that are
-            later, why = detect_encoding(further)
+            later, why = detect_encoding(further, sample)
             encoding, said = (encoding, said) if later.startswith(WIDE_ENCODINGS) else (later, why)
     text = sample.decode(encoding, "replace").removeprefix("\ufeff")
     if not whole:  # the last line is most likely cut

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
 from bigmodel.core.errors import Refusal
@@ -80,9 +82,9 @@ def _format_records(file, plan: ImportPlan) -> Iterator[Record]:
     if plan.format == "po":
         return translation_files.po(file, plan.encoding)
     if plan.format == "tmx":
-        return translation_files.tmx(file)
+        return translation_files.tmx(file, plan.encoding)
     if plan.format == "xliff":
-        return translation_files.xliff(file)
+        return translation_files.xliff(file, plan.encoding)
     return plain_text.read_text(file, plan.encoding, plan.unit)
 
 
@@ -95,21 +97,17 @@ def _pictures(path: Path, plan: ImportPlan, done: list[int], only: Collection[st
 
 
 def sample_pictures(path: Path, plan: ImportPlan, count: int) -> Iterator[Record]:
-    """Pictures of every folder in turn, so that each class is among the first; then what is no picture."""
+    """Some pictures, of one folder after the other, so that each class is among the first; then all else."""
     folders: dict[str, list[str]] = {}
     for name in image_folder.names(path):
         folders.setdefault(str(PurePosixPath(name).parent), []).append(name)
-    each = max(count // max(len(folders), 1), 1)
-    spread = [name for names in folders.values() for name in _evenly(names, each)]
-    others = [name for name in image_folder.all_names(path) if not image_folder.is_picture(name)]
-    only = {*spread[: 4 * count], *others}
-    by_name = list(_pictures(path, plan, [0], only))
-    yield from sorted(by_name, key=lambda record: type(record) is BadRecord)
-
-
-def _evenly(names: list[str], count: int) -> list[str]:
-    count = min(count, len(names))
-    return [names[index * len(names) // count] for index in range(count)]
+    shuffle = random.Random(0).sample
+    shuffled = [shuffle(names, min(count, len(names))) for names in folders.values()]
+    in_turn = [name for names in zip_longest(*shuffled) for name in names if name][: max(count, 2 * len(folders))]
+    order = {name: place for place, name in enumerate(in_turn)}
+    others = {name for name in image_folder.all_names(path) if not image_folder.is_picture(name)}
+    found = list(_pictures(path, plan, [0], {*order, *others}))
+    yield from sorted(found, key=lambda record: len(order) if type(record) is BadRecord else order[record[1]["name"]])
 
 
 def table_records(path: Path, name: str) -> Iterator[Record]:
