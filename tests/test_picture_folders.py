@@ -69,7 +69,7 @@ def test_a_table_that_is_called_train_does_not_name_pictures_for_the_test(tmp_pa
     path = folder(tmp_path / "x", files | {"train.csv": "id,kind\n1,a\n2,b\n3,a\n"})
     labels, reasons = taken(path)
     assert labels == {"train/1.png": "a", "train/2.png": "b"}
-    assert "no picture of this name" in reasons["3"] and "No table names it" in reasons["test/3.png"]
+    assert "no picture of this name" in reasons["3"] and "does not name it" in reasons["test/3.png"]
 
 
 def test_a_row_that_may_mean_two_pictures_names_none(tmp_path):

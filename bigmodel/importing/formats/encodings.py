@@ -28,7 +28,7 @@ STANDARDS = {extension: standard for standard, extension in EXTENSIONS.items()}
 TEXT_ENCODINGS = ("gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp1251",
                   "koi8_r", "cp866", "iso8859_5", "cp1253", "cp1255", "cp1256", "cp874")  # fmt: skip
 NAME_ENCODINGS = ("cp932", "gb18030", "big5", "cp949", "cp866", "cp437", "cp850", "cp852", "cp1251", "cp1252", "cp1250")
-HIGH_SCORE = 0.7
+HIGH_SCORE = 0.7  # of what goes before UTF-8 that is valid by chance
 MIN_SCORE, CLOSE_SCORE = 0.45, 0.15  # below the first nothing is plausible; a runner-up within the second is shown
 MIN_UTF8_SIGNS = 4  # from which valid UTF-8 is no accident
 
@@ -58,9 +58,9 @@ def detect_encoding(sample: bytes, header: bytes = b"") -> tuple[str, tuple[Word
         name, encoding = declared
         if sum(_decodes(line, encoding) for line in wide) >= 0.9 * len(wide):
             return encoding, (_("It says of itself that it is in {encoding}.", encoding=name.upper()),)
-    if bad == 0 and wide and _holds_rare_letters(b"".join(wide).decode("utf-8")):
-        if rank(wide, TEXT_ENCODINGS)[0][0] >= HIGH_SCORE:
-            return _detect_legacy_encoding(wide)
+    rare = bad == 0 and wide and _holds_rare_letters(b"".join(wide).decode("utf-8"))
+    if rare and rank(wide, TEXT_ENCODINGS)[0][0] >= HIGH_SCORE:
+        return _detect_legacy_encoding(wide)
     if bad == 0:
         return "utf-8", () if sample.isascii() else (_("All of it reads as {encoding}.", encoding="UTF-8"),)
     if bad <= max(1, 0.3 * len(wide)) and len(wide) > bad:

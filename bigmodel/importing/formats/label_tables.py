@@ -23,7 +23,7 @@ SAMPLE_ROWS = 1000  # by which the columns of a table are judged
 Row = tuple[int, Mapping]
 ReadRows = Callable[[Path, str], Iterator[Record]]  # the records of the table of this name in a folder or archive
 
-NO_ROW = _("No table names it.")
+NO_ROW = _("The file of labels does not name it.")
 NO_SUCH_PICTURE = _("There is no picture of this name.")
 NAMED_BEFORE = _("An earlier row names this picture, too.")
 

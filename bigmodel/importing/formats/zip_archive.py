@@ -125,11 +125,11 @@ def _raw_name(info: zipfile.ZipInfo) -> bytes | None:
 def _unicode_path(info: zipfile.ZipInfo) -> str | None:
     """The name of the extra field 0x7075 of Info-ZIP, where it belongs to the name that is there (APPNOTE.TXT, 4.6.9)."""
     extra, raw = info.extra, _raw_name(info)
+    checksum = zlib.crc32(raw).to_bytes(4, "little") if raw is not None else None
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         data, extra = extra[4 : 4 + size], extra[4 + size :]
-        if kind == 0x7075 and len(data) > 5 and data[0] == 1 and raw is not None:
-            if int.from_bytes(data[1:5], "little") == zlib.crc32(raw):
-                with suppress(UnicodeDecodeError):
-                    return data[5:].decode("utf-8")
+        if kind == 0x7075 and data[:1] == b"\1" and data[1:5] == checksum:
+            with suppress(UnicodeDecodeError):
+                return data[5:].decode("utf-8")
     return None
