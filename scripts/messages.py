@@ -26,7 +26,7 @@ ENGLISH = re.compile(r"[A-Za-z][A-Za-z0-9'-]*")
 TERMS = frozenset(
     re.split(
         r"\s+",
-        "AdamW Adam SGD GPT BERT LSTM ViT ResNet CNN BPE BLEU chrF F1 MSE Top-p Top-k Softmax softmax JSON CSV PNG JPEG WebP GIF "
+        "tuv seg AdamW Adam SGD GPT BERT LSTM ViT ResNet CNN BPE BLEU chrF F1 MSE Top-p Top-k Softmax softmax JSON CSV PNG JPEG WebP GIF "
         "CPU GPU CUDA MPS Apple fp32 bf16 bigmodel transformers Python Transformer MB GB kB ms Attention Is All You Need "
         "Fashion-MNIST ID NaN ReLU English HTTP URL "
         "TSV TXT Markdown Lines Parquet ZIP RAR PDF Office SQLite NumPy HDF5 Arrow gzip bzip2 xz zstd tar pickle PO gettext fuzzy "

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from bigmodel.cli import listing, runs, try_model
-from bigmodel.cli.terminal import BROKEN_PIPE, DONE, INTERRUPTED, REFUSED, Terminal
+from bigmodel.cli.terminal import BROKEN_PIPE, DONE, INTERRUPTED, REFUSED, Terminal, replace_unencodable
 from bigmodel.cli.verbs import Parser, Verbs
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import LANGUAGES, Words, _, say
@@ -35,6 +35,7 @@ GROUPS = {
 
 
 def main(arguments: Sequence[str]) -> int:
+    replace_unencodable(sys.stdout)
     terminal = Terminal(_language(arguments))
     try:
         terminal.options = parser(arguments, terminal.language).parse_args(arguments)

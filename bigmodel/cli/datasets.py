@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bigmodel.cli.terminal import DONE, REFUSED, Terminal
@@ -87,7 +87,7 @@ def _uploaded_file(terminal: Terminal):
         about["configs"][config] = splits
         return studio.imports.add_hub_dataset(about, config, options.split or list(splits), options.rows)
     if options.path == "-":
-        return studio.imports.paste(sys.stdin.read())
+        return studio.imports.paste(sys.stdin.buffer.read())  # its encoding is detected, whatever the terminal's is
     if not options.path:
         raise Refusal(_("No data are named."), do=_("Give a file, a folder, or {option}.", option="--hub OWNER/NAME"))
     return studio.imports.add_path(options.path, trusted=True)
@@ -134,9 +134,16 @@ def _plan_lines(terminal: Terminal, preview: FilePreview) -> list[str]:
     return [
         f"{plan.format}  {plan.encoding}  {roles}",
         *(f"  {say(words)}" for words in preview.evidence),
-        *(f"  {name}: {text}"[:160] for name, text in examples.items()),
+        *(f"  {name}: {text}"[:160] for name, text in examples.items() if text),
+        *(_picture_line(row) for row in preview.preview if "image" in row),
         *(f"  ! {row['row']}: {say(Words.from_json(row['reason']))}" for row in preview.rejected),
     ]
+
+
+def _picture_line(row: Mapping) -> str:
+    """A picture, its class, and the table that says so."""
+    table = f"  ({row['table']})" if row.get("table") else ""
+    return f"  {row['row']}  {row.get('name', '')}  ->  {row.get('label', '')}{table}"
 
 
 def _add(terminal: Terminal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import sys
@@ -10,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TextIO
 
 from bigmodel.core.words import Words, say
 from bigmodel.studio import Studio
@@ -48,7 +50,8 @@ class Terminal:
             print(text, flush=True)
 
     def print_json(self, data: object) -> None:
-        print(json.dumps(self._to_jsonable(data), ensure_ascii=False, indent=1, allow_nan=False), flush=True)
+        escaped = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")  # JSON has a way to write all signs
+        print(json.dumps(self._to_jsonable(data), ensure_ascii=escaped, indent=1, allow_nan=False), flush=True)
 
     def print_table(self, rows: Iterable[Sequence[object]]) -> None:
         texts = [[self.say(cell) if isinstance(cell, Words) else str(cell) for cell in row] for row in rows]
@@ -70,6 +73,12 @@ class Terminal:
         if isinstance(value, float) and not math.isfinite(value):
             return str(value)
         return str(value) if isinstance(value, Path) else value
+
+
+def replace_unencodable(stream: TextIO) -> None:
+    """Write ? for what a terminal or pipe cannot encode, as a smiley in GBK; a traceback would help nobody."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
 
 
 def format_number(value: float | None) -> str:

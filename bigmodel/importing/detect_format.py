@@ -137,6 +137,8 @@ def _refuse_unsupported(first: bytes) -> None:
         if first[8:12] == b"WEBP":
             raise Refusal(_("This is one picture."), do=ZIP_IMAGE_FOLDERS)
         raise Refusal(_("This is a sound."), do=_("Sounds cannot be learnt here yet."))
+    if first[4:8] == b"ftyp" and first[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis"):
+        raise Refusal(_("This is one picture."), do=ZIP_IMAGE_FOLDERS)
     if re.match(rb"\x80[\x02-\x05][\x95\x8a}\]cK(qXU]", first):
         what = _("This is a Python pickle.")
         raise Refusal(what, _("Opening one can run any program, so it is never done here."), SAVE_AS)
@@ -160,7 +162,7 @@ def _detect_archive(path: Path, chosen: str) -> DetectedFormat:
         if chosen and chosen not in names:
             raise Refusal(_("The archive holds no file {name}.", name=chosen[:200]), do=_("Choose another file."))
         if shown and not chosen:
-            return _detect_images([entry.name for entry in shown], tables)
+            return _detect_images([entry.name for entry in shown])
         if not tables and not chosen:
             what = _("The archive holds no data that can be read: {names}.", names=", ".join(names[:5])[:200])
             raise Refusal(what, do=_("Put pictures, or a table as CSV, JSON or text into it."))
@@ -192,23 +194,10 @@ TABLE_EXTENSIONS = tuple(
 )
 
 
-def _detect_images(names: list[str], tables: tuple[str, ...]) -> DetectedFormat:
+def _detect_images(names: list[str]) -> DetectedFormat:
+    """What names their classes is found by reading: see `picture_labels`."""
     said = (_("It holds {count} pictures.", count=len(names)),)
-    found = infer_folder_labels(names)
-    classes = found.class_names
-    if len(classes) > 1 or (classes and not tables):
-        listed = ", ".join(classes[:8]) + (" ..." if len(classes) > 8 else "")
-        lie = _("They lie in {count} folders: {names}.", count=len(classes), names=listed)
-        return DetectedFormat("pictures", folders=found, evidence=(*said, lie))
-    labelled = [name for name in tables if not name.lower().endswith((".md", ".markdown"))]
-    if labelled:
-        named = min(
-            labelled, key=lambda name: (not re.search(r"label|meta|annot|class|train|标", name, re.I), len(name))
-        )
-        says = _("The file {name} may name their classes.", name=named)
-        return DetectedFormat("pictures", labels=named, folders=found, evidence=(*said, says))
-    none = _("Neither folders nor a file name their classes.")
-    return DetectedFormat("pictures", folders=found, evidence=(*said, none))
+    return DetectedFormat("pictures", folders=infer_folder_labels(names), evidence=said)
 
 
 def _detect_text_files(names: list[str]) -> DetectedFormat:
@@ -223,9 +212,7 @@ def _detect_folder(path: Path) -> DetectedFormat:
         what = _("The folder holds {count} files.", count=most)
         raise Refusal(what, do=_("Give at most {maximum}.", maximum=limits.ARCHIVE_FILES))
     if shown:
-        beside = tuple(sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.name.lower().endswith(
-            (".csv", ".tsv", ".jsonl", ".json")) and one.resolve().is_relative_to(path.resolve())))  # fmt: skip
-        return _detect_images(shown, beside)
+        return _detect_images(shown)
     if tables and _total_bytes(tables) >= _total_bytes(written):  # beside tables there may be a file that tells of them
         return _detect_tables(path, tables)
     if written:
@@ -261,7 +248,7 @@ def detect_text_format(sample: bytes, name: str, whole: bool, further: bytes = b
     encoding, said = detect_encoding(sample)
     if further:
         with suppress(Refusal):  # what is no text comes later than the rows that are
-            later, why = detect_encoding(further)
+            later, why = detect_encoding(further, sample)
             encoding, said = (encoding, said) if later.startswith(WIDE_ENCODINGS) else (later, why)
     text = sample.decode(encoding, "replace").removeprefix("\ufeff")
     if not whole:  # the last line is most likely cut

@@ -160,10 +160,10 @@ class ImportJobs:
         self._delete_expired()
         return UploadWriter(self.folder / secrets.token_hex(8), display_name(name), kind)
 
-    def paste(self, text: str) -> UploadedFile:
+    def paste(self, text: str | bytes) -> UploadedFile:
         if not text.strip():
             raise Refusal(_("There is no text."), do=_("Paste some rows."))
-        data = text.encode("utf-8", "replace")
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
         return self.receive("pasted.txt", [data], "paste")
 
     def add_path(self, path: str, trusted: bool = False) -> UploadedFile:

@@ -65,6 +65,8 @@ SPLITS: Mapping[str, str] = {
     "验证集": "validation", "eval": "validation",
     "test": "test", "testing": "test", "测试": "test", "测试集": "test",
 }  # fmt: skip
+# words that say what lies in a folder and not of which class it is
+CONTENT_WORDS = frozenset(["image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "jpg", "jpeg", "jpegimages", "png", "data", "dataset", "set", "raw", "file", "files", "frames", "upload", "uploads", "图片", "图像", "照片", "数据"])  # fmt: skip
 NO_TEXT_CODECS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined")
 MIN_SPLIT_SHARE, MAX_SPLIT_SHARE = 0.01, 0.4  # of the rows, for validation and for test
 
@@ -113,8 +115,13 @@ class ImportPlan:
 
 
 def parse_split(name: str) -> str:
-    """train, validation or test, by any of their names; '' for what is none of them."""
-    return SPLITS.get(name.strip().lower(), "")
+    """train, validation or test, by any of their names, also as train_images or val2017; '' for what is none of them."""
+    name = name.strip().lower()
+    if name in SPLITS or len(name) > 40:
+        return SPLITS.get(name, "")
+    words = [word for word in re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?:19|20)\d\d$", "", name)) if word]
+    named = [word for word in words if word not in CONTENT_WORDS]
+    return SPLITS.get(named[0], "") if len(named) == 1 else ""
 
 
 def split_in_name(name: str) -> str:

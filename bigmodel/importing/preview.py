@@ -12,12 +12,14 @@ from pathlib import Path
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.importing import column_roles, to_rows
+from bigmodel.importing import column_roles, picture_labels, to_rows
 from bigmodel.importing.detect_format import DetectedFormat, detect_format
-from bigmodel.importing.formats import chat_formats, folder_labels, parquet, sharded_tables
+from bigmodel.importing.formats import chat_formats, folder_labels, image_folder, parquet, sharded_tables
 from bigmodel.importing.formats.bad_record import BadRecord
-from bigmodel.importing.formats.readers import records
+from bigmodel.importing.formats.label_tables import TABLE_COLUMN
+from bigmodel.importing.formats.readers import records, sample_pictures
 from bigmodel.importing.import_plan import FilePreview, ImportPlan, are_trainable, parse_split
+from bigmodel.importing.picture_labels import PictureLabels
 from bigmodel.importing.store.parquet_writer import rejected_entry
 
 PREVIEW_RECORDS, PREVIEW_IMAGES, PREVIEW_ROWS = 1000, 50, 8  # records, pictures that are judged by; rows that are shown
@@ -27,7 +29,12 @@ MAX_SECONDS = 5.0  # seconds
 def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> FilePreview:
     """`corrected`: parts of a plan that a person has decided; the rest is found under these."""
     fixed = dict(corrected or {})
-    kind = _kind(path, name, fixed)
+    kind = detect_format(path, name, str(fixed.get("member", "")).replace("(gzip)", ""))
+    labels = None
+    if kind.format == "pictures":
+        labels = picture_labels.find(path, kind.folders, fixed.get("labels"))
+        kind = dataclasses.replace(kind, labels=labels.tables, tables=labels.candidates, evidence=(
+            *kind.evidence, *labels.evidence, *_deep_pictures(path)))  # fmt: skip
     plan = ImportPlan(
         format=kind.format, roles={}, encoding=kind.encoding, delimiter=kind.delimiter, header=kind.header,
         unit=kind.unit, member=kind.member, labels=kind.labels,
@@ -35,7 +42,10 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
     plan = dataclasses.replace(plan, **{key: value for key, value in fixed.items() if key not in ("roles", "split")})
     columns, taken, ends, whole = _columns(path, plan)
     _refuse_empty(taken)
-    chosen, split, why = _roles(plan, kind, columns, fixed, whole)
+    if labels:  # of all rows of the tables, not only of the pictures that are shown
+        named = {column.name: column for column in labels.columns}
+        columns = [named.get(column.name, column) for column in columns if column.name != TABLE_COLUMN]
+    chosen, split, why = _roles(plan, kind, columns, fixed, whole, labels)
     plan = dataclasses.replace(plan, roles=chosen, split=split)
     size = _size(path)
     preview, aside = _preview(taken, plan) if are_trainable(chosen) else ([], [])
@@ -51,11 +61,13 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
     )
 
 
-def _kind(path: Path, name: str, fixed: Mapping) -> DetectedFormat:
-    kind = detect_format(path, name, str(fixed.get("member", "")).replace("(gzip)", ""))
-    if "labels" in fixed and kind.format == "pictures":
-        kind = dataclasses.replace(kind, labels=str(fixed["labels"]))
-    return kind
+def _deep_pictures(path: Path) -> list[Words]:
+    pixel_range, count = image_folder.common_pixel_range(path)
+    if pixel_range is None:
+        return []
+    low, high = f"{pixel_range.low:g}", f"{pixel_range.high:g}"
+    return [_("{count} grey pictures have more than 8 bits: in all of them {low} becomes black and {high} white.",
+              count=count, low=low, high=high)]  # fmt: skip
 
 
 def _columns(path: Path, plan: ImportPlan) -> tuple[list[column_roles.ColumnStats], list, int, bool]:
@@ -66,8 +78,11 @@ def _columns(path: Path, plan: ImportPlan) -> tuple[list[column_roles.ColumnStat
         plan = dataclasses.replace(plan, roles={name: name for name in names})
     done, until = [0], time.monotonic() + MAX_SECONDS
     taken: list = []
-    left = iter(records(path, plan, done))
-    for one in itertools.islice(left, PREVIEW_IMAGES if plan.format == "pictures" else PREVIEW_RECORDS):
+    if plan.format == "pictures":
+        left = iter(sample_pictures(path, plan, PREVIEW_IMAGES))
+    else:
+        left = iter(records(path, plan, done))
+    for one in itertools.islice(left, PREVIEW_RECORDS):
         taken.append(one)
         if time.monotonic() > until:
             break
@@ -109,13 +124,17 @@ def _flat(record: Mapping) -> dict:
 
 
 def _roles(
-    plan: ImportPlan, kind: DetectedFormat, columns: list, fixed: Mapping, whole: bool
+    plan: ImportPlan, kind: DetectedFormat, columns: list, fixed: Mapping, whole: bool, labels: PictureLabels | None
 ) -> tuple[dict[str, str], str, list[Words]]:
     """Roles, the column of parts or '', why. whole: the first records are all there are."""
     _refuse_unknown([*fixed.get("roles", {}).values(), fixed.get("split", "")], {column.name for column in columns})
     if "roles" in fixed:
         return dict(fixed["roles"]), fixed.get("split", ""), []
-    chosen, split, why = _roles_by_format(plan, kind, columns) or column_roles.choose(columns)
+    if labels:
+        label = {"label": labels.label_column} if labels.label_column else {}
+        chosen, split, why = {"image": "picture"} | label, labels.split_column or kind.folders.split_column, []
+    else:
+        chosen, split, why = _roles_by_format(plan, kind, columns) or column_roles.choose(columns)
     if "split" in fixed or not split:
         return chosen, fixed.get("split", ""), why
     parts = next(column for column in columns if column.name == split)
@@ -154,29 +173,13 @@ def _roles_by_format(plan: ImportPlan, kind: DetectedFormat, columns: list) -> t
         first = [column for column in columns if column in filled]
         said = _("It holds {languages}.", languages=", ".join(f"{column.name} ({column.count})" for column in columns))
         return {"source": first[0].name, "target": first[1].name}, "", [said]
-    if plan.format == "pictures":
-        said = kind.folders
-        if not plan.labels:
-            return (
-                {"image": "picture"} | ({"label": said.class_column} if said.class_column else {}),
-                said.split_column,
-                [],
-            )
-        told = [
-            column
-            for column in columns
-            if column.name not in ("name", "picture") and not folder_labels.is_folder_column(column.name)
-        ]
-        chosen, split, why = column_roles.choose(told)
-        label = chosen.get("label") or next((one.name for one in told if one.distinct > 0), "")
-        split = split or said.split_column
-        return ({"image": "picture", "label": label} if label else {"image": "picture"}), split, why
     return None
 
 
 def _preview(taken: list, plan: ImportPlan) -> tuple[list[dict], list[dict]]:
     good: list[dict] = []
     bad: list[dict] = []
+    named = {one[0]: one[1] for one in taken if type(one) is not BadRecord} if plan.format == "pictures" else {}
     for one in to_rows.rows(iter(taken), plan):
         if type(one) is BadRecord:
             bad.append(rejected_entry(one))
@@ -186,10 +189,16 @@ def _preview(taken: list, plan: ImportPlan) -> tuple[list[dict], list[dict]]:
                 role: _preview_value(value) if role != "messages" else chat_formats.truncate_conversation(value)
                 for role, value in row.items()
             }
-            good.append({name: value for name, value in ({"row": number} | shown).items() if name != "split"})
+            origin = _origin(named[number]) if named else {}
+            good.append({name: value for name, value in ({"row": number} | origin | shown).items() if name != "split"})
         if len(good) >= PREVIEW_ROWS and (len(bad) >= PREVIEW_ROWS or plan.format in ("pictures", "parquet")):
             break
     return good, bad[:PREVIEW_ROWS]
+
+
+def _origin(record: Mapping) -> dict[str, str]:
+    """Of a picture: its name, and the table that names its class."""
+    return {"name": record["name"], "table": record.get(TABLE_COLUMN, "")}
 
 
 def _preview_value(value: object) -> object:
@@ -210,8 +219,7 @@ def _estimate(path: Path, plan: ImportPlan, taken: list, ends: int, size: int, w
     if plan.format == "parquet":
         return sum(parquet.open_parquet(table).metadata.num_rows for table in _tables(path))
     if plan.format == "pictures":
-        said = detect_format(path, path.name).evidence
-        return next((value for words in said for key, value in words.values if key == "count"), 0)
+        return len(image_folder.names(path))
     if whole or not ends:
         return len(taken)
     numbers = [one.row if type(one) is BadRecord else one[0] for one in taken]

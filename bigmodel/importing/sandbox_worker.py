@@ -99,7 +99,8 @@ def hash_source(request: dict, tell: Callable) -> dict:
 
         digest = hashlib.sha256()
         for one in files_in(path):
-            digest.update(f"{one.relative_to(path).as_posix()}\0{sha256(one, done)}\n".encode())
+            name = one.relative_to(path).as_posix()
+            digest.update(f"{name}\0{sha256(one, done)}\n".encode("utf-8", "surrogateescape"))
         found = digest.hexdigest()
     else:
         found = sha256(path, done)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from bigmodel.importing.import_plan import parse_split
+from bigmodel.importing.import_plan import CONTENT_WORDS, parse_split
 
 INNERMOST = "folder"
 MAX_DEPTH = 8  # levels that can be chosen
+PORTION_WORDS = frozenset(["batch", "part", "fold", "chunk", "shard", "subset", "group", "folder", "dir", "disk"])
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def is_folder_column(column: str) -> bool:
 
 
 def infer_folder_labels(paths: Sequence[str]) -> FolderLabels:
-    """Folders called train, test and the like are parts and no classes. A class is the innermost folder; where all
+    """Folders called train, test and the like are parts and no classes, nor are those called images. A class is the innermost folder; where all
     files lie in one of the same name, the next above that tells some apart."""
     deep = depth(paths)
     values: dict[str, set[str]] = {}
@@ -52,9 +54,27 @@ def infer_folder_labels(paths: Sequence[str]) -> FolderLabels:
     values = {column: names - {""} for column, names in values.items()}
     outward = [INNERMOST, *(f"{INNERMOST} {level}" for level in range(deep, 0, -1) if deep > 1)]
     parts = next((one for one in reversed(outward) if _are_splits(values.get(one, set()))), "")
-    left = [one for one in outward if one in values and not (parts and any(map(parse_split, values[one])))]
+    left = [
+        column
+        for column in outward
+        if column in values
+        and not (parts and any(map(parse_split, values[column])))
+        and not all(map(names_contents, values[column]))
+    ]
     classes = next((one for one in left if len(values[one]) > 1), next((one for one in left if values[one]), ""))
     return FolderLabels(classes, parts, tuple(sorted(values.get(classes, ()))))
+
+
+def names_contents(folder: str) -> bool:
+    """Whether a folder is named after what lies in it, as images or train_images, and not after a class."""
+    words = [word for word in re.split(r"[\W_\d]+", folder.lower()) if word]
+    return bool(words) and all(word in CONTENT_WORDS or parse_split(word) for word in words)
+
+
+def names_portion(folder: str) -> bool:
+    """Whether a folder is named as a portion of a whole, as batch_3: a class only where nothing else says one."""
+    words = [word for word in re.split(r"[\W_\d]+", folder.lower()) if word]
+    return bool(words) and all(word in CONTENT_WORDS or word in PORTION_WORDS or parse_split(word) for word in words)
 
 
 def _are_splits(names: set[str]) -> bool:

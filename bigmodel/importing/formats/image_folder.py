@@ -1,91 +1,197 @@
-"""Records of pictures: from an archive or a folder, classed by the folder they lie in or by a file of labels."""
+"""Records of pictures: from an archive or a folder, classed by the folder they lie in or by tables that name them."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
 
 from bigmodel.core import limits
 from bigmodel.core.words import Words, _
-from bigmodel.importing.formats import folder_labels, zip_archive
+from bigmodel.importing.formats import folder_labels, pixel_depth, zip_archive
 from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.csv_json import Record
+from bigmodel.importing.formats.pixel_depth import PixelRange
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".jfif")
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+EXTENSIONS = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif",
+)  # fmt: skip
+DEEP_EXTENSIONS = (".png", ".tif", ".tiff")  # of files that can have more than 8 bits a pixel
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 SIDE = 256  # pixels of the longer side that are kept: more than the networks look at
-LabelLookup = Callable[[str], Mapping | None]
+LabelLookup = Callable[[str], Mapping | Words]
 UNREADABLE_IMAGE = _("It is no picture that can be read.")
+NO_PICTURE = _("It is no picture.")
+NO_PIXEL_RANGE = _("Its pixels are floating-point numbers, of which nothing says what is black and what is white.")
 
 
 def is_picture(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS)
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file of a folder or of an archive that is open. size: what it takes there."""
+
+    number: int
+    name: str
+    size: int
+    read: Callable[[], bytes | Words]
+    read_header: Callable[[], bytes]
+
+
 def names(path: Path) -> list[str]:
     """Of all pictures of an archive or a folder, with the folders that they lie in."""
+    return [name for name in all_names(path) if is_picture(name)]
+
+
+def all_names(path: Path) -> list[str]:
+    """Of all files that a person has put in."""
     if path.is_dir():
-        return [one.relative_to(path).as_posix() for one in pictures_in(path)]
+        return [file.relative_to(path).as_posix() for file in _files_in(path)]
     with zip_archive.open_zip(path) as packed:
-        return [entry.name for entry in zip_archive.entries(packed) if is_picture(entry.name)]
+        return [entry.name for entry in zip_archive.entries(packed)]
 
 
-def read_archive(path: Path, told: LabelLookup | None, leave_out: str, done: list[int]) -> Iterator[Record]:
-    """(place in the archive, {"picture": bytes, "name", the columns of its folders, ...}); `told`: what a file of labels
-    says of a name, None where it does not know it."""
-    with zip_archive.open_zip(path) as packed:
-        unpacked = 0
-        found = zip_archive.entries(packed)
-        total = sum(entry.info.compress_size for entry in found) or 1
-        size, read = path.stat().st_size, 0
-        deep = folder_labels.depth(entry.name for entry in found if is_picture(entry.name))
-        for entry in found:
-            read += entry.info.compress_size
-            done[0] = size * min(read, total) // total
-            if entry.name == leave_out:
+def read(
+    path: Path, lookup: LabelLookup | None, tables: Collection[str], done: list[int], only: Collection[str] = ()
+) -> Iterator[Record]:
+    """(number in the folder or archive, {"picture": bytes, "name", the columns of its folders, ...}). lookup: what the
+    tables say of a picture, or why they say nothing. tables: their names; they are no pictures, and not set aside
+    either. only: the pictures that are wanted, all where it is empty."""
+    pixel_range, _count = common_pixel_range(path)
+    deep = folder_labels.depth(names(path))
+    unpacked = 0
+    with closing(_files(path, done)) as files:
+        for file in files:
+            if file.name in tables or (only and file.name not in only):
                 continue
-            if not is_picture(entry.name):
-                yield BadRecord(entry.number, entry.name, UNREADABLE_IMAGE)
+            if not is_picture(file.name):
+                yield BadRecord(file.number, file.name, NO_PICTURE)
                 continue
-            about = told(entry.name) if told else {}
-            data = zip_archive.read(packed, entry, limits.PICTURE_BYTES)
+            about = lookup(file.name) if lookup else {}
+            data = file.read()
             if isinstance(data, Words):
-                yield BadRecord(entry.number, entry.name, data)
+                yield BadRecord(file.number, file.name, data)
                 continue
             unpacked += len(data)
             if unpacked > limits.UNPACKED_BYTES:
-                yield BadRecord(entry.number, entry.name, _("The archive becomes too large when it is unpacked."))
+                yield BadRecord(file.number, file.name, _("The archive becomes too large when it is unpacked."))
                 return
-            yield _record(entry.number, entry.name, deep, data, about)
+            if pixel_range and pixel_depth.may_be_deep(data[: pixel_depth.HEADER_BYTES]):
+                data = _in_range(data, pixel_range)
+            yield _record(file.number, file.name, deep, data, about)
 
 
-def read_folder(folder: Path, told: LabelLookup | None, done: list[int]) -> Iterator[Record]:
-    """The same of a folder on the disk; what lies elsewhere by a link is left out."""
-    found = pictures_in(folder)
-    deep = folder_labels.depth(path.relative_to(folder).as_posix() for path in found)
+@cache
+def common_pixel_range(path: Path) -> tuple[PixelRange | None, int]:
+    """The one scale of all grey pictures of more than 8 bits, and how many there are. A process reads one source."""
+    with closing(_files(path, [0])) as files:
+        return pixel_depth.common_range(
+            data
+            for file in files
+            if file.name.lower().endswith(DEEP_EXTENSIONS)
+            and pixel_depth.may_be_deep(file.read_header())
+            and isinstance(data := file.read(), bytes)
+        )
+
+
+def _in_range(data: bytes, pixel_range: PixelRange) -> bytes:
+    """A picture of more than 8 bits as one of 8; any other as it is."""
+    picture = _decode(data, pixel_range)
+    if isinstance(picture, Words):
+        return data  # which is said when it becomes a row
+    return data if picture is None else _png(picture)
+
+
+def _decode(data: bytes, pixel_range: PixelRange):
+    """The upright 8-bit picture; None where it has 8 bits already, Words where it cannot be read."""
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=("PNG", "TIFF")) as picture:
+                if not pixel_depth.is_deep(picture.mode) or picture.width * picture.height > limits.IMAGE_PIXELS:
+                    return None
+                upright = ImageOps.exif_transpose(picture)
+                return pixel_depth.to_8_bits(upright, pixel_range)
+    except Exception:  # Pillow raises many kinds for broken files; all mean the same to a person
+        return UNREADABLE_IMAGE
+
+
+def _png(picture) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def _files(path: Path, done: list[int]) -> Iterator[_File]:
+    return _folder_files(path, done) if path.is_dir() else _archive_files(path, done)
+
+
+def _folder_files(folder: Path, done: list[int]) -> Iterator[_File]:
+    """Pictures first, so that their numbers are those of the pictures."""
+    found = sorted(_files_in(folder), key=lambda path: not is_picture(path.name))
     for number, path in enumerate(found, 1):
-        name = path.relative_to(folder).as_posix()
-        about = told(name) if told else {}
         size = path.stat().st_size
+        yield _File(number, path.relative_to(folder).as_posix(), size, lambda path=path: _read_file(path),
+                    lambda path=path: _read_header(path))  # fmt: skip
         done[0] += size
-        if size > limits.PICTURE_BYTES:
-            reason = _("It has more than {maximum} MB.", maximum=limits.PICTURE_BYTES // 2**20)
-            yield BadRecord(number, name, reason)
-            continue
-        yield _record(number, name, deep, path.read_bytes(), about)
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def _read_file(path: Path) -> bytes | Words:
+    if path.stat().st_size > limits.PICTURE_BYTES:
+        return _("It has more than {maximum} MB.", maximum=limits.PICTURE_BYTES // 2**20)
+    return path.read_bytes()
+
+
+def _read_header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(pixel_depth.HEADER_BYTES)
+
+
+def _archive_files(path: Path, done: list[int]) -> Iterator[_File]:
+    with zip_archive.open_zip(path) as packed:
+        entries = zip_archive.entries(packed)
+        total = sum(entry.info.compress_size for entry in entries) or 1
+        size, read_bytes = path.stat().st_size, 0
+        for entry in entries:
+            read_bytes += entry.info.compress_size
+            done[0] = size * min(read_bytes, total) // total
+            yield _File(
+                entry.number, entry.name, entry.info.compress_size,
+                lambda entry=entry: zip_archive.read(packed, entry, limits.PICTURE_BYTES),
+                lambda entry=entry: zip_archive.read_header(packed, entry, pixel_depth.HEADER_BYTES),
+            )  # fmt: skip
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """What lies elsewhere by a link, or is hidden, is left out."""
     here = folder.resolve()
-    found = (path for path in folder.rglob("*") if is_picture(path.name) and path.is_file())
-    return sorted((path for path in found if path.resolve().is_relative_to(here)), key=lambda path: path.as_posix())
+    found = (path for path in folder.rglob("*") if path.is_file() and path.resolve().is_relative_to(here))
+    shown = (path for path in found if not zip_archive.is_hidden(path.relative_to(folder).as_posix()))
+    return sorted(shown, key=lambda path: path.as_posix())
 
 
-def _record(number: int, name: str, deep: int, data: bytes, about: Mapping | None) -> Record:
-    if about is None:
-        return rejected_image(number, name, _("The file of labels does not name it."), normalize_image(data))
+def count_by_extension(names: Collection[str]) -> str:
+    """'.heic (4), .txt (2)'"""
+    counted: dict[str, int] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        key = path.suffix.lower() or path.name
+        counted[key] = counted.get(key, 0) + 1
+    listed = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{key} ({count})" for key, count in listed[:8]) + (" ..." if len(listed) > 8 else "")
+
+
+def _record(number: int, name: str, deep: int, data: bytes, about: Mapping | Words) -> Record:
+    if isinstance(about, Words):
+        return rejected_image(number, name, about, normalize_image(data))
     return number, {**about, "picture": data, **folder_labels.columns(name, deep), "name": name}
 
 
@@ -104,6 +210,8 @@ def normalize_image(data: bytes) -> bytes | Words:
 
     if not isinstance(data, bytes):
         return UNREADABLE_IMAGE
+    if data[4:8] == b"ftyp":
+        _register_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns before it refuses; our own bound comes first
@@ -111,6 +219,8 @@ def normalize_image(data: bytes) -> bytes | Words:
                 width, height = picture.size
                 if width * height > limits.IMAGE_PIXELS:
                     return _("It has {width} x {height} pixels.", width=width, height=height)
+                if picture.mode == "F":
+                    return NO_PIXEL_RANGE
                 as_it_is = (
                     picture.format in ("PNG", "JPEG")
                     and max(width, height) <= SIDE
@@ -127,6 +237,13 @@ def normalize_image(data: bytes) -> bytes | Words:
         return UNREADABLE_IMAGE
 
 
+@cache
+def _register_heif() -> None:
+    import pi_heif
+
+    pi_heif.register_heif_opener(thumbnails=False)
+
+
 def _reencode(picture) -> bytes:
     from PIL import Image
 
@@ -134,10 +251,9 @@ def _reencode(picture) -> bytes:
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(ground, picture)
-    grey = picture.mode in ("1", "L", "I", "I;16", "F")
-    if picture.mode in ("I", "I;16", "F"):
-        low, high = picture.getextrema()
-        picture = picture.point(lambda value: (value - low) * (255.0 / max(high - low, 1)))
+    if pixel_depth.is_deep(picture.mode):  # alone, as in a table: no other tells its scale
+        picture = pixel_depth.to_8_bits(picture, pixel_depth.SIXTEEN_BITS)
+    grey = picture.mode in ("1", "L")
     picture = picture.convert("L" if grey else "RGB")
     picture.thumbnail((SIDE, SIDE))
     out = io.BytesIO()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Collection, Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
 from bigmodel.core.errors import Refusal
@@ -12,14 +14,16 @@ from bigmodel.importing.detect_format import detect_text_format
 from bigmodel.importing.formats import (
     csv_json,
     image_folder,
+    label_tables,
     parquet,
     plain_text,
     sharded_tables,
     text_lines,
     translation_files,
 )
-from bigmodel.importing.formats.bad_record import BadRecord, printable
+from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.csv_json import Record
+from bigmodel.importing.formats.label_tables import LabelTables
 from bigmodel.importing.import_plan import ImportPlan
 
 
@@ -78,98 +82,56 @@ def _format_records(file, plan: ImportPlan) -> Iterator[Record]:
     if plan.format == "po":
         return translation_files.po(file, plan.encoding)
     if plan.format == "tmx":
-        return translation_files.tmx(file)
+        return translation_files.tmx(file, plan.encoding)
     if plan.format == "xliff":
-        return translation_files.xliff(file)
+        return translation_files.xliff(file, plan.encoding)
     return plain_text.read_text(file, plan.encoding, plan.unit)
 
 
-def _pictures(path: Path, plan: ImportPlan, done: list[int]) -> Iterator[Record]:
-    labels = _LabelTable(path, plan.labels) if plan.labels else None
-    told = labels.lookup if labels else None
-    if path.is_dir():
-        yield from image_folder.read_folder(path, told, done)
-    else:
-        yield from image_folder.read_archive(path, told, plan.labels, done)
-    if labels:
-        yield from labels.unmatched()
+def _pictures(path: Path, plan: ImportPlan, done: list[int], only: Collection[str] = ()) -> Iterator[Record]:
+    names = label_tables.split_names(plan.labels, image_folder.all_names(path)) if plan.labels else []
+    tables = LabelTables(path, names, table_records) if names else None
+    yield from image_folder.read(path, tables.lookup if tables else None, names, done, only)
+    if tables:
+        yield from tables.unmatched()
 
 
-class _LabelTable:
-    """What a file of labels says of each picture; then what of it belongs to no picture."""
-
-    def __init__(self, path: Path, name: str):
-        self.name = name
-        self.table, self.member = _locate_label_file(path, name)
-        with text_lines.open_stream(self.table, self.member, [0]) as file:
-            sample = file.read(2**20)
-        kind = detect_text_format(sample, name, len(sample) < 2**20)
-        if kind.format not in ("csv", "jsonl", "json"):
-            what = _("The file {name} is no table that could name classes.", name=name[:200])
-            raise Refusal(what, do=_("Choose another file, or sort the pictures into folders."), field="labels")
-        self.plan = ImportPlan(kind.format, {}, kind.encoding, kind.delimiter, kind.header)
-        self.matched_rows: set[int] = set()  # its rows that a picture has asked for
-        self.rows_by_name: dict[str, tuple[int, Mapping]] = {}  # by every way to name a picture that is there
-        there = {way for picture in image_folder.names(path) for way in _name_variants(picture)}
-        for row in self._rows():
-            if type(row) is not BadRecord:
-                number, key, about = row
-                for way in {key, PurePosixPath(key).name} & there:
-                    self.rows_by_name.setdefault(way, (number, about))
-
-    def lookup(self, picture: str) -> Mapping | None:
-        number, about = next(
-            (self.rows_by_name[way] for way in _name_variants(picture) if way in self.rows_by_name), (0, None)
-        )
-        self.matched_rows.add(number)
-        return about
-
-    def unmatched(self) -> Iterator[BadRecord]:
-        """Its rows that no picture has asked for, by their lines. Read again: they may be more than the memory holds."""
-        for row in self._rows():
-            if type(row) is BadRecord:
-                yield replace(row, reason=_("In {file}: {reason}", file=self.name, reason=row.reason))
-            elif row[0] not in self.matched_rows:
-                reason = _("The picture is not there, or has been named before.")
-                yield BadRecord(row[0], printable(row[1]), _("In {file}: {reason}", file=self.name, reason=reason))
-
-    def _rows(self) -> Iterator[tuple[int, str, Mapping] | BadRecord]:
-        """(line, how it names a picture, what it says of it)."""
-        column = ""
-        with text_lines.open_stream(self.table, self.member, [0]) as file:
-            for format_record in _format_records(file, self.plan):
-                if type(format_record) is BadRecord:
-                    yield format_record
-                    continue
-                number, record = format_record
-                column = column or _image_name_column(record)
-                if not column:
-                    what = _("No column of {name} names pictures.", name=self.name[:200])
-                    do = _("Choose another file, or sort the pictures into folders.")
-                    raise Refusal(what, do=do, field="labels")
-                key = str(record.get(column, "")).replace("\\", "/").removeprefix("./")
-                yield number, key, {f"{title}": value for title, value in record.items() if title != column}
+def sample_pictures(path: Path, plan: ImportPlan, count: int) -> Iterator[Record]:
+    """Some pictures, of one folder after the other, so that each class is among the first; then all else."""
+    folders: dict[str, list[str]] = {}
+    for name in image_folder.names(path):
+        folders.setdefault(str(PurePosixPath(name).parent), []).append(name)
+    shuffle = random.Random(0).sample
+    shuffled = [shuffle(names, min(count, len(names))) for names in folders.values()]
+    in_turn = [name for names in zip_longest(*shuffled) for name in names if name][: max(count, 2 * len(folders))]
+    order = {name: place for place, name in enumerate(in_turn)}
+    others = {name for name in image_folder.all_names(path) if not image_folder.is_picture(name)}
+    found = list(_pictures(path, plan, [0], {*order, *others}))
+    yield from sorted(found, key=lambda record: len(order) if type(record) is BadRecord else order[record[1]["name"]])
 
 
-def _locate_label_file(path: Path, name: str) -> tuple[Path, str]:
-    """The file of labels as `lines.opened` asks for it."""
+def table_records(path: Path, name: str) -> Iterator[Record]:
+    """(line, {column: value}) of a table that lies in a folder or an archive; Refusal where it is none."""
+    table, member = _locate_table(path, name)
+    if name.lower().endswith(".parquet") and not member:
+        yield from parquet.records(table, parquet.open_parquet(table).schema_arrow.names, [0])
+        return
+    with text_lines.open_stream(table, member, [0]) as file:
+        sample = file.read(2**20)
+    kind = detect_text_format(sample, name, len(sample) < 2**20)
+    if kind.format not in ("csv", "jsonl", "json"):
+        what = _("The file {name} is no table that could name classes.", name=name[:200])
+        raise Refusal(what, do=_("Choose another file, or sort the pictures into folders."), field="labels")
+    plan = ImportPlan(kind.format, {}, kind.encoding, kind.delimiter, kind.header)
+    with text_lines.open_stream(table, member, [0]) as file:
+        yield from _format_records(file, plan)
+
+
+def _locate_table(path: Path, name: str) -> tuple[Path, str]:
+    """The file and the member as `text_lines.open_stream` takes them."""
     if not path.is_dir():
         return path, name
-    place = (path / name).resolve()
-    if not place.is_relative_to(path.resolve()) or not place.is_file():
+    table = (path / name).resolve()
+    if not table.is_relative_to(path.resolve()) or not table.is_file():
         raise Refusal(_("The folder holds no file {name}.", name=name[:200]), do=_("Choose another file."))
-    return place, ""
-
-
-def _name_variants(picture: str) -> tuple[str, str, str]:
-    """To name a picture: with its folders, without, without its ending."""
-    path = PurePosixPath(picture)
-    return picture, path.name, path.stem
-
-
-def _image_name_column(record: Mapping) -> str:
-    """The column whose value ends as pictures do; else the first one, which may leave the ending out."""
-    named = (name for name, value in record.items() if isinstance(value, str) and image_folder.is_picture(value))
-    return next(named, "") or next(
-        (name for name, value in record.items() if isinstance(value, str | int) and str(value).strip()), ""
-    )
+    return table, ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import BinaryIO
 from xml.etree.ElementTree import Element, ParseError
 
@@ -15,6 +17,8 @@ from bigmodel.importing.formats.csv_json import Record
 from bigmodel.importing.formats.text_lines import lines
 
 PO_LINE = re.compile(r'#.*|(msg\w+(\[\d+\])?\s*)?"(?:[^"\\]|\\.)*"|')
+XML_ENCODING = re.compile(r"""(<\?xml[^>]*?encoding\s*=\s*["'])([\w.:-]+)(["'])""")
+NO_SEGMENT = _("Its <tuv> have no <seg>, in which TMX keeps a text.")
 UNTRANSLATED = _("It has no translation yet.")
 INLINE_TAGS = ("bpt", "ept", "ph", "it", "ut")  # of TMX and XLIFF: what they hold is markup of the original
 FUZZY = _("Its translation is marked as uncertain (fuzzy).")
@@ -78,26 +82,91 @@ def _entries(begun: int, parts: list[bytes], encoding: str) -> Iterator[Record]:
 
 
 # -- XML ---------------------------------------------------------------------------------------------
-def tmx(file: BinaryIO) -> Iterator[Record]:
+def tmx(file: BinaryIO, encoding: str = "utf-8") -> Iterator[Record]:
     """(number of the unit, {language: text})."""
-    for number, unit in _units(file, "tu"):
+    for number, unit in _units(_as_utf8(file, encoding), "tu"):
         if unit is None:
             yield number
             continue
+        variants = [variant for variant in unit if _local_name(variant.tag) == "tuv"]
+        segments = [next((part for part in variant if _local_name(part.tag) == "seg"), None) for variant in variants]
+        if variants and all(segment is None for segment in segments):
+            yield BadRecord(number, printable(" | ".join(map(_segment_text, variants))), NO_SEGMENT)
+            continue
+        tags = [
+            next((value for name, value in variant.attrib.items() if _local_name(name) == "lang"), "?")
+            for variant in variants
+        ]
         texts: dict[str, str] = {}
-        for variant in unit:
-            if _local_name(variant.tag) != "tuv":
-                continue
-            language = next((value for name, value in variant.attrib.items() if _local_name(name) == "lang"), "?")
-            segment = next((one for one in variant if _local_name(one.tag) == "seg"), None)
+        for language, segment in zip(language_names(tags), segments, strict=True):
             if segment is not None:
-                texts.setdefault(language.lower(), _segment_text(segment))
+                texts.setdefault(language, _segment_text(segment))
         yield number, texts
 
 
-def xliff(file: BinaryIO) -> Iterator[Record]:
+def language_names(tags: Sequence[str]) -> list[str]:
+    """Tags of one unit as columns: en for en, en-US and EN_us, so that they are one language; the whole tag where the
+    unit tells several kinds of one language apart, as pt-BR and pt-PT."""
+    languages = [_language(tag) for tag in tags]
+    return [
+        language if languages.count(language) == 1 else _canonical_tag(tag)
+        for tag, language in zip(tags, languages, strict=True)
+    ]
+
+
+@cache
+def _canonical_tag(tag: str) -> str:
+    """As BCP 47 writes it: zh-CN for ZH_cn. What is none as it is, in small letters."""
+    from babel.core import get_global, get_locale_identifier, parse_locale
+
+    try:
+        language, territory, script, *_rest = parse_locale(tag.strip().replace("_", "-"), sep="-")
+    except ValueError:
+        return tag.strip().lower() or "?"
+    if len(language) == 1:  # x-..., i-...: of somebody's own
+        return tag.strip().lower()
+    language = get_global("language_aliases").get(language, language)  # eng is en, cmn is zh
+    return get_locale_identifier((language, territory, script), sep="-")
+
+
+@cache
+def _language(tag: str) -> str:
+    """The language of a tag, with its script where that is not the usual one: zh for zh-CN, zh-Hant for zh-TW."""
+    from babel.core import get_global, parse_locale
+
+    try:
+        language, territory, script, *_rest = parse_locale(_canonical_tag(tag), sep="-")
+    except ValueError:
+        return _canonical_tag(tag)
+    if len(language) == 1:
+        return _canonical_tag(tag)
+    likely = get_global("likely_subtags")
+    usual = parse_locale(likely.get(language, language))[2]
+    meant = script or parse_locale(likely.get(f"{language}_{territory}", likely.get(language, language)))[2]
+    return language if meant == usual else f"{language}-{meant}"
+
+
+def _as_utf8(file: BinaryIO, encoding: str) -> BinaryIO:
+    """XML in an encoding that its parser does not know, as GB18030: in UTF-8, and declared so."""
+    if codecs.lookup(encoding).name.startswith(("utf-8", "utf-16", "utf-32")):
+        return file  # which it knows by itself
+    return _Utf8Xml(file, encoding)
+
+
+class _Utf8Xml:
+    def __init__(self, file: BinaryIO, encoding: str):
+        self.text, self.begun = codecs.getreader(encoding)(file, "replace"), False
+
+    def read(self, count: int) -> bytes:
+        text = self.text.read(count)
+        if not self.begun:
+            text, self.begun = XML_ENCODING.sub(r"\1utf-8\3", text, count=1), True
+        return text.encode("utf-8", "replace")
+
+
+def xliff(file: BinaryIO, encoding: str = "utf-8") -> Iterator[Record]:
     """(number of the unit, {"source", "target"}): trans-units of XLIFF 1.2, segments of 2.0."""
-    for number, unit in _units(file, "trans-unit", "segment"):
+    for number, unit in _units(_as_utf8(file, encoding), "trans-unit", "segment"):
         if unit is None:
             yield number
             continue

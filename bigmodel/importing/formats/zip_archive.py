@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
+from bigmodel.importing.formats.encodings import detect_name_encoding
 
+UTF8_FLAG = 0x800
 HIDDEN = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, KeyError)
@@ -46,13 +49,17 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 def entries(archive: zipfile.ZipFile) -> list[Entry]:
     """Every file that a person has put in, in the archive's order."""
     found = []
-    for number, info in enumerate(archive.filelist, 1):
-        name = _decode_name(info).replace("\\", "/")
-        parts = PurePosixPath(name).parts
-        hidden = any(part in HIDDEN or (part.startswith(".") and part.strip(".")) for part in parts)
-        if not hidden and not name.endswith("/"):
+    names = _decode_names(archive.filelist)
+    for number, (info, name) in enumerate(zip(archive.filelist, names, strict=True), 1):
+        name = name.replace("\\", "/")
+        if not is_hidden(name) and not name.endswith("/"):
             found.append(Entry(number, name, info.file_size, info))
     return found
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file is one of the system's, or lies in a folder of these."""
+    return any(part in HIDDEN or (part.startswith(".") and part.strip(".")) for part in PurePosixPath(name).parts)
 
 
 def unreadable_reason(entry: Entry) -> Words | None:
@@ -85,17 +92,44 @@ def read(archive: zipfile.ZipFile, entry: Entry, most: int) -> bytes | Words:
     return data
 
 
-def _decode_name(info: zipfile.ZipInfo) -> str:
-    """As it was meant: archives made under Windows in China name files in GBK and do not say so."""
-    if info.flag_bits & 0x800:
-        return info.filename
+def read_header(archive: zipfile.ZipFile, entry: Entry, count: int) -> bytes:
+    """Its first bytes; b'' where it cannot be opened."""
+    if unreadable_reason(entry) is not None:
+        return b""
     try:
-        raw = info.orig_filename.encode("cp437")
+        with archive.open(entry.info) as file:
+            return file.read(count)
+    except ARCHIVE_ERRORS:
+        return b""
+
+
+def _decode_names(infos: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
+    """As they were meant. An archive says that a name is UTF-8, or brings it so beside; else all its names are in the
+    encoding of the system that made it, which is not said."""
+    said = [info.filename if info.flag_bits & UTF8_FLAG else _unicode_path(info) for info in infos]
+    silent = [_raw_name(info) for info, name in zip(infos, said, strict=True) if name is None]
+    wide = [name for name in dict.fromkeys(silent) if name and not name.isascii()][:500]
+    encoding = detect_name_encoding(wide) if wide else "utf-8"
+    for info, name in zip(infos, said, strict=True):
+        raw = _raw_name(info)
+        yield name if name is not None else info.filename if raw is None else raw.decode(encoding, "replace")
+
+
+def _raw_name(info: zipfile.ZipInfo) -> bytes | None:
+    try:
+        return info.orig_filename.encode("cp437")  # as which zipfile has read it
     except UnicodeEncodeError:
-        return info.filename
-    for encoding in ("utf-8", "gb18030"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return info.filename
+        return None
+
+
+def _unicode_path(info: zipfile.ZipInfo) -> str | None:
+    """The name of the extra field 0x7075 of Info-ZIP, where it belongs to the name that is there (APPNOTE.TXT, 4.6.9)."""
+    extra, raw = info.extra, _raw_name(info)
+    checksum = zlib.crc32(raw).to_bytes(4, "little") if raw is not None else None
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        data, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == 0x7075 and data[:1] == b"\1" and data[1:5] == checksum:
+            with suppress(UnicodeDecodeError):
+                return data[5:].decode("utf-8")
+    return None

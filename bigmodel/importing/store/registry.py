@@ -222,7 +222,12 @@ def default_title(name: str) -> str:
 
 def write_json(path: Path, data: object) -> None:
     """Whole or not at all, and to last."""
-    write_atomic(path, json.dumps(data, ensure_ascii=False, indent=1), lasting=True)
+    text = json.dumps(data, ensure_ascii=False, indent=1)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a path whose bytes are no UTF-8
+        text = json.dumps(data, indent=1)
+    write_atomic(path, text, lasting=True)
 
 
 def _version(path: Path) -> Version | None:

@@ -250,6 +250,8 @@ def _preview(found: FilePreview, plan: ImportPlan | None) -> None:
             for row in found.preview:
                 picture = upscale(base64.b64decode(row["image"]["base64"]))
                 st.image(picture, caption=row["label"], width=76, alt=row["label"])
+        alt = _("The class of each picture and what says so")
+        st.dataframe(_picture_origins(found.preview), hide_index=True, height="content", alt=alt)
     else:
         order = sorted(
             (role for role in COLUMN_ORDER if role in import_plan.output_columns(plan.roles)), key="label".__ne__
@@ -269,6 +271,14 @@ def _preview(found: FilePreview, plan: ImportPlan | None) -> None:
         st.dataframe(
             rejected_table(found.rejected), hide_index=True, height="content", alt=_("Rows that would be set aside")
         )
+
+
+def _picture_origins(rows: tuple[Mapping, ...]) -> list[dict]:
+    """Which table, or folder, says of which class a picture is."""
+    return [
+        {_("Picture"): row.get("name", ""), _("Class"): row["label"], _("Said by"): row.get("table") or _("its folder")}
+        for row in rows
+    ]
 
 
 def rejected_table(rows: tuple[Mapping, ...] | list[Mapping]) -> list[dict]:
