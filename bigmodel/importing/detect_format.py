@@ -9,6 +9,7 @@ import time
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.importing.column_roles import KNOWN_COLUMN_NAMES, name_words
-from bigmodel.importing.formats import image_folder, plain_text, sharded_tables, zip_archive
+from bigmodel.importing.formats import image_folder, plain_text, sharded_tables, text_form, zip_archive
 from bigmodel.importing.formats.encodings import SAMPLE_BYTES, detect_encoding
 from bigmodel.importing.formats.folder_labels import NO_FOLDER_LABELS, FolderLabels, infer_folder_labels
+from bigmodel.importing.formats.natural_order import natural_key
 from bigmodel.importing.formats.text_lines import CHUNK_BYTES, GZIP, WIDE_ENCODINGS, open_stream
 from bigmodel.importing.import_plan import DELIMITERS
 
@@ -166,7 +168,8 @@ def _detect_archive(path: Path, chosen: str) -> DetectedFormat:
             raise Refusal(what, do=_("Put pictures, or a table as CSV, JSON or text into it."))
         written = [name for name in tables if name.lower().endswith(plain_text.EXTENSIONS)]
         if not chosen and len(written) > 2 and len(written) > len(names) / 2:
-            return _detect_text_files([name for name in names if name.lower().endswith(plain_text.EXTENSIONS)])
+            texts = [entry for entry in found if entry.name in written]
+            return _detect_text_files(path, {entry.name: entry.size for entry in texts})
         member = chosen or max((entry for entry in found if entry.name in tables), key=lambda entry: entry.size).name
         why = zip_archive.unreadable_reason(next(entry for entry in found if entry.name == member))
         if why is not None:
@@ -188,7 +191,7 @@ def _detect_archive(path: Path, chosen: str) -> DetectedFormat:
 
 
 TABLE_EXTENSIONS = tuple(
-    [".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".md", ".markdown", ".po", ".xliff", ".xlf", ".tmx", ".tab"]
+    [".csv", ".tsv", ".jsonl", ".ndjson", ".json", *plain_text.EXTENSIONS, ".po", ".xliff", ".xlf", ".tmx", ".tab"]
 )
 
 
@@ -211,9 +214,24 @@ def _detect_images(names: list[str], tables: tuple[str, ...]) -> DetectedFormat:
     return DetectedFormat("pictures", folders=found, evidence=(*said, none))
 
 
-def _detect_text_files(names: list[str]) -> DetectedFormat:
-    said = _("It holds {count} text files.", count=len(names))
-    return DetectedFormat("text", unit="files", folders=infer_folder_labels(names), evidence=(said,))
+def _detect_text_files(path: Path, sizes: Mapping[str, int]) -> DetectedFormat:
+    """sizes: bytes by name."""
+    names = sorted(sizes, key=natural_key)
+    evidence = [_("It holds {count} text files.", count=len(names))]
+    folders, unit = infer_folder_labels(names), "files"
+    if len(folders.class_names) < 2:
+        unit, reason = text_form.detect_collection_unit(names, list(sizes.values()), _text_sample(path, names[0]))
+        evidence += [reason] if reason else []
+    return DetectedFormat("text", unit=unit, folders=folders, evidence=tuple(evidence))
+
+
+def _text_sample(path: Path, name: str) -> str:
+    """The beginning of a file of a folder or an archive; '' where it is no text."""
+    try:
+        sample, _whole = _sample(*((path / name, "") if path.is_dir() else (path, name)))
+        return sample.decode(detect_encoding(sample)[0], "replace") if sample else ""
+    except (*zip_archive.ARCHIVE_ERRORS, Refusal):
+        return ""
 
 
 def _detect_folder(path: Path) -> DetectedFormat:
@@ -229,7 +247,7 @@ def _detect_folder(path: Path) -> DetectedFormat:
     if tables and _total_bytes(tables) >= _total_bytes(written):  # beside tables there may be a file that tells of them
         return _detect_tables(path, tables)
     if written:
-        return _detect_text_files([one.relative_to(path).as_posix() for one in written])
+        return _detect_text_files(path, {one.relative_to(path).as_posix(): one.stat().st_size for one in written})
     what = _("The folder holds neither pictures nor text files nor tables.")
     raise Refusal(what, do=_("Name a file, or another folder."))
 
@@ -431,13 +449,5 @@ def _is_known_column_name(name: str) -> bool:
 
 
 def _detect_plain_text(text: str, name: str) -> DetectedFormat:
-    lines = text.splitlines()
-    blank = sum(not line.strip() for line in lines)
-    headings = sum(bool(plain_text.HEADING.match(line)) for line in lines)
-    if name.lower().endswith((".md", ".markdown")) and headings >= 3:
-        return DetectedFormat("text", unit="sections", evidence=(_("It has {count} headings.", count=headings),))
-    paragraphs = len([part for part in re.split(r"\n\s*\n", text) if part.strip()])
-    if blank and paragraphs >= 10:
-        said = _("Blank lines part it into {count} paragraphs.", count=paragraphs)
-        return DetectedFormat("text", unit="paragraphs", evidence=(said,))
-    return DetectedFormat("text", unit="lines", evidence=(_("It is text of {count} lines.", count=len(lines)),))
+    unit, reason = text_form.detect_unit(text, markdown=name.lower().endswith((".md", ".markdown")))
+    return DetectedFormat("text", unit=unit, evidence=(reason,))

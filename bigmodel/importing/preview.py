@@ -17,7 +17,13 @@ from bigmodel.importing.detect_format import DetectedFormat, detect_format
 from bigmodel.importing.formats import chat_formats, folder_labels, parquet, sharded_tables
 from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.readers import records
-from bigmodel.importing.import_plan import FilePreview, ImportPlan, are_trainable, parse_split
+from bigmodel.importing.import_plan import (
+    CONTINUOUS_SHARES,
+    FilePreview,
+    ImportPlan,
+    are_trainable,
+    parse_split,
+)
 from bigmodel.importing.store.parquet_writer import rejected_entry
 
 PREVIEW_RECORDS, PREVIEW_IMAGES, PREVIEW_ROWS = 1000, 50, 8  # records, pictures that are judged by; rows that are shown
@@ -33,6 +39,8 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
         unit=kind.unit, member=kind.member, labels=kind.labels,
     )  # fmt: skip
     plan = dataclasses.replace(plan, **{key: value for key, value in fixed.items() if key not in ("roles", "split")})
+    if plan.continuous:
+        plan = dataclasses.replace(plan, **{key: share for key, share in CONTINUOUS_SHARES.items() if key not in fixed})
     columns, taken, ends, whole = _columns(path, plan)
     _refuse_empty(taken)
     chosen, split, why = _roles(plan, kind, columns, fixed, whole)
@@ -144,7 +152,8 @@ def _roles_by_format(plan: ImportPlan, kind: DetectedFormat, columns: list) -> t
                 said.split_column,
                 [_("The folders can be taken for classes.")],
             )
-        return {"text": "text"}, said.split_column, []
+        part = "part" if any(column.name == "part" for column in columns) else ""
+        return {"text": "text"}, said.split_column or part, []
     if plan.format in ("po", "xliff"):
         return {"source": "source", "target": "target"}, "", []
     if plan.format == "tmx":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -27,8 +28,10 @@ def records(path: Path, plan: ImportPlan, done: list[int]) -> Iterator[Record]:
     """(number, {column: value}) or Broken, in the file's order. `done[0]`: bytes of the file read so far."""
     if plan.format == "pictures":
         yield from _pictures(path, plan, done)
-    elif plan.unit == "files":
+    elif plan.format == "text" and plan.unit == "files":
         yield from plain_text.read_files(path)
+    elif plan.format == "text" and not plan.member and (path.is_dir() or zipfile.is_zipfile(path)):
+        yield from plain_text.read_collection(path, plan.unit, done)
     elif path.is_dir():
         yield from _shards(path, plan, done)
     else:

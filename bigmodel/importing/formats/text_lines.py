@@ -126,15 +126,15 @@ def check_decompression_ratio(packed: int, unpacked: int) -> None:
         )
 
 
-def lines(file: BinaryIO, encoding: str) -> Iterator[tuple[int, bytes] | BadRecord]:
+def lines(file: BinaryIO, encoding: str, split_long: bool = False) -> Iterator[tuple[int, bytes] | BadRecord]:
     """(number from 1, line with its end) as UTF-8 where the encoding is a wide one, else as it is. A line that is too
-    long, and the rest of a packed file that is damaged, come as Broken."""
-    number, longest = 0, limits.LINE_BYTES
+    long, and the rest of a packed file that is damaged, come as Broken. split_long: a long line comes in parts instead."""
+    number, longest = 0, CHUNK_BYTES if split_long else limits.LINE_BYTES
     try:
         file = _normalize_newlines(file, encoding)
         while line := file.readline(longest):
             number += 1
-            if len(line) == longest and not line.endswith(b"\n"):
+            if not split_long and len(line) == longest and not line.endswith(b"\n"):
                 while (rest := file.readline(CHUNK_BYTES)) and not rest.endswith(b"\n"):
                     continue
                 yield BadRecord(number, printable(line, encoding), TOO_LONG)

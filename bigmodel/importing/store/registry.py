@@ -25,7 +25,7 @@ from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import discard, write_atomic
 from bigmodel.core.words import Words, _
-from bigmodel.importing.import_plan import ROLE_KINDS, ROLES
+from bigmodel.importing.import_plan import ROLE_KINDS, ROLES, ImportPlan
 from bigmodel.importing.store.parquet_writer import sha256
 
 FORMAT_VERSION = 1
@@ -54,6 +54,10 @@ class Version:
     @property
     def name(self) -> str:
         return f"{self.slug}@{self.hash}"
+
+    @property
+    def plan(self) -> ImportPlan:
+        return ImportPlan(**self.manifest["plan"])
 
 
 def version_metadata(version: Version, about: Mapping) -> dict:
@@ -102,7 +106,23 @@ class ImportedDataset(Dataset):
         if sha256(self.path()) != self.fingerprint():
             what = _("The rows of {name} are not those that were taken in: the file has changed.", name=self.name)
             raise Refusal(what, do=_("Bring the data again."), field="dataset")
-        return super().rows()
+        rows = super().rows()
+        return _mark_continued(rows) if self.version.plan.continuous else rows
+
+
+def _mark_continued(rows):
+    """The splits of whole texts with a column `continues`: whether the text of a row goes on in the next row of its split,
+    or, of the last row, in another split."""
+    import numpy as np
+
+    numbers = {split: np.asarray(part["row"]) for split, part in rows.items()}
+    first = {int(part.min()) for part in numbers.values() if len(part)}
+    for split, part in numbers.items():
+        following = np.append(part[1:], 0)
+        continues = following == part + 1
+        continues[-1:] = len(part) > 0 and int(part[-1]) + 1 in first
+        rows[split] = rows[split].add_column("continues", continues.tolist())
+    return rows
 
 
 class DatasetRegistry(Mapping):

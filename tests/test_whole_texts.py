@@ -1,0 +1,147 @@
+"""A book is one text: read in pieces that go on, split by place, learnt from without an end inside. And lines that belong together
+over two files."""
+
+import random
+
+import pytest
+
+from bigmodel.core import catalog
+from bigmodel.importing.formats.natural_order import natural_key
+from bigmodel.importing.formats.text_form import detect_unit
+from bigmodel.studio import Studio
+
+WORDS = "the king of men shall come to us and we will see him with our own eyes before night falls".split()
+
+
+@pytest.fixture
+def studio(home):
+    with_home = Studio(home)
+    yield with_home
+    with_home.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    return own
+
+
+def speeches(count, seed=0):
+    chance = random.Random(seed)
+    return "\n".join(
+        f"{chance.choice(['KING', 'First Citizen', 'Messenger'])}:\n"
+        + "".join(" ".join(chance.choices(WORDS, k=8)).capitalize() + ",\n" for _ in range(chance.randint(1, 4)))
+        for _ in range(count)
+    )
+
+
+def added(studio, path, **corrected):
+    upload = studio.imports.add_path(str(path), trusted=True)
+    job = studio.imports.begin(upload.id, studio.imports.preview(upload.id, corrected).plan, wait=True)
+    if job.refusal:
+        raise job.refusal
+    return catalog.dataset(job.name)
+
+
+def stream(dataset, split):
+    """The tokens of a split as a language model of bytes gets them, and the tokenizer."""
+    task, rows = catalog.task("text-generation"), dataset.rows()
+    tokenizer = task.processor(rows, {"tokenizer": "bpe", "vocabulary": 300})
+    return task.encode(rows[split], tokenizer, {})["tokens"], tokenizer
+
+
+def test_a_play_is_one_text_whose_first_nine_tenths_are_trained_on(studio, folder):
+    text = speeches(300)
+    (folder / "play.txt").write_bytes(text.encode())
+    dataset = added(studio, folder / "play.txt")
+    tokens, tokenizer = stream(dataset, "train")
+    assert tokenizer.decode(tokens[1:]) == text[: int(0.9 * len(text))]
+    assert tokenizer.eos_token_id not in tokens[1:]
+    rest, _tokenizer = stream(dataset, "test")
+    assert rest[-1] == tokenizer.eos_token_id and tokenizer.eos_token_id not in rest[1:-1]
+
+
+def test_the_splits_of_a_whole_text_give_it_again(studio, folder):
+    text = "序章\n\n" + "".join(f"第{n}回 某人做某事\n\u3000\u3000话说{'有一日' * (n % 90)}。\n\n" for n in range(1, 200))
+    (folder / "红楼.txt").write_bytes(text.encode("gb18030"))
+    rows = added(studio, folder / "红楼.txt").rows()
+    assert "".join("".join(rows[split]["text"]) for split in ("train", "validation", "test")) == text
+
+
+def test_a_text_without_line_ends_is_read(studio, folder):
+    text = " ".join(random.Random(1).choices(WORDS, k=300_000))
+    (folder / "text8").write_text(text)
+    rows = added(studio, folder / "text8").rows()
+    assert "".join("".join(rows[split]["text"]) for split in ("train", "validation", "test")) == text
+
+
+def test_chapters_are_joined_in_the_order_in_which_people_count(studio, folder):
+    for number in (2, 10, 1):
+        (folder / f"ch{number}.txt").write_text(f"CHAPTER {number}\n{speeches(30, number)}")
+    dataset = added(studio, folder)
+    tokens, tokenizer = stream(dataset, "train")
+    text = "".join(f"CHAPTER {number}\n{speeches(30, number)}" for number in (1, 2, 10))
+    assert tokenizer.decode(tokens[1:]) == text[: int(0.9 * len(text))]
+
+
+def test_books_of_a_folder_end_each(studio, folder):
+    for name in ("emma", "persuasion"):
+        (folder / f"{name}.txt").write_text(speeches(300, len(name)))
+    tokens, tokenizer = stream(added(studio, folder, unit="whole"), "train")
+    (end,) = [place for place, token in enumerate(tokens[1:], 1) if token == tokenizer.eos_token_id]
+    assert tokenizer.decode(tokens[1:end]) == speeches(300, 4)
+
+
+def test_files_named_as_parts_are_the_splits_of_whole_texts(studio, folder):
+    for seed, name in enumerate(("train", "valid", "test")):
+        (folder / f"wiki.{name}.tokens").write_text(speeches(200 if name == "train" else 30, seed))
+    rows = added(studio, folder).rows()
+    assert "".join(rows["train"]["text"]) == speeches(200, 0)
+    assert "".join(rows["validation"]["text"]) == speeches(30, 1)
+
+
+def test_a_missing_split_is_the_end_of_the_training_text(studio, folder):
+    (folder / "train.txt").write_text(speeches(200))
+    (folder / "val.txt").write_text(speeches(30, 1))
+    rows = added(studio, folder).rows()
+    assert "".join(rows["train"]["text"]) + "".join(rows["test"]["text"]) == speeches(200)
+
+
+def test_a_dropped_piece_leaves_an_end_where_the_text_is_broken(studio, folder):
+    (folder / "play.txt").write_text(speeches(300))
+    dataset = added(studio, folder / "play.txt")
+    name = studio.versions.derive(dataset.name, [{"drop": [3]}])
+    tokens, tokenizer = stream(catalog.dataset(name), "train")
+    assert list(tokens[1:]).count(tokenizer.eos_token_id) == 1
+
+
+def test_ends_that_a_corpus_marks_are_ends(studio, folder):
+    stories = [speeches(40, seed) for seed in range(5)]
+    (folder / "stories.txt").write_text("<|endoftext|>\n".join(stories))
+    tokens, tokenizer = stream(added(studio, folder / "stories.txt"), "train")
+    assert list(tokens[1:]).count(tokenizer.eos_token_id) == 4
+
+
+def test_the_form_can_be_changed(studio, folder):
+    (folder / "play.txt").write_text(speeches(100))
+    assert sum(map(len, added(studio, folder / "play.txt", unit="paragraphs").rows().values())) == 100
+
+
+WRAPPED = "\n".join(" ".join(random.Random(n).choices(WORDS, k=17))[:70] for n in range(60))
+POEMS = "\n\n".join("床前明月光，\n疑是地上霜。\n举头望明月，\n低头思故乡。" for _ in range(20))
+NOVEL = "\n".join(f"　　{'某年某月某日，' * (n % 9 + 1)}他说。" for n in range(40))
+STORY = "\n\n".join('"No," she said.' if n % 3 else " ".join(random.Random(n).choices(WORDS, k=90)) for n in range(90))
+
+
+@pytest.mark.parametrize(("text", "unit"), [
+    (speeches(40), "whole"), (WRAPPED, "whole"), (NOVEL, "whole"), (STORY, "whole"), (POEMS, "paragraphs"),
+    ("\n".join(["emma", "olivia", "ava"] * 20), "lines"), ("\n".join(["他来了。", "今天天气很好！"] * 20), "lines"),
+])  # fmt: skip
+def test_the_form_of_a_text_is_seen(text, unit):
+    assert detect_unit(text, markdown=False)[0] == unit
+
+
+def test_chinese_chapters_are_counted():
+    names = [f"第{number}回.txt" for number in ("一", "二", "九", "十", "十一", "二十", "一百零三", "一百二十")]
+    assert sorted(sorted(names), key=natural_key) == names
