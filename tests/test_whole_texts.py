@@ -1,16 +1,20 @@
 """A book is one text: read in pieces that go on, split by place, learnt from without an end inside. And lines that belong together
 over two files."""
 
+import gzip
 import random
+import zipfile
 
 import pytest
 
 from bigmodel.core import catalog
+from bigmodel.core.errors import Refusal
 from bigmodel.importing.formats.natural_order import natural_key
 from bigmodel.importing.formats.text_form import detect_unit
 from bigmodel.studio import Studio
 
-WORDS = "the king of men shall come to us and we will see him with our own eyes before night falls".split()
+SENTENCE = "the king of men shall come to us and we will see him with our own eyes before night falls"
+WORDS = SENTENCE.split()
 
 
 @pytest.fixture
@@ -63,7 +67,9 @@ def test_a_play_is_one_text_whose_first_nine_tenths_are_trained_on(studio, folde
 
 
 def test_the_splits_of_a_whole_text_give_it_again(studio, folder):
-    text = "序章\n\n" + "".join(f"第{n}回 某人做某事\n\u3000\u3000话说{'有一日' * (n % 90)}。\n\n" for n in range(1, 200))
+    text = "序章\n\n" + "".join(
+        f"第{n}回 某人做某事\n\u3000\u3000话说{'有一日' * (n % 90)}。\n\n" for n in range(1, 200)
+    )
     (folder / "红楼.txt").write_bytes(text.encode("gb18030"))
     rows = added(studio, folder / "红楼.txt").rows()
     assert "".join("".join(rows[split]["text"]) for split in ("train", "validation", "test")) == text
@@ -145,3 +151,61 @@ def test_the_form_of_a_text_is_seen(text, unit):
 def test_chinese_chapters_are_counted():
     names = [f"第{number}回.txt" for number in ("一", "二", "九", "十", "十一", "二十", "一百零三", "一百二十")]
     assert sorted(sorted(names), key=natural_key) == names
+
+
+# -- lines that belong together over two files -----------------------------------------------------------------
+def pairs(count, start=0):
+    english = [f"The house number {start + n} is red." for n in range(count)]
+    return english, [f"第{start + n}号房子是红色的。" for n in range(count)]
+
+
+def write_pairs(folder, names, sides, encodings=("utf-8", "utf-8")):
+    for name, side, encoding in zip(names, sides, encodings, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        data = ("\n".join(side) + "\n").encode(encoding)
+        (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+
+
+@pytest.mark.parametrize("names", [
+    ("train.en", "train.zh"), ("corpus.en.txt", "corpus.zh.txt"), ("news.en-zh.en.gz", "news.en-zh.zh.gz"), ("en.txt", "zh_CN.txt"),
+    ("en/all.txt", "zh/all.txt"), ("eng_Latn.dev", "zho_Hans.dev"), ("src-train.txt", "tgt-train.txt"),
+])  # fmt: skip
+def test_files_that_differ_in_their_language_are_pairs_by_line(names, studio, folder):
+    write_pairs(folder, names, pairs(20), ("utf-8", "gb18030"))
+    rows = added(studio, folder).rows()
+    made = {pair for split in rows for pair in zip(rows[split]["source"], rows[split]["target"], strict=True)}
+    assert made == set(zip(*pairs(20), strict=True))
+
+
+def test_pairs_of_an_archive_have_the_splits_of_their_names(studio, folder):
+    with zipfile.ZipFile(folder / "corpus.zip", "w") as archive:
+        for start, (name, count) in enumerate({"train": 30, "dev": 4, "test2016": 5}.items()):
+            for side, language in zip(pairs(count, 100 * start), ("en", "zh"), strict=True):
+                archive.writestr(f"corpus/{name}.{language}", "\n".join(side))
+        archive.writestr("corpus/test2016.fr", "Bonjour\n" * 5)
+        archive.writestr("corpus/README.md", "# Ours")
+    rows = added(studio, folder / "corpus.zip").rows()
+    assert {split: len(part) for split, part in rows.items()} == {"train": 30, "validation": 4, "test": 5}
+
+
+def test_unequal_numbers_of_lines_are_said_and_refused(studio, folder):
+    english, chinese = pairs(20)
+    write_pairs(folder, ("train.en", "train.zh"), (english, chinese[:-2]))
+    with pytest.raises(Refusal) as refused:
+        added(studio, folder)
+    assert "train.en has 20, train.zh has 18" in refused.value.say("en")
+
+
+def test_a_line_that_is_empty_on_one_side_is_set_aside(studio, folder):
+    english, chinese = pairs(20)
+    english[3], chinese[7], english[9], chinese[9] = "", " ", "", ""
+    write_pairs(folder, ("train.en", "train.zh"), (english, [*chinese, "", ""]))
+    dataset = added(studio, folder)
+    aside = [entry["row"] for entry in studio.data.rejected_rows(dataset.name)]
+    assert aside == [4, 8] and sum(map(len, dataset.rows().values())) == 17
+
+
+def test_folders_of_languages_with_many_files_are_classes(studio, folder):
+    for language, side in zip(("en", "zh"), pairs(12), strict=True):
+        write_pairs(folder, [f"{language}/{n}.txt" for n in range(12)], [[line] for line in side], ["utf-8"] * 12)
+    assert added(studio, folder).columns["label"].names == ("en", "zh")

@@ -18,13 +18,14 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.importing.column_roles import KNOWN_COLUMN_NAMES, name_words
-from bigmodel.importing.formats import image_folder, plain_text, sharded_tables, text_form, zip_archive
+from bigmodel.importing.formats import image_folder, parallel_text, plain_text, sharded_tables, text_form, zip_archive
 from bigmodel.importing.formats.encodings import SAMPLE_BYTES, detect_encoding
 from bigmodel.importing.formats.folder_labels import NO_FOLDER_LABELS, FolderLabels, infer_folder_labels
 from bigmodel.importing.formats.natural_order import natural_key
 from bigmodel.importing.formats.text_lines import CHUNK_BYTES, GZIP, WIDE_ENCODINGS, open_stream
 from bigmodel.importing.import_plan import DELIMITERS
 
+COUNTED_BYTES = 2**30  # of parallel files up to which their lines are counted at the first look
 ASCII_SCAN_SECONDS = 3.0  # for which a sign that is no ASCII is looked for
 SAVE_AS = _("Save it as CSV or JSON lines, and give that.")
 ZIP_IMAGE_FOLDERS = _("Put the pictures of each class into a folder of its own, and pack the folders as a ZIP archive.")
@@ -163,6 +164,9 @@ def _detect_archive(path: Path, chosen: str) -> DetectedFormat:
             raise Refusal(_("The archive holds no file {name}.", name=chosen[:200]), do=_("Choose another file."))
         if shown and not chosen:
             return _detect_images([entry.name for entry in shown], tables)
+        parallel = None if chosen else _detect_parallel(path, {entry.name: entry.size for entry in found})
+        if parallel is not None:
+            return parallel
         if not tables and not chosen:
             what = _("The archive holds no data that can be read: {names}.", names=", ".join(names[:5])[:200])
             raise Refusal(what, do=_("Put pictures, or a table as CSV, JSON or text into it."))
@@ -214,6 +218,27 @@ def _detect_images(names: list[str], tables: tuple[str, ...]) -> DetectedFormat:
     return DetectedFormat("pictures", folders=found, evidence=(*said, none))
 
 
+def _detect_parallel(path: Path, sizes: Mapping[str, int]) -> DetectedFormat | None:
+    """sizes: bytes of every file by name. None where files of several languages are not most of what is there."""
+    groups = parallel_text.find_parallel_files(list(sizes))
+    read = [name for group in groups for name in group.files.values()]
+    if not groups or sum(sizes[name] for name in read) < sum(sizes.values()) / 2:
+        return None
+    evidence = []
+    for group in groups if sum(sizes[name] for name in read) <= COUNTED_BYTES else ():
+        counts = parallel_text.count_lines(path, group)
+        if min(counts.values()) < max(counts.values()) / 2 and not group.language_is_ending:
+            return None  # texts of two languages that are not paired by line
+        parallel_text.refuse_unequal(counts)
+        evidence.append(
+            _("Lines of {name}: {count} in each language.", name=group.name[-200:], count=max(counts.values()))
+        )
+    languages = ", ".join(groups[0].languages)
+    said = _("It holds {count} files in {languages}, whose lines translate each other: {names}.",
+             count=len(read), languages=languages, names=", ".join(read[:8]) + (" ..." if len(read) > 8 else ""))  # fmt: skip
+    return DetectedFormat("parallel", evidence=(said, *evidence[:8]))
+
+
 def _detect_text_files(path: Path, sizes: Mapping[str, int]) -> DetectedFormat:
     """sizes: bytes by name."""
     names = sorted(sizes, key=natural_key)
@@ -244,6 +269,10 @@ def _detect_folder(path: Path) -> DetectedFormat:
         beside = tuple(sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.name.lower().endswith(
             (".csv", ".tsv", ".jsonl", ".json")) and one.resolve().is_relative_to(path.resolve())))  # fmt: skip
         return _detect_images(shown, beside)
+    sizes = {name: (path / name).stat().st_size for name in parallel_text.list_names(path)}
+    parallel = _detect_parallel(path, sizes)
+    if parallel is not None:
+        return parallel
     if tables and _total_bytes(tables) >= _total_bytes(written):  # beside tables there may be a file that tells of them
         return _detect_tables(path, tables)
     if written:

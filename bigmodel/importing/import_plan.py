@@ -15,6 +15,7 @@ FORMATS: Mapping[str, Words] = {
     "jsonl": _("JSON lines"),
     "json": _("JSON list"),
     "text": _("Text"),
+    "parallel": _("Parallel text files"),
     "parquet": _("Parquet"),
     "pictures": _("Pictures"),
     "po": _("PO (gettext)"),

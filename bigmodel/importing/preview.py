@@ -154,6 +154,10 @@ def _roles_by_format(plan: ImportPlan, kind: DetectedFormat, columns: list) -> t
             )
         part = "part" if any(column.name == "part" for column in columns) else ""
         return {"text": "text"}, said.split_column or part, []
+    if plan.format == "parallel":
+        languages = [column.name for column in columns if column.name != "part"]
+        part = "part" if any(column.name == "part" for column in columns) else ""
+        return {"source": languages[0], "target": languages[1]}, part, []
     if plan.format in ("po", "xliff"):
         return {"source": "source", "target": "target"}, "", []
     if plan.format == "tmx":

@@ -13,6 +13,7 @@ from bigmodel.importing.detect_format import detect_text_format
 from bigmodel.importing.formats import (
     csv_json,
     image_folder,
+    parallel_text,
     parquet,
     plain_text,
     sharded_tables,
@@ -28,6 +29,8 @@ def records(path: Path, plan: ImportPlan, done: list[int]) -> Iterator[Record]:
     """(number, {column: value}) or Broken, in the file's order. `done[0]`: bytes of the file read so far."""
     if plan.format == "pictures":
         yield from _pictures(path, plan, done)
+    elif plan.format == "parallel":
+        yield from parallel_text.read(path, done)
     elif plan.format == "text" and plan.unit == "files":
         yield from plain_text.read_files(path)
     elif plan.format == "text" and not plan.member and (path.is_dir() or zipfile.is_zipfile(path)):

@@ -58,7 +58,9 @@ def _whole_text_reason(text: str, lines: Sequence[str], paragraphs: Sequence[str
     chapters = sum(len(line) < 80 and bool(CHAPTER.match(line)) for line in lines)
     if EBOOK_MARK in text or (chapters >= MIN_HEADINGS and chapters < len(lines) / 3):
         return _("It is one text in chapters ({count} headings), which goes on from line to line.", count=chapters)
-    speakers = sum(bool(SPEAKER.match(part.lstrip("\n").split("\n")[0])) and "\n" in part.strip() for part in paragraphs)
+    speakers = sum(
+        bool(SPEAKER.match(part.lstrip("\n").split("\n")[0])) and "\n" in part.strip() for part in paragraphs
+    )
     if len(paragraphs) >= MIN_PARAGRAPHS and speakers >= MIN_SPEAKER_SHARE * len(paragraphs):
         return _("It is a play or a talk: {count} of {all} paragraphs begin with who speaks.",
                  count=speakers, all=len(paragraphs))  # fmt: skip
@@ -69,7 +71,11 @@ def _whole_text_reason(text: str, lines: Sequence[str], paragraphs: Sequence[str
         return _("{count} of its first {lines} lines are indented, as in a book.", count=indented, lines=len(lines))
     if len(lines) <= 2 and len(text) > 2 * limits.CELL_CHARACTERS / 100:
         return _("It is one long text without line ends.")
-    return _("It tells a story: long paragraphs and short speech take turns.") if _is_narrative(paragraphs, lines) else None
+    return (
+        _("It tells a story: long paragraphs and short speech take turns.")
+        if _is_narrative(paragraphs, lines)
+        else None
+    )
 
 
 def _is_wrapped(lines: Sequence[str]) -> bool:

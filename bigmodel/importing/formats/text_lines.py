@@ -41,10 +41,17 @@ def open_stream(path: Path, member: str, done: list[int]) -> Iterator[BinaryIO]:
     with path.open("rb") as raw:
         counted = _buffered(_counting_reader(raw, done))
         if member == GZIP:
-            with gzip.GzipFile(fileobj=counted) as file:
-                yield _buffered(_gunzip_reader(file, done))
+            with open_gzip(counted, done) as file:
+                yield file
         else:
             yield counted
+
+
+@contextmanager
+def open_gzip(packed: BinaryIO, done: list[int]) -> Iterator[BinaryIO]:
+    """What comes out of a packed stream. done[0]: bytes of it read so far."""
+    with gzip.GzipFile(fileobj=packed) as file:
+        yield _buffered(_gunzip_reader(file, done))
 
 
 class _Reader(io.RawIOBase):

@@ -85,7 +85,7 @@ def _import_form(parcel: UploadedFile) -> None:
         found = studio().imports.preview(parcel.id, reading)
     _evidence(parcel, found)
     left = st.container()
-    if found.plan.format not in ("pictures", "parquet", "tmx", "xliff") or found.tables:
+    if found.plan.format not in ("pictures", "parallel", "parquet", "tmx", "xliff") or found.tables:
         left, right = st.columns([3, 2], gap="large")
         with right:
             _reader_options(found, key, reading)
