@@ -2,6 +2,7 @@
 over two files."""
 
 import gzip
+import json
 import random
 import zipfile
 
@@ -209,3 +210,31 @@ def test_folders_of_languages_with_many_files_are_classes(studio, folder):
     for language, side in zip(("en", "zh"), pairs(12), strict=True):
         write_pairs(folder, [f"{language}/{n}.txt" for n in range(12)], [[line] for line in side], ["utf-8"] * 12)
     assert added(studio, folder).columns["label"].names == ("en", "zh")
+
+
+# -- columns ---------------------------------------------------------------------------------------------------
+def looked_at(studio, name, data):
+    return studio.imports.preview(studio.imports.receive(name, [data.encode()]).id)
+
+
+@pytest.mark.parametrize("column", ["para", "paragraphs", "content", "stanza"])
+def test_lists_of_lines_are_the_text_and_no_title_is(column, studio):
+    poems = [{"title": f"无题其{n}", "author": "某人", column: [f"春风第{n}度，", f"{n}里花开。"]} for n in range(20)]
+    preview = looked_at(studio, "poems.json", json.dumps(poems, ensure_ascii=False))
+    assert preview.plan.roles == {"text": column}
+    assert preview.preview[3]["text"] == "春风第3度，\n3里花开。"
+
+
+TOPICS = ["apples", "the river", "a red house", "my old friend", "this winter", "the law", "good bread", "music", "rain", "maps"]
+
+
+@pytest.mark.parametrize(("pairs_of_columns", "roles"), [
+    ([(f"What is {topic}?", f"{topic.capitalize()} is a thing that people have known for long.") for topic in TOPICS], "question"),
+    ([(f"你喜欢{n}号房子吗", f"我很喜欢{n}号房子，因为那里很安静。") for n in range(10)], "question"),
+    ([(f"I see {topic}.", f"Я вижу {topic.translate(str.maketrans('aeiotrmnpsbdhlugwkyvcf', 'аеиотрмнпсбдхлугвкыфцф'))}.")
+      for topic in TOPICS], "source"),
+    ([(f"I like {topic} a lot.", f"我很喜欢{'这个' * (len(topic) // 3)}东西。") for topic in TOPICS], "source"),
+])  # fmt: skip
+def test_two_columns_without_names_are_seen_as_what_they_are(pairs_of_columns, roles, studio):
+    preview = looked_at(studio, "mine.tsv", "\n".join("\t".join(pair) for pair in pairs_of_columns))
+    assert preview.plan.roles == ({"question": "1", "answer": "2"} if roles == "question" else {"source": "1", "target": "2"})

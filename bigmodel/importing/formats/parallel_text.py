@@ -35,14 +35,9 @@ CODES = (
 )
 LANGUAGE_CODES = frozenset(CODES.split())
 SOURCE_NAMES = ("src", "source")
-CODE = re.compile(
-    r"(?<![^\W_])(?:[A-Za-z]{2,10}(?:[_-](?:[A-Z][a-z]{3}|[A-Z]{2}|cn|tw|hk|br)(?![^\W_]))?|src|tgt|trg)(?![^\W_])"
-)
+CODE = re.compile(r"(?<![^\W_])[A-Za-z]{2,10}(?:[_-](?:[A-Z][a-z]{3}|[A-Z]{2}|cn|tw|hk|br)(?![^\W_]))?(?![^\W_])")
 TEXT_ENDINGS = (".txt", ".text", ".tok", ".raw", ".snt", ".lines", ".tokens")
 MAX_FOLDER_GROUPS = 6  # groups of files whose language is a folder
-NOT_A_TEXT = (".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".parquet", ".po", ".xliff", ".xlf", ".tmx", ".md", ".zip",
-              ".tar", ".tgz", ".pdf", ".doc", ".docx", ".html", ".htm", ".xml", ".sgm", ".py", ".sh", ".yaml", ".yml", ".png",
-              ".jpg", ".jpeg", ".gif", ".webp")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ def find_parallel_files(names: Sequence[str]) -> list[ParallelFiles]:
     groups: dict[str, dict[str, str]] = {}
     for name in names:
         bare = _without_packing(name)
-        for pattern, code in _patterns(bare) if not bare.lower().endswith(NOT_A_TEXT) else ():
+        for pattern, code in _patterns(bare):
             groups.setdefault(pattern, {}).setdefault(code, name)
     groups = {pattern: files for pattern, files in groups.items() if len(files) > 1 and _are_texts(pattern)}
     if not groups or sum("*" in pattern.rpartition("/")[0] for pattern in groups) > MAX_FOLDER_GROUPS:

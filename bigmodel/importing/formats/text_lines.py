@@ -176,3 +176,9 @@ def decode_line(line: bytes, encoding: str) -> str | None:
     except (UnicodeDecodeError, UnicodeError):
         return None
     return None if encoding.startswith(WIDE_ENCODINGS) and "\N{REPLACEMENT CHARACTER}" in text else text
+
+
+def join_lines(value: object) -> object:
+    """A list of texts as one text, a line each; anything else as it is."""
+    lines_of_text = isinstance(value, list) and value and all(type(line) is str for line in value)
+    return "\n".join(value) if lines_of_text else value
