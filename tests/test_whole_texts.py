@@ -7,12 +7,15 @@ import random
 import zipfile
 
 import pytest
+from test_pages import leave, visit
 
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.importing.formats.natural_order import natural_key
 from bigmodel.importing.formats.text_form import detect_unit
+from bigmodel.importing.store.registry import default_title
 from bigmodel.studio import Studio
+from bigmodel.ui import state
 
 SENTENCE = "the king of men shall come to us and we will see him with our own eyes before night falls"
 WORDS = SENTENCE.split()
@@ -225,7 +228,18 @@ def test_lists_of_lines_are_the_text_and_no_title_is(column, studio):
     assert preview.preview[3]["text"] == "春风第3度，\n3里花开。"
 
 
-TOPICS = ["apples", "the river", "a red house", "my old friend", "this winter", "the law", "good bread", "music", "rain", "maps"]
+TOPICS = [
+    "apples",
+    "the river",
+    "a red house",
+    "my old friend",
+    "this winter",
+    "the law",
+    "good bread",
+    "music",
+    "rain",
+    "maps",
+]
 
 
 @pytest.mark.parametrize(("pairs_of_columns", "roles"), [
@@ -237,4 +251,44 @@ TOPICS = ["apples", "the river", "a red house", "my old friend", "this winter", 
 ])  # fmt: skip
 def test_two_columns_without_names_are_seen_as_what_they_are(pairs_of_columns, roles, studio):
     preview = looked_at(studio, "mine.tsv", "\n".join("\t".join(pair) for pair in pairs_of_columns))
-    assert preview.plan.roles == ({"question": "1", "answer": "2"} if roles == "question" else {"source": "1", "target": "2"})
+    assert preview.plan.roles == (
+        {"question": "1", "answer": "2"} if roles == "question" else {"source": "1", "target": "2"}
+    )
+
+
+@pytest.mark.parametrize(("name", "title", "slug"), [
+    ("红楼梦.txt", "红楼梦", "红楼梦"), ("Ärger & Café.csv.gz", "Ärger & Café", "arger-cafe"), ("отзывы 1.csv", "отзывы 1", "отзывы-1"),
+])  # fmt: skip
+def test_a_data_set_bears_its_file_s_name(name, title, slug, studio, folder):
+    (folder / name.removesuffix(".gz")).write_text(speeches(100))
+    dataset = added(studio, folder / name.removesuffix(".gz"), format="text", unit="whole")
+    assert default_title(name) == dataset.title == title and dataset.name.startswith(f"{slug}@")
+
+
+# -- several files, and the page -------------------------------------------------------------------------------
+def test_several_files_are_brought_together(studio, folder):
+    write_pairs(folder, ("train.en", "train.zh"), pairs(20))
+    upload = studio.imports.add_paths([str(folder / "train.en"), str(folder / "train.zh")], trusted=True)
+    job = studio.imports.begin(upload.id, studio.imports.preview(upload.id).plan, wait=True)
+    dataset = catalog.dataset(job.outcome())
+    assert dataset.title == "train" and set(dataset.columns) == {"source", "target"}
+    assert studio.imports.check_original(dataset.name)
+
+
+def test_several_files_from_a_browser_are_one_folder(studio):
+    sides = {"corpus.en": pairs(20)[0], "corpus.zh": pairs(20)[1]}
+    ids = [studio.imports.receive(name, ["\n".join(side).encode()]).id for name, side in sides.items()]
+    upload = studio.imports.combine_uploads(ids)
+    assert studio.imports.preview(upload.id).plan.format == "parallel"
+    with pytest.raises(Refusal):
+        studio.imports.uploaded_file(ids[0])
+
+
+def test_the_form_of_a_text_is_proposed_on_the_page_and_can_be_changed(home):
+    upload = state.studio().imports.receive("play.txt", [speeches(100).encode()])
+    app = visit("data", parcel=upload.id)
+    form = next(box for box in app.selectbox if box.label == "A row is")
+    assert form.value == "whole" and any("End of the text" in slider.label for slider in app.slider)
+    form.set_value("paragraphs").run()
+    assert not app.exception and any("Rows for validation" in slider.label for slider in app.slider)
+    leave()

@@ -458,7 +458,7 @@ def has_header(rows: list[list[str]], fields: int) -> bool:
     if any(not name for name in names[1:]) or len(set(names)) < len(names) or any(len(name) > 40 for name in names):
         return False
     if any(re.fullmatch(r"-?[\d.,]+%?", name) for name in names) or any(
-        name.endswith((".", "。", "!", "?")) for name in names
+        name.endswith((".", "。", "!", "?", "！", "？")) for name in names
     ):
         return False
     if any(_is_known_column_name(name) for name in names):

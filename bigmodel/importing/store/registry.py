@@ -30,7 +30,7 @@ from bigmodel.importing.store.parquet_writer import sha256
 
 FORMAT_VERSION = 1
 HASH_DIGITS = 8  # hexadecimal digits that name a version
-MAX_SLUG_CHARACTERS = 40  # characters
+MAX_SLUG_CHARACTERS, MAX_SLUG_BYTES = 40, 120  # bytes: most systems allow a name 255, versions and copies add to it
 RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(10))}
 NO_LICENCE = _("not stated")
 METADATA_KEYS = ("title", "licence", "citation", "languages")
@@ -185,7 +185,7 @@ class DatasetRegistry(Mapping):
 
     def _find(self, name: str) -> Version | None:
         slug, _at, hash = name.partition("@")
-        if not re.fullmatch(r"[a-z0-9_-]{1,60}", slug) or not re.fullmatch(r"[0-9a-f]{8}|", hash):
+        if not re.fullmatch(r"[\w-]{1,60}", slug) or slug != slug.lower() or not re.fullmatch(r"[0-9a-f]{8}|", hash):
             return None  # also what would lead out of the folder
         about = self.about(slug)
         hash = hash or str(about.get("newest", ""))
@@ -225,17 +225,24 @@ def register_home(home: Path) -> None:
     catalog.register("dataset", lambda: shelf)
 
 
+ENDINGS = r"(?:\.(?:csv|tsv|tab|jsonl?|ndjson|txt|text|md|markdown|parquet|zip|tar|tgz|po|xliff|xlf|tmx|gz))+"
+
+
 def slugify(title: str) -> str:
-    """'My Reviews (2024).csv' -> 'my-reviews-2024'. Names that a system keeps for its devices are not taken."""
-    plain = unicodedata.normalize("NFKD", title.rsplit("/", 1)[-1]).encode("ascii", "ignore").decode().lower()
-    plain = re.sub(r"\.(csv|tsv|jsonl?|ndjson|txt|md|markdown|parquet|zip|po|xliff|xlf|tmx|gz)\b", "", plain)
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_SLUG_CHARACTERS].strip("-")
+    """'My Reviews (2024).csv' -> 'my-reviews-2024', '红楼梦.txt' -> '红楼梦': letters of every script, Latin ones without
+    accents. Names that a system keeps for its devices are not taken."""
+    apart = unicodedata.normalize("NFKD", title.rsplit("/", 1)[-1])
+    plain = unicodedata.normalize("NFC", "".join(sign for sign in apart if not "\u0300" <= sign <= "\u036f")).lower()
+    words = re.sub(ENDINGS + "$", "", plain)
+    slug = re.sub(r"[\W_]+", "-", words).strip("-")[:MAX_SLUG_CHARACTERS].strip("-")
+    while len(slug.encode()) > MAX_SLUG_BYTES:
+        slug = slug[:-1].rstrip("-")
     return f"data-{slug}" if slug in RESERVED_NAMES else slug or "data"
 
 
 def default_title(name: str) -> str:
     """What a person is shown for a file's name: without its ending, and without signs that turn the reading round."""
-    stem = re.sub(r"\.(csv|tsv|jsonl?|ndjson|txt|md|markdown|parquet|zip|po|xliff|xlf|tmx|gz)$", "", name, flags=re.I)
+    stem = re.sub(ENDINGS + "$", "", name, flags=re.IGNORECASE)
     shown = "".join(sign for sign in stem if unicodedata.category(sign)[0] != "C")
     return " ".join(shown.split())[: limits.TITLE_CHARACTERS] or "data"
 
