@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import secrets
 import tempfile
 import threading

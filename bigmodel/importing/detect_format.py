@@ -97,6 +97,10 @@ def detect_format(path: Path, name: str, member: str = "") -> DetectedFormat:
         what = _("This packed file cannot be read: {reason}.", reason=str(error)[:200])
         raise Refusal(what, do=_("Pack it again, or give it unpacked.")) from error
     kind = detect_text_format(sample, inner, whole, _read_non_ascii(path, GZIP if packed else "", sample, whole))
+    if kind.format == "text" and path.name == name and (others := parallel_text.translations_of(path)):
+        said = _("Beside it lies {names}: give both files, or the folder, and their lines become translations.",
+                 names=", ".join(others)[:200])  # fmt: skip
+        kind = replace(kind, evidence=(*kind.evidence, said))
     if not packed:
         return kind
     return replace(kind, member=GZIP, evidence=(_("It is packed by gzip."), *kind.evidence))

@@ -211,7 +211,7 @@ class ImportJobs:
         if len(files) < count:
             what = _("Several of these files have the same name: {names}.", names=", ".join(files)[:200])
             raise Refusal(what, do=_("Give them other names, or put them into one folder and give that."))
-        shared = os.path.commonprefix(list(files)).strip(" ._-")
+        shared = os.path.commonprefix(list(files)).strip(" ._-")  # noqa: RUF071  of names, not of paths
         writer = UploadWriter(self.folder / secrets.token_hex(8), display_name(shared or min(files)), "path")
         folder = writer.folder / "files"
         folder.mkdir(parents=True)

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
+from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.importing.formats import sharded_tables, zip_archive
@@ -106,6 +107,14 @@ def _parallel_files(name: str, files: Mapping[str, str]) -> ParallelFiles:
     return ParallelFiles(name, ordered, split_in_name(name))
 
 
+def translations_of(path: Path) -> list[str]:
+    """The files beside a file that differ from it in their language alone."""
+    others = [other.name for other in path.parent.iterdir() if other.is_file()]
+    groups = find_parallel_files(others) if len(others) <= limits.ARCHIVE_FILES else []
+    return [name for group in groups if path.name in group.files.values()
+            for name in group.files.values() if name != path.name]  # fmt: skip
+
+
 def list_names(path: Path) -> list[str]:
     """Of every file that could be text in a folder or an archive."""
     if path.is_dir():
@@ -144,7 +153,7 @@ def read(path: Path, done: list[int]) -> Iterator[Record]:
 def splits_of(groups: Sequence[ParallelFiles]) -> list[str]:
     """The part of each group; '' for all where the names say none. What is not named beside others is for training."""
     splits = [group.split for group in groups]
-    named = any(splits) and ("train" in splits or "" in splits)
+    named = len(set(splits)) > 1 and not {"train", ""}.isdisjoint(splits)
     return [split or "train" for split in splits] if named else [""] * len(groups)
 
 

@@ -21,7 +21,7 @@ CHAPTER = re.compile(
 )
 CHAPTER_FILE = re.compile(r"(?:ch|chap|chapter|chapt|part|pt|vol|volume|book|act|scene|section|sec|canto)[\W_]*\d|"
                           r"第[零〇一二两三四五六七八九十百千\d]+[回章节節卷部篇幕集]", re.IGNORECASE)  # fmt: skip
-SPEAKER = re.compile(r"[^\W\d_][\w'’.\- ]{0,30}[:：.]\s*$|[A-Z][A-Z'’.\- ]{2,30}\s*$")
+SPEAKER = re.compile(r"[^\W\d_][\w'’.\- ]{0,30}[:：]\s*$|[A-Z][A-Z'’.\- ]{2,30}\s*$")
 SENTENCE_END = tuple(".!?。！？…”’\"'」』")
 EBOOK_MARK = "*** START OF "  # of Project Gutenberg
 MIN_HEADINGS = 2
@@ -58,12 +58,12 @@ def _whole_text_reason(text: str, lines: Sequence[str], paragraphs: Sequence[str
     chapters = sum(len(line) < 80 and bool(CHAPTER.match(line)) for line in lines)
     if EBOOK_MARK in text or (chapters >= MIN_HEADINGS and chapters < len(lines) / 3):
         return _("It is one text in chapters ({count} headings), which goes on from line to line.", count=chapters)
-    speakers = sum(
-        bool(SPEAKER.match(part.lstrip("\n").split("\n")[0])) and "\n" in part.strip() for part in paragraphs
-    )
-    if len(paragraphs) >= MIN_PARAGRAPHS and speakers >= MIN_SPEAKER_SHARE * len(paragraphs):
+    speeches = [part.strip("\n").split("\n")[0] for part in paragraphs if "\n" in part.strip()]
+    speakers = [line.strip() for line in speeches if SPEAKER.match(line)]
+    often = len(set(speakers)) <= len(speakers) / 2  # titles are not said again
+    if len(paragraphs) >= MIN_PARAGRAPHS and often and len(speakers) >= MIN_SPEAKER_SHARE * len(paragraphs):
         return _("It is a play or a talk: {count} of {all} paragraphs begin with who speaks.",
-                 count=speakers, all=len(paragraphs))  # fmt: skip
+                 count=len(speakers), all=len(paragraphs))  # fmt: skip
     if _is_wrapped(lines):
         return _("Its lines are broken at a width, so a sentence goes on from line to line.")
     indented = sum(line[0] in " \t\u3000" for line in lines)

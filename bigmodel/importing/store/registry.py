@@ -55,10 +55,6 @@ class Version:
     def name(self) -> str:
         return f"{self.slug}@{self.hash}"
 
-    @property
-    def plan(self) -> ImportPlan:
-        return ImportPlan(**self.manifest["plan"])
-
 
 def version_metadata(version: Version, about: Mapping) -> dict:
     """What a version says of itself: title, licence, citation, languages. Those of old leave that to `about`."""
@@ -94,6 +90,7 @@ class ImportedDataset(Dataset):
             for role, column in manifest["columns"].items()
         }
         self.default_settings = manifest.get("recipe", {})
+        self.continuous = ImportPlan(**manifest["plan"]).continuous
 
     def path(self) -> Path:
         return self.version.folder / "rows.parquet"
@@ -107,7 +104,7 @@ class ImportedDataset(Dataset):
             what = _("The rows of {name} are not those that were taken in: the file has changed.", name=self.name)
             raise Refusal(what, do=_("Bring the data again."), field="dataset")
         rows = super().rows()
-        return _mark_continued(rows) if self.version.plan.continuous else rows
+        return _mark_continued(rows) if self.continuous else rows
 
 
 def _mark_continued(rows):
