@@ -292,3 +292,13 @@ def test_the_form_of_a_text_is_proposed_on_the_page_and_can_be_changed(home):
     form.set_value("paragraphs").run()
     assert not app.exception and any("Rows for validation" in slider.label for slider in app.slider)
     leave()
+
+
+def test_a_readme_beside_two_chapters_of_an_archive_is_no_chapter(studio, folder):
+    with zipfile.ZipFile(folder / "novel.zip", "w") as archive:
+        for number in ("二", "一"):
+            archive.writestr(f"第{number}回.txt", f"第{number}回\n{speeches(20)}")
+        archive.writestr("README.md", "# A novel")
+    rows = added(studio, folder / "novel.zip").rows()
+    text = "".join("".join(rows[split]["text"]) for split in ("train", "validation", "test"))
+    assert text == f"第一回\n{speeches(20)}第二回\n{speeches(20)}"

@@ -174,8 +174,8 @@ def _detect_archive(path: Path, chosen: str) -> DetectedFormat:
         if not tables and not chosen:
             what = _("The archive holds no data that can be read: {names}.", names=", ".join(names[:5])[:200])
             raise Refusal(what, do=_("Put pictures, or a table as CSV, JSON or text into it."))
-        written = [name for name in tables if name.lower().endswith(plain_text.EXTENSIONS)]
-        if not chosen and len(written) > 2 and len(written) > len(names) / 2:
+        written = plain_text.without_notes([name for name in tables if name.lower().endswith(plain_text.EXTENSIONS)])
+        if not chosen and len(written) > 1 and len(written) > len(names) / 2:
             texts = [entry for entry in found if entry.name in written]
             return _detect_text_files(path, {entry.name: entry.size for entry in texts})
         member = chosen or max((entry for entry in found if entry.name in tables), key=lambda entry: entry.size).name

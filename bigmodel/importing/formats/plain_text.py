@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from bigmodel.core import limits
@@ -19,6 +20,7 @@ from bigmodel.importing.formats.text_form import MARKDOWN_HEADING
 from bigmodel.importing.formats.text_lines import NOT_TEXT, check_decompression_ratio, decode_line, lines, open_stream
 from bigmodel.importing.import_plan import CONTINUOUS_UNITS, splits_in_names
 
+NOTES = re.compile(r"(?:readme|licen[cs]e|copying|changelog|authors)\b", re.IGNORECASE)
 TOO_LONG = _("It has more than {maximum} characters.", maximum=limits.CELL_CHARACTERS)
 TOO_LARGE = _("It has more than {maximum} MB.", maximum=limits.LINE_BYTES // 2**20)
 NOT_TEXT_FILE = _("It is no text in an encoding that is known here.")
@@ -142,7 +144,13 @@ def names(path: Path) -> list[str]:
         return [file.relative_to(path).as_posix() for file in list_text_files(path)]
     with zip_archive.open_zip(path) as packed:
         files = [entry.name for entry in zip_archive.entries(packed) if entry.name.lower().endswith(EXTENSIONS)]
-    return sorted(files, key=natural_key)
+    return sorted(without_notes(files), key=natural_key)
+
+
+def without_notes(names: Sequence[str]) -> list[str]:
+    """Without what only tells of the data, such as a README; that, where there is nothing else."""
+    data = [name for name in names if not NOTES.match(PurePosixPath(name).name)]
+    return data or list(names)
 
 
 def _folder_files(folder: Path) -> Iterator[tuple[int, str, bytes | Words]]:
@@ -176,5 +184,5 @@ def list_text_files(folder: Path) -> list[Path]:
     """In the order in which people count, so that a folder gives the same data wherever it lies."""
     found = [path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()]
     here = folder.resolve()
-    own = (path for path in found if path.resolve().is_relative_to(here))
-    return sorted(own, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
+    own = [path.relative_to(folder).as_posix() for path in found if path.resolve().is_relative_to(here)]
+    return [folder / name for name in sorted(without_notes(own), key=natural_key)]
