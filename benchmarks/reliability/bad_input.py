@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import secrets
 import tempfile
 import threading
@@ -212,7 +213,7 @@ def _names(desk: ImportJobs, name: str, number: int, outcome: Outcome) -> None:
     _harmless(lambda: desk.receive(name, [bad_files.csv()]), name, outcome)
     slug, title = slugify(name), default_title(name)
     outcome.expect(
-        bool(slug) and slug.isascii() and slug not in ("con", "nul", "aux", "com1", "lpt9"), f"{name!r}: {slug!r}"
+        bool(re.fullmatch(r"[\w-]+", slug)) and slug not in ("con", "nul", "aux", "com1", "lpt9"), f"{name!r}: {slug!r}"
     )
     outcome.expect(title.isprintable() and len(title) <= limits.TITLE_CHARACTERS, f"{name!r}: {title!r}")
     for path in (name, f"inbox/{name}", "link/secret.csv", str(desk.home / "inbox" / "link" / "secret.csv")):

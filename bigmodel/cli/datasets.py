@@ -52,7 +52,10 @@ def _add_name(verb: Parser) -> Parser:
 def _add_file(verb: Parser) -> Parser:
     """What is to be read, and how."""
     verb.add_argument(
-        "path", metavar="FILE", nargs="?", default="", help=_("a file or a folder; - for what comes on stdin")
+        "path",
+        metavar="FILE",
+        nargs="*",
+        help=_("a file, several that belong together, or a folder; - for what comes on stdin"),
     )
     verb.add_argument("--hub", metavar="OWNER/NAME", help=_("a data set of the Hugging Face Hub instead"))
     verb.add_argument("--revision", default="", help=_("a branch, tag or commit of it"))
@@ -86,11 +89,13 @@ def _uploaded_file(terminal: Terminal):
             raise _unknown(_("part"), unknown, splits, "split")
         about["configs"][config] = splits
         return studio.imports.add_hub_dataset(about, config, options.split or list(splits), options.rows)
-    if options.path == "-":
+    if options.path == ["-"]:
         return studio.imports.paste(sys.stdin.buffer.read())  # its encoding is detected, whatever the terminal's is
     if not options.path:
         raise Refusal(_("No data are named."), do=_("Give a file, a folder, or {option}.", option="--hub OWNER/NAME"))
-    return studio.imports.add_path(options.path, trusted=True)
+    if len(options.path) > 1:
+        return studio.imports.add_paths(options.path, trusted=True)
+    return studio.imports.add_path(options.path[0], trusted=True)
 
 
 def _unknown(kind: Words, name: str, known: Iterable[str], field: str) -> Refusal:

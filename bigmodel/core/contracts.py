@@ -381,6 +381,7 @@ class Dataset:
     default_settings: Mapping[
         str, Any
     ] = {}  # training settings that suit this data; {architecture: {...}} for one alone
+    continuous: bool = False  # rows are pieces of a whole text: `rows` says in `continues` which go on in the next
 
     def path(self) -> Path:
         """A Parquet file with these columns and one named `split`."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import chat_formats
+from bigmodel.importing.formats.text_lines import join_lines
 from bigmodel.importing.import_plan import parse_split
 
 KNOWN_COLUMN_NAMES: Mapping[str, frozenset[str]] = {
-    "text": frozenset(["text", "content", "review", "sentence", "body", "document", "tweet", "comment", "message", "poem", "article", "passage", "abstract", "summary", "文本", "内容", "正文", "评论", "句子", "文章", "诗", "原文", "评价"]),
+    "text": frozenset(["text", "content", "review", "sentence", "body", "document", "tweet", "comment", "message", "poem", "para", "paragraphs", "lines", "verses", "article", "passage", "abstract", "summary", "文本", "内容", "正文", "评论", "句子", "文章", "诗", "诗句", "段落", "原文", "评价"]),
     "label": frozenset(["label", "labels", "class", "category", "categories", "tag", "topic", "sentiment", "intent", "genre", "rating", "stars", "polarity", "y", "target", "标签", "类别", "分类", "情感", "类型", "种类", "星级"]),
     "source": frozenset(["source", "src", "original", "input", "原文", "源文", "源语言", "en", "eng", "english", "英文", "英语", "question"]),
     "target": frozenset(["target", "tgt", "translation", "translated", "output", "trans", "译文", "目标", "翻译", "zh", "zho", "chinese", "中文", "汉语", "de", "deu", "german", "fr", "fra", "french", "es", "spanish", "ja", "japanese", "ru", "russian", "it", "ko", "pt", "法语", "德语", "日语"]),
@@ -65,13 +68,24 @@ class ColumnStats:
     examples: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
     values: frozenset[str] = frozenset()
+    script: str = ""  # in which most of its letters are: LATIN, CYRILLIC, CJK ...
+    question_share: float = 0.0  # of its texts that ask
 
     def to_json(self) -> dict:
         return {"kind": self.kind, "filled": self.fill_rate, "distinct": self.distinct, "examples": list(self.examples),
                 "parts": _names_splits(self)}  # fmt: skip
 
 
+QUESTION = re.compile(
+    r"[?？؟][\s\"'”’)）]*$|[吗呢么嘛][。\s]*$|^\s*(?:what|who|whom|whose|which|when|where|why|how|is|are|was|were|do|does|did|can|"
+    r"could|should|would|will)\b|什么|怎么|怎样|如何|为何|为什么|哪[里儿个些年种]|谁|多少|是否|几[个年月天岁]",
+    re.IGNORECASE,
+)
+MIN_QUESTION_SHARE = 0.25  # of the texts of a column without a name ask: then the other one answers
+
+
 def column_stats(name: str, values: Sequence[object]) -> ColumnStats:
+    values = [join_lines(value) for value in values] if _hold_lines(name, values) else values
     there = [value for value in values if value is not None and value != "" and value == value]
     kind = _kind(there)
     texts = [value if isinstance(value, str) else _plain(value) for value in there] if kind != "picture" else []
@@ -90,7 +104,21 @@ def column_stats(name: str, values: Sequence[object]) -> ColumnStats:
         examples=tuple(text[:200] for text in list(dict.fromkeys(texts))[:5]),
         lengths=tuple(len(value) if isinstance(value, str) else 0 for value in values),
         values=frozenset(list(distinct)[: MAX_CLASSES + 1]),
+        script=_main_script(joined[:2000]),
+        question_share=sum(bool(QUESTION.search(text)) for text in texts[:300]) / max(len(texts[:300]), 1),
     )
+
+
+def _main_script(text: str) -> str:
+    scripts = Counter(unicodedata.name(sign, "").split(" ")[0] for sign in text if sign.isalpha())
+    return max(scripts, key=scripts.__getitem__, default="")
+
+
+def _hold_lines(name: str, values: Sequence[object]) -> bool:
+    """Whether lists of texts are the lines of one text each; lists of a single one are more likely labels."""
+    lists = [value for value in values if isinstance(value, list) and join_lines(value) is not value]
+    words = set(name_words(name))
+    return any(len(value) > 1 for value in lists) or bool(lists and words & KNOWN_COLUMN_NAMES["text"])
 
 
 def _plain(value: object) -> str:
@@ -152,7 +180,14 @@ def choose(columns: Sequence[ColumnStats]) -> tuple[dict[str, str], str, list[Wo
     """(roles, the column of splits or '', why the roles). No roles where no column could play one."""
     split = next((column for column in columns if _is_split(column)), None)
     left = [column for column in columns if not _is_split(column) and column.kind != "empty"]
-    for look in (_conversation_roles, _image_roles, _question_answer_roles, _translation_roles, _text_roles):
+    for look in (
+        _conversation_roles,
+        _image_roles,
+        _question_answer_roles,
+        _translation_roles,
+        _unnamed_question_answer_roles,
+        _text_roles,
+    ):
         roles, why = look(left)
         if roles:
             return roles, split.name if split else "", why
@@ -225,6 +260,21 @@ def _question_answer_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     return roles, why
 
 
+def _unnamed_question_answer_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
+    """Two columns without names, of which the first asks more often than the second."""
+    texts = [column for column in columns if column.kind in ("text", "number")]
+    if len(texts) != 2 or not all(column.name.isdecimal() for column in texts) or texts[0].kind != "text":
+        return {}, []
+    question, answer = texts
+    asks = question.question_share >= max(MIN_QUESTION_SHARE, answer.question_share + 0.1)
+    few = min(column.distinct / max(column.count, 1) for column in texts) <= 0.3  # then one of them is a class
+    if not asks or few:
+        return {}, []
+    why = _("{share} % of the texts in the column {question} are questions, so the column {answer} answers them.",
+            share=round(100 * question.question_share), question=question.name, answer=answer.name)  # fmt: skip
+    return {"question": question.name, "answer": answer.name}, [why]
+
+
 def _image_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     found = next((column for column in columns if column.kind == "picture"), None)
     if found is None:
@@ -265,7 +315,7 @@ def _translation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
         source, target = (one, other) if _is_source_first(one, other) else (other, one)
         named = name_matches(source, "source") and name_matches(target, "target")
         both = _is_language(source) and _is_language(target)
-        scripts = abs(one.cjk_share - other.cjk_share) > 0.6
+        scripts = abs(one.cjk_share - other.cjk_share) > 0.6 or _scripts_differ(one, other)
         together = correlation(one.lengths, other.lengths)
         score = 3.0 * (named or both) + 2.0 * scripts + together
         if score > best_score and (named or both or scripts) and together > (0.0 if named or both else 0.3):
@@ -277,6 +327,12 @@ def _translation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
                 why = [_("The columns {source} and {target} hold texts in two scripts, long and short together.",
                          source=source.name, target=target.name)]  # fmt: skip
     return ({"source": best[0].name, "target": best[1].name}, why) if best else ({}, [])
+
+
+def _scripts_differ(one: ColumnStats, other: ColumnStats) -> bool:
+    """Such as Latin and Cyrillic; how much of Japanese is kanji says nothing."""
+    scripts = {one.script, other.script}
+    return len(scripts) == 2 and not scripts & {"", "CJK"}
 
 
 def _is_language(one: ColumnStats) -> bool:

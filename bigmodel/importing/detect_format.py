@@ -9,6 +9,7 @@ import time
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +18,14 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.importing.column_roles import KNOWN_COLUMN_NAMES, name_words
-from bigmodel.importing.formats import image_folder, plain_text, sharded_tables, zip_archive
+from bigmodel.importing.formats import image_folder, parallel_text, plain_text, sharded_tables, text_form, zip_archive
 from bigmodel.importing.formats.encodings import SAMPLE_BYTES, detect_encoding
 from bigmodel.importing.formats.folder_labels import NO_FOLDER_LABELS, FolderLabels, infer_folder_labels
+from bigmodel.importing.formats.natural_order import natural_key
 from bigmodel.importing.formats.text_lines import CHUNK_BYTES, GZIP, WIDE_ENCODINGS, open_stream
 from bigmodel.importing.import_plan import DELIMITERS
 
+COUNTED_BYTES = 2**30  # of parallel files up to which their lines are counted at the first look
 ASCII_SCAN_SECONDS = 3.0  # for which a sign that is no ASCII is looked for
 SAVE_AS = _("Save it as CSV or JSON lines, and give that.")
 ZIP_IMAGE_FOLDERS = _("Put the pictures of each class into a folder of its own, and pack the folders as a ZIP archive.")
@@ -94,6 +97,10 @@ def detect_format(path: Path, name: str, member: str = "") -> DetectedFormat:
         what = _("This packed file cannot be read: {reason}.", reason=str(error)[:200])
         raise Refusal(what, do=_("Pack it again, or give it unpacked.")) from error
     kind = detect_text_format(sample, inner, whole, _read_non_ascii(path, GZIP if packed else "", sample, whole))
+    if kind.format == "text" and path.name == name and (others := parallel_text.translations_of(path)):
+        said = _("Beside it lies {names}: give both files, or the folder, and their lines become translations.",
+                 names=", ".join(others)[:200])  # fmt: skip
+        kind = replace(kind, evidence=(*kind.evidence, said))
     if not packed:
         return kind
     return replace(kind, member=GZIP, evidence=(_("It is packed by gzip."), *kind.evidence))
@@ -163,12 +170,16 @@ def _detect_archive(path: Path, chosen: str) -> DetectedFormat:
             raise Refusal(_("The archive holds no file {name}.", name=chosen[:200]), do=_("Choose another file."))
         if shown and not chosen:
             return _detect_images([entry.name for entry in shown])
+        parallel = None if chosen else _detect_parallel(path, {entry.name: entry.size for entry in found})
+        if parallel is not None:
+            return parallel
         if not tables and not chosen:
             what = _("The archive holds no data that can be read: {names}.", names=", ".join(names[:5])[:200])
             raise Refusal(what, do=_("Put pictures, or a table as CSV, JSON or text into it."))
-        written = [name for name in tables if name.lower().endswith(plain_text.EXTENSIONS)]
-        if not chosen and len(written) > 2 and len(written) > len(names) / 2:
-            return _detect_text_files([name for name in names if name.lower().endswith(plain_text.EXTENSIONS)])
+        written = plain_text.without_notes([name for name in tables if name.lower().endswith(plain_text.EXTENSIONS)])
+        if not chosen and len(written) > 1 and len(written) > len(names) / 2:
+            texts = [entry for entry in found if entry.name in written]
+            return _detect_text_files(path, {entry.name: entry.size for entry in texts})
         member = chosen or max((entry for entry in found if entry.name in tables), key=lambda entry: entry.size).name
         why = zip_archive.unreadable_reason(next(entry for entry in found if entry.name == member))
         if why is not None:
@@ -190,7 +201,7 @@ def _detect_archive(path: Path, chosen: str) -> DetectedFormat:
 
 
 TABLE_EXTENSIONS = tuple(
-    [".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".md", ".markdown", ".po", ".xliff", ".xlf", ".tmx", ".tab"]
+    [".csv", ".tsv", ".jsonl", ".ndjson", ".json", *plain_text.EXTENSIONS, ".po", ".xliff", ".xlf", ".tmx", ".tab"]
 )
 
 
@@ -200,9 +211,45 @@ def _detect_images(names: list[str]) -> DetectedFormat:
     return DetectedFormat("pictures", folders=infer_folder_labels(names), evidence=said)
 
 
-def _detect_text_files(names: list[str]) -> DetectedFormat:
-    said = _("It holds {count} text files.", count=len(names))
-    return DetectedFormat("text", unit="files", folders=infer_folder_labels(names), evidence=(said,))
+def _detect_parallel(path: Path, sizes: Mapping[str, int]) -> DetectedFormat | None:
+    """sizes: bytes of every file by name. None where files of several languages are not most of what is there."""
+    groups = parallel_text.find_parallel_files(list(sizes))
+    read = [name for group in groups for name in group.files.values()]
+    if not groups or sum(sizes[name] for name in read) < sum(sizes.values()) / 2:
+        return None
+    evidence = []
+    for group in groups if sum(sizes[name] for name in read) <= COUNTED_BYTES else ():
+        counts = parallel_text.count_lines(path, group)
+        if min(counts.values()) < max(counts.values()) / 2 and not group.language_is_ending:
+            return None  # texts of two languages that are not paired by line
+        parallel_text.refuse_unequal(counts)
+        evidence.append(
+            _("Lines of {name}: {count} in each language.", name=group.name[-200:], count=max(counts.values()))
+        )
+    languages = ", ".join(groups[0].languages)
+    said = _("It holds {count} files in {languages}, whose lines translate each other: {names}.",
+             count=len(read), languages=languages, names=", ".join(read[:8]) + (" ..." if len(read) > 8 else ""))  # fmt: skip
+    return DetectedFormat("parallel", evidence=(said, *evidence[:8]))
+
+
+def _detect_text_files(path: Path, sizes: Mapping[str, int]) -> DetectedFormat:
+    """sizes: bytes by name."""
+    names = sorted(sizes, key=natural_key)
+    evidence = [_("It holds {count} text files.", count=len(names))]
+    folders, unit = infer_folder_labels(names), "files"
+    if len(folders.class_names) < 2:
+        unit, reason = text_form.detect_collection_unit(names, list(sizes.values()), _text_sample(path, names[0]))
+        evidence += [reason] if reason else []
+    return DetectedFormat("text", unit=unit, folders=folders, evidence=tuple(evidence))
+
+
+def _text_sample(path: Path, name: str) -> str:
+    """The beginning of a file of a folder or an archive; '' where it is no text."""
+    try:
+        sample, _whole = _sample(*((path / name, "") if path.is_dir() else (path, name)))
+        return sample.decode(detect_encoding(sample)[0], "replace") if sample else ""
+    except (*zip_archive.ARCHIVE_ERRORS, Refusal):
+        return ""
 
 
 def _detect_folder(path: Path) -> DetectedFormat:
@@ -213,10 +260,14 @@ def _detect_folder(path: Path) -> DetectedFormat:
         raise Refusal(what, do=_("Give at most {maximum}.", maximum=limits.ARCHIVE_FILES))
     if shown:
         return _detect_images(shown)
+    sizes = {name: (path / name).stat().st_size for name in parallel_text.list_names(path)}
+    parallel = _detect_parallel(path, sizes)
+    if parallel is not None:
+        return parallel
     if tables and _total_bytes(tables) >= _total_bytes(written):  # beside tables there may be a file that tells of them
         return _detect_tables(path, tables)
     if written:
-        return _detect_text_files([one.relative_to(path).as_posix() for one in written])
+        return _detect_text_files(path, {one.relative_to(path).as_posix(): one.stat().st_size for one in written})
     what = _("The folder holds neither pictures nor text files nor tables.")
     raise Refusal(what, do=_("Name a file, or another folder."))
 
@@ -398,7 +449,7 @@ def has_header(rows: list[list[str]], fields: int) -> bool:
     if any(not name for name in names[1:]) or len(set(names)) < len(names) or any(len(name) > 40 for name in names):
         return False
     if any(re.fullmatch(r"-?[\d.,]+%?", name) for name in names) or any(
-        name.endswith((".", "。", "!", "?")) for name in names
+        name.endswith((".", "。", "!", "?", "！", "？")) for name in names
     ):
         return False
     if any(_is_known_column_name(name) for name in names):
@@ -418,13 +469,5 @@ def _is_known_column_name(name: str) -> bool:
 
 
 def _detect_plain_text(text: str, name: str) -> DetectedFormat:
-    lines = text.splitlines()
-    blank = sum(not line.strip() for line in lines)
-    headings = sum(bool(plain_text.HEADING.match(line)) for line in lines)
-    if name.lower().endswith((".md", ".markdown")) and headings >= 3:
-        return DetectedFormat("text", unit="sections", evidence=(_("It has {count} headings.", count=headings),))
-    paragraphs = len([part for part in re.split(r"\n\s*\n", text) if part.strip()])
-    if blank and paragraphs >= 10:
-        said = _("Blank lines part it into {count} paragraphs.", count=paragraphs)
-        return DetectedFormat("text", unit="paragraphs", evidence=(said,))
-    return DetectedFormat("text", unit="lines", evidence=(_("It is text of {count} lines.", count=len(lines)),))
+    unit, reason = text_form.detect_unit(text, markdown=name.lower().endswith((".md", ".markdown")))
+    return DetectedFormat("text", unit=unit, evidence=(reason,))

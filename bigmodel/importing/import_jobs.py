@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.files import link_or_copy
 from bigmodel.core.jobs import Cancelled, Job
 from bigmodel.core.words import Words, _
 from bigmodel.data.sandbox import PREVIEW_SECONDS, run_in_sandbox
@@ -170,6 +171,12 @@ class ImportJobs:
         """A file or folder on this machine, inside the folders that are allowed; it stays where it is.
         `trusted`: asked for by somebody who can read it anyway, at the terminal."""
         self._refuse_read_only()
+        found = self._allowed_path(path, trusted)
+        return self._register_path(
+            UploadWriter(self.folder / secrets.token_hex(8), display_name(found.name), "path"), found
+        )
+
+    def _allowed_path(self, path: str, trusted: bool) -> Path:
         try:
             found = Path(path).expanduser().resolve(strict=True)
         except (OSError, RuntimeError, ValueError):
@@ -180,9 +187,37 @@ class ImportJobs:
             raise Refusal(_("{path} may not be read.", path=path[:300]), why, self._inside())
         if not (found.is_dir() or found.is_file()) or not os.access(found, os.R_OK):
             raise Refusal(_("{path} cannot be read.", path=path[:300]), do=_("Name a file or a folder of data."))
-        return self._register_path(
-            UploadWriter(self.folder / secrets.token_hex(8), display_name(found.name), "path"), found
-        )
+        return found
+
+    def add_paths(self, paths: Sequence[str], trusted: bool = False) -> UploadedFile:
+        """Several files of this machine as one folder, as if they lay together in it."""
+        self._refuse_read_only()
+        files = [self._allowed_path(path, trusted) for path in paths]
+        if folder := next((file for file in files if file.is_dir()), None):
+            what = _("{path} is a folder.", path=str(folder)[:300])
+            raise Refusal(what, do=_("Give several files, or one folder."))
+        return self._combine({file.name: file for file in files}, len(files))
+
+    def combine_uploads(self, ids: Sequence[str]) -> UploadedFile:
+        """Several files that have been received as one folder."""
+        uploads = [self.uploaded_file(id) for id in ids]
+        combined = self._combine({upload.name: upload.path for upload in uploads}, len(uploads))
+        for id in ids:
+            self.delete_upload(id)
+        return combined
+
+    def _combine(self, files: Mapping[str, Path], count: int) -> UploadedFile:
+        """files: by name."""
+        if len(files) < count:
+            what = _("Several of these files have the same name: {names}.", names=", ".join(files)[:200])
+            raise Refusal(what, do=_("Give them other names, or put them into one folder and give that."))
+        shared = os.path.commonprefix(list(files)).strip(" ._-")  # noqa: RUF071  of names, not of paths
+        writer = UploadWriter(self.folder / secrets.token_hex(8), display_name(shared or min(files)), "path")
+        folder = writer.folder / "files"
+        folder.mkdir(parents=True)
+        for name, path in files.items():
+            link_or_copy(path, folder / name)
+        return writer.save(UploadedFile(writer.folder.name, folder, writer.name, writer.kind))
 
     def _register_path(self, parcel: UploadWriter, path: Path) -> UploadedFile:
         parcel.folder.mkdir(parents=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 
 from bigmodel.core.errors import Refusal
@@ -15,6 +15,7 @@ FORMATS: Mapping[str, Words] = {
     "jsonl": _("JSON lines"),
     "json": _("JSON list"),
     "text": _("Text"),
+    "parallel": _("Parallel text files"),
     "parquet": _("Parquet"),
     "pictures": _("Pictures"),
     "po": _("PO (gettext)"),
@@ -33,7 +34,11 @@ UNITS: Mapping[str, Words] = {
     "paragraphs": _("each paragraph (blank lines between)"),
     "sections": _("each section (Markdown headings)"),
     "files": _("each file"),
+    "whole": _("a piece of a whole text, which goes on in the next row"),
+    "joined": _("a piece of one text that goes on from file to file"),
 }
+CONTINUOUS_UNITS = ("whole", "joined")  # rows are pieces of a text that goes on from one to the next
+CONTINUOUS_SHARES = {"validation": 0.05, "test": 0.05}  # the first 90 % are for training, as usual for such texts
 ROLES: Mapping[str, Words] = {
     "text": _("Text"),
     "label": _("Class"),
@@ -87,6 +92,10 @@ class ImportPlan:
     split: str = ""
     validation: float = 0.1
     test: float = 0.1
+
+    @property
+    def continuous(self) -> bool:
+        return self.format == "text" and self.unit in CONTINUOUS_UNITS
 
     def to_json(self) -> dict:
         return asdict(self) | {"roles": dict(self.roles)}
@@ -144,6 +153,13 @@ def output_columns(roles: Iterable[str]) -> dict[str, str]:
     """The columns of the rows, with their kinds: questions and answers become conversations."""
     roles = list(roles)
     return {"messages": "text"} if {"answer", "messages"} & set(roles) else {role: ROLE_KINDS[role] for role in roles}
+
+
+def splits_in_names(names: Sequence[str]) -> list[str]:
+    """The part that each name says; '' for all where one says none, or none is for training."""
+    parts = [split_in_name(name) for name in names]
+    named = "train" in parts and "" not in parts and len(set(parts)) > 1
+    return parts if named else [""] * len(parts)
 
 
 @dataclass(frozen=True)

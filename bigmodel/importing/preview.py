@@ -18,7 +18,13 @@ from bigmodel.importing.formats import chat_formats, folder_labels, image_folder
 from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.label_tables import TABLE_COLUMN
 from bigmodel.importing.formats.readers import records, sample_pictures
-from bigmodel.importing.import_plan import FilePreview, ImportPlan, are_trainable, parse_split
+from bigmodel.importing.import_plan import (
+    CONTINUOUS_SHARES,
+    FilePreview,
+    ImportPlan,
+    are_trainable,
+    parse_split,
+)
 from bigmodel.importing.picture_labels import PictureLabels
 from bigmodel.importing.store.parquet_writer import rejected_entry
 
@@ -40,6 +46,8 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
         unit=kind.unit, member=kind.member, labels=kind.labels,
     )  # fmt: skip
     plan = dataclasses.replace(plan, **{key: value for key, value in fixed.items() if key not in ("roles", "split")})
+    if plan.continuous:
+        plan = dataclasses.replace(plan, **{key: share for key, share in CONTINUOUS_SHARES.items() if key not in fixed})
     columns, taken, ends, whole = _columns(path, plan)
     _refuse_empty(taken)
     if labels:  # of all rows of the tables, not only of the pictures that are shown
@@ -163,7 +171,12 @@ def _roles_by_format(plan: ImportPlan, kind: DetectedFormat, columns: list) -> t
                 said.split_column,
                 [_("The folders can be taken for classes.")],
             )
-        return {"text": "text"}, said.split_column, []
+        part = "part" if any(column.name == "part" for column in columns) else ""
+        return {"text": "text"}, said.split_column or part, []
+    if plan.format == "parallel":
+        languages = [column.name for column in columns if column.name != "part"]
+        part = "part" if any(column.name == "part" for column in columns) else ""
+        return {"source": languages[0], "target": languages[1]}, part, []
     if plan.format in ("po", "xliff"):
         return {"source": "source", "target": "target"}, "", []
     if plan.format == "tmx":

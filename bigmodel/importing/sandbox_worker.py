@@ -61,6 +61,7 @@ def preview(request: dict, tell: Callable) -> dict:
 
 def import_rows(request: dict, tell: Callable) -> dict:
     """The rows and what is set aside, in the folder that was named; what was written, with the source's hash."""
+    from bigmodel.importing.formats import whole_text
     from bigmodel.importing.formats.readers import records
     from bigmodel.importing.import_plan import ImportPlan, output_columns
     from bigmodel.importing.store import parquet_writer
@@ -70,9 +71,11 @@ def import_rows(request: dict, tell: Callable) -> dict:
     done, counts = [0], parquet_writer.ImportCounts()
     stop = _report_progress(lambda: tell(done=done[0], rows=counts.rows, aside=counts.rejected))
     kinds = output_columns(plan.roles)
-    written = parquet_writer.write(
-        rows(records(path, plan, done), plan), folder, kinds, (plan.validation, plan.test), counts
-    )
+    made, shares = rows(records(path, plan, done), plan), (plan.validation, plan.test)
+    if plan.continuous:
+        counted = whole_text.count_characters(rows(records(path, plan, [0]), plan))
+        made = whole_text.split_by_place(made, counted, shares)
+    written = parquet_writer.write(made, folder, kinds, shares, counts)
     stop()
     return written | {"languages": detect_languages(folder / "rows.parquet", kinds)}
 

@@ -13,6 +13,7 @@ from bigmodel.importing.formats import chat_formats, image_folder
 from bigmodel.importing.formats.bad_record import BadRecord, cell_text, printable
 from bigmodel.importing.formats.csv_json import Record
 from bigmodel.importing.formats.plain_text import TOO_LONG
+from bigmodel.importing.formats.text_lines import join_lines
 from bigmodel.importing.import_plan import ROLES, ImportPlan, parse_split
 
 INVALID_CHARACTERS = _("It holds characters that are no text.")
@@ -111,6 +112,7 @@ def record_json(record: Mapping) -> str:
 
 
 def parse_text(value: object, role: str) -> str:
+    value = join_lines(value)
     if type(value) is not str:
         if value is None:
             raise InvalidValue(_("{role} is missing.", role=ROLES[role]))

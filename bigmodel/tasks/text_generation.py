@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import islice, repeat
 from math import exp, log
 from typing import Any
 
@@ -25,6 +26,7 @@ from bigmodel.core.shared_fields import (
 from bigmodel.core.words import _
 from bigmodel.evaluation.language_metrics import UNSEEN_CHARACTERS, score_stream
 
+JOINED_CHARACTERS = 100_000  # of pieces of a whole text: each beginning costs what a tokenizer puts before a text
 TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
 
 
@@ -91,23 +93,24 @@ class TextGeneration(Task):
         return {"vocabulary": len(processor), "pad": processor.pad_token_id, "end": processor.eos_token_id}
 
     def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
-        """All texts as one stream, an end token before each and after the last.
+        """All texts as one stream, an end token before the first and after each that ends.
 
         symbols: the number of characters and text ends, what bits per character divides by.
         """
         import numpy as np
 
-        end, texts = processor.eos_token_id, rows["text"]
+        end = processor.eos_token_id
         kind = np.uint16 if len(processor) <= 2**16 else np.uint32
         parts, symbols = [np.asarray([end], dtype=kind)], 0
-        for start in range(0, len(texts), TOKENIZER_BATCH):
-            some = list(texts[start : start + TOKENIZER_BATCH])
+        texts = _joined_texts(rows)
+        while batch := list(islice(texts, TOKENIZER_BATCH)):
             stream: list[int] = []
-            for ids in processor(some, add_special_tokens=False)["input_ids"]:
+            encoded = processor([text for text, _ends in batch], add_special_tokens=False)["input_ids"]
+            for (text, ends), ids in zip(batch, encoded, strict=True):
                 stream.extend(ids)
-                stream.append(end)
+                stream.extend([end] * ends)
+                symbols += len(text) + ends
             parts.append(np.asarray(stream, dtype=kind))
-            symbols += sum(len(text) + 1 for text in some)
         return {"tokens": np.concatenate(parts), "symbols": np.asarray([symbols])}
 
     def batch_indices(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
@@ -177,6 +180,20 @@ class TextGeneration(Task):
         from bigmodel.inference.generate_text import complete_prompt
 
         yield from complete_prompt(model, processor, inputs)
+
+
+def _joined_texts(rows: Any) -> Iterator[tuple[str, bool]]:
+    """(text, whether it ends there). Rows that continue each other come put together, up to JOINED_CHARACTERS."""
+    continues = rows["continues"] if "continues" in getattr(rows, "column_names", ()) else repeat(False)
+    pieces, size = [], 0
+    for text, goes_on in zip(rows["text"], continues, strict=False):
+        pieces.append(text)
+        size += len(text)
+        if not goes_on or size >= JOINED_CHARACTERS:
+            yield "".join(pieces), not goes_on
+            pieces, size = [], 0
+    if pieces:
+        yield "".join(pieces), False
 
 
 def prompt_from(text: str) -> str:

@@ -30,6 +30,9 @@ class Truncated(Check):
         "of which only one side ends like a sentence."
     )
 
+    def applies_to(self, rows: Rows) -> bool:
+        return not rows.data.continuous  # pieces of a whole text end anywhere
+
     def run(self, rows: Rows) -> Iterator[Finding]:
         found: dict[int, Words] = {}
         for name in rows.texts:

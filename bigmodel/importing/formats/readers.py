@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import zip_longest
@@ -15,6 +16,7 @@ from bigmodel.importing.formats import (
     csv_json,
     image_folder,
     label_tables,
+    parallel_text,
     parquet,
     plain_text,
     sharded_tables,
@@ -31,8 +33,12 @@ def records(path: Path, plan: ImportPlan, done: list[int]) -> Iterator[Record]:
     """(number, {column: value}) or Broken, in the file's order. `done[0]`: bytes of the file read so far."""
     if plan.format == "pictures":
         yield from _pictures(path, plan, done)
-    elif plan.unit == "files":
+    elif plan.format == "parallel":
+        yield from parallel_text.read(path, done)
+    elif plan.format == "text" and plan.unit == "files":
         yield from plain_text.read_files(path)
+    elif plan.format == "text" and not plan.member and (path.is_dir() or zipfile.is_zipfile(path)):
+        yield from plain_text.read_collection(path, plan.unit, done)
     elif path.is_dir():
         yield from _shards(path, plan, done)
     else:

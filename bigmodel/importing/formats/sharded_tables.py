@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bigmodel.importing.formats.text_lines import GZIP
-from bigmodel.importing.import_plan import split_in_name
+from bigmodel.importing.import_plan import splits_in_names
 
 TABLE_EXTENSIONS = {
     "parquet": (".parquet",),
@@ -50,6 +50,4 @@ def compression(path: Path) -> str:
 
 def shard_splits(folder: Path, files: Sequence[Path]) -> Iterator[str]:
     """The part that each file's name says, as in train-00000-of-00002.parquet; '' for all where one says none."""
-    found = [split_in_name(path.relative_to(folder).as_posix()) for path in files]
-    named = "train" in found and "" not in found and len(set(found)) > 1
-    return iter(found if named else [""] * len(found))
+    return iter(splits_in_names([path.relative_to(folder).as_posix() for path in files]))

@@ -41,10 +41,17 @@ def open_stream(path: Path, member: str, done: list[int]) -> Iterator[BinaryIO]:
     with path.open("rb") as raw:
         counted = _buffered(_counting_reader(raw, done))
         if member == GZIP:
-            with gzip.GzipFile(fileobj=counted) as file:
-                yield _buffered(_gunzip_reader(file, done))
+            with open_gzip(counted, done) as file:
+                yield file
         else:
             yield counted
+
+
+@contextmanager
+def open_gzip(packed: BinaryIO, done: list[int]) -> Iterator[BinaryIO]:
+    """What comes out of a packed stream. done[0]: bytes of it read so far."""
+    with gzip.GzipFile(fileobj=packed) as file:
+        yield _buffered(_gunzip_reader(file, done))
 
 
 class _Reader(io.RawIOBase):
@@ -126,15 +133,15 @@ def check_decompression_ratio(packed: int, unpacked: int) -> None:
         )
 
 
-def lines(file: BinaryIO, encoding: str) -> Iterator[tuple[int, bytes] | BadRecord]:
+def lines(file: BinaryIO, encoding: str, split_long: bool = False) -> Iterator[tuple[int, bytes] | BadRecord]:
     """(number from 1, line with its end) as UTF-8 where the encoding is a wide one, else as it is. A line that is too
-    long, and the rest of a packed file that is damaged, come as Broken."""
-    number, longest = 0, limits.LINE_BYTES
+    long, and the rest of a packed file that is damaged, come as Broken. split_long: a long line comes in parts instead."""
+    number, longest = 0, CHUNK_BYTES if split_long else limits.LINE_BYTES
     try:
         file = _normalize_newlines(file, encoding)
         while line := file.readline(longest):
             number += 1
-            if len(line) == longest and not line.endswith(b"\n"):
+            if not split_long and len(line) == longest and not line.endswith(b"\n"):
                 while (rest := file.readline(CHUNK_BYTES)) and not rest.endswith(b"\n"):
                     continue
                 yield BadRecord(number, printable(line, encoding), TOO_LONG)
@@ -169,3 +176,9 @@ def decode_line(line: bytes, encoding: str) -> str | None:
     except (UnicodeDecodeError, UnicodeError):
         return None
     return None if encoding.startswith(WIDE_ENCODINGS) and "\N{REPLACEMENT CHARACTER}" in text else text
+
+
+def join_lines(value: object) -> object:
+    """A list of texts as one text, a line each; anything else as it is."""
+    lines_of_text = isinstance(value, list) and value and all(type(line) is str for line in value)
+    return "\n".join(value) if lines_of_text else value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.importing.formats.bad_record import BadRecord
+from bigmodel.importing.formats.natural_order import natural_key
 
 if TYPE_CHECKING:
     import pyarrow
@@ -287,11 +287,6 @@ def finish(folder: Path, drafted: Path, label: str, names: list[str], shares: tu
         what = _("All rows of this file are the same, or nearly: there is nothing to test a model on.")
         raise Refusal(what, do=_("Give rows that differ."))
     return {"rows": rows, "names": order}
-
-
-def natural_key(name: str) -> list:
-    """So that 10 comes after 9."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name) if part]
 
 
 def _rewrite(file, target: Path, label: str, place: pyarrow.Array, moved: list[str] | None) -> None:

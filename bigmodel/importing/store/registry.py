@@ -25,12 +25,12 @@ from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import discard, write_atomic
 from bigmodel.core.words import Words, _
-from bigmodel.importing.import_plan import ROLE_KINDS, ROLES
+from bigmodel.importing.import_plan import ROLE_KINDS, ROLES, ImportPlan
 from bigmodel.importing.store.parquet_writer import sha256
 
 FORMAT_VERSION = 1
 HASH_DIGITS = 8  # hexadecimal digits that name a version
-MAX_SLUG_CHARACTERS = 40  # characters
+MAX_SLUG_CHARACTERS, MAX_SLUG_BYTES = 40, 120  # bytes: most systems allow a name 255, versions and copies add to it
 RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(10))}
 NO_LICENCE = _("not stated")
 METADATA_KEYS = ("title", "licence", "citation", "languages")
@@ -90,6 +90,7 @@ class ImportedDataset(Dataset):
             for role, column in manifest["columns"].items()
         }
         self.default_settings = manifest.get("recipe", {})
+        self.continuous = ImportPlan(**manifest["plan"]).continuous
 
     def path(self) -> Path:
         return self.version.folder / "rows.parquet"
@@ -102,7 +103,23 @@ class ImportedDataset(Dataset):
         if sha256(self.path()) != self.fingerprint():
             what = _("The rows of {name} are not those that were taken in: the file has changed.", name=self.name)
             raise Refusal(what, do=_("Bring the data again."), field="dataset")
-        return super().rows()
+        rows = super().rows()
+        return _mark_continued(rows) if self.continuous else rows
+
+
+def _mark_continued(rows):
+    """The splits of whole texts with a column `continues`: whether the text of a row goes on in the next row of its split,
+    or, of the last row, in another split."""
+    import numpy as np
+
+    numbers = {split: np.asarray(part["row"]) for split, part in rows.items()}
+    first = {int(part.min()) for part in numbers.values() if len(part)}
+    for split, part in numbers.items():
+        following = np.append(part[1:], 0)
+        continues = following == part + 1
+        continues[-1:] = len(part) > 0 and int(part[-1]) + 1 in first
+        rows[split] = rows[split].add_column("continues", continues.tolist())
+    return rows
 
 
 class DatasetRegistry(Mapping):
@@ -165,7 +182,7 @@ class DatasetRegistry(Mapping):
 
     def _find(self, name: str) -> Version | None:
         slug, _at, hash = name.partition("@")
-        if not re.fullmatch(r"[a-z0-9_-]{1,60}", slug) or not re.fullmatch(r"[0-9a-f]{8}|", hash):
+        if not re.fullmatch(r"[\w-]{1,60}", slug) or slug != slug.lower() or not re.fullmatch(r"[0-9a-f]{8}|", hash):
             return None  # also what would lead out of the folder
         about = self.about(slug)
         hash = hash or str(about.get("newest", ""))
@@ -205,17 +222,24 @@ def register_home(home: Path) -> None:
     catalog.register("dataset", lambda: shelf)
 
 
+ENDINGS = r"(?:\.(?:csv|tsv|tab|jsonl?|ndjson|txt|text|md|markdown|parquet|zip|tar|tgz|po|xliff|xlf|tmx|gz))+"
+
+
 def slugify(title: str) -> str:
-    """'My Reviews (2024).csv' -> 'my-reviews-2024'. Names that a system keeps for its devices are not taken."""
-    plain = unicodedata.normalize("NFKD", title.rsplit("/", 1)[-1]).encode("ascii", "ignore").decode().lower()
-    plain = re.sub(r"\.(csv|tsv|jsonl?|ndjson|txt|md|markdown|parquet|zip|po|xliff|xlf|tmx|gz)\b", "", plain)
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_SLUG_CHARACTERS].strip("-")
+    """'My Reviews (2024).csv' -> 'my-reviews-2024', '红楼梦.txt' -> '红楼梦': letters of every script, Latin ones without
+    accents. Names that a system keeps for its devices are not taken."""
+    apart = unicodedata.normalize("NFKD", title.rsplit("/", 1)[-1])
+    plain = unicodedata.normalize("NFC", "".join(sign for sign in apart if not "\u0300" <= sign <= "\u036f")).lower()
+    words = re.sub(ENDINGS + "$", "", plain)
+    slug = re.sub(r"[\W_]+", "-", words).strip("-")[:MAX_SLUG_CHARACTERS].strip("-")
+    while len(slug.encode()) > MAX_SLUG_BYTES:
+        slug = slug[:-1].rstrip("-")
     return f"data-{slug}" if slug in RESERVED_NAMES else slug or "data"
 
 
 def default_title(name: str) -> str:
     """What a person is shown for a file's name: without its ending, and without signs that turn the reading round."""
-    stem = re.sub(r"\.(csv|tsv|jsonl?|ndjson|txt|md|markdown|parquet|zip|po|xliff|xlf|tmx|gz)$", "", name, flags=re.I)
+    stem = re.sub(ENDINGS + "$", "", name, flags=re.IGNORECASE)
     shown = "".join(sign for sign in stem if unicodedata.category(sign)[0] != "C")
     return " ".join(shown.split())[: limits.TITLE_CHARACTERS] or "data"
 

@@ -26,6 +26,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.files import link_or_copy
 from bigmodel.core.words import _
 from bigmodel.importing import to_rows as reading
+from bigmodel.importing.formats.natural_order import natural_key
 from bigmodel.importing.import_plan import OPTIONAL_ROLES, ROLE_KINDS, ImportPlan, output_columns
 from bigmodel.importing.store import rejected_rows
 from bigmodel.importing.store.parquet_writer import (
@@ -33,7 +34,6 @@ from bigmodel.importing.store.parquet_writer import (
     SPLIT_NAMES,
     ZSTD_LEVEL,
     count_splits,
-    natural_key,
     sha256,
 )
 from bigmodel.importing.store.registry import (

@@ -49,7 +49,11 @@ def _file() -> None:
     parcel = upload_field("bring.file")
     if parcel and parcel != st.session_state.get("bring.seen"):  # the field keeps its value when people come back
         st.session_state["bring.seen"] = parcel
-        navigation.go("data", parcel=parcel)
+        ids = parcel.split(",")
+        if len(ids) == 1:
+            navigation.go("data", parcel=parcel)
+        with refusals():
+            _open_import(studio().imports.combine_uploads(ids))
     st.caption(_("It stays on this machine. What cannot be read is set aside with the reason, and nothing is lost."))
 
 

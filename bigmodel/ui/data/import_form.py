@@ -85,7 +85,7 @@ def _import_form(parcel: UploadedFile) -> None:
         found = studio().imports.preview(parcel.id, reading)
     _evidence(parcel, found)
     left = st.container()
-    if found.plan.format not in ("pictures", "parquet", "tmx", "xliff") or found.tables:
+    if found.plan.format not in ("pictures", "parallel", "parquet", "tmx", "xliff") or found.tables:
         left, right = st.columns([3, 2], gap="large")
         with right:
             _reader_options(found, key, reading)
@@ -128,7 +128,8 @@ def _reader_options(found: FilePreview, key: str, reading: dict) -> None:
         if plan.format in ("csv", "jsonl", "json", "text"):
             kinds = {one: say(import_plan.FORMATS[one]) for one in ("csv", "jsonl", "json", "text")}
             asked["format"] = _selectbox(_("Kind"), list(kinds), plan.format, key, "format", kinds)
-        if plan.format in ("csv", "jsonl", "json", "text", "po") and plan.unit != "files":
+        several_files = plan.format == "text" and "name" in found.columns
+        if plan.format in ("csv", "jsonl", "json", "text", "po") and not several_files:
             known = list(dict.fromkeys([plan.encoding, *import_plan.ENCODINGS]))
             asked["encoding"] = _selectbox(_("Encoding"), known, plan.encoding, key, "encoding", {})
         if plan.format == "csv":
@@ -137,8 +138,11 @@ def _reader_options(found: FilePreview, key: str, reading: dict) -> None:
                 _("Delimiter"), list(delimiters), plan.delimiter, key, "delimiter", delimiters
             )
             asked["header"] = st.toggle(_("The first row names the columns"), plan.header, key=f"{key}.header")
-        if plan.format == "text" and plan.unit != "files":
-            units = {one: say(unit) for one, unit in import_plan.UNITS.items() if one != "files"}
+        if plan.format == "text":
+            of_several = ("files", "joined")
+            units = {
+                one: say(unit) for one, unit in import_plan.UNITS.items() if several_files or one not in of_several
+            }
             asked["unit"] = _selectbox(_("A row is"), list(units), plan.unit, key, "unit", units)
     changed = {name: value for name, value in asked.items() if value != getattr(plan, name)}
     if changed:
@@ -300,8 +304,13 @@ def _start_form(parcel: UploadedFile, plan: ImportPlan, key: str) -> None:
         if plan.split:
             st.caption(_("Which rows are for training is said by the column {name}.", name=plan.split))
         else:
+            label = (
+                _("End of the text for validation and for test, each")
+                if plan.continuous
+                else _("Rows for validation and for test, each")
+            )
             share = st.slider(
-                _("Rows for validation and for test, each"), 2, 30, 10, format="%d %%", key=f"{key}.share",
+                label, 2, 30, round(100 * plan.validation), format="%d %%", key=f"{key}.share.{plan.continuous}",
                 help=_("They are not trained on: they tell how good the model is with what it has never seen."),
             )  # fmt: skip
             plan = ImportPlan.check(plan.to_json() | {"validation": share / 100, "test": share / 100})

@@ -1,4 +1,5 @@
-// A file of data: chosen, or dropped on the field. Sent to the server as it is, piece by piece; only its number comes back.
+// Files of data: chosen, or dropped on the field. Sent to the server as they are, one after the other, piece by piece; only their
+// numbers come back.
 
 export default function (component) {
   const { data, parentElement, setStateValue } = component
@@ -19,7 +20,8 @@ export default function (component) {
     bar.hidden = stop.hidden = true
     share.textContent = ""
   }
-  const send = file => {
+  input.multiple = data.several
+  const send = ([file, ...others], sent = []) => {
     if (!file) return
     if (file.size > data.limit) return say(data.tooLarge, true)
     field.request?.abort()
@@ -45,7 +47,9 @@ export default function (component) {
         return say(data.failed, true)
       }
       if (!answer.parcel) return say(answer.error || data.failed, true)
-      setStateValue("parcel", answer.parcel)
+      const ids = [...sent, answer.parcel]
+      if (others.length) return send(others, ids)
+      setStateValue("parcel", ids.join(","))
     }
     request.send(file)
   }
@@ -54,7 +58,7 @@ export default function (component) {
     field.request?.abort()
   }
   input.onchange = () => {
-    send(input.files[0])
+    send([...input.files])
     input.value = "" // so that the same file can be chosen once more
   }
   field.ondragover = event => {
@@ -65,6 +69,6 @@ export default function (component) {
   field.ondrop = event => {
     event.preventDefault()
     field.classList.remove("over")
-    send(event.dataTransfer.files[0])
+    send([...event.dataTransfer.files].slice(0, data.several ? undefined : 1))
   }
 }

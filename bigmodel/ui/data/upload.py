@@ -34,8 +34,8 @@ _field = st.components.v2.component(
 
 
 def upload_field(key: str, hint: str = "") -> str:
-    """The id of the file that has just come; '' before there is one. Streamlit's own field keeps files in memory.
-    hint: what is asked for, where that is not data of any kind."""
+    """The id of the file that has just come, or the ids of several with commas between; '' before there is one. Streamlit's
+    own field keeps files in memory. hint: what is asked for, where that is not data of any kind, but one file."""
     result = _field(
         key=key,
         data={
@@ -44,6 +44,7 @@ def upload_field(key: str, hint: str = "") -> str:
             "choose": _("Choose a file"),
             "hint": hint
             or _("or drop it here: CSV, TSV, JSON, text, Markdown, Parquet, pictures as ZIP, PO, XLIFF, TMX"),
+            "several": not hint,
             "limit": limits.IMPORT_BYTES,
             "tooLarge": _("This file is too large to be sent. Put it into a folder of the server, and name its path."),
             "cancel": _("Cancel"),
@@ -53,7 +54,7 @@ def upload_field(key: str, hint: str = "") -> str:
         on_parcel_change=lambda: None,
     )
     parcel = result.parcel
-    return parcel if isinstance(parcel, str) and parcel.isalnum() else ""
+    return parcel if isinstance(parcel, str) and parcel.replace(",", "").isalnum() else ""
 
 
 async def handle_upload(request: Request) -> JSONResponse:
