@@ -12,6 +12,7 @@ from bigmodel.importing.detect_format import detect_text_format
 from bigmodel.importing.formats import (
     csv_json,
     image_folder,
+    json_documents,
     parquet,
     plain_text,
     sharded_tables,
@@ -74,7 +75,7 @@ def _format_records(file, plan: ImportPlan) -> Iterator[Record]:
     if plan.format == "jsonl":
         return csv_json.json_lines(file, plan.encoding)
     if plan.format == "json":
-        return csv_json.json_list(file, plan.encoding)
+        return json_documents.json_records(file, plan.encoding)
     if plan.format == "po":
         return translation_files.po(file, plan.encoding)
     if plan.format == "tmx":
