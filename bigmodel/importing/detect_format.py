@@ -321,7 +321,7 @@ def _detect_json(text: str, whole: bool) -> DetectedFormat | None:
         )
     if re.match(r"\s*(\[\s*)?\{\s*'[^']*'\s*:", text):
         what = _("These are dictionaries as Python prints them, which is no JSON.")
-        raise Refusal(what, do=_("Write them by json.dumps, and give that."))
+        raise Refusal(what, do=_("Write them by {function}, and give that.", function="json.dumps"))
     return _detect_json_document(text)
 
 
@@ -392,7 +392,7 @@ def _detect_csv(text: str, name: str) -> DetectedFormat | None:
     said = _("With the {delimiter} as delimiter {count} % of its first {lines} rows have {fields} fields.",
              delimiter=DELIMITERS[delimiter], count=round(100 * good), lines=lines, fields=fields)  # fmt: skip
     first = _("The first row names the columns.") if header else _("The first row is data like the others.")
-    evidence = [_("Its first line is Excel's, and names the delimiter.")] if stated else []
+    evidence = [_("Its first line names the delimiter: {line}.", line=stated[0].strip())] if stated else []
     evidence += [said, first]
     overflow = csv_json.OverflowColumn.infer(rows, delimiter, header)
     if overflow:

@@ -71,10 +71,10 @@ def import_rows(request: dict, tell: Callable) -> dict:
     stop = _report_progress(lambda: tell(done=done[0], rows=counts.rows, aside=counts.rejected))
     kinds = output_columns(plan.roles)
     written = parquet_writer.write(
-        rows(records(path, plan, done), plan), folder, kinds, (plan.validation, plan.test), counts
+        rows(records(path, plan, done), plan, counts.left_out), folder, kinds, (plan.validation, plan.test), counts
     )
     stop()
-    return written | {"languages": detect_languages(folder / "rows.parquet", kinds)}
+    return written | {"left_out": dict(counts.left_out), "languages": detect_languages(folder / "rows.parquet", kinds)}
 
 
 def count(request: dict, tell: Callable) -> dict:

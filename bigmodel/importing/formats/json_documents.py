@@ -33,8 +33,9 @@ WRAPPERS = frozenset(
 )
 NO_RECORDS = _("There is no list of objects.")
 TOO_LARGE = _(
-    "It is written column by column, which takes all of it in memory: more than {maximum} MB. Write it row by row, in pandas by to_json(orient='records', lines=True).",
+    "It is written column by column, which takes all of it in memory: more than {maximum} MB. Write it row by row, as by {example}.",
     maximum=HELD_CHARACTERS // 2**20,
+    example="pandas.DataFrame.to_json(orient='records', lines=True)",
 )
 Element = tuple[str, object]  # the JSON and what it holds; a BadRecord's row is given later
 

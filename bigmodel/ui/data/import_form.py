@@ -137,6 +137,11 @@ def _reader_options(found: FilePreview, key: str, reading: dict) -> None:
                 _("Delimiter"), list(delimiters), plan.delimiter, key, "delimiter", delimiters
             )
             asked["header"] = st.toggle(_("The first row names the columns"), plan.header, key=f"{key}.header")
+        words = found.columns.get(plan.roles.get("label", ""), {}).get("missing", ())
+        if words:
+            label = _("Words that are classes, not missing values")
+            chosen = [word for word in words if word in plan.literal_classes]
+            asked["literal_classes"] = tuple(st.multiselect(label, words, chosen, key=f"{key}.literal_classes"))
         if plan.format == "text" and plan.unit != "files":
             units = {one: say(unit) for one, unit in import_plan.UNITS.items() if one != "files"}
             asked["unit"] = _selectbox(_("A row is"), list(units), plan.unit, key, "unit", units)
