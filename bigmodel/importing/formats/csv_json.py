@@ -201,7 +201,9 @@ class OverflowColumn:
             for column in candidates
             if sum(len(column.join(row)) == count for row in longer) >= MIN_JOINED_SHARE * len(longer)
         ]
-        return fitting[0] if len(fitting) == 1 else None
+        telling = [column for column in fitting if column.has_varied_values(rows)]  # one word everywhere tells nothing
+        chosen = telling or fitting
+        return chosen[0] if len(chosen) == 1 else None
 
     @staticmethod
     def _at(index: int, head: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str) -> OverflowColumn:
@@ -212,6 +214,12 @@ class OverflowColumn:
             repeated = frozenset(value for value, times in counts.items() if times > 1 and value[:1].strip())
             values.append(repeated if len(repeated) <= max(2, len(rows) / 4) else frozenset())
         return OverflowColumn(index, head[index].strip(), tuple(values), delimiter)
+
+    def has_varied_values(self, rows: Sequence[Sequence[str]]) -> bool:
+        """Whether no column around it has one value in all rows."""
+        around = [column for column in range(len(self.values)) if column != self.index]
+        places = [column if column < self.index else column - len(self.values) for column in around]
+        return all(len({row[place] for row in rows}) > 1 for place in places)
 
     def join(self, fields: list[str]) -> list[str]:
         """Fields with the texts in one, where what stands around it is as elsewhere; else as they are."""
