@@ -20,7 +20,7 @@ from bigmodel.importing.formats.text_lines import NOT_TEXT, WIDE_ENCODINGS, deco
 INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # around a name they are no part of it
 NO_DELIMITER = "\x1f"  # for a table of one column: no file has it
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?;*\s*', re.IGNORECASE | re.DOTALL)  # Excel's, before the header
-MIN_JOINED_SHARE = 0.9  # of the rows with too many fields, that a column which takes them must put in order
+MIN_FITTING_SHARE = 0.9  # of the rows: those in which what stands around a column that takes the rest is as elsewhere
 PEEKED_LINES, PEEKED_CHARACTERS = 300, 2**20  # by which is told which column holds delimiters of its own
 LOOK_AHEAD = 64 * 2**10  # characters in which a quote is looked for, once one was never closed
 UNCLOSED_QUOTE = _("A quote is opened and not closed.")
@@ -196,11 +196,7 @@ class OverflowColumn:
         if count < 2 or not longer or spaced < len(longer) / 2 or any(len(row) < count for row in rows):
             return None
         candidates = [OverflowColumn._at(index, head, rows, delimiter) for index in range(count)]
-        fitting = [
-            column
-            for column in candidates
-            if sum(len(column.join(row)) == count for row in longer) >= MIN_JOINED_SHARE * len(longer)
-        ]
+        fitting = [column for column in candidates if sum(map(column.fits, rows)) >= MIN_FITTING_SHARE * len(rows)]
         telling = [column for column in fitting if column.has_varied_values(rows)]  # one word everywhere tells nothing
         chosen = telling or fitting
         return chosen[0] if len(chosen) == 1 else None
@@ -221,15 +217,20 @@ class OverflowColumn:
         places = [column if column < self.index else column - len(self.values) for column in around]
         return all(len({row[place] for row in rows}) > 1 for place in places)
 
-    def join(self, fields: list[str]) -> list[str]:
-        """Fields with the texts in one, where what stands around it is as elsewhere; else as they are."""
-        more = len(fields) - len(self.values)
-        if more <= 0:
-            return fields
-        text = self.delimiter.join(fields[self.index : self.index + more + 1])
-        joined = [*fields[: self.index], text, *fields[self.index + more + 1 :]]
+    def fits(self, fields: Sequence[str]) -> bool:
+        """Whether what stands around the texts is as elsewhere."""
+        joined = self._joined(fields)
         around = (column for column in range(len(joined)) if column != self.index)
-        return joined if all(self._is_regular(column, joined[column]) for column in around) else fields
+        return len(joined) == len(self.values) and all(self._is_regular(column, joined[column]) for column in around)
+
+    def join(self, fields: list[str]) -> list[str]:
+        """Fields with the texts in one; as they are where that would be a guess."""
+        return self._joined(fields) if self.fits(fields) else fields
+
+    def _joined(self, fields: Sequence[str]) -> list[str]:
+        more = max(len(fields) - len(self.values), 0)
+        text = self.delimiter.join(fields[self.index : self.index + more + 1])
+        return [*fields[: self.index], text, *fields[self.index + more + 1 :]]
 
     def _is_regular(self, column: int, value: str) -> bool:
         return value in self.values[column] or bool(REGULAR.fullmatch(value))
