@@ -20,7 +20,8 @@ from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, say
 from bigmodel.data.sandbox import run_in_sandbox
 from bigmodel.importing import column_roles, sandbox_worker
-from bigmodel.importing.detect_format import detect_encoding, has_header
+from bigmodel.importing.detect_format import detect_encoding
+from bigmodel.importing.formats.header import has_header
 from bigmodel.importing.import_plan import split_in_name
 from bigmodel.importing.store import originals
 from bigmodel.importing.store.parquet_writer import read_jsonl

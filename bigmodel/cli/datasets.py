@@ -19,6 +19,7 @@ from bigmodel.importing.import_jobs import ImportJob
 from bigmodel.importing.import_plan import FilePreview
 from bigmodel.importing.store import repair_rows
 from bigmodel.importing.store.registry import ImportedDataset
+from bigmodel.importing.to_rows import left_out_sentence
 
 POLL_SECONDS = 0.3  # between two polls of checks that run
 
@@ -72,7 +73,7 @@ def _add_file(verb: Parser) -> Parser:
 
 
 STEPS_EXAMPLE = '[{"drop": [3]}, {"edit": {"4": {"label": "good"}}}]'
-READ_OPTIONS = "format, encoding, delimiter, header, unit, member, labels, split, validation, test"
+READ_OPTIONS = "format, encoding, delimiter, header, unit, member, labels, split, validation, test, literal_classes"
 
 
 # -- brought -----------------------------------------------------------------------------------------------
@@ -119,6 +120,8 @@ def _plan_overrides(terminal: Terminal) -> dict:
 def _read_option(name: str, value: str) -> object:
     if name == "header":
         return value.lower() in ("on", "true", "yes", "1")
+    if name == "literal_classes":
+        return value.split(",")
     if name in ("validation", "test"):
         try:
             return float(value)
@@ -164,6 +167,8 @@ def _add(terminal: Terminal) -> None:
         raise
     rows, aside = sum(dataset.version.manifest["rows"].values()), dataset.version.manifest["aside"]
     terminal.print_message(_("{rows} rows taken in, {aside} set aside.", rows=rows, aside=aside))
+    if left_out := dataset.version.manifest.get("left_out"):
+        terminal.print_message(left_out_sentence(left_out, rows))
     terminal.print_result(_dataset_json(dataset), job.name)
 
 

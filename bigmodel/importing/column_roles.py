@@ -13,7 +13,7 @@ from itertools import combinations
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import chat_formats
 from bigmodel.importing.formats.text_lines import join_lines
-from bigmodel.importing.import_plan import parse_split
+from bigmodel.importing.import_plan import MISSING_WORDS, parse_split
 
 KNOWN_COLUMN_NAMES: Mapping[str, frozenset[str]] = {
     "text": frozenset(["text", "content", "review", "sentence", "body", "document", "tweet", "comment", "message", "poem", "para", "paragraphs", "lines", "verses", "article", "passage", "abstract", "summary", "文本", "内容", "正文", "评论", "句子", "文章", "诗", "诗句", "段落", "原文", "评价"]),
@@ -50,6 +50,7 @@ ID_COLUMN_NAMES = frozenset(
         "时间",
     ]
 )
+TOOL_COLUMN_NAMES = frozenset(["tools", "functions"])  # beside a conversation
 PROMPT_ROLES = ("question", "context", "system")  # beside an answer
 MAX_CLASSES = 200  # different values beyond which a column is hardly a class
 
@@ -60,7 +61,7 @@ class ColumnStats:
 
     name: str
     fill_rate: float  # share of rows that have a value
-    kind: str  # 'text', 'number', 'picture', 'messages', 'other', 'empty'
+    kind: str  # 'text', 'number', 'picture', 'messages', 'spans', 'classes', 'other', 'empty'
     distinct: int
     count: int
     mean_length: float  # length of its texts
@@ -73,7 +74,7 @@ class ColumnStats:
 
     def to_json(self) -> dict:
         return {"kind": self.kind, "filled": self.fill_rate, "distinct": self.distinct, "examples": list(self.examples),
-                "parts": _names_splits(self)}  # fmt: skip
+                "parts": _names_splits(self), "missing": sorted(MISSING_WORDS & self.values)}  # fmt: skip
 
 
 QUESTION = re.compile(
@@ -85,13 +86,15 @@ MIN_QUESTION_SHARE = 0.25  # of the texts of a column without a name ask: then t
 
 
 def column_stats(name: str, values: Sequence[object]) -> ColumnStats:
-    values = [join_lines(value) for value in values] if _hold_lines(name, values) else values
-    there = [value for value in values if value is not None and value != "" and value == value]
+    if _hold_lines(name, values):
+        values = [join_lines(value) for value in values]
+    values = [value[0] if isinstance(value, list) and len(value) == 1 and _is_scalar(value[0]) else value for value in values]  # fmt: skip
+    there = [value for value in values if value is not None and value != "" and value != [] and value == value]
     kind = _kind(there)
     texts = [value if isinstance(value, str) else _plain(value) for value in there] if kind != "picture" else []
     joined = "".join(text[:200] for text in texts[:300])
     letters = sum(sign.isalpha() for sign in joined)
-    distinct = {text[:200] for text in texts}
+    distinct = {unicodedata.normalize("NFC", text[:200]) for text in texts}
     return ColumnStats(
         name=name,
         fill_rate=len(there) / max(len(values), 1),
@@ -121,6 +124,10 @@ def _hold_lines(name: str, values: Sequence[object]) -> bool:
     return any(len(value) > 1 for value in lists) or bool(lists and words & KNOWN_COLUMN_NAMES["text"])
 
 
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str | int | float)
+
+
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
@@ -146,7 +153,26 @@ def _is_messages(value: object) -> bool:
         said = list(chat_formats.messages(value[:4]))
     except ValueError:
         return False
-    return bool(said) and said[0][0] is not None and all(isinstance(text, str) for _who, text in said)
+    texts = [text for _role, text in said if text is not None]
+    return (
+        any(role in chat_formats.ROLE_NAMES for role, _text in said)
+        and bool(texts)
+        and all(isinstance(text, str) for text in texts)
+    )
+
+
+def is_spans(value: object) -> bool:
+    """Whether it marks parts of a text: [[0, 4, "PER"]], [{"start": 0, "end": 4, "label": "PER"}]."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return bool(parts) and all(
+        "start" in part or "start_offset" in part or "startOffset" in part if isinstance(part, Mapping)
+        else isinstance(part, list | tuple) and len(part) >= 3 and all(isinstance(end, int) for end in part[:2])
+        for part in parts
+    )  # fmt: skip
+
+
+def _are_classes(value: object) -> bool:
+    return isinstance(value, list) and len(value) > 1 and all(map(_is_scalar, value))
 
 
 def _is_picture(value: object) -> bool:
@@ -160,8 +186,13 @@ def _is_number(value: object) -> bool:
     return isinstance(value, str) and bool(re.fullmatch(r"[-+]?[\d.,]+%?", value.strip()))
 
 
-KIND_THRESHOLDS = {"messages": 0.5, "picture": 0.5}  # nothing else looks like these by chance
-KIND_TESTS = {"messages": _is_messages, "picture": _is_picture, "number": _is_number,
+KIND_THRESHOLDS = {
+    "messages": 0.5,
+    "picture": 0.5,
+    "spans": 0.5,
+    "classes": 0.5,
+}  # nothing else looks like these by chance
+KIND_TESTS = {"messages": _is_messages, "picture": _is_picture, "spans": is_spans, "classes": _are_classes, "number": _is_number,
               "text": lambda value: isinstance(value, str)}  # fmt: skip
 
 
@@ -207,6 +238,7 @@ def _conversation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     found = next(
         (column for column in columns if column.kind == "messages" and not name_matches(column, "history")), None
     )
+    found = found or next((column for column in columns if _is_unknown_conversation(column)), None)
     if found is None:
         return {}, []
     roles, why = {"messages": found.name}, [_("The column {name} holds conversations.", name=found.name)]
@@ -221,7 +253,17 @@ def _conversation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     if system is not None:
         roles["system"] = system.name
         why.append(_("The column {name} holds what the system says.", name=system.name))
+    tools = next((column for column in columns if column.name.strip().lower() in TOOL_COLUMN_NAMES), None)
+    if tools is not None:
+        why.append(_("The column {name} describes tools and is left out; calls of tools are learnt as JSON.",
+                     name=tools.name))  # fmt: skip
     return roles, why
+
+
+def _is_unknown_conversation(column: ColumnStats) -> bool:
+    """Whether it holds messages of speakers that are not known, which its rows are then refused for."""
+    begins = re.compile(r'\[\{[^}]*"(?:role|from|speaker)":')
+    return name_matches(column, "messages") and column.kind == "other" and all(map(begins.match, column.examples))
 
 
 def _question_answer_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
@@ -284,6 +326,13 @@ def _image_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
     return ({"image": found.name, "label": label.name}, [*said, *why]) if label else ({"image": found.name}, said)
 
 
+def missing_words(column: ColumnStats) -> tuple[set[str], set[str]]:
+    """Words in a column of classes that stand for a missing one, and those that are classes after all: - beside +."""
+    words = set(column.values) & MISSING_WORDS
+    literal = words & {"-"} if "+" in column.values else set()
+    return words - literal, literal
+
+
 def _label_column(columns: Sequence[ColumnStats], text: ColumnStats | None = None) -> tuple[ColumnStats | None, list]:
     """A column with few different values: the one that is called a class, else the one with the fewest."""
     fitting = [
@@ -293,14 +342,17 @@ def _label_column(columns: Sequence[ColumnStats], text: ColumnStats | None = Non
         and column.mean_length <= 60 and not set(name_words(column.name)) & ID_COLUMN_NAMES
         and (column.distinct <= max(2, column.count / 4) or (name_matches(column, "label") and column.distinct < column.count))
     ]  # fmt: skip
-    best = min(
-        fitting, key=lambda one: (not name_matches(one, "label"), one.kind == "number", one.distinct), default=None
-    )
+    best = min(fitting, key=_label_rank, default=None)
     if best is None or (best.kind == "number" and not name_matches(best, "label") and best.distinct > 20):
         return None, []
     why = _("The column {name} looks like a class: {distinct} different values in {count} rows.",
-            name=best.name, distinct=best.distinct, count=best.count)  # fmt: skip
+            name=best.name, distinct=best.distinct - len(missing_words(best)[0]), count=best.count)  # fmt: skip
     return best, [why]
+
+
+def _label_rank(column: ColumnStats) -> tuple:
+    exact = column.name.strip().lower() in KNOWN_COLUMN_NAMES["label"]
+    return not name_matches(column, "label"), column.kind == "number", not exact, column.distinct
 
 
 def _translation_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
@@ -379,7 +431,17 @@ def _text_roles(columns: Sequence[ColumnStats]) -> tuple[dict, list]:
               name=best.name, length=round(best.mean_length))]  # fmt: skip
     if label is None or label is best:
         label, why = _label_column(columns, best)
+    unfit = next((column for column in columns if _is_unfit_label(column)), None)
+    if unfit is not None and label is None:  # whose rows are refused, and say why
+        return {"text": best.name, "label": unfit.name}, said
+    if unfit is not None:
+        why = [*why, _("The column {name} is left out: it marks parts of texts, or holds several classes of a row.", name=unfit.name)]  # fmt: skip
     return ({"text": best.name, "label": label.name}, [*said, *why]) if label else ({"text": best.name}, said)
+
+
+def _is_unfit_label(column: ColumnStats) -> bool:
+    """Whether annotators have said something there that is no class of a whole text."""
+    return column.kind == "spans" or (column.kind == "classes" and name_matches(column, "label"))
 
 
 def _text_name_score(one: ColumnStats) -> int:

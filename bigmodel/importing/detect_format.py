@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import time
@@ -17,10 +16,18 @@ from pathlib import Path
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
-from bigmodel.importing.column_roles import KNOWN_COLUMN_NAMES, name_words
-from bigmodel.importing.formats import image_folder, parallel_text, plain_text, sharded_tables, text_form, zip_archive
+from bigmodel.importing.formats import (
+    csv_json,
+    image_folder,
+    parallel_text,
+    plain_text,
+    sharded_tables,
+    text_form,
+    zip_archive,
+)
 from bigmodel.importing.formats.encodings import SAMPLE_BYTES, detect_encoding
 from bigmodel.importing.formats.folder_labels import NO_FOLDER_LABELS, FolderLabels, infer_folder_labels
+from bigmodel.importing.formats.header import has_header
 from bigmodel.importing.formats.natural_order import natural_key
 from bigmodel.importing.formats.text_lines import CHUNK_BYTES, GZIP, WIDE_ENCODINGS, open_stream
 from bigmodel.importing.import_plan import DELIMITERS
@@ -301,7 +308,8 @@ def detect_text_format(sample: bytes, name: str, whole: bool, further: bytes = b
         with suppress(Refusal):  # what is no text comes later than the rows that are
             later, why = detect_encoding(further, sample)
             encoding, said = (encoding, said) if later.startswith(WIDE_ENCODINGS) else (later, why)
-    text = sample.decode(encoding, "replace").removeprefix("\ufeff")
+    text = sample.decode(encoding, "replace")
+    text = re.sub(r"^\ufeff+", "", text, flags=re.MULTILINE)
     if not whole:  # the last line is most likely cut
         text = text[: text.rfind("\n") + 1] or text
     if not text.strip():
@@ -345,19 +353,47 @@ def _detect_json(text: str, whole: bool) -> DetectedFormat | None:
         return None
     lines = [line for line in text.splitlines() if line.strip()][:200]
     objects = sum(_is_object(line) for line in lines)
-    if objects >= max(1, 0.5 * len(lines)):
+    if objects >= max(1, 0.5 * len(lines)) and len(lines) > 1:
         said = _("{count} of its first {lines} lines are JSON objects.", count=objects, lines=len(lines))
         return DetectedFormat("jsonl", evidence=(said,))
     if re.match(r'\s*\[\s*[\{\]]|\s*\{\s*"(?:[^"\\]|\\.){0,100}"\s*:\s*\[\s*\{', text):
         return DetectedFormat("json", evidence=(_("It begins as a JSON list of objects does."),))
-    if begin == "{" and sum(line.lstrip().startswith("{") for line in lines) > 0.8 * len(lines):
+    if begin == "{" and len(lines) > 1 and sum(line.lstrip().startswith('{"') for line in lines) > 0.8 * len(lines):
         return DetectedFormat("jsonl", evidence=(_("Its lines begin as JSON objects do."),))
-    if whole and _is_json(text):
+    if whole and _is_json(text) and not _holds_rows(json.loads(text)):
         raise Refusal(
             _("This is JSON, but no list of objects."),
             do=_("Give a list of objects with the same names, or an object a line."),
         )
-    return None
+    if re.match(r"\s*(\[\s*)?\{\s*'[^']*'\s*:", text):
+        what = _("These are dictionaries as Python prints them, which is no JSON.")
+        raise Refusal(what, do=_("Write them by {function}, and give that.", function="json.dumps"))
+    return _detect_json_document(text)
+
+
+def _holds_rows(value: object) -> bool:
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    kinds = (dict, list) if isinstance(value, dict) else (dict, list, str)
+    return any(isinstance(part, kinds) for part in values)
+
+
+JSON_BEGINS = re.compile(r'\s*(?:\{\s*"(?:[^"\\]|\\.){0,500}"\s*:\s*(?=[\[{"\dtfn-])|\[\s*(?=[\["]))')
+JSON_GOES_ON = re.compile(r"\s*(?:[,\]}]|$)")
+
+
+def _detect_json_document(text: str) -> DetectedFormat | None:
+    """JSON of another shape than a list of objects, by its first value: prose has braces and brackets, too."""
+    begins = JSON_BEGINS.match(text)
+    if begins is None:
+        return None
+    try:
+        _value, end = json.JSONDecoder().raw_decode(text, begins.end())
+        is_json = bool(JSON_GOES_ON.match(text, end))
+    except json.JSONDecodeError as error:  # or more of it than was read
+        is_json = error.pos >= len(text) - 64 or error.msg.startswith("Unterminated string")
+    except RecursionError:
+        is_json = False
+    return DetectedFormat("json", evidence=(_("It begins as JSON does."),)) if is_json else None
 
 
 def _is_object(line: str) -> bool:
@@ -387,17 +423,28 @@ def _detect_csv(text: str, name: str) -> DetectedFormat | None:
     more clearly: prose has commas too."""
     ending = name.lower().rsplit(".", 1)[-1]
     called = ending in ("csv", "tsv", "tab", "psv")
-    best = max((_score_delimiter(text, delimiter) for delimiter in DELIMITERS if delimiter), key=lambda one: one[1:])
+    stated = csv_json.SEPARATOR_LINE.fullmatch(text.split("\n", 1)[0])
+    if stated:
+        text, called = text.partition("\n")[2], True
+    asked = [stated[1]] if stated and stated[1] in DELIMITERS else [one for one in DELIMITERS if one]
+    best = max((_score_delimiter(text, delimiter) for delimiter in asked), key=lambda one: one[1:])
     delimiter, good, fields, lines = best
     enough = 0.5 if called else 0.95
     rows_needed = 1 if called else 4
     if fields < 2 or good < enough or lines < rows_needed or (not called and delimiter != "\t" and _is_prose(text)):
         return _one_column(text) if called else None
-    header = has_header(_rows(text, delimiter, 200), fields)
+    rows = _rows(text, delimiter, csv_json.PEEKED_LINES)
+    header = has_header([row[:fields] for row in rows[:200]], fields) and len(rows[0]) == fields
     said = _("With the {delimiter} as delimiter {count} % of its first {lines} rows have {fields} fields.",
              delimiter=DELIMITERS[delimiter], count=round(100 * good), lines=lines, fields=fields)  # fmt: skip
     first = _("The first row names the columns.") if header else _("The first row is data like the others.")
-    return DetectedFormat("csv", delimiter=delimiter, header=header, evidence=(said, first))
+    evidence = [_("Its first line names the delimiter: {line}.", line=stated[0].strip())] if stated else []
+    evidence += [said, first]
+    overflow = csv_json.OverflowColumn.infer(rows, delimiter, header)
+    if overflow:
+        evidence.append(_("Rows have more delimiters than columns: what is over belongs to the column {name}.",
+                          name=overflow.name))  # fmt: skip
+    return DetectedFormat("csv", delimiter=delimiter, header=header, evidence=tuple(evidence))
 
 
 def _one_column(text: str) -> DetectedFormat:
@@ -407,23 +454,17 @@ def _one_column(text: str) -> DetectedFormat:
 
 
 def _rows(text: str, delimiter: str, count: int) -> list[list[str]]:
-    csv.field_size_limit(limits.LINE_BYTES)
-    found: list[list[str]] = []
-    reader = csv.reader(text.splitlines(keepends=True)[: 50 * count], delimiter=delimiter or "\x1f")
-    try:
-        for row in reader:
-            if any(row):
-                found.append(row)
-            if len(found) >= count:
-                break
-    except csv.Error:
-        pass  # what was read until then is enough to judge by
-    return found
+    return csv_json.rows_of(text.splitlines(keepends=True)[: 50 * count], delimiter)[:count]
 
 
 def _score_delimiter(text: str, delimiter: str) -> tuple[str, float, int, int]:
-    """(delimiter, share of rows with the commonest number of fields, that number, rows)."""
+    """(delimiter, share of rows with as many fields, fields, rows): the commonest number, or that of a header below
+    which a column holds delimiters."""
     rows = _rows(text, delimiter, 300)
+    for header in (True, False):
+        overflow = csv_json.OverflowColumn.infer(rows, delimiter, header)
+        if overflow and has_header([row[: len(rows[0])] for row in rows], len(rows[0])) == header:
+            return delimiter, 1.0, len(overflow.values), len(rows)
     counted = Counter(len(row) for row in rows)
     fields, count = max(counted.items(), key=lambda item: (item[1] if item[0] > 1 else 0, item[0]), default=(0, 0))
     return (delimiter, count / max(len(rows), 1) if fields > 1 else 0.0, fields, len(rows))
@@ -435,39 +476,19 @@ def _is_prose(text: str) -> bool:
     return sum(line.endswith((".", "!", "?", "。", "！", "？", "”", '."')) for line in lines) > 0.5 * len(lines)
 
 
-def has_header(rows: list[list[str]], fields: int) -> bool:
-    """Whether the first row names the columns: short, all different, and unlike what stands below it."""
-    whole = [row for row in rows if len(row) == fields]
-    if not rows or len(rows[0]) != fields:
-        return False
-    if all(_is_known_column_name(cell) for cell in rows[0]):
-        return True
-    if len(whole) < 2:
-        return False
-    first, rest = rows[0], whole[1:]
-    names = [cell.strip() for cell in first]
-    if any(not name for name in names[1:]) or len(set(names)) < len(names) or any(len(name) > 40 for name in names):
-        return False
-    if any(re.fullmatch(r"-?[\d.,]+%?", name) for name in names) or any(
-        name.endswith((".", "。", "!", "?", "！", "？")) for name in names
-    ):
-        return False
-    if any(_is_known_column_name(name) for name in names):
-        return True
-    votes = 0
-    for index, name in enumerate(names):
-        cells = [row[index].strip() for row in rest[:100]]
-        numbers = sum(bool(re.fullmatch(r"-?[\d.,]+%?", cell)) for cell in cells)
-        mean = sum(map(len, cells)) / len(cells)
-        votes += 1 if numbers > 0.8 * len(cells) or mean > 2 * len(name) + 5 else 0
-        votes -= name in cells
-    return votes > 0
+JSON_LINE = re.compile(r"""[\s\[\]{},]*[\[\]{}][\s\[\]{},]*|\s*"(?:[^"\\]|\\.)*"\s*:.*[,\[{"\d]\s*""")
 
 
-def _is_known_column_name(name: str) -> bool:
-    return any(part in names for part in name_words(name) for names in KNOWN_COLUMN_NAMES.values())
+def _refuse_broken_json(text: str) -> None:
+    """Lines of braces and quoted keys are no texts to learn from, wherever the JSON that they come from is broken."""
+    lines = [line for line in text.splitlines() if line.strip()][:200]
+    if sum(bool(JSON_LINE.fullmatch(line)) for line in lines) <= 0.5 * len(lines):
+        return
+    what = _("This looks like JSON, but does not begin as JSON does: {line}.", line=lines[0].strip()[:60])
+    raise Refusal(what, do=_("Save it as JSON anew, with nothing before or between the objects, and give that."))
 
 
 def _detect_plain_text(text: str, name: str) -> DetectedFormat:
+    _refuse_broken_json(text)
     unit, reason = text_form.detect_unit(text, markdown=name.lower().endswith((".md", ".markdown")))
     return DetectedFormat("text", unit=unit, evidence=(reason,))

@@ -17,6 +17,7 @@ from pathlib import Path
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.importing import preview as looking
+from bigmodel.importing.formats.parquet import class_name
 from bigmodel.importing.import_plan import split_in_name
 from bigmodel.importing.store.parquet_writer import sha256
 
@@ -125,14 +126,7 @@ def _stream(about: Mapping, split: str):
 def _rows(stream) -> Iterator[dict]:
     names = {name: feature.names for name, feature in (stream.features or {}).items() if hasattr(feature, "names")}
     for row in stream:
-        yield row | {name: _class_name(row.get(name), known) for name, known in names.items()}
-
-
-def _class_name(value: object, names: list[str]) -> object:
-    """The name of a class instead of its number; None for -1 and the like: rows of a test whose classes are secret."""
-    if not isinstance(value, int):
-        return value
-    return names[value] if 0 <= value < len(names) else None
+        yield row | {name: class_name(row.get(name), known) for name, known in names.items()}
 
 
 def preview(request: Mapping, tell: Callable) -> dict:

@@ -72,6 +72,8 @@ SPLITS: Mapping[str, str] = {
 }  # fmt: skip
 # words that say what lies in a folder and not of which class it is
 CONTENT_WORDS = frozenset(["image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "jpg", "jpeg", "jpegimages", "png", "data", "dataset", "set", "raw", "file", "files", "frames", "upload", "uploads", "图片", "图像", "照片", "数据"])  # fmt: skip
+# in a column of classes: what pandas takes for a missing value, and UCI's mark
+MISSING_WORDS = frozenset(["NaN", "nan", "-NaN", "-nan", "NAN", "N/A", "n/a", "NA", "#N/A", "#N/A N/A", "#NA", "<NA>", "NULL", "null", "Null", "None", "NaT", "?", "-", "--"])  # fmt: skip
 NO_TEXT_CODECS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined")
 MIN_SPLIT_SHARE, MAX_SPLIT_SHARE = 0.01, 0.4  # of the rows, for validation and for test
 
@@ -92,13 +94,19 @@ class ImportPlan:
     split: str = ""
     validation: float = 0.1
     test: float = 0.1
+    literal_classes: tuple[str, ...] = ()  # words for a missing value, such as None, that are classes here
+
+    def __post_init__(self):
+        object.__setattr__(self, "literal_classes", tuple(self.literal_classes))  # which JSON has as a list
 
     @property
     def continuous(self) -> bool:
         return self.format == "text" and self.unit in CONTINUOUS_UNITS
 
     def to_json(self) -> dict:
-        return asdict(self) | {"roles": dict(self.roles)}
+        """Without what most plans do not say, so that they have the hashes that they have always had."""
+        data = asdict(self) | {"roles": dict(self.roles), "literal_classes": list(self.literal_classes)}
+        return data if self.literal_classes else {name: data[name] for name in data if name != "literal_classes"}
 
     @staticmethod
     def check(data: object) -> ImportPlan:
@@ -106,6 +114,9 @@ class ImportPlan:
         known = {one.name for one in fields(ImportPlan)}
         if not isinstance(data, Mapping) or not set(data) <= known or not {"format", "roles"} <= set(data):
             raise Refusal(_("This does not say how to read a file."), do=_("Give a format and roles."), field="plan")
+        words = data.get("literal_classes", ())
+        if not isinstance(words, list | tuple) or not all(word in MISSING_WORDS for word in map(str, words)):
+            raise _refused("literal_classes", words, ", ".join(sorted(MISSING_WORDS)))
         plan = ImportPlan(**data)
         for name, options in (("format", FORMATS), ("delimiter", DELIMITERS), ("unit", UNITS)):
             if getattr(plan, name) not in options:

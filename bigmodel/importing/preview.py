@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.importing import column_roles, picture_labels, to_rows
 from bigmodel.importing.detect_format import DetectedFormat, detect_format
-from bigmodel.importing.formats import chat_formats, folder_labels, image_folder, parquet, sharded_tables
+from bigmodel.importing.formats import (
+    chat_formats,
+    folder_labels,
+    image_folder,
+    labelling_exports,
+    parquet,
+    sharded_tables,
+)
 from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.label_tables import TABLE_COLUMN
 from bigmodel.importing.formats.readers import records, sample_pictures
@@ -54,9 +62,16 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
         named = {column.name: column for column in labels.columns}
         columns = [named.get(column.name, column) for column in columns if column.name != TABLE_COLUMN]
     chosen, split, why = _roles(plan, kind, columns, fixed, whole, labels)
+    if plan.format in ("jsonl", "json"):
+        why = [*labelling_exports.evidence(one[1] for one in taken if type(one) is not BadRecord), *why]
     plan = dataclasses.replace(plan, roles=chosen, split=split)
+    plan, said = _with_literal_classes(plan, columns, fixed)
+    why = [*why, *said]
     size = _size(path)
-    preview, aside = _preview(taken, plan) if are_trainable(chosen) else ([], [])
+    left_out: Counter = Counter()
+    preview, aside = _preview(taken, plan, left_out) if are_trainable(chosen) else ([], [])
+    if left_out:
+        why = [*why, to_rows.left_out_sentence(left_out, len(taken))]
     return FilePreview(
         plan=plan,
         evidence=(*kind.evidence, *why),
@@ -152,6 +167,20 @@ def _roles(
     return chosen, split, [*why, _("The column {name} says which rows are for training.", name=split)]
 
 
+def _with_literal_classes(plan: ImportPlan, columns: list, fixed: Mapping) -> tuple[ImportPlan, list[Words]]:
+    """The plan with the words for a missing value that are classes; and which words are taken for a missing class."""
+    label = next((column for column in columns if column.name == plan.roles.get("label")), None)
+    if label is None:
+        return plan, []
+    missing, literal = column_roles.missing_words(label)
+    if "literal_classes" in fixed:
+        missing, literal = missing - set(plan.literal_classes), set(plan.literal_classes)
+    plan = dataclasses.replace(plan, literal_classes=tuple(sorted(literal)))
+    said = _("In the column {name} these words are taken for a missing class: {words}.", name=label.name,
+             words=", ".join(sorted(missing)))  # fmt: skip
+    return plan, [said] if missing else []
+
+
 def _refuse_unknown(named: list[str], names: set[str]) -> None:
     for name in filter(None, named):
         if name not in names:
@@ -189,11 +218,11 @@ def _roles_by_format(plan: ImportPlan, kind: DetectedFormat, columns: list) -> t
     return None
 
 
-def _preview(taken: list, plan: ImportPlan) -> tuple[list[dict], list[dict]]:
+def _preview(taken: list, plan: ImportPlan, left_out: Counter) -> tuple[list[dict], list[dict]]:
     good: list[dict] = []
     bad: list[dict] = []
     named = {one[0]: one[1] for one in taken if type(one) is not BadRecord} if plan.format == "pictures" else {}
-    for one in to_rows.rows(iter(taken), plan):
+    for one in to_rows.rows(iter(taken), plan, left_out):
         if type(one) is BadRecord:
             bad.append(rejected_entry(one))
         elif len(good) < PREVIEW_ROWS:
@@ -204,6 +233,8 @@ def _preview(taken: list, plan: ImportPlan) -> tuple[list[dict], list[dict]]:
             }
             origin = _origin(named[number]) if named else {}
             good.append({name: value for name, value in ({"row": number} | origin | shown).items() if name != "split"})
+        if "messages" in plan.roles:  # all of them, as what is left out of them is counted
+            continue
         if len(good) >= PREVIEW_ROWS and (len(bad) >= PREVIEW_ROWS or plan.format in ("pictures", "parquet")):
             break
     return good, bad[:PREVIEW_ROWS]

@@ -71,13 +71,13 @@ def import_rows(request: dict, tell: Callable) -> dict:
     done, counts = [0], parquet_writer.ImportCounts()
     stop = _report_progress(lambda: tell(done=done[0], rows=counts.rows, aside=counts.rejected))
     kinds = output_columns(plan.roles)
-    made, shares = rows(records(path, plan, done), plan), (plan.validation, plan.test)
+    made, shares = rows(records(path, plan, done), plan, counts.left_out), (plan.validation, plan.test)
     if plan.continuous:
         counted = whole_text.count_characters(rows(records(path, plan, [0]), plan))
         made = whole_text.split_by_place(made, counted, shares)
     written = parquet_writer.write(made, folder, kinds, shares, counts)
     stop()
-    return written | {"languages": detect_languages(folder / "rows.parquet", kinds)}
+    return written | {"left_out": dict(counts.left_out), "languages": detect_languages(folder / "rows.parquet", kinds)}
 
 
 def count(request: dict, tell: Callable) -> dict:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from bigmodel.core import limits
 from bigmodel.core.words import Words, _
+from bigmodel.importing import column_roles
 from bigmodel.importing.formats import chat_formats, image_folder
 from bigmodel.importing.formats.bad_record import BadRecord, cell_text, printable
 from bigmodel.importing.formats.csv_json import Record
 from bigmodel.importing.formats.plain_text import TOO_LONG
 from bigmodel.importing.formats.text_lines import join_lines
-from bigmodel.importing.import_plan import ROLES, ImportPlan, parse_split
+from bigmodel.importing.import_plan import MISSING_WORDS, ROLES, ImportPlan, parse_split
 
 INVALID_CHARACTERS = _("It holds characters that are no text.")
 COMPOSED_ROLES = frozenset(["answer", "system"])  # roles whose columns are put together to a conversation
@@ -29,9 +34,16 @@ class InvalidValue(Exception):
         self.reason = reason
 
 
-def rows(records: Iterator[Record], plan: ImportPlan) -> Iterator[tuple[int, dict] | BadRecord]:
-    """(number, {role: value, "split": name or ''}) of each record; Broken for those that will not do."""
-    parts = [(role, column, PARSERS[role]) for role, column in plan.roles.items()]
+def rows(
+    records: Iterator[Record], plan: ImportPlan, left_out: Counter | None = None
+) -> Iterator[tuple[int, dict] | BadRecord]:
+    """(number, {role: value, "split": name or ''}) of each record; BadRecord for those that will not do. `left_out`
+    counts the messages that are left out of conversations, and these conversations."""
+    parsers = PARSERS | {
+        "messages": partial(parse_messages, left_out=left_out),
+        "label": partial(parse_label, literal=plan.literal_classes),
+    }
+    parts = [(role, column, parsers[role]) for role, column in plan.roles.items()]
     composed = not COMPOSED_ROLES.isdisjoint(plan.roles)
     split = plan.split
     for found in records:
@@ -136,27 +148,55 @@ def _refuse_controls(value: str) -> None:
         raise InvalidValue(INVALID_CHARACTERS) from None
 
 
-def parse_label(value: object, role: str) -> str:
-    """The name of a class, as text: 1, 1.0 and '1' are one."""
+def parse_label(value: object, role: str, literal: Collection[str] = ()) -> str:
+    """The name of a class, as text: 1, 1.0 and '1' are one, and a list of one is that one. `literal`: words for a
+    missing value that are classes here."""
     if type(value) is str and value:
-        return _name(value, role)
+        values = _list_in_text(value) if value[0] == "[" else None
+        return _name(value, role, value.strip() in literal) if values is None else parse_label(values, role, literal)
     if value is None or value == "" or value != value:
         raise InvalidValue(_("{role} is missing.", role=ROLES[role]))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
+    if isinstance(value, Mapping) and set(value) == {"choices"}:  # Label Studio's, of a question with several answers
+        value = value["choices"]
+    if isinstance(value, list | tuple):
+        return parse_label(_single_label(value, role), role, literal)
     if not isinstance(value, int | float):
         raise InvalidValue(_("{role} is no name but {value}.", role=ROLES[role], value=str(value)[:60]))
-    return _name(str(value), role)
+    return _name(str(value), role, True)
+
+
+def _single_label(values: Sequence, role: str) -> object:
+    if column_roles.is_spans(values):
+        raise InvalidValue(_("{role} marks parts of a text (spans), and a class is learnt for a whole text.", role=ROLES[role]))  # fmt: skip
+    if len(values) > 1:
+        listed = ", ".join(map(str, values))[:100]
+        raise InvalidValue(_("It has several classes ({values}), and a row can have one.", values=listed))
+    if values and isinstance(values[0], list | tuple | Mapping):
+        raise InvalidValue(_("{role} is no name but {value}.", role=ROLES[role], value=str(values)[:60]))
+    return values[0] if values else None
 
 
 @lru_cache(maxsize=2 * limits.CLASSES)  # many rows share one
-def _name(value: str, role: str) -> str:
-    name = " ".join(value.split())
+def _name(value: str, role: str, literal: bool) -> str:
+    name = unicodedata.normalize("NFC", " ".join(value.split()))  # an accent may be a character of its own
+    if not literal and name in MISSING_WORDS:
+        raise InvalidValue(_("{role} is missing: '{value}' stands there.", role=ROLES[role], value=name))
     if not name or len(name) > limits.CLASS_CHARACTERS or not name.isprintable():
         raise InvalidValue(_("{role} is no name but {value}.", role=ROLES[role], value=printable(value[:60])))
     return name
+
+
+@lru_cache(maxsize=2 * limits.CLASSES)
+def _list_in_text(value: str) -> Sequence | None:
+    """A list as it stands in a cell of a table, as JSON or Python write it; None for a name in brackets."""
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+        values = ast.literal_eval(value.strip()) if len(value) <= limits.CLASS_CHARACTERS else None
+        return values if isinstance(values, list) else None
+    return None
 
 
 def parse_image(value: object, role: str) -> bytes:
@@ -172,11 +212,27 @@ def _normalized_image(value: object) -> bytes | Words:
     )  # as `datasets` writes them
 
 
-def parse_messages(value: object, role: str) -> str:
+def parse_messages(value: object, role: str, left_out: Counter | None = None) -> str:
     """A conversation as JSON: [{"role", "content"}], from the ways in which it is commonly written."""
-    said = _parse_turns(value, role)
-    _refuse_role_order(said)
-    return json.dumps(said, ensure_ascii=False)
+    turns, dropped = _trainable_turns(_parse_turns(value, role))
+    if left_out is not None and dropped:
+        left_out["messages"] += dropped
+        left_out["conversations"] += 1
+    return json.dumps(turns, ensure_ascii=False)
+
+
+def left_out_sentence(left_out: Mapping[str, int], rows: int) -> Words:
+    """What is said of messages that are left out."""
+    return _(
+        "Of {conversations} of {rows} conversations {messages} messages are left out: what comes before the first question, what nobody answers, and system prompts in between.",
+        conversations=left_out["conversations"], messages=left_out["messages"], rows=rows,
+    )  # fmt: skip
+
+
+def _trainable_turns(turns: list[dict[str, str]]) -> tuple[list[dict[str, str]], int]:
+    kept, dropped = chat_formats.trainable_turns(turns)
+    _refuse_role_order(kept or turns)  # where nothing is left, why it does not do as it stands there
+    return kept, dropped
 
 
 def _parse_turns(value: object, role: str) -> list[dict[str, str]]:
@@ -190,8 +246,13 @@ def _parse_turns(value: object, role: str) -> list[dict[str, str]]:
     said = []
     try:
         for speaker, content in chat_formats.messages(value):
-            if speaker is None or not isinstance(content, str):
-                raise InvalidValue(_("A message has no known role or no text."))
+            if speaker not in chat_formats.ROLE_NAMES:
+                known = ", ".join(chat_formats.ROLE_NAMES)
+                raise InvalidValue(
+                    _("The role {role} of a message is none of: {known}.", role=speaker[:60], known=known)
+                )
+            if not isinstance(content, str):
+                raise InvalidValue(_("A message has no text: {role}.", role=speaker))
             if not content.isprintable():
                 _refuse_controls(content)
             if content.strip() or speaker != "system":  # an empty system prompt is none
@@ -227,8 +288,7 @@ def _compose_conversation(row: Mapping) -> str:
     said += row.get("history", [])
     said.append({"role": "user", "content": chat_formats.compose_prompt(row["question"], row.get("context", ""))})
     said.append({"role": "assistant", "content": row["answer"]})
-    _refuse_role_order(said)
-    return json.dumps(said, ensure_ascii=False)
+    return json.dumps(_trainable_turns(said)[0], ensure_ascii=False)
 
 
 def parse_history(value: object, role: str) -> list[dict[str, str]]:
@@ -267,3 +327,5 @@ PARSERS: Mapping[str, Callable[[object, str], object]] = {
     "system": parse_optional_text,
     "history": parse_history,
 }
+# of a cell that a person has changed: what is written there is meant
+EDIT_PARSERS = PARSERS | {"label": partial(parse_label, literal=MISSING_WORDS)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ class LabelTypos(Check):
     order = 9
     title = _("Misspelt classes")
     about = _(
-        "Rare classes whose name is nearly that of a common one: a letter more, less, other or swapped, other case or spaces."
+        "Rare classes whose name is nearly that of a common one: a letter more, less, other or swapped. Classes, rare or not, that differ in case, spaces or the way an accent is written."
     )
 
     def applies_to(self, rows: Rows) -> bool:
@@ -37,8 +38,10 @@ class LabelTypos(Check):
                 places[label].append(index)
         for label, right in meant.items():
             ids = rows.ids_of(places[label])
-            sentence = _("{count} rows have the class '{wrong}', which looks like '{right}' misspelt.",
-                         count=len(ids), wrong=names[label], right=names[right])  # fmt: skip
+            said = {"count": len(ids), "wrong": names[label], "right": names[right]}
+            sentence = _("{count} rows have the class '{wrong}', which looks like '{right}' misspelt.", **said)
+            if is_same_name(names[label], names[right]):
+                sentence = _("{count} rows have the class '{wrong}', which differs from '{right}' in case, spaces or accents only.", **said)  # fmt: skip
             why = _("For the model these are two classes that have nothing to do with each other.")
             change = _("Change '{wrong}' to '{right}'", wrong=names[label], right=names[right])
             remedy = Remedy(change, (edit({row: {rows.label: names[right]} for row in ids}),))
@@ -60,13 +63,26 @@ def _corrections(names: dict, counts: Counter) -> dict:
         alike = [
             other
             for other, right in names.items()
-            if other != label and counts[label] <= MAX_FREQUENCY_RATIO * counts[other] and is_misspelling(name, right)
+            if other != label
+            and (
+                (counts[label] <= MAX_FREQUENCY_RATIO * counts[other] and is_misspelling(name, right))
+                or (is_same_name(name, right) and (counts[label], name) < (counts[other], right))
+            )
         ]
         if alike:
             meant[label] = max(
                 alike, key=lambda other: (-edit_distance(_normalize(name), _normalize(names[other])), counts[other])
             )
     return {label: right for label, right in meant.items() if right not in meant}
+
+
+def is_same_name(one: str, other: str) -> bool:
+    """Whether two names differ in nothing that a reader would see as another word. Single letters may be told apart by
+    their case alone."""
+    one, other = (
+        " ".join(re.split(r"[\s_]+", unicodedata.normalize("NFKC", name).casefold().strip())) for name in (one, other)
+    )
+    return one == other and len(one) > 1
 
 
 def is_misspelling(one: str, other: str) -> bool:
@@ -82,9 +98,8 @@ def is_misspelling(one: str, other: str) -> bool:
 
 
 def _normalize(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split()).strip(
-        ".,;:!'\""
-    )
+    words = re.sub(r"(?<=\w)[-_]|_", " ", unicodedata.normalize("NFKC", name).casefold())  # not the sign of -1
+    return " ".join(words.split()).strip(".,;:!'\"")
 
 
 def _digits(name: str) -> list[str]:

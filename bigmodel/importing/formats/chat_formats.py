@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 
 from bigmodel.core.words import LANGUAGES, Words, _, say
@@ -14,7 +15,9 @@ ROLE_ALIASES = {
     "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant", "assistant": "assistant",
     "ai": "assistant", "answer": "assistant", "response": "assistant", "bing": "assistant", "bard": "assistant", "claude": "assistant", "助手": "assistant", "答": "assistant",
     "system": "system", "developer": "system", "系统": "system",
-    "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool",
+    "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool", "tool_result": "tool", "tool_response": "tool",
+    "function_response": "tool", "function_result": "tool",
+    "function_call": "assistant", "tool_call": "assistant", "tool_calls": "assistant",
 }  # fmt: skip
 ROLE_NAMES: Mapping[str, Words] = {
     "user": _("User"),
@@ -32,16 +35,16 @@ ALLOWED_NEXT_ROLES: Mapping[str, frozenset[str]] = {
     "system": frozenset(["user"]),
     "user": frozenset(["assistant"]),
     "assistant": frozenset(["user", "tool"]),
-    "tool": frozenset(["assistant", "tool"]),
+    "tool": frozenset(["assistant", "tool", "user"]),
 }
 
 
 PREVIEW_TURNS, PREVIEW_CHARACTERS = 6, 200  # of a conversation in a preview
 
 
-def messages(value: Sequence) -> Iterator[tuple[str | None, object]]:
-    """(role, text) of each message of a conversation; role None where it is not known. ValueError where a part of it
-    is no message.
+def messages(value: Sequence) -> Iterator[tuple[str, object]]:
+    """(role, text) of each message of a conversation; a role that is not known as it stands there. ValueError where a
+    part of it is no message.
 
     Known are messages that name their speaker (OpenAI, ShareGPT), exchanges with a key for each side
     ({"human", "assistant"}), pairs [question, answer], and texts by turns.
@@ -56,6 +59,23 @@ def messages(value: Sequence) -> Iterator[tuple[str | None, object]]:
             yield from zip(("user", "assistant"), one, strict=True)
         else:
             raise ValueError
+
+
+def trainable_turns(turns: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]], int]:
+    """The turns that make a conversation to learn from, and how many are left out: what comes before the first question,
+    what nobody answers, results of tools that nobody called, and system prompts in the middle. Two turns in a row of the
+    same speaker become one."""
+    spoken: list[list[Mapping[str, str]]] = []  # each with the turns that become one
+    for turn in turns:
+        before = spoken[-1][0]["role"] if spoken else ""
+        if turn["role"] == before != "tool":
+            spoken[-1].append(turn)
+        elif turn["role"] in ALLOWED_NEXT_ROLES[before]:
+            spoken.append([turn])
+    while spoken and (spoken[-1][0]["role"] != "assistant" or not any(turn["content"].strip() for turn in spoken[-1])):
+        spoken.pop()
+    kept = [{"role": same[0]["role"], "content": "\n\n".join(turn["content"] for turn in same)} for same in spoken]
+    return kept, len(turns) - sum(map(len, spoken))
 
 
 def parse_json(text: str) -> object:
@@ -102,7 +122,7 @@ def _turns_from_json(text: str) -> list[dict[str, str]]:
     if not isinstance(value, list):
         raise ValueError("no list of messages")
     turns = [{"role": speaker, "content": "" if said is None else said} for speaker, said in messages(value)]
-    if not all(turn["role"] and isinstance(turn["content"], str) for turn in turns):
+    if not all(turn["role"] in ROLE_NAMES and isinstance(turn["content"], str) for turn in turns):
         raise ValueError("no known role, or no text")
     return turns
 
@@ -143,23 +163,47 @@ def truncate_conversation(row: str) -> str:
     return json.dumps([turn | {"content": turn["content"][:PREVIEW_CHARACTERS]} for turn in turns], ensure_ascii=False)
 
 
-def _messages_from_mapping(one: Mapping) -> Iterator[tuple[str | None, object]]:
-    who = next((name for name in ROLE_KEYS if name in one), "")
-    if who:
-        said = next((one[name] for name in CONTENT_KEYS if one.get(name) is not None), None)
-        yield ROLE_ALIASES.get(str(one[who]).strip().lower()), _content_text(said)
+def _messages_from_mapping(message: Mapping) -> Iterator[tuple[str, object]]:
+    key = next((name for name in ROLE_KEYS if name in message), "")
+    if key:
+        role = _role(str(message[key]))
+        content = next((message[name] for name in CONTENT_KEYS if message.get(name) is not None), None)
+        text = "null" if content is None and role == "tool" else _content_text(content)
+        calls = [*(message.get("tool_calls") or ()), *filter(None, [message.get("function_call")])]
+        if calls and (text is None or isinstance(text, str)):
+            text = "\n".join(filter(None, [text, *map(_call_text, calls)]))
+        yield role, text
         return
-    sides = [
-        (ROLE_ALIASES[key], text) for name, text in one.items() if (key := str(name).strip().lower()) in ROLE_ALIASES
-    ]
+    sides = [(role, text) for name, text in message.items() if (role := _role(str(name))) in ROLE_NAMES]
     if not sides:
         raise ValueError
     yield from sides
 
 
-def _content_text(said: object) -> object:
-    """OpenAI's messages may have their text in parts."""
-    if isinstance(said, Sequence) and not isinstance(said, str) and said:
-        parts = [part.get("text") if isinstance(part, Mapping) else part for part in said]
+def _role(name: str) -> str:
+    """The role that a name means; one that is not known as it is."""
+    known = re.sub(r"[\s-]+", "_", name.strip(" \t\n:：<|>").lower())
+    return ROLE_ALIASES.get(known, name)
+
+
+def _call_text(call: object) -> str:
+    """A call of a tool, as JSON that can be learnt."""
+    call = call.get("function") or call if isinstance(call, Mapping) else call
+    if not isinstance(call, Mapping):
+        raise ValueError
+    arguments = call.get("arguments", call.get("input"))
+    with suppress(ValueError):
+        arguments = parse_json(arguments) if isinstance(arguments, str) else arguments
+    return json.dumps({"name": call.get("name"), "arguments": arguments}, ensure_ascii=False, default=str)
+
+
+def _content_text(content: object) -> object:
+    """OpenAI's messages may have their text in parts, Anthropic's their calls of tools."""
+    if isinstance(content, Sequence) and not isinstance(content, str) and content:
+        parts = [_part_text(part) if isinstance(part, Mapping) else part for part in content]
         return "\n".join(parts) if all(isinstance(part, str) for part in parts) else None
-    return said
+    return content
+
+
+def _part_text(part: Mapping) -> object:
+    return _call_text(part) if part.get("type") == "tool_use" else part.get("text")

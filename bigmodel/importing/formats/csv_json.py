@@ -1,13 +1,13 @@
-"""Records of tables: CSV and its kin, JSON lines, one JSON list. What cannot be read is Broken, and the reading goes on."""
+"""Records of tables: CSV and its kin, JSON lines. What cannot be read is a BadRecord, and the reading goes on."""
 
 from __future__ import annotations
 
 import csv
-import json
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import orjson
@@ -17,12 +17,20 @@ from bigmodel.core.words import _
 from bigmodel.importing.formats.bad_record import MAX_RAW_CHARACTERS, BadRecord, cell_text, printable
 from bigmodel.importing.formats.text_lines import NOT_TEXT, WIDE_ENCODINGS, decode_line, lines
 
+INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # around a name they are no part of it
 NO_DELIMITER = "\x1f"  # for a table of one column: no file has it
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?;*\s*', re.IGNORECASE | re.DOTALL)  # Excel's, before the header
+MIN_FITTING_SHARE = 0.9  # of the rows: those in which what stands around a column that takes the rest is as elsewhere
+PEEKED_LINES, PEEKED_CHARACTERS = 300, 2**20  # by which is told which column holds delimiters of its own
 LOOK_AHEAD = 64 * 2**10  # characters in which a quote is looked for, once one was never closed
 UNCLOSED_QUOTE = _("A quote is opened and not closed.")
 STRAY_QUOTE = _("A quote stands where none may stand.")
 NO_OBJECT = _("The line is no JSON object.")
+REPEATED_HEADER = _("It is the header once more.")
 Record = tuple[int, dict] | BadRecord
+
+
+REGULAR = re.compile(r"[-+]?\d[\d.,:/-]*%?|[A-Za-z]*[-_]?\d[\w-]*")  # numbers, dates, ids
 
 
 # -- CSV ---------------------------------------------------------------------------------------------
@@ -48,16 +56,7 @@ class _RewindableLines:
         return self
 
     def __next__(self) -> str:
-        if self.pending:
-            line = self.pending.popleft()
-        else:
-            found = next(self.source)
-            if type(found) is BadRecord:
-                line = (found.row, found.raw.encode(), None)
-                self.last_bad_line = found
-            else:
-                number, raw = found
-                line = (number, raw, decode_line(raw, self.encoding))
+        line = self.pending.popleft() if self.pending else self._read_line()
         self.consumed.append(line)
         text = line[2]
         if text is None:
@@ -67,8 +66,30 @@ class _RewindableLines:
             raise _RecordTooLong
         return text
 
+    def _read_line(self) -> tuple[int, bytes, str | None]:
+        line = next(self.source)
+        if type(line) is BadRecord:
+            self.last_bad_line = line
+            return line.row, line.raw.encode(), None
+        number, raw = line
+        return number, raw, decode_line(raw, self.encoding)
+
+    def peek(self) -> list[str]:
+        """The first lines, which are read again."""
+        size = 0
+        while len(self.pending) < PEEKED_LINES and size < PEEKED_CHARACTERS:
+            try:
+                self.pending.append(self._read_line())
+            except StopIteration:
+                break
+            size += len(self.pending[-1][1])
+        return [text for _number, _raw, text in self.pending if text is not None]
+
     def start_record(self) -> None:
         self.consumed, self.size = [], 0
+
+    def raw_record(self) -> str:
+        return printable("".join(text for _number, _raw, text in self.consumed).rstrip("\r\n"))
 
     def reject_first_line(self, reason) -> BadRecord:
         """The first line is set aside; what came after it is read again."""
@@ -93,8 +114,13 @@ def csv_records(file: BinaryIO, encoding: str, delimiter: str, header: bool) -> 
     csv.field_size_limit(limits.LINE_BYTES)
     feed = _RewindableLines(lines(file, encoding), encoding)
     parts = {"delimiter": delimiter or NO_DELIMITER, "strict": True}
+    peeked = feed.peek()
+    if peeked and SEPARATOR_LINE.fullmatch(peeked[0]):
+        feed.pending.popleft()
+    overflow = OverflowColumn.infer(rows_of(peeked, delimiter), delimiter, header)
     reader = csv.reader(feed, **parts)
     names: list[str] = []
+    head: list[str] = []
     before: list[str] = []
     while True:
         feed.start_record()
@@ -114,19 +140,100 @@ def csv_records(file: BinaryIO, encoding: str, delimiter: str, header: bool) -> 
             continue
         number = feed.consumed[0][0]
         if not names:
-            names = unique_names(fields) if header else [str(place) for place in range(1, len(fields) + 1)]
+            count = len(overflow.values) if overflow else len(fields)
+            names = unique_names(fields) if header else [str(place) for place in range(1, count + 1)]
             if header:
+                head = fields
                 continue
+        if fields == head:
+            yield BadRecord(number, feed.raw_record(), REPEATED_HEADER)
+            continue
+        if len(fields) > len(names):
+            fields = _without_empty_rest(fields, len(names))
+            fields = overflow.join(fields) if overflow else fields
         if len(fields) != len(names):
-            if len(fields) > len(names) and not any(fields[len(names) :]):
-                fields = fields[: len(names)]
-            else:
-                reason = _("It has {count} fields where {wanted} are expected.", count=len(fields), wanted=len(names))
-                raw = printable("".join(text for _n, _raw, text in feed.consumed).rstrip("\r\n"))
-                yield BadRecord(number, raw, reason, cells=_cells(names, fields, before, delimiter))
-                continue
+            reason = _("It has {count} fields where {wanted} are expected.", count=len(fields), wanted=len(names))
+            yield BadRecord(number, feed.raw_record(), reason, cells=_cells(names, fields, before, delimiter))
+            continue
         before = fields
         yield number, dict(zip(names, fields, strict=True))
+
+
+def rows_of(texts: Sequence[str], delimiter: str) -> list[list[str]]:
+    """The rows of the first lines of a table, as far as they can be read."""
+    csv.field_size_limit(limits.LINE_BYTES)
+    rows: list[list[str]] = []
+    with suppress(csv.Error):  # what was read until then is enough to judge by
+        rows.extend(row for row in csv.reader(texts, delimiter=delimiter or NO_DELIMITER) if any(row))
+    return rows[1:] if rows and SEPARATOR_LINE.fullmatch(delimiter.join(rows[0])) else rows
+
+
+def _without_empty_rest(fields: list[str], count: int) -> list[str]:
+    return fields if any(fields[count:]) else fields[:count]
+
+
+@dataclass(frozen=True)
+class OverflowColumn:
+    """The column of texts that are not quoted and hold delimiters: it takes what is over. Told by what stands around it:
+    known classes, numbers, or ids."""
+
+    index: int
+    name: str
+    values: tuple[frozenset[str], ...]  # what may stand in each of the columns
+    delimiter: str
+
+    @staticmethod
+    def infer(rows: Sequence[Sequence[str]], delimiter: str, header: bool) -> OverflowColumn | None:
+        """None where no row has too many fields, or more than one column could take them. Without a header there are as
+        many columns as the shortest row has fields."""
+        if not rows:
+            return None
+        head = rows[0] if header else [str(number) for number in range(1, 1 + min(map(len, rows)))]
+        rows = rows[1:] if header else rows
+        count = len(head)
+        longer = [row for row in rows if len(row) > count and any(row[count:])]
+        spaced = sum(any(cell[:1].isspace() for cell in row[1:]) for row in longer)  # as prose has it: this, and that
+        if count < 2 or not longer or spaced < len(longer) / 2 or any(len(row) < count for row in rows):
+            return None
+        candidates = [OverflowColumn._at(index, head, rows, delimiter) for index in range(count)]
+        fitting = [column for column in candidates if sum(map(column.fits, rows)) >= MIN_FITTING_SHARE * len(rows)]
+        telling = [column for column in fitting if column.has_varied_values(rows)]  # one word everywhere tells nothing
+        chosen = telling or fitting
+        return chosen[0] if len(chosen) == 1 else None
+
+    @staticmethod
+    def _at(index: int, head: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str) -> OverflowColumn:
+        values: list[frozenset[str]] = []
+        for column in range(len(head)):
+            place = column if column < index else column - len(head)
+            counts = Counter(row[place] for row in rows)
+            repeated = frozenset(value for value, times in counts.items() if times > 1 and value[:1].strip())
+            values.append(repeated if len(repeated) <= max(2, len(rows) / 4) else frozenset())
+        return OverflowColumn(index, head[index].strip(), tuple(values), delimiter)
+
+    def has_varied_values(self, rows: Sequence[Sequence[str]]) -> bool:
+        """Whether no column around it has one value in all rows."""
+        around = [column for column in range(len(self.values)) if column != self.index]
+        places = [column if column < self.index else column - len(self.values) for column in around]
+        return all(len({row[place] for row in rows}) > 1 for place in places)
+
+    def fits(self, fields: Sequence[str]) -> bool:
+        """Whether what stands around the texts is as elsewhere."""
+        joined = self._joined(fields)
+        around = (column for column in range(len(joined)) if column != self.index)
+        return len(joined) == len(self.values) and all(self._is_regular(column, joined[column]) for column in around)
+
+    def join(self, fields: list[str]) -> list[str]:
+        """Fields with the texts in one; as they are where that would be a guess."""
+        return self._joined(fields) if self.fits(fields) else fields
+
+    def _joined(self, fields: Sequence[str]) -> list[str]:
+        more = max(len(fields) - len(self.values), 0)
+        text = self.delimiter.join(fields[self.index : self.index + more + 1])
+        return [*fields[: self.index], text, *fields[self.index + more + 1 :]]
+
+    def _is_regular(self, column: int, value: str) -> bool:
+        return value in self.values[column] or bool(REGULAR.fullmatch(value))
 
 
 def _fields(line: str, delimiter: str, count: int) -> list[str]:
@@ -151,7 +258,7 @@ def unique_names(fields: list[str]) -> list[str]:
     """Column names, each once: a second 'text' becomes 'text 2', an empty one its number."""
     names: list[str] = []
     for index, field in enumerate(fields, 1):
-        name = " ".join(field.split())[:100] or str(index)
+        name = " ".join(field.strip(INVISIBLE).split())[:100] or str(index)
         tried, count = name, 1
         while tried in names:
             count += 1
@@ -187,89 +294,3 @@ def _reason(line: bytes, encoding: str, error: ValueError):
     if decode_line(line, encoding) is None:
         return NOT_TEXT
     return _("It is not JSON: {reason}.", reason=str(error)[:200])
-
-
-# -- one JSON list -----------------------------------------------------------------------------------
-NEXT = re.compile(r"\}\s*,\s*(?=\{)")
-SEPARATORS = re.compile(r"[\s,]*")
-DECODER = json.JSONDecoder()
-
-
-class _Window:
-    """The text from where we are, as much of it as is needed."""
-
-    def __init__(self, file: BinaryIO, encoding: str):
-        self.source = lines(file, encoding)
-        self.encoding, self.text, self.exhausted, self.bad_record = encoding, "", False, None
-
-    def fill(self, least: int = 2**18) -> None:
-        parts, size = [self.text], 0
-        while size < least and not self.exhausted:
-            found = next(self.source, None)
-            if found is None or type(found) is BadRecord:
-                self.exhausted, self.bad_record = True, found
-                break
-            text = decode_line(found[1], self.encoding)
-            text = found[1].decode("utf-8", "replace") if text is None else text
-            parts.append(text)
-            size += len(text)
-        self.text = "".join(parts)
-
-    def skip(self, count: int) -> None:
-        self.text = self.text[count:]
-
-
-def json_list(file: BinaryIO, encoding: str) -> Iterator[Record]:
-    """(place in the list, object). The list may stand alone or be the one list of an object: {"data": [...]}.
-    An object that is broken is left out up to where the next seems to begin."""
-    window = _Window(file, encoding)
-    window.fill()
-    start = re.match(r'\s*(?:\{\s*"(?:[^"\\]|\\.){0,100}"\s*:\s*)?\[', window.text)
-    if start is None:
-        yield BadRecord(1, printable(window.text), _("There is no list of objects."))
-        return
-    text, place, number, closed = window.text, start.end(), 0, False
-    while True:
-        if len(text) - place < 2**16 and not window.exhausted:
-            window.text, place = text[place:], 0
-            window.fill()
-            text = window.text
-        gap = SEPARATORS.match(text, place).end()
-        if gap >= len(text) or text[gap] == "]":
-            closed = gap < len(text)
-            break
-        number += 1
-        record, end = None, gap
-        while True:
-            try:
-                record, end = DECODER.raw_decode(text, gap)
-            except (ValueError, RecursionError) as error:
-                if not window.exhausted and len(text) - gap < limits.LINE_BYTES and _unfinished(error, len(text)):
-                    window.text, gap = text[gap:], 0
-                    window.fill(max(2**18, len(window.text)))
-                    text = window.text
-                    continue
-                reason = str(error)[:200]
-            break
-        if type(record) is dict:
-            yield number, record
-            place = end
-        elif end > gap:
-            yield BadRecord(number, printable(text[gap:end]), _("It is no JSON object."))
-            place = end
-        else:
-            following = NEXT.search(text, gap)
-            end = following.end() if following else len(text)
-            yield BadRecord(number, printable(text[gap:end]), _("It is not JSON: {reason}.", reason=reason))
-            place = end
-    if window.bad_record is not None:
-        yield BadRecord(number + 1, window.bad_record.raw, window.bad_record.reason)
-    elif not closed:
-        yield BadRecord(number + 1, "", _("The list is not closed: the file breaks off."))
-
-
-def _unfinished(error: Exception, length: int) -> bool:
-    """Whether more text might make it whole."""
-    if not isinstance(error, json.JSONDecodeError):
-        return False
-    return error.msg.startswith("Unterminated string") or error.pos >= length - 64

@@ -15,7 +15,9 @@ from bigmodel.importing.detect_format import detect_text_format
 from bigmodel.importing.formats import (
     csv_json,
     image_folder,
+    json_documents,
     label_tables,
+    labelling_exports,
     parallel_text,
     parquet,
     plain_text,
@@ -82,9 +84,9 @@ def _format_records(file, plan: ImportPlan) -> Iterator[Record]:
     if plan.format == "csv":
         return csv_json.csv_records(file, plan.encoding, plan.delimiter, plan.header)
     if plan.format == "jsonl":
-        return csv_json.json_lines(file, plan.encoding)
+        return labelling_exports.with_labels(csv_json.json_lines(file, plan.encoding))
     if plan.format == "json":
-        return csv_json.json_list(file, plan.encoding)
+        return labelling_exports.with_labels(json_documents.json_records(file, plan.encoding))
     if plan.format == "po":
         return translation_files.po(file, plan.encoding)
     if plan.format == "tmx":

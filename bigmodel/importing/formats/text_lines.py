@@ -13,13 +13,16 @@ from typing import BinaryIO
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
-from bigmodel.core.words import _
+from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import zip_archive
 from bigmodel.importing.formats.bad_record import BadRecord, printable
 
 CHUNK_BYTES = 2**20
 GZIP = "(gzip)"  # as the member of a file that is packed by gzip
+BOM = b"\xef\xbb\xbf"
 WIDE_ENCODINGS = ("utf-16", "utf-32")  # encodings in which the byte of a line feed is no line feed
+# of a packed file that is damaged; OSError: gzip's, or of the disk
+READ_ERRORS = (EOFError, zlib.error, zipfile.BadZipFile, OSError, ValueError)
 TOO_LONG = _("The line has more than {maximum} MB.", maximum=limits.LINE_BYTES // 2**20)
 NOT_TEXT = _("The line holds bytes that are not text in this encoding.")
 
@@ -137,6 +140,7 @@ def lines(file: BinaryIO, encoding: str, split_long: bool = False) -> Iterator[t
     """(number from 1, line with its end) as UTF-8 where the encoding is a wide one, else as it is. A line that is too
     long, and the rest of a packed file that is damaged, come as Broken. split_long: a long line comes in parts instead."""
     number, longest = 0, CHUNK_BYTES if split_long else limits.LINE_BYTES
+    utf8 = encoding.startswith(("utf-8", *WIDE_ENCODINGS))
     try:
         file = _normalize_newlines(file, encoding)
         while line := file.readline(longest):
@@ -146,24 +150,24 @@ def lines(file: BinaryIO, encoding: str, split_long: bool = False) -> Iterator[t
                     continue
                 yield BadRecord(number, printable(line, encoding), TOO_LONG)
                 continue
+            while (utf8 or number == 1) and line.startswith(
+                BOM
+            ):  # files that were put together have one in the middle, some one a line
+                line = line[len(BOM) :]
             yield number, line
-    except (
-        EOFError,
-        zlib.error,
-        zipfile.BadZipFile,
-        OSError,
-        ValueError,
-    ) as error:  # of a packed file; OSError: gzip's, or of the disk
-        yield BadRecord(number + 1, "", _("From here on the file cannot be read: {reason}.", reason=str(error)[:200]))
+    except READ_ERRORS as error:
+        yield BadRecord(number + 1, "", unreadable_rest(error))
+
+
+def unreadable_rest(error: Exception) -> Words:
+    return _("From here on the file cannot be read: {reason}.", reason=str(error)[:200])
 
 
 def _normalize_newlines(file: BinaryIO, encoding: str) -> BinaryIO:
-    """Lines that end in a line feed, without a mark before the first."""
+    """Lines that end in a line feed."""
     first = file.peek(CHUNK_BYTES)[:CHUNK_BYTES]
     if encoding.startswith(WIDE_ENCODINGS):
         return _buffered(_utf8_reader(file, encoding))
-    if first.startswith(b"\xef\xbb\xbf"):
-        file.read(3)
     if b"\r" in first and b"\n" not in first:  # lines that end in a carriage return alone
         return _buffered(lambda most: file.read(most).replace(b"\r", b"\n"))
     return file

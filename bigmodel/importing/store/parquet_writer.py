@@ -33,6 +33,7 @@ class ImportCounts:
     def __init__(self, tell: Callable[[int, int], None] = lambda rows, aside: None):
         self.rows = self.rejected = 0
         self.reasons: Counter = Counter()
+        self.left_out: Counter = Counter()  # messages, and the conversations that they are left out of
         self.on_progress = tell
 
     def report(self) -> None:

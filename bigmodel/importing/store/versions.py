@@ -83,6 +83,7 @@ def add(shelf: DatasetRegistry, slug: str, staging: Path, source: Mapping, plan:
             "columns": _columns(plan, written["names"]),
             "rows": written["rows"],
             "aside": written["aside"],
+            **({"left_out": written["left_out"]} if written.get("left_out") else {}),
             "files": {
                 path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in sorted(staging.iterdir())
             },
@@ -274,7 +275,7 @@ def _parse_cells(cells: Mapping, columns: Mapping) -> dict:
         if ROLE_KINDS[column] == "image":
             raise Refusal(_("A picture cannot be edited here."), do=_("Drop the row instead."), field="steps")
         try:
-            values[column] = reading.PARSERS[column](value, column)
+            values[column] = reading.EDIT_PARSERS[column](value, column)
         except reading.InvalidValue as unfit:
             raise Refusal(unfit.reason, do=_("Give another value, or drop the row."), field="steps") from None
     return values

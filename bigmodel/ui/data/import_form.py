@@ -144,6 +144,11 @@ def _reader_options(found: FilePreview, key: str, reading: dict) -> None:
                 one: say(unit) for one, unit in import_plan.UNITS.items() if several_files or one not in of_several
             }
             asked["unit"] = _selectbox(_("A row is"), list(units), plan.unit, key, "unit", units)
+        words = found.columns.get(plan.roles.get("label", ""), {}).get("missing", ())
+        if words:
+            label = _("Words that are classes, not missing values")
+            chosen = [word for word in words if word in plan.literal_classes]
+            asked["literal_classes"] = tuple(st.multiselect(label, words, chosen, key=f"{key}.literal_classes"))
     changed = {name: value for name, value in asked.items() if value != getattr(plan, name)}
     if changed:
         st.session_state[f"{key}.reading"] = {**reading, **changed}
