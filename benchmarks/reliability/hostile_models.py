@@ -76,10 +76,7 @@ def _watch() -> None:
     _watching.append(True)
 
     def hook(event: str, arguments: tuple) -> None:
-        if event not in WATCHED:
-            return
-        own = event == "subprocess.Popen" and str(chat_template_check.__file__) in map(str, arguments[1])
-        if not own:
+        if event in WATCHED:
             _seen.append(event)
 
     sys.addaudithook(hook)
