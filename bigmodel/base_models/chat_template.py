@@ -207,9 +207,7 @@ def _instrument(node: nodes.Node) -> nodes.Node:
         _instrument(child)
     if isinstance(node, nodes.For):
         node.iter = _filter(node.iter, ITEMS)
-    elif isinstance(node, nodes.Output):
-        node.nodes = [_filter(part, TEXT) for part in node.nodes]
-    elif isinstance(node, nodes.Concat):
+    elif isinstance(node, nodes.Output | nodes.Concat):
         node.nodes = [_filter(part, TEXT) for part in node.nodes]
     elif isinstance(node, nodes.Compare):
         node.expr = _filter(node.expr, VALUE)
@@ -268,7 +266,7 @@ class _MeteredEnvironment(ImmutableSandboxedEnvironment):
             raise RenderLimit("it computes with numbers too large")
         return result
 
-    def call(__self, __context: Any, __callable: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N805
+    def call(__self, __context: Any, __callable: Any, *arguments: Any, **options: Any) -> Any:
         meter = _meter.get()
         meter.charge(CALL_COST)
         owner = getattr(getattr(__callable, "__wrapped__", __callable), "__self__", None)

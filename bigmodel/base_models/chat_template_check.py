@@ -23,7 +23,7 @@ MAX_CONSTANT_ITERATIONS = 256
 MAX_GROWTH = 10_000  # how often a value may hold the conversation
 MAX_CONSTANT_TEXT = 1_000_000  # characters of a value that are there in any case
 MAX_COST = (200_000, 500_000, 200_000)  # nodes that are computed: in any case, for each message, for each two
-MAX_VISITS = 100_000  # nodes that the check itself looks at; a real template needs 5,000
+MAX_VISITS = 50_000  # nodes that the check itself looks at; a real template needs 5,000
 UNKNOWN_SIZE = 64.0  # characters of a special token, and of whatever else is handed in
 ESCAPED = 6.0  # characters that an escaped one takes at most
 INPUTS = frozenset({"messages", "tools", "documents"})
@@ -370,7 +370,7 @@ class _Bounds:
         return 0.0
 
     # -- expressions -----------------------------------------------------------------------------------
-    def _size(self, node: nodes.Node | None) -> _Size:  # noqa: PLR0911, PLR0912 - a table by kinds of nodes
+    def _size(self, node: nodes.Node | None) -> _Size:
         if node is None:
             return NOTHING
         self._spend(node)
