@@ -224,8 +224,12 @@ def _convert(file: Path, folder: Path, model_type: str) -> None:
             raise Refusal(what, why, _("Take the same model as safetensors."), field="source")
         if sum(weight.numel() for weight in model.parameters()) > limits.PARAMETERS:
             raise Refusal(what, do=_("Choose a smaller model."), field="source")
-        _without_quantization(model).save_pretrained(folder)
-        AutoTokenizer.from_pretrained(file.parent, **parts).save_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, **parts)
+        model = _without_quantization(model)
+        if len(tokenizer) > model.config.vocab_size:  # tokens that transformers adds to every tokenizer of this kind
+            model.resize_token_embeddings(len(tokenizer))
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     except (Refusal, MemoryError):
         raise
     except Exception as error:

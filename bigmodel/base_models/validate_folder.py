@@ -10,13 +10,19 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from bigmodel.base_models import chat_template_check, check_tensors, safetensors_header
+from bigmodel.base_models import (
+    chat_template_check,
+    check_tensors,
+    check_tokenizer,
+    safetensors_header,
+    sentencepiece_model,
+)
 from bigmodel.base_models.supported_models import FAMILIES, Family, find_family
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
@@ -48,9 +54,6 @@ MAX_CONFIG_BYTES, MAX_VOCABULARY_BYTES, MAX_ABOUT_BYTES = 4 * 2**20, 100 * 2**20
 MAX_WEIGHT_BYTES = 200 * 2**30
 MAX_JSON_DEPTH = 40  # JSON within JSON
 MAX_TOKENIZER_ENTRIES, MAX_CONFIG_ENTRIES = 3_000_000, 400_000  # of all a tokenizer, a config holds
-MAX_REGEX_LENGTH = 4_000  # characters of a regular expression in a tokenizer
-MAX_REPLACEMENT_LENGTH = 200  # characters that a normalizer may put in the place of others
-MAX_PADDING = 100_000
 
 # what makes transformers run somebody's code, or fetch something, when it meets it in a config
 CODE_KEYS = ("auto_map", "custom_pipelines", "custom_code", "remote_code", "trust_remote_code", "custom_generate",
@@ -452,31 +455,16 @@ def _check_vocabulary(file: Path, name: str) -> None:
     if not isinstance(found, Mapping):
         raise invalid_file(name, _("it is not a JSON object"))
     if name == "tokenizer.json":
-        _check_tokenizer(found)
+        _refuse_unsafe(name, lambda: check_tokenizer.check(found))
 
 
-def _check_tokenizer(found: Mapping) -> None:
-    """A tokenizer's rules: expressions that take for ever, replacements and padding that fill the memory."""
-    name = "tokenizer.json"
-    for part in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
-        for key, value in _walk(found.get(part) or {}):
-            if key == "Regex" and isinstance(value, str):
-                if len(value) > MAX_REGEX_LENGTH or re.search(r"\([^()]*[+*]\)\s*[+*{]", value):
-                    raise invalid_file(name, _("an expression in it could take for ever"))
-            elif (
-                key in ("content", "prepend", "replacement")
-                and isinstance(value, str)
-                and len(value) > MAX_REPLACEMENT_LENGTH
-            ):
-                raise invalid_file(name, _("'{key}' has {count} characters", key=key, count=len(value)))
-    for key, value in _walk({key: found.get(key) for key in ("padding", "truncation")}):
-        if _is_number(value) and abs(value) > MAX_PADDING and key != "max_length":
-            raise invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
-    if not isinstance(found.get("model"), Mapping):
-        raise invalid_file(name, _("there is no model in it"))
-    for token in found.get("added_tokens") or ():
-        if not isinstance(token, Mapping) or len(str(token.get("content", ""))) > 2_000:
-            raise invalid_file(name, _("a token of it is no token"))
+def _refuse_unsafe(name: str, check: Callable[[], None]) -> None:
+    try:
+        check()
+    except check_tokenizer.Unsafe as error:
+        raise invalid_file(name, str(error)) from None
+    except sentencepiece_model.InvalidProto:
+        raise _disguised_file(name) from None
 
 
 def _check_sentencepiece(file: Path, name: str) -> None:
@@ -486,6 +474,12 @@ def _check_sentencepiece(file: Path, name: str) -> None:
             raise _disguised_file(name)
     if file.stat().st_size > MAX_VOCABULARY_BYTES:
         raise invalid_file(name, _("it has {size} MB", size=file.stat().st_size // 2**20))
+
+    def check() -> None:
+        for charsmap in sentencepiece_model.read(file).charsmaps:
+            check_tokenizer.check_charsmap(charsmap)
+
+    _refuse_unsafe(name, check)
 
 
 def _check_chat_template(files: Mapping[str, Path], config: Mapping) -> bool:
