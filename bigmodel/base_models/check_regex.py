@@ -104,7 +104,7 @@ def _check_sequence(sequence: Sequence[_Item], top: Sequence[Sequence[_Item]]) -
             choices *= _check_group(item, top)
         if item.is_run:
             same = [run for run in runs if run.characters & item.characters]
-            if len(same) > 1 or (same and not _cannot_fail(rest, item)):
+            if len(same) > 1 or (same and not _cannot_fail(rest, item, looks=False)):
                 raise Hazard
             if not _cannot_fail(rest, item) and not _is_covered(item, top):
                 raise Hazard
@@ -156,17 +156,17 @@ def _has_run(sequence: Sequence[_Item]) -> bool:
     return any(item.is_run or any(map(_has_run, item.alternatives)) for item in sequence)
 
 
-def _cannot_fail(rest: Sequence[_Item], run: _Item) -> bool:
-    """Whether what comes behind a run matches wherever the run ends, or one character before. A look at the one character
-    behind the run may fail: then it is gone over once for each of its characters, and never in more ways."""
+def _cannot_fail(rest: Sequence[_Item], run: _Item, looks: bool = True) -> bool:
+    """Whether what comes behind a run matches wherever the run ends. `looks`: a look at the one character behind it may
+    fail: then the run is gone over once for each of its characters, and never in more ways."""
     if (
         rest
         and rest[0].look in ("ahead", "ahead not")
         and len(rest[0].alternatives) == 1
         and len(rest[0].alternatives[0]) == 1
     ):
-        unwanted = rest[0].alternatives[0][0]
-        if unwanted.alternatives or unwanted.look or unwanted.characters & run.characters:
+        wanted = rest[0].alternatives[0][0]
+        if not looks or wanted.alternatives or wanted.look or wanted.most > 1:
             return False
         rest = rest[1:]
     return all(item.nullable and not item.look for item in rest)
