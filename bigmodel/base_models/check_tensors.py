@@ -99,7 +99,7 @@ def refuse_large_tokenizer(config: Mapping, files: Mapping[str, Path]) -> None:
     if tokens > rows:
         what = _("The tokenizer has {tokens} tokens, the embedding of the network {rows}.", tokens=tokens, rows=rows)
         why = _("A text with one of the others cannot be computed.")
-        do = _("Resize the embedding (model.resize_token_embeddings) and save both again, or take the tokenizer that belongs to the model.")  # fmt: skip
+        do = _("Resize the embedding ({call}) and save both again, or take the tokenizer that belongs to the model.", call="model.resize_token_embeddings")  # fmt: skip
         raise Refusal(what, why, do, field="source")
 
 

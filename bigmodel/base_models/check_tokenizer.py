@@ -57,7 +57,7 @@ def _steps(part: object, depth: int = 0) -> Iterator[Mapping]:
     """Each step of a part, those of sequences one by one."""
     if part is None:
         return
-    if not isinstance(part, Mapping) or part.get("type") not in STEP_KINDS or depth > 8:
+    if not isinstance(part, Mapping) or str(part.get("type")) not in STEP_KINDS or depth > 8:
         kind = part.get("type") if isinstance(part, Mapping) else part
         raise Unsafe(f"a step of it is of an unknown kind: {str(kind)[:40]}")
     if part["type"] != "Sequence":
@@ -217,7 +217,7 @@ def _check_added_tokens(added: Any) -> None:
 def _check_model(model: Mapping) -> None:
     """Ids and scores that are what they should be; what the library takes for granted when it cuts words."""
     kind, vocabulary = model.get("type"), model.get("vocab")
-    if kind is not None and kind not in MODEL_KINDS:
+    if kind is not None and str(kind) not in MODEL_KINDS:
         raise Unsafe(f"its model is of an unknown kind: {str(kind)[:40]}")
     if isinstance(vocabulary, Mapping):
         ids = vocabulary.values()

@@ -15,6 +15,7 @@ from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
+BASE_OPTION = "--base NAME"
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 # where PEFT saves the weights of an adapter: the layer, the part, and for a LoRA of an embedding no '.weight'
 ADAPTER_WEIGHT = re.compile(
@@ -61,7 +62,7 @@ def validate_adapter(folder: Path) -> tuple[Mapping, Mapping[str, tuple[int, ...
     """(config, shapes of the weights) of an adapter that can be merged; Refusal for any other. No library reads it yet."""
     if not (folder / WEIGHTS_FILE).is_file():
         what = _("{folder} is an adapter without {name}.", folder=folder.name, name=WEIGHTS_FILE)
-        raise Refusal(what, do=_("Save it as safetensors (save_pretrained of PEFT)."), field="source")
+        raise Refusal(what, do=_("Save it as safetensors ({call}).", call="PEFT: save_pretrained"), field="source")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if (folder / name).resolve().parent != folder:
             raise validate_folder.invalid_file(name, _("it is a link that leads out of the folder"))
@@ -116,10 +117,10 @@ def _base_of(home: Path, config: Mapping, shapes: Mapping[str, tuple[int, ...]],
     others = ", ".join(base.name for base in bases if not _mismatch(base, shapes)) or "-"
     if named:
         what = _("This is an adapter of {base}, which is not here.", base=named)
-        do = _("Bring {base} first, then the adapter again; or name a base model that is here: --base NAME. Of the right shape are: {names}.", base=named, names=others)  # fmt: skip
+        do = _("Bring {base} first, then the adapter again; or name a base model that is here: {option}. Of the right shape are: {names}.", base=named, option=BASE_OPTION, names=others)  # fmt: skip
     else:
         what = _("This is an adapter, and it does not say of which base model.")
-        do = _("Name the base model that it was trained on: --base NAME. Of the right shape are: {names}. If it is not here, bring it first.", names=others)  # fmt: skip
+        do = _("Name the base model that it was trained on: {option}. Of the right shape are: {names}. If it is not here, bring it first.", option=BASE_OPTION, names=others)  # fmt: skip
     raise Refusal(what, do=do, field="source")
 
 
@@ -162,7 +163,7 @@ def _merge(
     head = next(head for name, head in HEADS.items() if name in base.heads)
     safe = {"local_files_only": True, "trust_remote_code": False}
     what = _("The adapter {name} cannot be merged into {base}.", name=folder.name, base=base.name)
-    do = _("Merge it where it was trained (merge_and_unload of PEFT), and bring the model that comes out.")
+    do = _("Merge it where it was trained ({call}), and bring the model that comes out.", call="PEFT: merge_and_unload")
     try:
         model = getattr(transformers, head.auto_class).from_pretrained(base.folder, dtype=torch.float32, **safe)
         weights = load_file(folder / WEIGHTS_FILE)

@@ -194,7 +194,7 @@ def hub_snapshot(path: Path) -> Path:
         names = [name for name in names if name == main] or names
     if len(names) != 1:
         what = _("{folder} holds {count} snapshots of a model.", folder=path.name[:100], count=len(names))
-        raise Refusal(what, do=_("Name one of the folders in its folder 'snapshots'."), field="source")
+        raise Refusal(what, do=_("Name one of the folders in its folder {name}.", name="snapshots"), field="source")
     return snapshots / names[0]
 
 
