@@ -21,7 +21,7 @@ from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_WORK = 20_000_000
-ITERATION_COST, CALL_COST, CHARACTERS_PER_UNIT = 30, 10, 4
+ITERATION_COST, CALL_COST, ENTRY_COST, CHARACTERS_PER_UNIT = 30, 150, 10, 4
 MAX_NUMBER = 10**15  # beyond it arithmetic is that of long numbers
 MAX_RANGE = 100_000
 MAX_INDENT = 64
@@ -121,10 +121,10 @@ def _charge_size(value: object) -> None:
         if isinstance(part, str):
             meter.charge(len(part) // CHARACTERS_PER_UNIT)
         elif isinstance(part, Mapping):
-            meter.charge(2 * CALL_COST * len(part))
+            meter.charge(2 * ENTRY_COST * len(part))
             stack += [*part.keys(), *part.values()]
         elif isinstance(part, list | tuple):
-            meter.charge(CALL_COST * len(part))
+            meter.charge(ENTRY_COST * len(part))
             stack += part
 
 
@@ -162,7 +162,7 @@ def _metered_filter(name: str, function: Callable) -> Callable:
     @wraps(function)
     def metered(*arguments: Any, **options: Any) -> Any:
         meter = _meter.get()
-        meter.charge(CALL_COST)
+        meter.charge(ITERATION_COST)
         value, *others = arguments[skipped:]
         if name not in CONSTANT_TIME:
             _charge_size([value, *others, *options.values()])

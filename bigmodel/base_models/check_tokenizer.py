@@ -138,8 +138,6 @@ def check_charsmap(data: bytes) -> None:
     a node that is there, each end to the beginning of a text. Raises Unsafe."""
     import numpy as np
 
-    if not data:
-        return
     size = struct.unpack("<I", data[:4])[0] if len(data) >= 4 else -1
     texts = data[4 + size :]
     if size <= 0 or size % 4 or 4 + size > len(data):

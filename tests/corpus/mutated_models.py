@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import random
@@ -42,12 +43,13 @@ PATTERNS = (
     "(a)\\1",
     "x{0,99}y{0,99}",
 )
+CHARSMAP = base64.b64encode(struct.pack("<I", 1024) + bytes(1024)).decode()  # that changes nothing
 RICH_TOKENIZER = TOKENIZER | {
     "added_tokens": [{"id": 2, "content": "<s>", "special": True, "single_word": False, "lstrip": False, "rstrip": False,
                       "normalized": False}],
     "normalizer": {"type": "Sequence", "normalizers": [
         {"type": "Replace", "pattern": {"String": "a"}, "content": "b"}, {"type": "Prepend", "prepend": "_"},
-        {"type": "Precompiled", "precompiled_charsmap": ""}]},
+        {"type": "Precompiled", "precompiled_charsmap": CHARSMAP}]},
     "pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"\w+|\s+"}, "behavior": "Isolated", "invert": False},
     "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
                        {"Sequence": {"id": "A", "type_id": 0}}], "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
