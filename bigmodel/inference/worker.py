@@ -153,9 +153,7 @@ def _advance(name: str, answer: Iterator[dict | None], open_answers: dict, reply
         reply(name, error=refusal.to_json())
     except (SystemExit, KeyboardInterrupt):  # the worker itself is told to leave
         raise
-    except (
-        BaseException
-    ) as error:  # one request's bug must not end the others' answers; a panic in Rust is no Exception
+    except BaseException as error:  # of one request, also a panic in Rust: the others' answers go on
         open_answers.pop(name)
         if out_of_memory.is_out_of_memory(error):
             reply(name, error=_out_of_memory().to_json())
