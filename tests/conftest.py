@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from bigmodel import studio
-from bigmodel.base_models import chat_template_check
 from bigmodel.base_models import store as bases
 from bigmodel.core import child_process
 from bigmodel.importing import import_jobs
@@ -96,7 +95,6 @@ def home(tmp_path, monkeypatch):
     """A home folder of the test's own, for this process and all that it starts."""
     monkeypatch.setenv("BIGMODEL_HOME", str(tmp_path))
     bases.register_bases(tmp_path)
-    monkeypatch.setattr(chat_template_check, "WALL_SECONDS", HANG)  # what runs without end is ended by its CPU seconds
     monkeypatch.setattr(import_jobs, "PREVIEW_SECONDS", HANG)
     yield tmp_path
     sys.modules["__main__"] = MAIN  # Streamlit's test bench puts a page there, which spawned processes would then run

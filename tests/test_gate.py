@@ -8,21 +8,35 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from conftest import wait_for
 from hub_server import Hub
 
-from bigmodel.base_models import store, suggestions, validate_folder
+from bigmodel.base_models import (
+    chat_template,
+    chat_template_check,
+    check_regex,
+    check_tokenizer,
+    gguf,
+    import_adapter,
+    sentencepiece_model,
+    store,
+    suggestions,
+    validate_folder,
+)
 from bigmodel.base_models.supported_models import FAMILIES
 from bigmodel.core import catalog
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import CANCELLED
 from bigmodel.studio import Studio
-from tests.corpus.hostile_models import HOSTILE, sound, weights
+from tests.corpus.hostile_models import CONFIG, HOSTILE, TOKENIZER, sound, weights
+from tests.corpus.mutated_models import small_gguf
 
+TEMPLATES = Path(__file__).parent / "corpus" / "chat_templates"
 SOME = sorted(HOSTILE)[::4]
 
 
@@ -47,9 +61,13 @@ def test_a_sound_folder_is_copied_and_known_by_its_name(model, tmp_path):
     assert store.list_bases(tmp_path)["my-model"] == base and store.is_intact(base)
 
 
-def test_the_same_name_twice_is_two_bases(model, tmp_path):
-    names = [store.import_folder(tmp_path, model, [tmp_path], title="Poet", source="here").name for _time in range(2)]
-    assert names == ["poet-2", "poet-3"]  # 'poet' is included
+def test_the_same_name_twice_is_two_bases_and_the_same_files_are_one(model, tmp_path):
+    def bring():
+        return store.import_folder(tmp_path, model, [tmp_path], title="Poet", source="here").name
+
+    assert [bring(), bring()] == ["poet-2", "poet-2"]  # 'poet' is included
+    (model / "README.md").write_text("another")
+    assert bring() == "poet-3"
 
 
 def test_a_base_whose_file_was_changed_is_not_whole(model, tmp_path):
@@ -92,9 +110,19 @@ def test_every_family_is_known_to_transformers_with_its_heads():
             assert config in getattr(transformers, HEADS[head].auto_class)._model_mapping, (name, head)
 
 
-def test_real_chat_templates_pass():
-    from bigmodel.base_models import chat_template_check
+@pytest.mark.parametrize("file", sorted(TEMPLATES.glob("*.jinja")), ids=lambda file: file.stem)
+def test_templates_as_real_models_have_them_pass_and_write_what_transformers_writes(file):
+    from transformers.utils.chat_template_utils import render_jinja_template
 
+    template, tokens = file.read_text("utf-8"), {"bos_token": "<s>", "eos_token": "</s>"}
+    assert chat_template_check.find_problem(template) == ""
+    turns = [{"role": "user", "content": "Hi <b>"}, {"role": "assistant", "content": "<think>x</think>ok"}]
+    given = {"tools": None, "add_generation_prompt": True} | tokens
+    ((same,), _spans) = render_jinja_template(conversations=[turns], chat_template=template, **given)
+    assert chat_template.render(template, turns, **given).text == same
+
+
+def test_real_chat_templates_pass():
     plain = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
     assert (
         chat_template_check.find_problem(plain + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
@@ -102,6 +130,227 @@ def test_real_chat_templates_pass():
     )
     only = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ messages | tojson }}"
     assert chat_template_check.find_problem(only) == ""
+
+
+GROWING = {
+    "two namespaces": "{% set n = namespace(a='x', b='x') %}{% for m in messages %}{% set n.a = n.a ~ n.b %}{% set n.b = n.a %}{% endfor %}",
+    "a block": "{% set n = namespace(a='x') %}{% for m in messages %}{% set n.a %}{{ n.a }}{{ n.a }}{% endset %}{% endfor %}",
+    "escapes": "{% set n = namespace(a='x') %}{% for m in messages %}{% set n.a = n.a | tojson %}{% endfor %}",
+    "a straight line": "".join(f"{{% set a{i + 1} = a{i} ~ a{i} %}}" for i in range(40)),
+    "macros": "".join(f"{{% macro m{i}() %}}{{{{ m{i + 1}() }}}}{{{{ m{i + 1}() }}}}{{% endmacro %}}" for i in range(30)) + "{% macro m30() %}x{% endmacro %}{{ m0() }}",
+    "a rare word": "{% if 'zebra' in messages[-1].content %}{% for a in range(5000) %}{% for b in range(5000) %}{% endfor %}{% endfor %}{% endif %}",
+    "contents in contents": "{% macro f(x) %}{% for a in x %}{% for b in x %}{% endfor %}{% endfor %}{% endmacro %}{% for m in messages %}{{ f(m.content) }}{% endfor %}",
+    "join": "{% for m in messages %}{{ m.content | join(m.content) }}{% endfor %}",
+    "messages to the third": "{% for a in messages %}{% for b in messages %}{% for c in messages %}{% endfor %}{% endfor %}{% endfor %}",
+    "a width": "{{ '{:9999}'.format(1) }}{{ 'x'.ljust(9999) }}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_template_without_bound_is_refused_by_its_text(name):
+    assert chat_template_check._static_problem(GROWING[name])
+
+
+@pytest.mark.parametrize("name", set(GROWING) - {"escapes"})
+def test_a_rendering_ends_though_the_gate_was_passed(name):
+    from jinja2 import TemplateError
+
+    turns = [{"role": "user", "content": "zebra" * 2_000}] * 150
+    begun = time.process_time()
+    with suppress(TemplateError):
+        assert len(chat_template.render(GROWING[name], turns, a0="x" * 100).text) < 10**8
+    assert time.process_time() - begun < 30  # of CPU; without a meter years
+
+
+REAL_EXPRESSIONS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lo}\p{M}]*[\p{Ll}\p{Lo}\p{M}]+(?i:'s|'t)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lo}\p{M}]+[\p{Ll}\p{Lo}\p{M}]*|\s+",
+    r" ?[^(\s|[.,!?…。，、।۔،])]+", r" {2,}", r"[0-9][0-9][0-9]", r"\w+|[^\w\s]+", r"\s+$",
+)  # fmt: skip
+
+
+def test_expressions_of_real_tokenizers_pass_and_those_that_panic_do_not():
+    assert not any(map(check_regex.find_problem, REAL_EXPRESSIONS))
+    panicking = (
+        r"((b+))+$",
+        r"b+b+$",
+        r"(b|bb)+c",
+        r"(b*)*",
+        r"(\w+\s?)*!",
+        r"(?=(b+)+c)",
+        r"(b)\1",
+        r"(b{1,30}){1,30}c",
+        "[",
+    )
+    assert all(map(check_regex.find_problem, panicking))
+
+
+def tokenizer_problem(**parts):
+    try:
+        check_tokenizer.check(TOKENIZER | parts)
+    except check_tokenizer.Unsafe as error:
+        return str(error)
+    return ""
+
+
+def test_a_tokenizer_is_refused_by_its_numbers():
+    doubling = {"type": "Replace", "pattern": {"String": "b"}, "content": "bb"}
+    assert "longer" in tokenizer_problem(normalizer={"type": "Sequence", "normalizers": [doubling] * 20})
+    assert not tokenizer_problem(normalizer={"type": "Sequence", "normalizers": [doubling] * 3})
+    for table in ("", "AAAA", "/////w==", "AAQAAA=="):
+        assert tokenizer_problem(normalizer={"type": "Precompiled", "precompiled_charsmap": table})
+    assert tokenizer_problem(pre_tokenizer={"type": "FixedLength", "length": 0})
+    assert tokenizer_problem(added_tokens=[{"id": n, "content": f"<{n}>"} for n in range(30_000)])
+    assert tokenizer_problem(truncation={"max_length": 2, "stride": 2})
+
+
+def test_the_table_of_a_real_sentencepiece_model_passes(tmp_path):
+    import io
+
+    import sentencepiece
+
+    out = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the quick brown fox"] * 50), model_writer=out, vocab_size=20, minloglevel=2
+    )
+    (tmp_path / "x.model").write_bytes(out.getvalue())
+    (table,) = sentencepiece_model.read(tmp_path / "x.model").charsmaps
+    check_tokenizer.check_charsmap(table)
+    with pytest.raises(check_tokenizer.Unsafe):
+        check_tokenizer.check_charsmap(table[:-30_000])
+
+
+@pytest.mark.parametrize("change", [(b"llama.block_count" + struct.pack("<II", 4, 1), b"llama.block_count" + struct.pack("<II", 4, 2**31 - 1)),
+                                    (struct.pack("<IQQIQ", 2, 16, 2, 0, 0), struct.pack("<IQQIQ", 2, 16, 2**40, 0, 0)),
+                                    (struct.pack("<IIQ", 9, 5, 2), struct.pack("<IIQ", 9, 5, 2**33))])  # fmt: skip
+def test_a_gguf_header_that_does_not_fit_its_file_is_refused(tmp_path, change):
+    (tmp_path / "good.gguf").write_bytes(small_gguf())
+    (tmp_path / "bad.gguf").write_bytes(small_gguf().replace(*change))
+    assert gguf.read_architecture(tmp_path / "good.gguf") == "llama"
+    with pytest.raises(Refusal):
+        gguf.read_architecture(tmp_path / "bad.gguf")
+
+
+# -- folders as other programs leave them ------------------------------------------------------------------------
+def hub_cache(model, links):
+    """The cache folder that the Hub's client would make of a model."""
+    cache = model.parent / "models--org--small"
+    (cache / "blobs").mkdir(parents=True)
+    (cache / "snapshots" / "abc").mkdir(parents=True)
+    for file in model.iterdir():
+        file.rename(cache / "blobs" / f"hash-of-{file.name}")
+        target, link = f"../../blobs/hash-of-{file.name}", cache / "snapshots" / "abc" / file.name
+        link.symlink_to(target) if links else link.write_text(target)
+    return cache
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "links as text"])
+def test_a_cache_folder_of_the_hub_is_taken(model, tmp_path, links):
+    cache = hub_cache(model, links)
+    base = store.import_folder(tmp_path, cache, [cache], title="org/small", source="here")
+    assert base.parameters == 64 * 16 + 16 + 32 * 16 and not any(path.is_symlink() for path in base.folder.iterdir())
+    snapshot = cache / "snapshots" / "abc"
+    assert store.import_folder(tmp_path, snapshot, [snapshot], title="again", source="here") == base
+
+
+def test_a_link_out_of_a_cache_folder_is_refused(model, tmp_path):
+    cache = hub_cache(model, True)
+    (cache / "snapshots" / "abc" / "vocab.txt").symlink_to("../../refs")
+    (cache / "refs").write_text("secret")
+    with pytest.raises(Refusal, match="leads out"):
+        store.import_folder(tmp_path, cache, [tmp_path], title="x", source="here")
+
+
+def test_training_state_beside_weights_is_ignored_said_and_never_kept(model, tmp_path):
+    state = ["training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state_0.pth"]
+    for name in state:
+        (model / name).write_bytes(b"\x80\x04.")
+    (model / "checkpoint-500").mkdir()
+    base = store.import_folder(tmp_path, model, [tmp_path], title="trained", source="here")
+    assert set(base.ignored) == {*state, "checkpoint-500"} and not set(state) & {
+        path.name for path in base.folder.iterdir()
+    }
+    (model / "model.safetensors").unlink()
+    with pytest.raises(Refusal):
+        validate_folder.validate(model, [tmp_path])
+
+
+def test_a_tokenizer_larger_than_the_embedding_is_refused_with_both_numbers(model, tmp_path):
+    added = {"added_tokens": [{"id": 64, "content": "<pad>"}]}
+    (model / "tokenizer.json").write_text(json.dumps(TOKENIZER | added))
+    with pytest.raises(Refusal, match="65 tokens, the embedding of the network 64"):
+        validate_folder.validate(model, [tmp_path])
+
+
+def test_weights_that_are_missing_are_named(model, tmp_path):
+    (model / "config.json").write_text(json.dumps(CONFIG | {"tie_word_embeddings": False}))
+    with pytest.raises(Refusal, match=r"missing: lm_head\.weight"):
+        validate_folder.validate(model, [tmp_path])
+    (model / "config.json").write_text(json.dumps(CONFIG | {"num_hidden_layers": 3}))
+    with pytest.raises(Refusal, match=r"missing: model\.layers\.1\.mlp\.up_proj\.weight"):
+        validate_folder.validate(model, [tmp_path])
+
+
+def test_an_untied_body_is_a_base_for_classes_alone(model, tmp_path):
+    body = {"tie_word_embeddings": False, "architectures": ["LlamaModel"]}
+    (model / "config.json").write_text(json.dumps(CONFIG | body))
+    assert validate_folder.validate(model, [tmp_path]).heads == {"text-classification"}
+
+
+@pytest.mark.parametrize("method", ["fp8", "gptq", "bitsandbytes"])
+def test_quantized_weights_are_told_by_their_method(model, tmp_path, method):
+    (model / "config.json").write_text(json.dumps(CONFIG | {"quantization_config": {"quant_method": method}}))
+    with pytest.raises(Refusal, match=rf"quantized already \({method}\)"):
+        validate_folder.validate(model, [tmp_path])
+
+
+def adapter(folder, base):
+    config = {
+        "peft_type": "LORA",
+        "r": 2,
+        "lora_alpha": 4,
+        "base_model_name_or_path": base,
+        "target_modules": "((a+))+$",
+    }
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    layer = "base_model.model.model.layers.0.mlp.up_proj"
+    data = weights({f"{layer}.lora_A.weight": [2, 16], f"{layer}.lora_B.weight": [32, 2]})
+    (folder / "adapter_model.safetensors").write_bytes(data)
+    return folder
+
+
+def test_an_adapter_says_which_base_to_bring(model, tmp_path):
+    lora = adapter(tmp_path / "lora", "org/far")
+    with pytest.raises(Refusal, match="an adapter of org/far, which is not here"):
+        import_adapter.import_adapter(tmp_path, lora, [tmp_path])
+    store.import_folder(tmp_path, model, [tmp_path], title="near", source="here")
+    with pytest.raises(Refusal, match=r"does not say of which base model.*near"):
+        import_adapter.import_adapter(tmp_path, adapter(tmp_path / "nameless", None), [tmp_path])
+
+
+def test_an_adapter_is_merged_as_peft_merges_it(tmp_path):
+    import peft
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+    made = LlamaForCausalLM(LlamaConfig(**{key: value for key, value in CONFIG.items() if key != "model_type"}))
+    made.save_pretrained(tmp_path / "body")
+    shutil.copy(sound(tmp_path / "model") / "tokenizer.json", tmp_path / "body")
+    store.import_folder(tmp_path, tmp_path / "body", [tmp_path], title="body", source="Hub: org/body")
+    tuned = peft.get_peft_model(
+        made, peft.LoraConfig(r=3, target_modules=["q_proj"], init_lora_weights=False, use_rslora=True)
+    )
+    tuned.save_pretrained(tmp_path / "lora")
+    config = json.loads((tmp_path / "lora" / "adapter_config.json").read_text()) | {
+        "base_model_name_or_path": "org/body"
+    }
+    (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps(config))
+    base = import_adapter.import_adapter(tmp_path, tmp_path / "lora", [tmp_path])
+    asked = {"input_ids": torch.tensor([[5, 9, 2]])}
+    with torch.no_grad():
+        merged = AutoModelForCausalLM.from_pretrained(base.folder)(**asked).logits
+        assert torch.allclose(merged, tuned.eval()(**asked).logits, atol=1e-5)
 
 
 # -- the Hub ---------------------------------------------------------------------------------------------------

@@ -158,3 +158,19 @@ def test_a_long_line_is_translated_sentence_by_sentence(trained):
     one = list(engine.answer({"text": "Open the file.", "beams": 1, "max_new_tokens": 4}))[-1]
     many = list(engine.answer({"text": "Open the file. " * 40, "beams": 1, "max_new_tokens": 4}))[-1]
     assert many.tokens >= 20 * one.tokens > 0
+
+
+def test_a_panic_of_a_library_ends_one_answer_with_its_reason_and_no_other():
+    from tokenizers import pre_tokenizers
+
+    from bigmodel.inference.worker import _advance
+
+    def panics():
+        yield {"block": pre_tokenizers.FixedLength(0).pre_tokenize_str("abc")}
+
+    answers = {"theirs": iter([{"block": 1}]), "mine": panics()}
+    replies = {}
+    for name in ("mine", "theirs"):
+        _advance(name, answers[name], answers, lambda name, **what: replies.update({name: what}))
+    assert "chunk size must be non-zero" in str(replies["mine"]["error"]) and replies["theirs"] == {"block": 1}
+    assert set(answers) == {"theirs"}

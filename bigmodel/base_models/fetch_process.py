@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bigmodel.base_models import gguf, hub, store
+from bigmodel.base_models import gguf, hub, import_adapter, store
 from bigmodel.core import child_process
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import Job
@@ -59,17 +59,34 @@ def _handle_request(home: Path, request: Mapping, tell: Callable[[str, int, int]
     if kind == "look":
         offer = hub.model_info(source, request.get("revision", ""))
         return {"offer": offer.to_json(), "arrived": hub.downloaded_bytes(home, offer)}
+    known = store.list_bases(home).keys()
+    base = _import(home, request, kind, roots, tell)
+    return {"base": base.name, "already": base.name in known, "ignored": list(base.ignored)}
+
+
+def _import(
+    home: Path, request: Mapping, kind: str, roots: list[Path], tell: Callable[[str, int, int], None]
+) -> store.Base:
+    source, name = request["source"], request.get("name", "")
     if kind == "hub":
-        return {"base": hub.fetch(home, source, request.get("revision", ""), tell).name}
+        return hub.fetch(home, source, request.get("revision", ""), tell)
     if kind == "gguf":
-        return {"base": gguf.import_gguf(home, Path(source), roots, request.get("name", ""), tell).name}
+        return gguf.import_gguf(home, Path(source), roots, name, tell)
     folder = Path(source)
-    base = store.import_folder(
-        home, folder, roots, title=request.get("title") or folder.name, source=request.get("from", f"folder: {folder.name}"),
-        name=request.get("name", ""), licence=request.get("licence", ""), own=bool(request.get("own")),
+    if import_adapter.is_adapter(folder):
+        return import_adapter.import_adapter(home, folder, roots, request.get("base", ""), tell)
+    title = request.get("title") or _title(folder)
+    return store.import_folder(
+        home, folder, roots, title=title, source=request.get("from", f"folder: {folder.name}"),
+        name=name, licence=request.get("licence", ""), own=bool(request.get("own")),
         tell=lambda done, total: tell("copying", done, total),
     )  # fmt: skip
-    return {"base": base.name}
+
+
+def _title(folder: Path) -> str:
+    """The folder's name; of one in a cache of the Hub (models--org--name) that of the model."""
+    cache = folder.parent.parent if folder.parent.name == "snapshots" else folder
+    return cache.name.removeprefix("models--").replace("--", "/") if cache.name.startswith("models--") else folder.name
 
 
 class FetchProcess(Job[dict]):

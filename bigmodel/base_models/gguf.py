@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Callable, Iterable
+from math import prod
 from pathlib import Path
 
 from bigmodel.base_models import store, validate_folder
@@ -18,7 +19,21 @@ MODEL_TYPES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "mistral": 
          "gemma2": "gemma2", "gemma3": "gemma3_text", "stablelm": "stablelm", "starcoder2": "starcoder2",
          "bloom": "bloom", "t5": "t5"}  # fmt: skip
 MAX_ENTRIES = 100_000  # of tensors, and of entries of the header
+MAX_ARRAY_ENTRIES = 2_000_000  # of all arrays together: vocabulary, scores, types, merges; the largest have 1,300,000
 MAX_STRING_BYTES = 2**20
+MAX_DIMENSIONS = 4
+STRING, ARRAY = 8, 9
+VALUE_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+# greatest values of what a network of the header has, by the end of the name
+MAX_VALUES = {"block_count": 512, "embedding_length": 65_536, "feed_forward_length": 1_000_000, "head_count": 4_096,
+              "head_count_kv": 4_096, "context_length": 20_000_000, "expert_count": 256, "vocab_size": 4_000_000,
+              "key_length": 65_536, "value_length": 65_536, "general.alignment": 2**20}  # fmt: skip
+# (weights, bytes) of a block of each type of tensors, as in ggml
+BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 40), 10: (256, 84),
+          11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 16: (256, 66), 17: (256, 74),
+          18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2),
+          26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66),
+          39: (32, 17)}  # fmt: skip
 
 
 def import_gguf(
@@ -51,61 +66,116 @@ def import_gguf(
 
 
 def read_architecture(file: Path) -> str:
-    """The network that a GGUF file holds; Refusal where it is none, or of a kind that is not known."""
+    """The network that a GGUF file holds. Refusal where it is none, of a kind that is not known, or where the numbers of
+    its header do not fit the file: all of them are looked at before any library reads it."""
     if not file.is_file() or file.is_symlink():
         raise Refusal(_("There is no file {file}.", file=file.name[:100]), field="source")
-    size = file.stat().st_size
-    with file.open("rb") as data:
-        start = data.read(24)
-        if len(start) < 24 or start[:4] != b"GGUF":
-            raise Refusal(_("{name} is not a GGUF file.", name=file.name[:100]), field="source")
-        version, tensors, entries = struct.unpack("<IQQ", start[4:])
-        if version not in (2, 3) or not 0 < tensors <= MAX_ENTRIES or not 0 < entries <= MAX_ENTRIES:
-            raise _damaged(file.name)
-        found = ""
-        for _number in range(entries):  # the first entry names the network, in every file there is
-            key = _read_string(data, file.name)
-            (kind,) = struct.unpack("<I", _read_exactly(data, 4, file.name))
-            if key == "general.architecture" and kind == 8:
-                found = _read_string(data, file.name)
-                break
-            _skip(data, kind, file.name, size)
-    if found not in MODEL_TYPES:
-        what = _("This is a network of the kind '{kind}', which is not known here.", kind=found[:40])
+    header = _Header(file)
+    architecture = str(header.values.get("general.architecture", ""))
+    if architecture not in MODEL_TYPES:
+        what = _("This is a network of the kind '{kind}', which is not known here.", kind=architecture[:40])
         raise Refusal(what, do=_("Known are: {kinds}.", kinds=", ".join(MODEL_TYPES)), field="source")
-    return found
+    header.refuse_large(architecture)
+    return architecture
 
 
-VALUE_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+class _Header:
+    """The entries of a header and the sizes of its tensors, each count held against the bytes that are left."""
 
+    def __init__(self, file: Path):
+        self.name, self.size = file.name, file.stat().st_size
+        self.values: dict[str, object] = {}
+        self.array_entries = 0
+        with file.open("rb") as self.data:
+            if self.data.read(4) != b"GGUF":
+                raise Refusal(_("{name} is not a GGUF file.", name=file.name[:100]), field="source")
+            version, tensors, entries = self._unpack("IQQ")
+            if version not in (2, 3) or not 0 < tensors <= MAX_ENTRIES or not 0 < entries <= MAX_ENTRIES:
+                raise _damaged(file.name)
+            for _number in range(entries):
+                key = self._string()
+                self.values[key] = self._value(*self._unpack("I"))
+            self.parameters = sum(self._tensor() for _number in range(tensors))
+            self.tensors = tensors
 
-def _skip(data, kind: int, name: str, size: int) -> None:
-    if kind in VALUE_SIZES:
-        _read_exactly(data, VALUE_SIZES[kind], name)
-    elif kind == 8:
-        _read_string(data, name)
-    elif kind == 9:
-        inner, count = struct.unpack("<IQ", _read_exactly(data, 12, name))
-        if count > 10**7 or inner == 9:
-            raise _damaged(name)
+    def refuse_large(self, architecture: str) -> None:
+        """Refusal for a network that its tensors cannot fill, or that is too large."""
+        for key, value in self.values.items():
+            most = next((most for end, most in MAX_VALUES.items() if key.endswith(end)), None)
+            if most is not None and not (isinstance(value, int) and 0 <= value <= most) and value is not None:
+                raise _impossible(self.name, key, value)
+        blocks = self.values.get(f"{architecture}.block_count", 0)
+        if isinstance(blocks, int) and blocks > self.tensors:
+            raise _impossible(self.name, f"{architecture}.block_count", blocks)
+        if self.parameters > limits.PARAMETERS:
+            what = _(
+                "A network of {billions} billion parameters is too large.", billions=round(self.parameters / 1e9, 1)
+            )
+            raise Refusal(what, do=_("Choose a smaller model."), field="source")
+
+    def _value(self, kind: int) -> object:
+        """A number or text; None for an array, which is passed over."""
+        if kind in VALUE_FORMATS:
+            return self._unpack(VALUE_FORMATS[kind])[0]
+        if kind == STRING:
+            return self._string()
+        if kind != ARRAY:
+            raise _damaged(self.name)
+        inner, count = self._unpack("IQ")
+        smallest = struct.calcsize(VALUE_FORMATS[inner]) if inner in VALUE_FORMATS else 8
+        if (inner not in VALUE_FORMATS and inner != STRING) or count * smallest > self.size - self.data.tell():
+            raise _damaged(self.name)
+        self.array_entries += count
+        if self.array_entries > MAX_ARRAY_ENTRIES:
+            what = _("its lists have {count} entries", count=self.array_entries)
+            raise validate_folder.invalid_file(self.name, what)
+        if inner != STRING:
+            self.data.seek(count * smallest, 1)
+            return None
         for _number in range(count):
-            _skip(data, inner, name, size)
-    else:
-        raise _damaged(name)
+            self._skip_string()
+        return None
+
+    def _tensor(self) -> int:
+        """How many weights a tensor has; they must be in the file."""
+        name = self._string()
+        (dimensions,) = self._unpack("I")
+        if not 0 < dimensions <= MAX_DIMENSIONS:
+            raise _damaged(self.name)
+        weights = prod(self._unpack("Q" * dimensions))
+        kind, offset = self._unpack("IQ")
+        if kind not in BLOCKS:
+            raise _impossible(self.name, name, f"type {kind}")
+        per_block, block_bytes = BLOCKS[kind]
+        if weights % per_block or offset + weights // per_block * block_bytes > self.size:
+            raise _damaged(self.name)
+        return weights
+
+    def _string(self) -> str:
+        (length,) = self._unpack("Q")
+        if length > min(MAX_STRING_BYTES, self.size - self.data.tell()):
+            raise _damaged(self.name)
+        return self.data.read(length).decode("utf-8", "replace")
+
+    def _skip_string(self) -> None:
+        (length,) = LENGTH.unpack(self.data.read(8).ljust(8, b"\xff"))
+        if length > MAX_STRING_BYTES:
+            raise _damaged(self.name)
+        self.data.read(length)
+
+    def _unpack(self, form: str) -> tuple:
+        length = struct.calcsize(f"<{form}")
+        part = self.data.read(length)
+        if len(part) != length:
+            raise _damaged(self.name)
+        return struct.unpack(f"<{form}", part)
 
 
-def _read_string(data, name: str) -> str:
-    (length,) = struct.unpack("<Q", _read_exactly(data, 8, name))
-    if length > MAX_STRING_BYTES:
-        raise _damaged(name)
-    return _read_exactly(data, length, name).decode("utf-8", "replace")
+LENGTH = struct.Struct("<Q")
 
 
-def _read_exactly(data, count: int, name: str) -> bytes:
-    found = data.read(count)
-    if len(found) != count:
-        raise _damaged(name)
-    return found
+def _impossible(name: str, key: str, value: object) -> Refusal:
+    return validate_folder.invalid_file(name, _("'{key}' is {value}", key=key[:80], value=str(value)[:40]))
 
 
 def _damaged(name: str) -> Refusal:
@@ -154,8 +224,12 @@ def _convert(file: Path, folder: Path, model_type: str) -> None:
             raise Refusal(what, why, _("Take the same model as safetensors."), field="source")
         if sum(weight.numel() for weight in model.parameters()) > limits.PARAMETERS:
             raise Refusal(what, do=_("Choose a smaller model."), field="source")
-        _without_quantization(model).save_pretrained(folder)
-        AutoTokenizer.from_pretrained(file.parent, **parts).save_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, **parts)
+        model = _without_quantization(model)
+        if len(tokenizer) > model.config.vocab_size:  # tokens that transformers adds to every tokenizer of this kind
+            model.resize_token_embeddings(len(tokenizer))
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     except (Refusal, MemoryError):
         raise
     except Exception as error:

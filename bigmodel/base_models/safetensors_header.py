@@ -14,13 +14,19 @@ DTYPE_SIZES = {
     "U16": 2, "U32": 4, "U64": 8,
 }  # fmt: skip
 
+QUANTIZED_DTYPES = ("F8_", "F6_", "F4", "U4", "I4")
+
 
 class InvalidHeader(Exception):
     """What the header says cannot be; says what."""
 
 
+class QuantizedTensor(InvalidHeader):
+    """A number format of fewer bits than can be trained; says which."""
+
+
 def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Shape by name of every tensor; Unsound where header and file do not fit."""
+    """Shape by name of every tensor; InvalidHeader where header and file do not fit."""
     size = file.stat().st_size
     with file.open("rb") as data:
         start = data.read(8)
@@ -55,6 +61,8 @@ def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
 
 def _parse_tensor(name: str, entry: object) -> tuple[tuple[int, ...], tuple[int, int]]:
     known = isinstance(entry, Mapping) and {"dtype", "shape", "data_offsets"} <= set(entry)
+    if known and str(entry["dtype"]).startswith(QUANTIZED_DTYPES):
+        raise QuantizedTensor(str(entry["dtype"])[:20])
     if not known or entry["dtype"] not in DTYPE_SIZES:
         raise InvalidHeader(f"the tensor {name[:60]} is of an unknown kind")
     shape, offsets = entry["shape"], entry["data_offsets"]

@@ -55,15 +55,17 @@ class BaseModelService:
         request = {"kind": "look", "source": id, "revision": revision or suggestions.revision_of(id)}
         return FetchProcess(self.home, request)
 
-    def fetch(self, source: str, revision: str = "", trusted: bool = False) -> FetchProcess:
+    def fetch(self, source: str, revision: str = "", trusted: bool = False, base: str = "") -> FetchProcess:
         """Fetch a model of the Hub by its id, or import one from a folder, a GGUF file or a run ('run:ID') of this
-        machine. Works in a process of its own; `outcome()['base']` has its name. `trusted`: from any folder. The same
-        source twice at one time is one process."""
+        machine. Works in a process of its own; `outcome()['base']` has its name. `trusted`: from any folder.
+        `base`: the base model that an adapter belongs to. The same source twice at one time is one process."""
         self._refuse_read_only()
         with self._lock:
             process = self._fetches.get(source)
             if process is None or not process.running:
-                process = self._fetches[source] = FetchProcess(self.home, self._request(source, revision, trusted))
+                process = self._fetches[source] = FetchProcess(
+                    self.home, self._request(source, revision, trusted) | {"base": base}
+                )
             return process
 
     def fetch_of(self, source: str) -> FetchProcess | None:
@@ -85,7 +87,8 @@ class BaseModelService:
             model = self._get_model(source.removeprefix("run:"))
             return {"kind": "folder", "source": str(model.folder), "roots": [str(model.folder.parent)], "own": True,
                     "title": str(model.title), "from": source}  # fmt: skip
-        if source.startswith(("/", "~", ".")) or path.suffix == ".gguf" or path.is_absolute():
+        is_path = source.startswith(("/", "~", ".")) or path.suffix == ".gguf" or path.is_absolute()
+        if is_path or (trusted and path.is_dir()):
             path = path.absolute()
             roots = [path if path.is_dir() else path.parent] if trusted else self._allowed_roots()
             kind = "gguf" if path.suffix == ".gguf" else "folder"

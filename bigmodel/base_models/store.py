@@ -54,6 +54,7 @@ class Base:
     folder: Path
     included: bool = False
     created: float = 0.0
+    ignored: tuple[str, ...] = ()  # what lay beside the weights and was never opened
 
 
 def bases_folder(home: Path) -> Path:
@@ -121,7 +122,8 @@ def _read_manifest(folder: Path) -> Base | None:
         names = (*SHARED_FACTS, "title", "licence", "source", "revision", "fingerprint", "created")
         fields = {name: kept[name] for name in names}
         heads, languages = frozenset(kept["heads"]), tuple(kept["languages"])
-        return Base(name=folder.name, heads=heads, languages=languages, folder=folder, **fields)
+        ignored = tuple(kept.get("ignored", ()))
+        return Base(name=folder.name, heads=heads, languages=languages, folder=folder, ignored=ignored, **fields)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -166,9 +168,9 @@ def import_folder(
     licence: str = "", languages: Iterable[str] = (), own: bool = False, move: bool = False,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Base:  # fmt: skip
-    """Look a folder over and keep a copy of what belongs to the model, whole or not at all. `move`: its files are
-    ours already and need not be copied; they stay where they are, too, until the caller takes them away.
-    `tell(bytes done, bytes in all)` while it copies."""
+    """Look a folder over and keep a copy of what belongs to the model, whole or not at all. The same files again are
+    the base that is there already. `move`: its files are ours already and need not be copied; they stay where they
+    are, too, until the caller takes them away. `tell(bytes done, bytes in all)` while it copies."""
     seen = validate_folder.validate(folder, roots, own)
     refuse_full_disk(home, 0 if move else seen.bytes)
     parent = bases_folder(home)
@@ -182,14 +184,17 @@ def import_folder(
         for file in seen.files:
             if file == METADATA_FILE:  # what it says of itself; written anew below
                 continue
-            digest = (_hard_link if move else _copy_file)(folder / file, staging / file)
+            digest = (_hard_link if move else _copy_file)(seen.paths[file], staging / file)
             size = (staging / file).stat().st_size
             files[file] = {"bytes": size, "sha256": digest}
             done += size
             tell(done, seen.bytes)
+        ignored = seen.ignored
+        total = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        if known := _base_with_fingerprint(home, total):
+            return known
         seen = validate_folder.validate(staging, [parent], own)  # what was copied, not what has stood there before
         card = read_model_card(staging)
-        total = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
         manifest = {
             "title": title,
             "heads": sorted(seen.heads),
@@ -200,6 +205,7 @@ def import_folder(
             "languages": list(languages) or _split_list(card.get("language")),
             "fingerprint": total,
             "created": time.time(),
+            "ignored": list(ignored),
             "files": files,
         }
         (staging / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
@@ -210,6 +216,12 @@ def import_folder(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return _read_manifest(parent / name)
+
+
+def _base_with_fingerprint(home: Path, fingerprint: str) -> Base | None:
+    """The base of a home that has these very files, undamaged."""
+    same = (base for base in list_bases(home).values() if base.fingerprint == fingerprint)
+    return next(filter(is_intact, same), None)
 
 
 def _run_metadata(folder: Path, title: str) -> dict:

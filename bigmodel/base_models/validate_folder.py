@@ -10,12 +10,19 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from bigmodel.base_models import chat_template_check, safetensors_header
+from bigmodel.base_models import (
+    chat_template_check,
+    check_tensors,
+    check_tokenizer,
+    safetensors_header,
+    sentencepiece_model,
+)
 from bigmodel.base_models.supported_models import FAMILIES, Family, find_family
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
@@ -35,14 +42,18 @@ IGNORED_SUFFIXES = frozenset(
     {".md", ".txt", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf", ".yaml", ".yml"}
 )
 
+# what a Trainer, DeepSpeed or TensorBoard leaves beside weights: ignored, never opened
+TRAINING_STATE = re.compile(
+    r"(training_args|optimizer|scheduler|scaler|rng_state(_\d+)?)\.(bin|pt|pth)|trainer_state\.json|"
+    r"(checkpoint-|global_step)\d+|runs|events\.out\.tfevents\..{1,200}"
+)
+
+MAX_LINK_BYTES = 200  # of a file that names a blob
 MAX_FILES = 1_000
 MAX_CONFIG_BYTES, MAX_VOCABULARY_BYTES, MAX_ABOUT_BYTES = 4 * 2**20, 100 * 2**20, 4 * 2**20
 MAX_WEIGHT_BYTES = 200 * 2**30
 MAX_JSON_DEPTH = 40  # JSON within JSON
 MAX_TOKENIZER_ENTRIES, MAX_CONFIG_ENTRIES = 3_000_000, 400_000  # of all a tokenizer, a config holds
-MAX_REGEX_LENGTH = 4_000  # characters of a regular expression in a tokenizer
-MAX_REPLACEMENT_LENGTH = 200  # characters that a normalizer may put in the place of others
-MAX_PADDING = 100_000
 
 # what makes transformers run somebody's code, or fetch something, when it meets it in a config
 CODE_KEYS = ("auto_map", "custom_pipelines", "custom_code", "remote_code", "trust_remote_code", "custom_generate",
@@ -84,60 +95,70 @@ class FolderReport:
     bytes: int
     longest: int  # tokens it reads at most, 0 for no bound
     chat: bool  # whether it brings a chat template
-    files: tuple[str, ...]  # those that belong to the model
+    files: tuple[str, ...]  # names of those that belong to the model
+    paths: Mapping[str, Path]  # where each of them is: in a cache of the Hub under another name
+    ignored: tuple[str, ...]  # training state beside the weights, never opened
     classes: int  # of a classifier that knows some already, else 0
 
 
 def validate(folder: Path, roots: Iterable[Path], own: bool = False) -> FolderReport:
     """Look a folder over; Refusal says what is wrong with it. `own`: networks of bigmodel's own are known too."""
-    path = resolve_inside(folder, roots)
-    names = _model_files(path, [root.resolve() for root in roots])
-    config, family, chat, index = _check_configs(path, names, own)
-    parameters, size = _check_weights(path, names, index)
+    path = hub_snapshot(resolve_inside(folder, roots))
+    files, ignored = _model_files(path)
+    config, family, chat, index = _check_configs(path, files, own)
+    shapes = _tensor_shapes(files, index)
+    parameters = sum(map(prod, shapes.values()))
     _check_parameter_count(config, parameters)
+    heads = family.heads
+    if not own and not family.reads_images:
+        check_tensors.refuse_missing_layers(config, shapes)
+        check_tensors.refuse_large_tokenizer(config, files)
+        heads = check_tensors.available_heads(config, heads, shapes)
     labels = config.get("id2label")
     return FolderReport(
         model_type=config["model_type"],
-        heads=family.heads,
+        heads=heads,
         parameters=parameters,
-        bytes=size + sum((path / name).stat().st_size for name in names if not WEIGHTS_PATTERN.fullmatch(name)),
+        bytes=sum(file.stat().st_size for file in files.values()),
         longest=max(int(config.get(family.max_length_key) or 0) - family.reserved_positions, 0)
         if family.max_length_key
         else 0,
         chat=chat,
-        files=tuple(sorted(names)),
+        files=tuple(sorted(files)),
+        paths=files,
+        ignored=tuple(ignored),
         classes=len(labels) if isinstance(labels, Mapping) else 0,
     )
 
 
 def validate_configs(folder: Path) -> None:
     """Refusal where configs or tokenizer are wrong: looked at before the weights are fetched."""
-    _check_configs(folder, _model_files(folder, [folder.resolve()]), own=False)
+    _check_configs(folder, _model_files(folder)[0], own=False)
 
 
-def _check_configs(path: Path, names: set[str], own: bool) -> tuple[Mapping, Family, bool, object]:
+def _check_configs(path: Path, files: Mapping[str, Path], own: bool) -> tuple[Mapping, Family, bool, object]:
     """(config, family, whether there is a chat template, index of the weights): all but the weights is looked over."""
-    if "config.json" not in names:
+    if "config.json" not in files:
         what = _("{folder} holds no model: there is no config.json.", folder=path.name)
         raise Refusal(what, do=_("Choose the folder that has config.json and model.safetensors in it."), field="source")
-    configs = {name: read_json(path / name, MAX_CONFIG_BYTES) for name in CONFIG_FILES if name in names}
+    configs = {name: read_json(files[name], MAX_CONFIG_BYTES, name) for name in CONFIG_FILES if name in files}
     for name, config in configs.items():
         if not isinstance(config, Mapping):
-            raise _invalid_file(name, _("it is not a JSON object"))
+            raise invalid_file(name, _("it is not a JSON object"))
         _refuse_code(name, config)
     config = configs["config.json"]
     family = _family(config, own)
     for name in ("config.json", "preprocessor_config.json", "generation_config.json"):
         _check_bounds(name, configs.get(name, {}))
     for name in VOCABULARY_FILES:
-        if name in names:
-            _check_vocabulary(path / name)
+        if name in files:
+            _check_vocabulary(files[name], name)
     for name in SENTENCEPIECE_FILES:
-        if name in names:
-            _check_sentencepiece(path / name)
-    chat = _check_chat_template(path, names, configs.get("tokenizer_config.json", {}))
+        if name in files:
+            _check_sentencepiece(files[name], name)
+    chat = _check_chat_template(files, configs.get("tokenizer_config.json", {}))
     if configs.get("tokenizer_config.json", {}).get("tokenizer_class") not in BYTE_TOKENIZERS:
-        _require_processor(family, names)
+        _require_processor(family, files.keys())
     return config, family, chat, configs.get(WEIGHTS_INDEX)
 
 
@@ -161,9 +182,34 @@ def resolve_inside(folder: Path, roots: Iterable[Path]) -> Path:
     return path
 
 
-def _model_files(path: Path, roots: list[Path]) -> set[str]:
-    """The names that belong to the model. Anything that could be a program, or leads away, is refused."""
-    names = set()
+def hub_snapshot(path: Path) -> Path:
+    """Of a cache folder of the Hub's own client (models--org--name) the snapshot that its main branch names, else its
+    only one; any other folder as it is."""
+    snapshots = path / "snapshots"
+    if not path.name.startswith("models--") or not snapshots.is_dir():
+        return path
+    names = sorted(entry.name for entry in os.scandir(snapshots) if entry.is_dir(follow_symlinks=False))
+    with suppress(OSError):
+        main = (path / "refs" / "main").read_bytes()[:100].decode("ascii", "replace").strip()
+        names = [name for name in names if name == main] or names
+    if len(names) != 1:
+        what = _("{folder} holds {count} snapshots of a model.", folder=path.name[:100], count=len(names))
+        raise Refusal(what, do=_("Name one of the folders in its folder {name}.", name="snapshots"), field="source")
+    return snapshots / names[0]
+
+
+def _blobs_folder(path: Path) -> Path | None:
+    """Where the links of a snapshot in a cache of the Hub lead."""
+    cache = path.parent.parent
+    blobs = cache / "blobs"
+    in_cache = path.parent.name == "snapshots" and cache.name.startswith("models--")
+    return blobs if in_cache and blobs.is_dir() and not blobs.is_symlink() else None
+
+
+def _model_files(path: Path) -> tuple[dict[str, Path], list[str]]:
+    """(file by name of all that belongs to the model, names of the training state beside it). Anything that could be a
+    program, or leads away, is refused."""
+    files, ignored = {}, []
     try:
         entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     except OSError as error:
@@ -172,38 +218,56 @@ def _model_files(path: Path, roots: list[Path]) -> set[str]:
     if len(entries) > MAX_FILES:
         raise Refusal(_("{folder} has {count} files.", folder=path.name, count=len(entries)),
                       do=_("Choose a folder that holds one model and nothing else."), field="source")  # fmt: skip
+    blobs = _blobs_folder(path)
+    has_weights = any(WEIGHTS_PATTERN.fullmatch(entry.name) for entry in entries)
     for entry in entries:
         belongs = entry.name in ALLOWED_FILES or bool(WEIGHTS_PATTERN.fullmatch(entry.name))
+        if has_weights and TRAINING_STATE.fullmatch(entry.name):
+            ignored.append(entry.name)
+            continue
         if not belongs and (entry.name.startswith(".") or entry.is_dir()):
             continue  # never looked into
-        _require_regular_file(entry, roots)
+        file = _regular_file(entry, blobs)
         if belongs:
-            names.add(entry.name)
+            files[entry.name] = file
         elif Path(entry.name).suffix.lower() not in IGNORED_SUFFIXES:
             raise _disallowed_file(entry.name)
-        elif _is_program(Path(entry.path)):
+        elif _is_program(file):
             raise _disguised_file(entry.name)
-    return names
+    return files, ignored
 
 
-def _require_regular_file(entry: os.DirEntry, roots: list[Path]) -> None:
-    """A file and nothing else; a link only where it stays inside (as in the cache of the Hub's own client)."""
+def _regular_file(entry: os.DirEntry, blobs: Path | None) -> Path:
+    """The file itself. A link only where it stays in the folder, or leads from a snapshot of the Hub's cache to a blob
+    of the same model."""
     what = _("{name} is not a plain file.", name=entry.name[:100])
     try:
-        if entry.is_symlink():
-            target = Path(entry.path).resolve(strict=True)
-            if not any(target.is_relative_to(root) for root in roots):
-                raise Refusal(what, _("It is a link that leads out of the folder."), field="source")
-        kind = entry.stat().st_mode
+        file = _blob(entry, blobs) or Path(entry.path).resolve(strict=True)
+        inside = file.is_relative_to(Path(entry.path).parent.resolve())
+        if not inside and not (blobs and file.parent == blobs.resolve()):
+            raise Refusal(what, _("It is a link that leads out of the folder."), field="source")
+        kind = file.stat().st_mode
     except (OSError, RuntimeError) as error:
         raise Refusal(what, _("It is a link that leads nowhere."), field="source") from error
     if not stat.S_ISREG(kind):
         raise Refusal(what, _("A model is made of files alone."), field="source")
+    return file
+
+
+def _blob(entry: os.DirEntry, blobs: Path | None) -> Path | None:
+    """The blob that a snapshot's file names in words: a link as git and archives keep it where there are no links."""
+    if blobs is None or not entry.is_file(follow_symlinks=False) or entry.stat().st_size > MAX_LINK_BYTES:
+        return None
+    target = re.fullmatch(rb"\.\./\.\./blobs/([\w][\w.-]*)\n?", Path(entry.path).read_bytes())
+    return (blobs / target[1].decode("ascii")).resolve(strict=True) if target else None
 
 
 def _disallowed_file(name: str) -> Refusal:
     what = _("{name} is not let in.", name=name[:100])
     suffix = Path(name).suffix.lower()
+    if name == "adapter_model.safetensors":
+        why = _("It is an adapter, and beside it stands a model.")
+        return Refusal(what, why, _("Put the adapter into a folder of its own."), field="source")
     if suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".mar", ".nemo"):
         why = _("Files of this kind are pickled Python, which can run any program when it is read.")
         return Refusal(what, why, _("Take a model whose weights are .safetensors."), field="source")
@@ -226,27 +290,28 @@ def _disguised_file(name: str) -> Refusal:
     return Refusal(_("{name} is not let in.", name=name[:100]), why, field="source")
 
 
-def _invalid_file(name: str, why: Words | str) -> Refusal:
+def invalid_file(name: str, why: Words | str) -> Refusal:
     what = _("{name} cannot be used: {reason}.", name=name[:100], reason=why)
     return Refusal(what, do=_("Take the model from where it comes from again, or choose another."), field="source")
 
 
 # -- JSON ----------------------------------------------------------------------------------------------
-def read_json(file: Path, most: int) -> object:
+def read_json(file: Path, most: int, name: str = "") -> object:
     """Bounded in size, depth and count, without numbers that are none; Refusal for what is not so."""
+    name = name or file.name
     if file.stat().st_size > most:
-        raise _invalid_file(file.name, _("it has {size} MB", size=file.stat().st_size // 2**20))
+        raise invalid_file(name, _("it has {size} MB", size=file.stat().st_size // 2**20))
     if _is_program(file):
-        raise _disguised_file(file.name)
+        raise _disguised_file(name)
     try:
         found = json.loads(
             file.read_bytes().decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_reject_constant
         )
     except RecursionError:
-        raise _invalid_file(file.name, _("it is nested too deeply")) from None
+        raise invalid_file(name, _("it is nested too deeply")) from None
     except ValueError as error:
-        raise _invalid_file(file.name, _("it is no proper JSON: {error}", error=str(error)[:80])) from None
-    _check_json_size(file.name, found, MAX_TOKENIZER_ENTRIES if most > MAX_CONFIG_BYTES else MAX_CONFIG_ENTRIES)
+        raise invalid_file(name, _("it is no proper JSON: {error}", error=str(error)[:80])) from None
+    _check_json_size(name, found, MAX_TOKENIZER_ENTRIES if most > MAX_CONFIG_BYTES else MAX_CONFIG_ENTRIES)
     return found
 
 
@@ -268,9 +333,9 @@ def _check_json_size(name: str, found: object, most: int) -> None:
         value, depth = stack.pop()
         count += 1
         if depth > MAX_JSON_DEPTH:
-            raise _invalid_file(name, _("it is nested too deeply"))
+            raise invalid_file(name, _("it is nested too deeply"))
         if count > most:
-            raise _invalid_file(name, _("it has too many entries"))
+            raise invalid_file(name, _("it has too many entries"))
         if isinstance(value, Mapping | list):
             stack += [(part, depth + 1) for part in (value.values() if isinstance(value, Mapping) else value)]
 
@@ -300,19 +365,18 @@ def _refuse_code(name: str, config: Mapping) -> None:
                 what, _("That loads other weights from the network."), _("Choose another model."), field="source"
             )
         if key in ("quantization_config", "compression_config") and value:
-            what = _("The weights are quantized already.")
-            why = _("They need libraries that are made for certain graphics cards, and cannot be trained.")
-            raise Refusal(what, why, _("Take the model in its original precision."), field="source")
+            method = value.get("quant_method") if isinstance(value, Mapping) else value
+            raise check_tensors.quantized(str(method or key))
         if key.lstrip("_") in ("attn_implementation", "experts_implementation") and not _allowed(
             value, ATTENTION_IMPLEMENTATIONS
         ):
-            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+            raise invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
         if key in ("dtype", "torch_dtype") and not _allowed(value, DTYPES):
-            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+            raise invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
         if key.endswith("_file") and isinstance(value, str) and ("/" in value or "\\" in value or ".." in value):
-            raise _invalid_file(name, _("'{key}' names a file elsewhere", key=key))
+            raise invalid_file(name, _("'{key}' names a file elsewhere", key=key))
         if key.endswith(("_class", "_type")) and isinstance(value, str) and not re.fullmatch(r"[\w.-]{1,80}", value):
-            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=value[:40]))
+            raise invalid_file(name, _("'{key}' is {value}", key=key, value=value[:40]))
 
 
 def _allowed(value: object, options: tuple) -> bool:
@@ -338,12 +402,12 @@ def _check_bounds(name: str, config: Mapping) -> None:
         most = MAX_VALUES.get(key, DEFAULT_MAX_VALUE)
         low = -DEFAULT_MAX_VALUE if key not in MAX_VALUES else 0
         if not low <= value <= most:
-            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+            raise invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
     for key, value in _walk(config):
         if isinstance(value, list) and len(value) > MAX_LIST_LENGTH and key != "bad_words_ids":
-            raise _invalid_file(name, _("'{key}' has {count} entries", key=key, count=len(value)))
+            raise invalid_file(name, _("'{key}' has {count} entries", key=key, count=len(value)))
         if key in ("id2label", "label2id") and isinstance(value, Mapping) and len(value) > MAX_LABELS:
-            raise _invalid_file(name, _("'{key}' has {count} entries", key=key, count=len(value)))
+            raise invalid_file(name, _("'{key}' has {count} entries", key=key, count=len(value)))
     _check_numeric(name, config)
 
 
@@ -353,7 +417,7 @@ def _check_numeric(name: str, config: Mapping) -> None:
         value = config.get(key, 0)
         parts = value if isinstance(value, list) else [value]
         if not all(part is None or _is_number(part) for part in parts):
-            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
+            raise invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
 
 
 def _is_number(value: object) -> bool:
@@ -372,80 +436,69 @@ def _check_parameter_count(config: Mapping, parameters: int) -> None:
     if promised > 2 * parameters + 10**6:
         reason = _("it promises {promised} million parameters, the weights have {found}", promised=promised // 10**6,
                    found=round(parameters / 1e6, 1))  # fmt: skip
-        raise _invalid_file("config.json", reason)
+        raise invalid_file("config.json", reason)
 
 
 # -- tokenizers --------------------------------------------------------------------------------------------
-def _check_vocabulary(file: Path) -> None:
-    if file.suffix != ".json":
+def _check_vocabulary(file: Path, name: str) -> None:
+    if Path(name).suffix != ".json":
         size = file.stat().st_size
         if size > MAX_VOCABULARY_BYTES:
-            raise _invalid_file(file.name, _("it has {size} MB", size=size // 2**20))
+            raise invalid_file(name, _("it has {size} MB", size=size // 2**20))
         if _is_program(file):
-            raise _disguised_file(file.name)
+            raise _disguised_file(name)
         with file.open("rb") as data:
             if b"\0" in data.read(2**20):
-                raise _invalid_file(file.name, _("it is no text"))
+                raise invalid_file(name, _("it is no text"))
         return
-    found = read_json(file, MAX_VOCABULARY_BYTES)
+    found = read_json(file, MAX_VOCABULARY_BYTES, name)
     if not isinstance(found, Mapping):
-        raise _invalid_file(file.name, _("it is not a JSON object"))
-    if file.name == "tokenizer.json":
-        _check_tokenizer(found)
+        raise invalid_file(name, _("it is not a JSON object"))
+    if name == "tokenizer.json":
+        _refuse_unsafe(name, lambda: check_tokenizer.check(found))
 
 
-def _check_tokenizer(found: Mapping) -> None:
-    """A tokenizer's rules: expressions that take for ever, replacements and padding that fill the memory."""
-    name = "tokenizer.json"
-    for part in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
-        for key, value in _walk(found.get(part) or {}):
-            if key == "Regex" and isinstance(value, str):
-                if len(value) > MAX_REGEX_LENGTH or re.search(r"\([^()]*[+*]\)\s*[+*{]", value):
-                    raise _invalid_file(name, _("an expression in it could take for ever"))
-            elif (
-                key in ("content", "prepend", "replacement")
-                and isinstance(value, str)
-                and len(value) > MAX_REPLACEMENT_LENGTH
-            ):
-                raise _invalid_file(name, _("'{key}' has {count} characters", key=key, count=len(value)))
-    for key, value in _walk({key: found.get(key) for key in ("padding", "truncation")}):
-        if _is_number(value) and abs(value) > MAX_PADDING and key != "max_length":
-            raise _invalid_file(name, _("'{key}' is {value}", key=key, value=str(value)[:40]))
-    if not isinstance(found.get("model"), Mapping):
-        raise _invalid_file(name, _("there is no model in it"))
-    for token in found.get("added_tokens") or ():
-        if not isinstance(token, Mapping) or len(str(token.get("content", ""))) > 2_000:
-            raise _invalid_file(name, _("a token of it is no token"))
+def _refuse_unsafe(name: str, check: Callable[[], None]) -> None:
+    try:
+        check()
+    except check_tokenizer.Unsafe as error:
+        raise invalid_file(name, str(error)) from None
+    except sentencepiece_model.InvalidProto:
+        raise _disguised_file(name) from None
 
 
-def _check_sentencepiece(file: Path) -> None:
+def _check_sentencepiece(file: Path, name: str) -> None:
     """SentencePiece: a protocol buffer, whose first field is a piece."""
     with file.open("rb") as data:
         if data.read(1) != b"\x0a":
-            raise _disguised_file(file.name)
+            raise _disguised_file(name)
     if file.stat().st_size > MAX_VOCABULARY_BYTES:
-        raise _invalid_file(file.name, _("it has {size} MB", size=file.stat().st_size // 2**20))
+        raise invalid_file(name, _("it has {size} MB", size=file.stat().st_size // 2**20))
+
+    def check() -> None:
+        for charsmap in sentencepiece_model.read(file).charsmaps:
+            check_tokenizer.check_charsmap(charsmap)
+
+    _refuse_unsafe(name, check)
 
 
-def _check_chat_template(path: Path, names: set[str], config: Mapping) -> bool:
+def _check_chat_template(files: Mapping[str, Path], config: Mapping) -> bool:
     """Whether it brings a chat template; every template is looked over."""
     found = config.get("chat_template") or []
     templates = [found] if isinstance(found, str) else found
     if not isinstance(templates, list):
-        raise _invalid_file(
-            "tokenizer_config.json", _("'{key}' is {value}", key="chat_template", value=str(found)[:40])
-        )
+        raise invalid_file("tokenizer_config.json", _("'{key}' is {value}", key="chat_template", value=str(found)[:40]))
     texts = [template.get("template") if isinstance(template, Mapping) else template for template in templates]
-    if "chat_template.jinja" in names:
-        texts.append((path / "chat_template.jinja").read_text("utf-8", errors="replace"))
+    if "chat_template.jinja" in files:
+        texts.append(files["chat_template.jinja"].read_text("utf-8", errors="replace"))
     for text in texts:
         problem = chat_template_check.find_problem(text) if isinstance(text, str) else "it is no text"
         if problem:
-            raise _invalid_file("chat_template", problem)
+            raise invalid_file("chat_template", problem)
     return bool(texts)
 
 
-def _require_processor(family: Family, names: set[str]) -> None:
+def _require_processor(family: Family, names: Set[str]) -> None:
     if family.reads_images:
         wanted = {"preprocessor_config.json"}
     else:
@@ -457,27 +510,31 @@ def _require_processor(family: Family, names: set[str]) -> None:
 
 
 # -- weights -------------------------------------------------------------------------------------------------
-def _check_weights(path: Path, names: set[str], index: object) -> tuple[int, int]:
-    """(parameters, bytes) of all weight files."""
-    files = sorted(name for name in names if WEIGHTS_PATTERN.fullmatch(name))
-    if not files:
+def _tensor_shapes(files: Mapping[str, Path], index: object) -> dict[str, tuple[int, ...]]:
+    """Shape by name of every tensor, of all weight files."""
+    names = sorted(name for name in files if WEIGHTS_PATTERN.fullmatch(name))
+    if not names:
         what = _("There are no weights in the form of safetensors.")
         raise Refusal(what, do=_("Take a model whose weights are .safetensors."), field="source")
+    mapped = None
     if index is not None:
         mapped = index.get("weight_map")
-        if not isinstance(mapped, Mapping) or set(map(str, mapped.values())) - set(files):
-            raise _invalid_file(WEIGHTS_INDEX, _("it names files that are not there"))
-    elif files != ["model.safetensors"]:
-        raise _invalid_file(files[0], _("{name} is missing", name=WEIGHTS_INDEX))
-    parameters = size = 0
-    for name in files:
-        size += (path / name).stat().st_size
+        if not isinstance(mapped, Mapping) or set(map(str, mapped.values())) - set(names):
+            raise invalid_file(WEIGHTS_INDEX, _("it names files that are not there"))
+    elif names != ["model.safetensors"]:
+        raise invalid_file(names[0], _("{name} is missing", name=WEIGHTS_INDEX))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in names:
         try:
-            shapes = safetensors_header.tensor_shapes(path / name)
+            shapes |= safetensors_header.tensor_shapes(files[name])
+        except safetensors_header.QuantizedTensor as error:
+            raise check_tensors.quantized(str(error)) from None
         except safetensors_header.InvalidHeader as error:
-            raise _invalid_file(name, str(error)) from None
-        parameters += sum(prod(shape) for shape in shapes.values())
+            raise invalid_file(name, str(error)) from None
+    if mapped is not None and (missing := sorted(set(mapped) - set(shapes))):
+        raise check_tensors.missing_weights(missing)
+    parameters, size = sum(map(prod, shapes.values())), sum(files[name].stat().st_size for name in names)
     if parameters > limits.PARAMETERS or size > MAX_WEIGHT_BYTES:
         what = _("A network of {billions} billion parameters is too large.", billions=round(parameters / 1e9, 1))
         raise Refusal(what, do=_("Choose a smaller model."), field="source")
-    return parameters, size
+    return shapes

@@ -22,6 +22,7 @@ def add_verbs(verbs: Verbs) -> None:
     about = _("take a model in: the id of one on the Hub, a folder, a GGUF file, or run:ID")
     bring = verbs.add("bring", _bring, about)
     bring.add_argument("source", metavar="SOURCE")
+    bring.add_argument("--base", default="", metavar="BASE", help=_("the base model that an adapter belongs to"))
     for verb in (look, bring):
         verb.add_argument("--revision", default="", help=_("a commit, a tag or a branch"))
     verbs.add("remove", _remove, _("delete a base model that was taken in")).add_argument("name", metavar="NAME")
@@ -72,7 +73,8 @@ def _look(terminal: Terminal) -> None:
 
 
 def _bring(terminal: Terminal) -> None:
-    job = terminal.studio.base_models.fetch(terminal.options.source, terminal.options.revision, trusted=True)
+    options = terminal.options
+    job = terminal.studio.base_models.fetch(options.source, options.revision, trusted=True, base=options.base)
     try:
         fetched = job.wait(lambda: _print_progress(terminal, job.progress))
     except KeyboardInterrupt:
@@ -81,6 +83,10 @@ def _bring(terminal: Terminal) -> None:
     finally:
         if sys.stderr.isatty():
             print(file=sys.stderr)
+    if fetched["already"]:
+        terminal.print_message(_("{name} is here already: its files are the same.", name=fetched["base"]))
+    if fetched["ignored"]:
+        terminal.print_message(_("Ignored, never opened: {files}.", files=", ".join(fetched["ignored"])))
     terminal.print_result(fetched, fetched["base"])
 
 

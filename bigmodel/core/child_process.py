@@ -62,14 +62,12 @@ def start(
     log: Path | None = None,
     environment: Mapping[str, str] | None = None,
     survive: bool = False,
-    isolated: bool = False,
     preloaded: bool = False,
 ) -> Process:
     """A child that runs `python -P -m module`; its stdout is a pipe, its stderr is appended to `log`.
 
     survive: it has a session of its own and outlives this process; its stdout goes to `log`, too, and its stdin is
     empty.
-    isolated: `module` is a file that is run by `python -I`: it cannot import the package.
     preloaded: it needs torch and transformers, and is forked with them loaded where there is a fork server.
     """
     variables = os.environ | _environment() | dict(environment or {})
@@ -77,7 +75,7 @@ def start(
         if preloaded and (forked := _fork(module, arguments, variables, output, survive)):
             return forked
         # -P: nothing is imported from the current folder
-        command = [sys.executable, *(("-I",) if isolated else ("-P", "-m")), module, *arguments]
+        command = [sys.executable, "-P", "-m", module, *arguments]
         options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         if survive:
             options = {"stdin": subprocess.DEVNULL, "stdout": output}

@@ -133,13 +133,11 @@ class ChatRenderer:
     # -- how an answer is found ---------------------------------------------------------------------------
     def _spans_by_generation_tag(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
         """As the template itself says, by the word 'generation'."""
-        from transformers.utils.chat_template_utils import render_jinja_template
+        from bigmodel.base_models import chat_template
 
-        (same,), (found,) = render_jinja_template(
-            conversations=[list(turns)], chat_template=self.template, return_assistant_tokens_mask=True,
-            **self.processor.special_tokens_map,
-        )  # fmt: skip
-        if same != text or not found:
+        rendering = chat_template.render(self.template, turns, **self.processor.special_tokens_map)
+        found = rendering.generations
+        if rendering.text != text or not found:
             return None
         answers = [
             (start, end if self._special_suffix(text, end) else self._end_after_stop_token(text, end), ANSWER)
@@ -250,9 +248,12 @@ class ChatRenderer:
     def _render(self, turns: Turns, asking: bool = False) -> str:
         from jinja2 import TemplateError
 
+        from bigmodel.base_models import chat_template
+
+        tokens = self.processor.special_tokens_map
         try:
-            return self.processor.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=asking)
-        except (TemplateError, TypeError, ValueError) as error:  # what a template may raise about what it is given
+            return chat_template.render(self.template, turns, add_generation_prompt=asking, **tokens).text
+        except TemplateError as error:  # what a template may raise about what it is given
             raise UnsupportedConversation(str(error)) from error
 
     def _token_ids(self, text: str) -> list[int]:

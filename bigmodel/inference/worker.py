@@ -151,7 +151,9 @@ def _advance(name: str, answer: Iterator[dict | None], open_answers: dict, reply
     except Refusal as refusal:
         open_answers.pop(name)
         reply(name, error=refusal.to_json())
-    except Exception as error:  # one request's bug must not end the others' answers
+    except (SystemExit, KeyboardInterrupt):  # the worker itself is told to leave
+        raise
+    except BaseException as error:  # of one request, also a panic in Rust: the others' answers go on
         open_answers.pop(name)
         if out_of_memory.is_out_of_memory(error):
             reply(name, error=_out_of_memory().to_json())
@@ -159,6 +161,8 @@ def _advance(name: str, answer: Iterator[dict | None], open_answers: dict, reply
         mark = child_process.log_traceback()
         what = _("This could not be computed.")
         why = _("Something went wrong inside; the log has it under {mark}.", mark=mark)
+        if not isinstance(error, Exception):  # of tokenizers
+            why = _("A library of this model gave up: {reason}. The log has it under {mark}.", reason=str(error)[:200], mark=mark)  # fmt: skip
         reply(name, error=Refusal(what, why, _("Try other values.")).to_json())
 
 

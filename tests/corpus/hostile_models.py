@@ -161,8 +161,7 @@ HOSTILE: Mapping[str, Callable[[Path, Path], None]] = {
     # pickles and programs, under their own names and under others
     "only pickled weights": _only_pickled,
     **{f"a pickle named {name}": _file(name) for name in (
-        "pytorch_model.bin", "model.pt", "model.pth", "x.ckpt", "x.pkl", "x.pickle", "training_args.bin", "optimizer.pt",
-        "vocab.pkl", "x.joblib", "x.npy", "x.txt", "x.json", "README.png", "model.safetensors", "config.json",
+        "pytorch_model.bin", "model.pt", "model.pth", "x.ckpt", "x.pkl", "x.pickle", "vocab.pkl", "x.joblib", "x.npy", "x.txt", "x.json", "README.png", "model.safetensors", "config.json",
         "tokenizer.json", "vocab.txt", "merges.txt", "spiece.model", "tokenizer.model", "noextension", "x.BIN",
     )},
     "a zip of a pickle named tokenizer.model": _file("tokenizer.model", _archive),
