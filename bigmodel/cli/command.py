@@ -16,6 +16,7 @@ from importlib import import_module
 from bigmodel.cli import listing, runs, try_model
 from bigmodel.cli.terminal import BROKEN_PIPE, DONE, INTERRUPTED, REFUSED, Terminal
 from bigmodel.cli.verbs import Parser, Verbs
+from bigmodel.core import files
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import LANGUAGES, Words, _, say
 
@@ -36,6 +37,7 @@ GROUPS = {
 
 def main(arguments: Sequence[str]) -> int:
     terminal = Terminal(_language(arguments))
+    files.set_private_umask()
     try:
         terminal.options = parser(arguments, terminal.language).parse_args(arguments)
         return terminal.options.do(terminal) or DONE

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STAGING_PREFIX = ".staging-"
@@ -22,6 +22,20 @@ def write_atomic(file: Path, text: str, lasting: bool = False) -> None:
         os.replace(staging, file)
     finally:
         staging.unlink(missing_ok=True)
+
+
+def set_private_umask() -> None:
+    """What this process and its children create is for the user only. For processes of ours, not for a notebook's."""
+    os.umask(0o077)
+
+
+def make_private(folder: Path) -> None:
+    """A folder that only its user enters, whoever made it and how: so nothing in it need be changed. Where it is another
+    user's, or the file system knows no modes, it stays as it is."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name != "nt" and folder.stat().st_mode & 0o077:
+        with suppress(PermissionError, NotImplementedError):
+            folder.chmod(0o700)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Store:
         self.trash = self.home / "trash"
         self.index = IndexReader(self.index_file)
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            files.make_private(self.home)
         except OSError as error:
             what = _("{home} cannot be used: {reason}.", home=str(self.home), reason=error.strerror or str(error))
             raise Refusal(what, do=_("Name another folder with {variable}.", variable="BIGMODEL_HOME")) from error
