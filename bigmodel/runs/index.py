@@ -12,12 +12,12 @@ from itertools import islice, starmap
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from bigmodel.core.events import Event, parse
+from bigmodel.core.events import DAMAGED, Event, parse
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.run import Facts, apply_event, empty_facts
 
 T = TypeVar("T")
-VERSION = 5  # schema and facts: an index of another version is rebuilt
+VERSION = 6  # schema and facts: an index of another version is rebuilt
 EVENTS_PER_TRANSACTION = 5_000  # bounded, so that indexing a long run for the first time does not block the others
 
 SCHEMA = f"""
@@ -97,7 +97,7 @@ class IndexReader:
     def events(self, id: str, after: int, kinds: Sequence[str], limit: int = -1) -> tuple[int, list[Event]]:
         """(offset up to which the index has the run's events, those of them after `after`): all, or the first `limit`,
         with the offset of the last of these. Offsets: bytes in events.jsonl."""
-        chosen = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+        chosen = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else f"AND kind != '{DAMAGED}'"
         query = f"SELECT line, offset FROM events WHERE run = ? AND offset > ? {chosen} ORDER BY offset LIMIT ?"
 
         def select(file: sqlite3.Connection) -> tuple[int, list[Event]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bigmodel.core import files, limits
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import CANCELLED, LIVE, QUEUED, RESUMABLE, Event
+from bigmodel.core.events import CANCELLED, DAMAGED, LIVE, QUEUED, RESUMABLE, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.runs.folder import Folder, create_run_folder, parse_spec, unreadable
@@ -158,7 +158,7 @@ class Store:
         if len(found) == limit:
             return start, found
         tail = list(islice(folder.events(start), limit if limit >= 0 else None))
-        found += [event for _offset, event in tail if not kinds or event.kind in kinds]
+        found += [event for _offset, event in tail if (event.kind in kinds if kinds else event.kind != DAMAGED)]
         return (tail[-1][0] if tail else start), found
 
     # -- how ---------------------------------------------------------------------------------------
