@@ -13,6 +13,7 @@ Shape = Callable[[Any], bool]
 MAX_DEPTH = 40  # of lists and objects in each other; Python's own reader ends in a RecursionError at about a thousand
 MAX_ENTRIES = 1_000  # of an object of numbers
 MAX_COUNT = 2**53  # a float holds every integer up to here
+MAX_TIME = 1e11  # seconds since 1970 that every system can show as a date
 MAX_FILE_BYTES = 64 * 2**20
 
 
@@ -71,6 +72,10 @@ def is_count(value: Any) -> bool:
 def is_number(value: Any) -> bool:
     """NaN and the infinities too; no integer that a float cannot hold."""
     return type(value) is float or (type(value) is int and abs(value) <= MAX_COUNT)
+
+
+def is_time(value: Any) -> bool:
+    return is_number(value) and 0 <= value < MAX_TIME
 
 
 def is_scalar(value: Any) -> bool:

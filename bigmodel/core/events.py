@@ -22,6 +22,7 @@ from bigmodel.core.checked_json import (
     is_object,
     is_refusal,
     is_text,
+    is_time,
     is_words,
     object_of,
     one_of,
@@ -126,7 +127,6 @@ def _decode_nonfinite(record: dict) -> object:
 
 
 # -- what a line must hold ---------------------------------------------------------------------------------
-MAX_TIME = 1e11  # seconds since 1970 that every system can show as a date
 METRICS = object_of(optional(is_number))
 
 
@@ -139,7 +139,7 @@ def _is_blocks(value: Any) -> bool:
 
 _is_event = fields({
     "kind": lambda value: is_text(value) and value.isidentifier() and value.isascii(),
-    "time": lambda value: is_number(value) and 0 <= value < MAX_TIME,
+    "time": is_time,
 })  # fmt: skip
 
 # kind -> the fields that a reader may rely on, and those that are right where they are there. Other kinds, of a later

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bigmodel.core import limits
+from bigmodel.core import checked_json, limits
+from bigmodel.core.checked_json import fields, is_count, is_object, is_text
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import Cancelled, Job
 from bigmodel.core.words import Words, _
@@ -36,6 +37,10 @@ from bigmodel.importing.store.registry import (
 
 ROOTS = "BIGMODEL_DATA_ROOTS"
 INCOMING, STAGING_PREFIX = "incoming", "data-"  # in the home folder: what has come, and what is being made of it
+IS_UPLOAD = fields(
+    {"id": is_text, "path": is_text, "name": is_text, "kind": is_text},
+    {"bytes": is_count, "sha256": is_text, "about": is_object},
+)
 RESERVED_BYTES = 16 * 2**20  # of an upload, between two looks at whether there is room for it
 UPLOAD_TTL_SECONDS = 2 * 86400.0  # for which a file that was received waits to be taken in
 
@@ -252,7 +257,7 @@ class ImportJobs:
 
     def uploaded_file(self, id: str) -> UploadedFile:
         try:
-            data = json.loads((self.folder / Path(id).name / "parcel.json").read_bytes())
+            data = checked_json.read_object(self.folder / Path(id).name / "parcel.json", IS_UPLOAD)
             return UploadedFile(**data | {"path": Path(data["path"])})
         except (OSError, ValueError, TypeError, KeyError):
             what = _("This file is not here any more.")

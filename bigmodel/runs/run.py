@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bigmodel.core.events import DAMAGED, ENDED, LIVE, QUEUED, RUNNING, TRANSITIONS, Event
 from bigmodel.core.spec import RunSpec
-from bigmodel.core.words import Words
+from bigmodel.core.words import Words, _
 
 MIN_SPEED_SECONDS = 10.0  # of steps, after which a resumed process has a speed of its own
 MAX_TIMINGS = 60  # step events whose timing is kept, evenly over the whole run
@@ -52,6 +52,13 @@ class Run:
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def damage(self) -> Words | None:
+        """What is said of the lines that were set aside; None where all could be read."""
+        if not self.damaged:
+            return None
+        return _("{count} lines of this run's story cannot be read and were set aside.", count=self.damaged)
 
 
 Facts = dict  # the state of the fold, as JSON: kept in the index, so that only new events are folded

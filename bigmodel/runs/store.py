@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from bigmodel.core import files, limits
+from bigmodel.core import checked_json, files, limits
+from bigmodel.core.checked_json import MAX_COUNT
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import CANCELLED, DAMAGED, LIVE, QUEUED, RESUMABLE, Event
 from bigmodel.core.spec import RunSpec
@@ -54,7 +55,7 @@ class Store:
             if sum(fact["state"] == QUEUED for fact in facts.values()) >= limits.QUEUE_LENGTH:
                 what = _("{count} runs are waiting already.", count=limits.QUEUE_LENGTH)
                 raise Refusal(what, do=_("Wait until some have finished, or cancel some."))
-            number = max((fact["number"] for fact in facts.values()), default=0) + 1
+            number = min(max((fact["number"] for fact in facts.values()), default=0) + 1, MAX_COUNT)
             id = self._new_id(spec, key)
             create_run_folder(
                 self.runs_folder / id, spec, Event("state", {"state": QUEUED, "number": number, "token": key}), origin
@@ -88,9 +89,9 @@ class Store:
 
     def delete(self, id: str) -> None:
         folder = self.folder(id)
-        if folder.facts()["state"] == QUEUED:
+        if _state_of(folder) == QUEUED:
             self.stop(id, _("It was deleted."))
-        if folder.alive() or folder.facts()["state"] in LIVE:
+        if folder.alive() or _state_of(folder) in LIVE:
             what = _("The run {run} is still being trained.", run=id)
             raise Refusal(what, do=_("Stop it first."), field="run")
         files.discard(folder.path, self.trash)  # what stays is emptied by the supervisor
@@ -124,6 +125,25 @@ class Store:
             except Refusal:
                 continue
         return found
+
+    def damaged(self) -> list[str]:
+        """The runs that are left out, as what is written down of them cannot be read."""
+        rows = self.index.rows()
+        readable = {id for id, _state, _number, facts in self._facts_or_rows(rows) if self._has_spec(id, rows.get(id))}
+        return sorted(self.ids() - readable)
+
+    def damage(self) -> Words | None:
+        """What is said of them; None where all can be read."""
+        ids = self.damaged()
+        if not ids:
+            return None
+        return _("{count} runs cannot be read and are left out: {names}.", count=len(ids), names=", ".join(ids[:5]))
+
+    def _has_spec(self, id: str, row: Row | None) -> bool:
+        try:
+            return bool(self._spec(id, row))
+        except Refusal:
+            return False
 
     def get(self, id: str) -> Run:
         folder = self.folder(id)
@@ -187,7 +207,7 @@ class Store:
         return build_run(id, self._spec(id, row), facts, position, Folder(self.runs_folder / id).has_model())
 
     def _spec(self, id: str, row: Row | None) -> RunSpec:
-        return parse_spec(json.loads(row.spec)) if row else Folder(self.runs_folder / id).spec()
+        return parse_spec(checked_json.parse(row.spec)) if row else Folder(self.runs_folder / id).spec()
 
     def _new_id(self, spec: RunSpec, key: str) -> str:
         """Sorts by time, says what it is, and ends in four characters of the token's hash."""
@@ -199,6 +219,14 @@ class Store:
             if not (self.runs_folder / id).exists():
                 return id
             seconds += 1
+
+
+def _state_of(folder: Folder) -> str:
+    """'' of a run whose story cannot be read: it can still be deleted."""
+    try:
+        return folder.facts()["state"]
+    except OSError:
+        return ""
 
 
 def _current_facts(folder: Folder, row: Row | None) -> Facts:

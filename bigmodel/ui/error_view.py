@@ -34,6 +34,15 @@ def refusals() -> Iterator[None]:
         show_refusal(refusal)
 
 
+@contextmanager
+def contained() -> Iterator[None]:
+    """What goes wrong inside is shown here, whatever it is, and the rest of the page is drawn: for one of many."""
+    try:
+        yield
+    except Exception as error:
+        show_unexpected_error(error)
+
+
 def show_unexpected_error(error: Exception) -> bool:
     """A fault of ours: people get a number, the log the traceback under the same number."""
     if isinstance(error, Refusal):
