@@ -20,6 +20,7 @@ from bigmodel.core import catalog, checked_json
 from bigmodel.core.checked_json import fields, is_count, is_text, is_time, is_words, list_of, optional
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
+from bigmodel.core.files import make_folder
 from bigmodel.core.model import METADATA_FILE, STARTERS
 from bigmodel.core.words import Words, _
 
@@ -173,7 +174,7 @@ def import_folder(
     seen = validate_folder.validate(folder, roots, own)
     refuse_full_disk(home, 0 if move else seen.bytes)
     parent = bases_folder(home)
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     name = free_name(home, name or slug(title))
     staging = parent / f"{process_prefix(STAGING)}-{name}"
     shutil.rmtree(staging, ignore_errors=True)
@@ -299,7 +300,7 @@ def _hard_link(source: Path, target: Path) -> str:
 
 
 def refuse_full_disk(home: Path, needed: int) -> None:
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     missing = needed + RESERVED_DISK_BYTES - shutil.disk_usage(home).free
     if missing > 0:
         what = _("The disk has no room for this model: {megabytes} MB are missing.", megabytes=missing // 2**20 + 1)

@@ -50,8 +50,7 @@ def was_full(error: BaseException) -> bool:
 def home_refusal(error: Exception, home: Path) -> Refusal | None:
     """In words, what an error of the file system says of the home folder; None where it says nothing of it."""
     if not home.is_dir():
-        what = _("The home folder {home} is not there any more: it was moved, renamed or deleted.", home=str(home))
-        return Refusal(what, do=_("Put it back, or start bigmodel again with another one."))
+        return home_gone(home)
     if was_full(error) or "disk is full" in str(error):  # the second is SQLite's
         what = _("The disk is full: nothing more can be written to {home}.", home=str(home))
         return Refusal(what, do=_("Free some space, then try again."))
@@ -59,6 +58,11 @@ def home_refusal(error: Exception, home: Path) -> Refusal | None:
         what = _("{home} cannot be written: {reason}.", home=str(home), reason=error.strerror or str(error))
         return Refusal(what, do=_("Name another folder with {variable}.", variable="BIGMODEL_HOME"))
     return None
+
+
+def home_gone(home: Path) -> Refusal:
+    what = _("The home folder {home} is not there any more: it was moved, renamed or deleted.", home=str(home))
+    return Refusal(what, do=_("Put it back, or start bigmodel again."))
 
 
 def _is_inside(error: OSError, home: Path) -> bool:

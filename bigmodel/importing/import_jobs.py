@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bigmodel.core import checked_json, limits
+from bigmodel.core import checked_json, files, limits
 from bigmodel.core.checked_json import fields, is_count, is_object, is_text
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import Cancelled, Job
@@ -81,7 +81,7 @@ class DatasetJob(Job[str]):
         has ended, however it did."""
 
         def staged() -> str:
-            (home / INCOMING).mkdir(parents=True, exist_ok=True)
+            files.make_folder(home / INCOMING)
             with TemporaryDirectory(dir=home / INCOMING, prefix=STAGING_PREFIX, ignore_cleanup_errors=True) as staging:
                 name = work(Path(staging))
                 ready(name)
@@ -221,7 +221,7 @@ class ImportJobs:
         )
 
     def _register_path(self, parcel: UploadWriter, path: Path) -> UploadedFile:
-        parcel.folder.mkdir(parents=True)
+        files.make_folder(parcel.folder, exist_ok=False)
         size = 0 if path.is_dir() else path.stat().st_size
         return parcel.save(UploadedFile(parcel.folder.name, path, parcel.name, parcel.kind, size))
 
@@ -252,7 +252,7 @@ class ImportJobs:
         configs = {config: self.hub_splits(about, config)}
         about = {**about, "configs": configs, "config": config, "splits": list(splits), "most": most}
         parcel = UploadWriter(self.folder / secrets.token_hex(8), display_name(str(about["id"])), "hub")
-        parcel.folder.mkdir(parents=True)
+        files.make_folder(parcel.folder, exist_ok=False)
         return parcel.save(UploadedFile(parcel.folder.name, parcel.folder / "file", parcel.name, "hub", about=about))
 
     def uploaded_file(self, id: str) -> UploadedFile:
@@ -437,7 +437,7 @@ class ImportJobs:
         with self.lock:
             slug = self.registry.new_slug(job.title if slugify(job.title) != "data" else parcel.name)
             place = self.registry.folder / slug
-            place.mkdir(parents=True)
+            files.make_folder(place, exist_ok=False)
         original = place / originals.FOLDER
         if kept:
             os.rename(staging / originals.FOLDER, original)
@@ -467,7 +467,7 @@ class UploadWriter:
         self.size, self.digest, self.uploaded_file, self.file = 0, hashlib.sha256(), None, None
 
     def __enter__(self) -> UploadWriter:
-        self.folder.mkdir(parents=True)
+        files.make_folder(self.folder, exist_ok=False)
         self.file = (self.folder / "file").open("wb")
         return self
 

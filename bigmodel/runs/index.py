@@ -12,6 +12,7 @@ from itertools import islice, starmap
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from bigmodel.core import files
 from bigmodel.core.events import DAMAGED, Event, parse
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.run import Facts, apply_event, empty_facts
@@ -213,7 +214,7 @@ def _rows_by_id(found: Iterable[tuple]) -> dict[str, Row]:
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     try:
         if file.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):

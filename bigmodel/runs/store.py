@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from bigmodel.core import checked_json, files, limits
+from bigmodel.core import checked_json, disk_space, files, limits
 from bigmodel.core.checked_json import MAX_COUNT
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import CANCELLED, DAMAGED, LIVE, QUEUED, RESUMABLE, Event
@@ -37,10 +37,19 @@ class Store:
         self.trash = self.home / "trash"
         self.index = IndexReader(self.index_file)
         try:
-            files.make_private(self.home)
+            files.make_home(self.home)
+            self._inode = self.home.stat().st_ino
         except OSError as error:
             what = _("{home} cannot be used: {reason}.", home=str(self.home), reason=error.strerror or str(error))
             raise Refusal(what, do=_("Name another folder with {variable}.", variable="BIGMODEL_HOME")) from error
+
+    def lost(self) -> Refusal | None:
+        """Why nothing can be read or written here; None where the home folder is the one that was opened."""
+        try:
+            same = self.home.stat().st_ino == self._inode
+        except OSError:
+            return disk_space.home_gone(self.home)
+        return None if same else disk_space.home_gone(self.home)
 
     # -- written -----------------------------------------------------------------------------------
     def launch(self, spec: RunSpec, token: str = "", origin: Path | None = None) -> str:
@@ -100,6 +109,8 @@ class Store:
     def folder(self, id: str) -> Folder:
         """The folder of a run that exists."""
         if id not in self.ids():
+            if lost := self.lost():
+                raise lost
             raise Refusal(_("There is no run {run}.", run=id[:100]), do=_("Look at the list of runs."), field="run")
         return Folder(self.runs_folder / id)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bigmodel.core import checked_json
 from bigmodel.core.checked_json import fields, is_count, is_text, object_of
-from bigmodel.core.files import fsync
+from bigmodel.core.files import fsync, make_folder
 
 MANIFEST = "manifest.json"
 IS_MANIFEST = object_of(fields({"bytes": is_count, "sha256": is_text}))
@@ -27,7 +27,7 @@ def save(folder: Path, write: Callable[[Path], None]) -> Path:
     """
     staging = folder.with_name(f".{folder.name}.staging")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    make_folder(staging, exist_ok=False)
     write(staging)
     files = sorted(path for path in staging.rglob("*") if path.is_file())
     manifest = {str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": _hash(path)} for path in files}

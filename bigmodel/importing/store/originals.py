@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigmodel.core import checked_json, limits
+from bigmodel.core import checked_json, files, limits
 from bigmodel.core.checked_json import fields, is_text, is_words, optional
 from bigmodel.core.jobs import Cancelled
 from bigmodel.core.words import Words, _
@@ -96,7 +96,7 @@ def _hard_link(path: Path, target: Path) -> bool:
     """Nothing is left of what could be linked in part."""
     try:
         for one, place in _pairs(path, target):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(place.parent)
             os.link(one, place)
     except OSError:
         _remove(target)
@@ -118,7 +118,7 @@ def _no_copy_reason(path: Path, folder: Path) -> Words | None:
 def _copied(path: Path, target: Path, tell: Callable[[int], None], stop: threading.Event) -> None:
     done = 0
     for one, place in _pairs(path, target):
-        place.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(place.parent)
         with one.open("rb") as source, place.open("wb") as copy:
             while piece := source.read(CHUNK_BYTES):
                 if stop.is_set():

@@ -35,7 +35,7 @@ from bigmodel.core.checked_json import (
 )
 from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.errors import Refusal
-from bigmodel.core.files import discard, write_atomic
+from bigmodel.core.files import discard, remember_home, write_atomic
 from bigmodel.core.words import Words, _
 from bigmodel.importing.import_plan import ROLE_KINDS, ROLES
 from bigmodel.importing.store.parquet_writer import sha256
@@ -247,6 +247,7 @@ class DatasetRegistry(Mapping):
 def register_home(home: Path) -> None:
     """Let this process know the data sets of a home folder, and keep there what it finds out about files."""
     fingerprints.set_cache_home(home)
+    remember_home(home)
     shelf = DatasetRegistry(home)
     catalog.register("dataset", lambda: shelf)
 
