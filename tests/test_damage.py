@@ -128,7 +128,7 @@ def test_a_full_disk_is_said_and_shows_no_traceback(home, words, monkeypatch, ca
     (tmp_path / "r.csv").write_text("text,label\na,b\n")
     monkeypatch.chdir(tmp_path)
 
-    def full(*_more):
+    def full(*_args, **_more):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files, "make_folder", full)
