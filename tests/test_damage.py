@@ -147,7 +147,7 @@ def test_a_log_on_a_full_disk_ends_nobody(monkeypatch, capfd):
 # -- a home folder that has gone ---------------------------------------------------------------------------
 def test_a_home_renamed_under_a_server_is_noticed_and_not_made_anew(tmp_path, monkeypatch):
     home, away = tmp_path / "home", tmp_path / "away"
-    monkeypatch.setenv("BIGMODEL_SPARE", "0")
+    monkeypatch.setenv("BIGMODEL_PREFETCH", "0")
     studio = Studio(home)
     studio.serve()
     try:
