@@ -1,6 +1,5 @@
 """Sets bigmodel up in .venv beside this file and starts it. Needs Python 3.11 or newer, nothing else.
-
-python3 start.py [options of Streamlit, such as --server.port 8600]     the app, in the browser where there is one
+python3 start.py [--no-token] [options of Streamlit, such as --server.port 8600]    the app, in the browser where there is one
 python3 start.py test [options of pytest]                               the whole test suite
 """
 
@@ -17,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+TOKEN = Path(os.environ.get("BIGMODEL_HOME") or "~/.bigmodel").expanduser() / "token"  # written by the server
 SCREEN = os.name == "nt" or sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
 CHINESE = any(os.environ.get(name, "").startswith("zh") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
 WORDS = {
@@ -41,12 +41,11 @@ def set_up(*names):
     if PYTHON.exists() and all(file.exists() and file.read_text("utf-8") == text for file, text in wanted.items()):
         return
     print(words("installing", ", ".join(names)), flush=True)
-    pip = [PYTHON, "-m", "pip"]
-    whole = PYTHON.exists() and not subprocess.run([*pip, "--version"], capture_output=True).returncode
+    whole = PYTHON.exists() and not subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode
     if not whole and subprocess.run([sys.executable, "-m", "venv", "--clear", VENV]).returncode:
         sys.exit(words("no venv"))
-    files = [part for name in names for part in ("-r", ROOT / name)]
-    if subprocess.run([*pip, "install", "--disable-pip-version-check", *files]).returncode:
+    pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
+    if subprocess.run([*pip, *(part for name in names for part in ("-r", ROOT / name))]).returncode:
         sys.exit(words("failed"))
     for file, text in wanted.items():
         file.write_text(text, "utf-8")
@@ -66,19 +65,22 @@ def app(args):
     parser = argparse.ArgumentParser(usage=f"\n{__doc__}", allow_abbrev=False)
     parser.add_argument("--server.address", dest="host", default="127.0.0.1")
     parser.add_argument("--server.port", dest="port", type=int, default=8501)
+    parser.add_argument("--no-token", action="store_true")
     asked, others = parser.parse_known_args(args)
     set_up("requirements.txt")
     port, reached = free_port(asked.host, asked.port), asked.host.replace("0.0.0.0", "127.0.0.1")
-    own = [f"--server.address={asked.host}", f"--server.port={port}", "--logger.hideWelcomeMessage=true"]
-    server = subprocess.Popen([PYTHON, "-m", "streamlit", "run", ROOT / "app.py", *own, *others])
+    others += [f"--server.address={asked.host}", f"--server.port={port}", *["--", "--no-token"] * asked.no_token]
+    run = [PYTHON, "-m", "streamlit", "run", ROOT / "app.py", "--logger.hideWelcomeMessage=true"]
+    server = subprocess.Popen([*run, *others])
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     try:
         while server.poll() is None and socket.socket().connect_ex((reached, port)):
             time.sleep(0.1)
         if server.poll() is None:
-            print(words("ready", f"http://{reached}:{port}"), flush=True)
+            token = f"/?token={TOKEN.read_text()}" if TOKEN.exists() and not asked.no_token else ""
+            print(words("ready", f"http://{reached}:{port}{token}"), flush=True)
             if SCREEN and not os.environ.get("CI"):
-                webbrowser.open(f"http://{reached}:{port}")
+                webbrowser.open(f"http://{reached}:{port}{token}")
         return server.wait()
     finally:  # Ctrl-C has told the server too: let it leave in order
         server.wait()
@@ -91,7 +93,6 @@ if __name__ == "__main__":
         if sys.argv[1:2] != ["test"]:
             sys.exit(app(sys.argv[1:]))
         set_up("requirements.txt", "requirements-dev.txt")
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # on a busy machine several threads wait for each other
         sys.exit(subprocess.run([PYTHON, "-m", "pytest", *sys.argv[2:]], cwd=ROOT).returncode)
     except KeyboardInterrupt:
         print(words("ended"))

@@ -78,8 +78,13 @@ class Studio:
 
     @property
     def read_only(self) -> bool:
-        """Whether another server works on this home. When that one has gone, this one takes over."""
-        return self._serving and not self._take_over()
+        """Whether another server works on this home, or it has gone. When the other one has, this one takes over."""
+        return self._serving and (self.home_lost is not None or not self._take_over())
+
+    @property
+    def home_lost(self) -> Refusal | None:
+        """What is said of a home folder that was renamed, replaced or removed under this server."""
+        return self.runs.lost()
 
     def device(self) -> Device:
         """What the next run is trained on, and how busy it is."""
@@ -96,6 +101,8 @@ class Studio:
             return True
 
     def _refuse_read_only(self) -> None:
+        if lost := self.home_lost:
+            raise lost
         if self.read_only:
             what = _("Another bigmodel server works on {home}.", home=str(self.home))
             why = _("This one may look, but not start, stop or delete anything.")

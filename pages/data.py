@@ -14,8 +14,9 @@ from bigmodel.ui.data.new_version import derived_from, version_progress
 from bigmodel.ui.data.overview import dataset_card, dataset_summary, distributions, tasks_of, train_query
 from bigmodel.ui.data.own_dataset import own_cards, own_sections, rejected_rows
 from bigmodel.ui.data.row_browser import row_browser
-from bigmodel.ui.error_view import refusals
+from bigmodel.ui.error_view import contained, refusals
 from bigmodel.ui.language import _, escape_markdown, say
+from bigmodel.ui.state import studio
 
 
 def dataset_page(dataset: Dataset) -> None:
@@ -43,7 +44,8 @@ def cards(title: str, about: str, datasets: list[Dataset]) -> None:
     st.caption(about)
     with st.grid(3, min_column_width=260, gap="medium"):
         for dataset in datasets:
-            dataset_card(dataset)
+            with contained():
+                dataset_card(dataset)
 
 
 name, parcel = st.query_params.get("dataset", ""), st.query_params.get("parcel", "")
@@ -58,6 +60,8 @@ elif parcel:
 else:
     st.title(_("Data"))
     add_dataset_form()
+    if damage := studio().data.registry.damage():
+        st.warning(escape_markdown(say(damage)), icon=":material/heart_broken:")
     own = own_cards()
     if own:
         cards(_("Your own"), _("Each is kept in versions that never change; the newest is shown."), own)

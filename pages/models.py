@@ -3,6 +3,7 @@
 import streamlit as st
 
 from bigmodel.ui import navigation
+from bigmodel.ui.error_view import contained
 from bigmodel.ui.language import _, escape_markdown
 from bigmodel.ui.models import facts
 from bigmodel.ui.models.card import model_card
@@ -18,7 +19,8 @@ if own:
     st.caption(escape_markdown(_("They lie in {folder}.", folder=str(studio().home / "runs"))))
     with st.grid(2, min_column_width=340, gap="medium"):
         for model in own:
-            model_card(model)
+            with contained():
+                model_card(model)
 else:
     st.markdown(_("Nothing yet. A first model takes about a minute."))
     if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):

@@ -5,8 +5,8 @@ import streamlit as st
 from bigmodel.core import events
 from bigmodel.runs.run import Run
 from bigmodel.ui import navigation, number_format
-from bigmodel.ui.error_view import refusals
-from bigmodel.ui.language import _, escape_markdown
+from bigmodel.ui.error_view import contained, refusals
+from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.models.facts import network_of
 from bigmodel.ui.runs.list_row import confirm_delete, confirm_stop, run_row, run_title
 from bigmodel.ui.runs.monitor import run_monitor
@@ -53,6 +53,8 @@ def run_page(id: str) -> None:
     ]
     st.caption(" · ".join(escape_markdown(part) for part in (*parts, number_format.ago(run.created))))
     lineage(run)
+    if run.damage:
+        st.warning(escape_markdown(say(run.damage)), icon=":material/heart_broken:")
     actions(run)
     run_monitor(run)
 
@@ -60,6 +62,8 @@ def run_page(id: str) -> None:
 def run_list() -> None:
     st.title(_("Runs"))
     runs = studio().runs.all()
+    if damage := studio().runs.damage():
+        st.warning(escape_markdown(say(damage)), icon=":material/heart_broken:")
     if not runs:
         st.markdown(_("Nothing has been trained here yet. A first run takes about a minute."))
         if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
@@ -69,7 +73,8 @@ def run_list() -> None:
     page = st.session_state.get("runs.page", 1)
     begin = (min(page, pages) - 1) * PAGE_SIZE
     for run in runs[begin : begin + PAGE_SIZE]:
-        run_row(run)
+        with contained():
+            run_row(run)
     if pages > 1:
         st.pagination(pages, key="runs.page")
 

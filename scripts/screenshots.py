@@ -45,7 +45,13 @@ def server(home: Path, **environment: str) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), f"--server.port={port}"],
             cwd=tempfile.gettempdir(),  # from any folder
-            env={**os.environ, "BIGMODEL_HOME": str(home), "OMP_NUM_THREADS": "1", **environment},
+            env={
+                **os.environ,
+                "BIGMODEL_HOME": str(home),
+                "BIGMODEL_NO_TOKEN": "1",
+                "OMP_NUM_THREADS": "1",
+                **environment,
+            },
             stdout=out,
             stderr=out,
         )

@@ -18,7 +18,22 @@ from bigmodel.runs.store import Store
 from bigmodel.training import checkpoint, evaluator, resume_state
 
 ROOT = Path(__file__).parents[1]
-FEW = {1: 4, 2: 3, 3: 4, 4: 24, 5: 1, 6: 3, 7: 1, 8: 3, 9: 14, 11: 1, 13: 20, 14: 39, 15: 40}  # trials of each row
+FEW = {
+    1: 4,
+    2: 3,
+    3: 4,
+    4: 24,
+    5: 1,
+    6: 3,
+    7: 1,
+    8: 3,
+    9: 14,
+    11: 1,
+    13: 20,
+    14: 39,
+    15: 40,
+    16: 25,
+}  # trials of each row
 WAITS = {7}  # rows that wait for minutes when a promise is switched off: that is for the command alone
 
 

@@ -32,6 +32,7 @@ MODULES = {
     13: "bad_input:FILES",
     14: "bad_input:NAMES",
     15: "hostile_models",
+    16: "damaged_home",
 }
 __all__ = ["REPORT", "add_options", "run"]
 SHOWN = 12  # failures of a row that are printed

@@ -51,7 +51,7 @@ SWITCHES: Mapping[str, Callable[[], AbstractContextManager]] = {
 
 def main(arguments: list[str]) -> None:
     kind, home, port, off = arguments
-    os.environ |= {"BIGMODEL_HOME": home, "BIGMODEL_PREFETCH": "0"}
+    os.environ |= {"BIGMODEL_HOME": home, "BIGMODEL_PREFETCH": "0", "BIGMODEL_NO_TOKEN": "1"}
     with SWITCHES[off]():
         app(port) if kind == "app" else desk(Path(home))
 

@@ -129,7 +129,7 @@ def server(home: Path) -> Iterator[tuple[subprocess.Popen, str]]:
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), f"--server.port={port}"],
-            env={**os.environ, "BIGMODEL_HOME": str(home), "BIGMODEL_PREFETCH": "0"},
+            env={**os.environ, "BIGMODEL_HOME": str(home), "BIGMODEL_PREFETCH": "0", "BIGMODEL_NO_TOKEN": "1"},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bigmodel.base_models import gguf, hub, import_adapter, store
-from bigmodel.core import child_process
+from bigmodel.core import child_process, files
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import Job
 from bigmodel.core.words import _
@@ -97,7 +97,7 @@ class FetchProcess(Job[dict]):
         self.request = dict(request)
         self.progress = {"phase": "starting", "done": 0, "total": 0}
         self.first_bytes: tuple[float, int] | None = None  # when the first bytes came, and how many were there already
-        home.mkdir(parents=True, exist_ok=True)
+        files.make_folder(home)
         self.start(lambda: self._call(home), "bigmodel-fetch")
 
     def _call(self, home: Path) -> dict:

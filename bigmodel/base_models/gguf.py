@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bigmodel.base_models import store, validate_folder
 from bigmodel.base_models.adapters import without_quantization
-from bigmodel.core import limits
+from bigmodel.core import files, limits
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
@@ -50,7 +50,7 @@ def import_gguf(
     size = place.stat().st_size
     store.refuse_full_disk(home, 8 * size)  # four bits become thirty-two
     tell("converting", 0, size)
-    store.bases_folder(home).mkdir(parents=True, exist_ok=True)
+    files.make_folder(store.bases_folder(home))
     with tempfile.TemporaryDirectory(
         dir=store.bases_folder(home), prefix=f"{store.process_prefix(store.CONVERTING)}-"
     ) as folder:

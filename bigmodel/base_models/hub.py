@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bigmodel.base_models import store, validate_folder
+from bigmodel.core import files
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
@@ -78,7 +79,7 @@ def fetch(
     tell("looking", 0, 0)
     offer = model_info(id, revision)
     folder = _download_folder(home, offer)
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     done = 0
     weights = sorted(filter(_is_weights, offer.files))
     for name in [*sorted(offer.files.keys() - set(weights)), *weights]:

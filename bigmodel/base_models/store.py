@@ -16,14 +16,21 @@ from functools import cache
 from pathlib import Path
 
 from bigmodel.base_models import validate_folder
-from bigmodel.core import catalog
+from bigmodel.core import catalog, checked_json
+from bigmodel.core.checked_json import fields, is_count, is_text, is_time, is_words, list_of, optional
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
+from bigmodel.core.files import make_folder
 from bigmodel.core.model import METADATA_FILE, STARTERS
 from bigmodel.core.words import Words, _
 
 MANIFEST = "base.json"
 SHARED_FACTS = ("model_type", "parameters", "bytes", "longest", "chat")  # of a report, a base and its manifest
+IS_MANIFEST = fields(
+    {"model_type": is_text, "parameters": is_count, "bytes": is_count, "title": is_words, "source": is_text,
+     "fingerprint": is_text, "created": is_time, "heads": list_of(is_text), "languages": list_of(is_text)},
+    {"licence": optional(is_text), "revision": optional(is_text)},
+)  # fmt: skip
 MAX_NAME_LENGTH = 60
 RESERVED_DISK_BYTES = 1024 * 2**20  # bytes that stay free on the disk beside a copy
 STAGING, CONVERTING, REMOVED = ".staging", ".converting", ".removed"  # beside the bases, while one is made or goes
@@ -118,12 +125,12 @@ def _shared_facts(report: validate_folder.FolderReport) -> dict:
 def _read_manifest(folder: Path) -> Base | None:
     """What a folder's manifest says, None where it says nothing: it is being made, or was damaged."""
     try:
-        kept = json.loads((folder / MANIFEST).read_text("utf-8"))
+        kept = checked_json.read_object(folder / MANIFEST, IS_MANIFEST)
         names = (*SHARED_FACTS, "title", "licence", "source", "revision", "fingerprint", "created")
-        fields = {name: kept[name] for name in names}
+        facts = {name: kept[name] for name in names}
         heads, languages = frozenset(kept["heads"]), tuple(kept["languages"])
         ignored = tuple(kept.get("ignored", ()))
-        return Base(name=folder.name, heads=heads, languages=languages, folder=folder, ignored=ignored, **fields)
+        return Base(name=folder.name, heads=heads, languages=languages, folder=folder, ignored=ignored, **facts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -133,9 +140,9 @@ def is_intact(base: Base) -> bool:
     if base.included:
         return True
     try:
-        kept = json.loads((base.folder / MANIFEST).read_text("utf-8"))
+        kept = checked_json.read_object(base.folder / MANIFEST)
         return all(file_sha256(base.folder / name) == entry["sha256"] for name, entry in kept["files"].items())
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -174,7 +181,7 @@ def import_folder(
     seen = validate_folder.validate(folder, roots, own)
     refuse_full_disk(home, 0 if move else seen.bytes)
     parent = bases_folder(home)
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     name = free_name(home, name or slug(title))
     staging = parent / f"{process_prefix(STAGING)}-{name}"
     shutil.rmtree(staging, ignore_errors=True)
@@ -310,7 +317,7 @@ def _hard_link(source: Path, target: Path) -> str:
 
 
 def refuse_full_disk(home: Path, needed: int) -> None:
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     missing = needed + RESERVED_DISK_BYTES - shutil.disk_usage(home).free
     if missing > 0:
         what = _("The disk has no room for this model: {megabytes} MB are missing.", megabytes=missing // 2**20 + 1)

@@ -16,6 +16,7 @@ from importlib import import_module
 from bigmodel.cli import listing, runs, try_model
 from bigmodel.cli.terminal import BROKEN_PIPE, DONE, INTERRUPTED, REFUSED, Terminal, replace_unencodable
 from bigmodel.cli.verbs import Parser, Verbs
+from bigmodel.core import disk_space, files
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import LANGUAGES, Words, _, say
 
@@ -37,6 +38,7 @@ GROUPS = {
 def main(arguments: Sequence[str]) -> int:
     replace_unencodable(sys.stdout)
     terminal = Terminal(_language(arguments))
+    files.set_private_umask()
     try:
         terminal.options = parser(arguments, terminal.language).parse_args(arguments)
         return terminal.options.do(terminal) or DONE
@@ -50,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as bug:
-        terminal.print_message(_log_bug(bug, terminal))
+        refusal = disk_space.home_refusal(bug, terminal.studio.home) if "studio" in vars(terminal) else None
+        terminal.print_message(refusal.say(terminal.language) if refusal else _log_bug(bug, terminal))
         return REFUSED
 
 
@@ -84,7 +87,11 @@ def _log_bug(bug: Exception, terminal: Terminal) -> Words:
         traceback.print_exception(bug)
         return what
     id, log = secrets.token_hex(3), terminal.studio.home / "cli.log"
-    with log.open("a", encoding="utf-8") as file:
-        print(f"[error {id}]", file=file)
-        traceback.print_exception(bug, file=file)
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            print(f"[error {id}]", file=file)
+            traceback.print_exception(bug, file=file)
+    except OSError:  # no room for it
+        traceback.print_exception(bug)
+        return what
     return _("{what} The details are in {log} under {id}.", what=what, log=str(log), id=id)

@@ -186,7 +186,9 @@ def _dataset_json(dataset: ImportedDataset) -> dict:
 
 
 def _list(terminal: Terminal) -> None:
-    datasets = list(terminal.studio.data.registry.values())
+    datasets, damage = list(terminal.studio.data.registry.values()), terminal.studio.data.registry.damage()
+    if damage:
+        terminal.print_message(damage)
     counts = {dataset.name: sum(dataset.version.manifest["rows"].values()) for dataset in datasets}
     lines = (f"{dataset.name}  {terminal.say(dataset.title)}  {counts[dataset.name]:,}" for dataset in datasets)
     terminal.print_result([_dataset_json(dataset) for dataset in datasets], "\n".join(lines))

@@ -204,6 +204,8 @@ class _Progress:
 # -- runs, show, stop ----------------------------------------------------------------------------------
 def _runs(terminal: Terminal) -> None:
     runs = terminal.studio.runs.all(terminal.options.state or (), max(terminal.options.limit, 0))
+    if damage := terminal.studio.runs.damage():
+        terminal.print_message(damage)
     if terminal.options.json:
         terminal.print_json([_run_json(run) for run in runs])
     elif runs:
@@ -213,6 +215,8 @@ def _runs(terminal: Terminal) -> None:
 def _show(terminal: Terminal) -> None:
     runs = terminal.studio.runs
     run = runs.get(_run_id(terminal))
+    if run.damage:
+        terminal.print_message(run.damage)
     checkpoints, branches = runs.checkpoints(run.id), [branch.id for branch in runs.branches(run.id)]
     if terminal.options.json:
         kept = [{"step": kept.step, "best": kept.best, "bytes": kept.bytes} for kept in checkpoints]

@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from bigmodel.core import fork_server
 from bigmodel.core.cpu import thread_count
+from bigmodel.core.disk_space import tolerate_full_log
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fork_server import ForkedProcess
 from bigmodel.core.jobs import Cancelled
@@ -233,6 +234,7 @@ def reply_stream() -> IO[bytes]:
     """Where replies go: stdout as it was. Whatever a library prints from now on goes to stderr and is no reply."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    tolerate_full_log()
     return replies
 
 

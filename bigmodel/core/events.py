@@ -12,6 +12,23 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from bigmodel.core import blocks, checked_json
+from bigmodel.core.checked_json import (
+    Shape,
+    fields,
+    is_count,
+    is_flag,
+    is_number,
+    is_object,
+    is_refusal,
+    is_text,
+    is_time,
+    is_words,
+    object_of,
+    one_of,
+    optional,
+)
+from bigmodel.core.limits import LINE_BYTES
 from bigmodel.core.words import Words
 
 QUEUED, STARTING, RUNNING, STOPPING = "queued", "starting", "running", "stopping"
@@ -38,6 +55,8 @@ LIVE = frozenset({STARTING, RUNNING, STOPPING})
 RESUMABLE = frozenset({STOPPED, FAILED, INTERRUPTED, CANCELLED})  # what goes on, or begins again, when asked to
 ENDED = frozenset({FINISHED, STOPPED, CANCELLED, FAILED, DIVERGED, INTERRUPTED})
 
+DAMAGED = "damaged"  # the kind of event that stands for lines which are none
+
 
 @dataclass(frozen=True)
 class Event:
@@ -61,6 +80,7 @@ class Event:
     checkpoint  step, path (in the run folder), best
     note        words
     result      metrics {name: value} on the test split, step (of the weights that were measured)
+    damaged     lines: so many of the file, one after the other, are no events. Never written: `read` tells of them so
     """
 
     kind: str
@@ -102,14 +122,70 @@ def _encode_nonfinite(value: Any) -> Any:
 
 
 def _decode_nonfinite(record: dict) -> object:
-    if len(record) == 1 and record.get("number") in _NONFINITE:
-        return _NONFINITE[record["number"]]
-    return record
+    name = record.get("number") if len(record) == 1 else None
+    return _NONFINITE.get(name, record) if isinstance(name, str) else record
+
+
+# -- what a line must hold ---------------------------------------------------------------------------------
+METRICS = object_of(optional(is_number))
+
+
+def _is_blocks(value: Any) -> bool:
+    try:
+        return isinstance(value, list) and bool([blocks.from_json(part) for part in value] or True)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
+_is_event = fields({
+    "kind": lambda value: is_text(value) and value.isidentifier() and value.isascii(),
+    "time": is_time,
+})  # fmt: skip
+
+# kind -> the fields that a reader may rely on, and those that are right where they are there. Other kinds, of a later
+# version, are read and not understood.
+FIELDS: Mapping[str, Shape] = MappingProxyType({
+    "state": fields(
+        {"state": one_of(*filter(None, TRANSITIONS))},
+        {"reason": optional(is_words), "error": optional(is_refusal), "died": is_flag, "again": is_count,
+         "number": is_count, "token": is_text, "device": is_text},
+    ),
+    "resume": fields({"step": is_count}),
+    "plan": fields(
+        {"steps": is_count},
+        {"epochs": is_number, "steps_per_epoch": is_count, "parameters": is_count, "trainable": is_count,
+         "device": is_text, "precision": is_text, "threads": is_count, "compiled": is_flag, "log_every": is_count,
+         "rows": object_of(is_count), "passes": object_of(optional(is_number)), "unit": is_words,
+         "probe_seconds": object_of(optional(is_number)), "pass_seconds": optional(is_number)},
+    ),
+    "phase": fields({"words": is_words}),
+    "step": fields(
+        {"step": is_count, "loss": is_number},
+        {"epoch": is_number, "learning_rate": is_number, "gradient_norm": optional(is_number),
+         "rate": optional(is_number), "seconds": is_number, "work": is_number, "update": optional(is_number),
+         "weights": optional(is_number), "loss_parts": METRICS},
+    ),
+    "pretraining": fields(
+        {"step": is_count},
+        {"steps": is_count, "epoch": is_number, "loss": is_number, "learning_rate": is_number,
+         "rate": optional(is_number), "seconds": is_number, "metrics": METRICS},
+    ),
+    "device": fields({"used": METRICS}, {"seconds": is_number}),
+    "baseline": fields({"metrics": METRICS}, {"seconds": is_number}),
+    "validation": fields({"step": is_count, "metrics": METRICS}, {"epoch": is_number, "seconds": is_number}),
+    "sample": fields({"step": is_count}, {"inputs": is_object, "blocks": _is_blocks, "seconds": is_number}),
+    "checkpoint": fields({"step": is_count}, {"path": is_text, "best": is_flag, "seconds": is_number}),
+    "note": fields({"words": is_words}, {"parts": is_count}),
+    "result": fields({"metrics": METRICS}, {"step": optional(is_count)}),
+    DAMAGED: fields({"lines": is_count}),
+})  # fmt: skip
 
 
 def parse(line: bytes | str) -> Event:
     """The event of one line; ValueError for a line that is not one."""
-    record = json.loads(line, object_hook=_decode_nonfinite)
+    record = checked_json.parse(line, object_hook=_decode_nonfinite)
+    if not _is_event(record) or not FIELDS.get(record["kind"], is_object)(record):
+        raise ValueError("no event, or not with the fields of its kind")
     return Event(record.pop("kind"), time=record.pop("time"), data=record)
 
 
@@ -126,18 +202,27 @@ def append(path: Path, events: Iterable[Event]) -> None:
 def read(path: Path, start: int = 0) -> Iterator[tuple[int, Event]]:
     """(offset after the event, event) for each whole line from byte `start`.
 
-    A line still being written waits; a line that is no event (a torn write of a full disk) is passed over.
+    A line still being written waits. Lines that are no events (a torn write of a full disk, damage, foreign hands) are
+    set aside and counted: one event `damaged` stands for those between two good ones.
     """
     try:
         with path.open("rb") as file:
             file.seek(start)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                start += len(line)
+            damaged = 0
+            while line := file.readline(LINE_BYTES):
+                if not line.endswith(b"\n") and len(line) < LINE_BYTES:
+                    break
                 try:
-                    yield start, parse(line)
-                except (ValueError, KeyError, AttributeError):
-                    continue
+                    event = parse(line)
+                except ValueError:
+                    damaged += 1
+                else:
+                    if damaged:
+                        yield start, Event(DAMAGED, {"lines": damaged})
+                    damaged = 0
+                    yield start + len(line), event
+                start += len(line)
+            if damaged:
+                yield start, Event(DAMAGED, {"lines": damaged})
     except FileNotFoundError:
         return

@@ -15,6 +15,7 @@ ENCODED_MIN_AGE_SECONDS = 86_400  # seconds after a use in which they stay in an
 CURVE_POINTS = 1_000  # drawn for each line; more cannot be seen on a screen
 TABLE_ROWS = 50  # rows of a data set shown at a time
 IMPORT_BYTES = 4 * 2**30  # a file sent by a browser; larger ones are named by their path
+WAITING_UPLOAD_BYTES = 16 * 2**30  # of all files that have come, or are coming, and were not taken in yet
 ORIGINAL_BYTES = 4 * 2**30  # of a file named by its path: copied where it cannot be linked; larger ones are left there
 TABLE_BYTES = 64 * 2**20  # of rows that were set aside, in one table to be mended: it is made in memory
 PASTED_CHARACTERS = 1_000_000

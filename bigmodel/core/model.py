@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bigmodel.core import catalog
+from bigmodel.core import catalog, checked_json
+from bigmodel.core.checked_json import (
+    fields,
+    is_count,
+    is_number,
+    is_object,
+    is_text,
+    is_time,
+    is_words,
+    object_of,
+    optional,
+)
 from bigmodel.core.words import Words, _
 
 STARTER_PREFIX, BASE_PREFIX = "starter:", "base:"
+METRICS = object_of(optional(is_number))
+IS_METADATA = fields(
+    {
+        "spec": fields(
+            {"task": is_text, "architecture": is_text, "dataset": is_text, "settings": is_object}, {"name": is_text}
+        ),
+        "metrics": METRICS,
+        "parameters": is_count,
+        "created": is_time,
+    },
+    {"title": is_words, "about": is_words, "validation": optional(METRICS), "before": optional(METRICS)},
+)
 STARTERS = Path(__file__).parents[1] / "starters"
 METADATA_FILE = "bigmodel.json"  # in the model's folder, beside the weights
 
@@ -48,11 +70,11 @@ class Model:
 def read_model(id: str, folder: Path) -> Model | None:
     """The model in a folder, None where there is none that can be read."""
     try:
-        metadata = json.loads((folder / METADATA_FILE).read_text("utf-8"))
+        metadata = checked_json.read_object(folder / METADATA_FILE, IS_METADATA)
         spec = metadata["spec"]
         return Model(
             id=id,
-            title=_words(metadata["title"]) if "title" in metadata else spec["name"] or _default_title(spec),
+            title=_words(metadata["title"]) if "title" in metadata else spec.get("name") or _default_title(spec),
             task=spec["task"],
             architecture=spec["architecture"],
             dataset=spec["dataset"],
@@ -67,7 +89,7 @@ def read_model(id: str, folder: Path) -> Model | None:
             starter=id.startswith(STARTER_PREFIX),
             about=_words(metadata.get("about", "")),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
 
 

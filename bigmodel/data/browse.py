@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.core import catalog, limits
+from bigmodel.core import catalog, files, limits
 from bigmodel.core.contracts import Column, Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import write_atomic
@@ -278,7 +278,7 @@ def _cached_stats(name: str, version: tuple[int, int], cache: Path) -> dict:
         if "summary" in stats:  # else an older version has written it
             return stats
     stats = _compute_stats(data, row_index.load_or_build(data, cache))
-    file.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(file.parent)
     write_atomic(file, json.dumps(stats))
     return stats
 

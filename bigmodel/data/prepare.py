@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.core import disk_space
+from bigmodel.core import disk_space, files
 from bigmodel.core.contracts import Architecture, Dataset, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import staged
@@ -102,7 +102,7 @@ def _encode(session: Session, folder: Path, ask: CancelCheck) -> None:
     import pyarrow.parquet as parquet
 
     task, dataset, settings = session.task, session.dataset, session.settings
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder.parent)
     disk_space.check(folder.parent, 0, disk_space.ENCODING)
     needed = written = 0
     try:

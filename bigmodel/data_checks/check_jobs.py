@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigmodel.core import catalog, child_process
+from bigmodel.core import catalog, child_process, files
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import Job, JobQueue
 from bigmodel.core.words import Words, _
@@ -67,7 +67,7 @@ class CheckJobs:
             job.progress = progress
 
         request = {"name": name, "cache": str(self.cache), "home": str(self.home)}
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.log.parent)
         try:
             child_process.call(
                 "bigmodel.data_checks.check_worker", request, tell, job.stop, log=self.log, preloaded=True

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from bigmodel.core import files
 from bigmodel.core.contracts import Dataset
 from bigmodel.core.files import write_atomic
 from bigmodel.core.words import Words
@@ -94,7 +95,7 @@ def load_report(data: Dataset, cache: Path) -> CheckReport | None:
 
 def save_report(data: Dataset, cache: Path, found: CheckReport) -> None:
     file = _report_file(data, cache)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(file.parent)
     write_atomic(file, json.dumps(found.to_json(), ensure_ascii=False))
 
 

@@ -10,12 +10,14 @@ import shutil
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bigmodel.core import limits
+from bigmodel.core import checked_json, files, limits
+from bigmodel.core.checked_json import fields, is_count, is_object, is_text
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import link_or_copy
 from bigmodel.core.jobs import Cancelled, Job
@@ -36,6 +38,11 @@ from bigmodel.importing.store.registry import (
 
 ROOTS = "BIGMODEL_DATA_ROOTS"
 INCOMING, STAGING_PREFIX = "incoming", "data-"  # in the home folder: what has come, and what is being made of it
+IS_UPLOAD = fields(
+    {"id": is_text, "path": is_text, "name": is_text, "kind": is_text},
+    {"bytes": is_count, "sha256": is_text, "about": is_object},
+)
+RESERVED_BYTES = 16 * 2**20  # of an upload, between two looks at whether there is room for it
 UPLOAD_TTL_SECONDS = 2 * 86400.0  # for which a file that was received waits to be taken in
 
 
@@ -75,7 +82,7 @@ class DatasetJob(Job[str]):
         has ended, however it did."""
 
         def staged() -> str:
-            (home / INCOMING).mkdir(parents=True, exist_ok=True)
+            files.make_folder(home / INCOMING)
             with TemporaryDirectory(dir=home / INCOMING, prefix=STAGING_PREFIX, ignore_cleanup_errors=True) as staging:
                 name = work(Path(staging))
                 ready(name)
@@ -141,6 +148,7 @@ class ImportJobs:
         self.log = home / "imports.log"
         self.jobs: dict[str, ImportJob] = {}
         self.lock = threading.Lock()
+        self._arriving: dict[str, int] = {}  # upload that is being received -> its bytes, as announced or so far
         self._previews: dict[tuple[str, str], FilePreview] = {}
 
     def close(self) -> None:
@@ -155,11 +163,39 @@ class ImportJobs:
                 parcel.write(piece)
             return parcel.finish()
 
-    def open_upload(self, name: str, kind: str = "upload") -> UploadWriter:
-        """To write a file into that a browser sends: `with` it, `write` pieces, `finish` gives the file."""
+    def open_upload(self, name: str, kind: str = "upload", announced: int = 0) -> UploadWriter:
+        """To write a file into that a browser sends: `with` it, `write` pieces, `finish` gives the file.
+        announced: its bytes, as far as the browser says so; refused at once where there is no room for them."""
         self._refuse_read_only()
         self._delete_expired()
-        return UploadWriter(self.folder / secrets.token_hex(8), display_name(name), kind)
+        refuse_too_large(announced)
+        writer = UploadWriter(self.folder / secrets.token_hex(8), display_name(name), kind, self._reserve)
+        if announced > shutil.disk_usage(self.home).free:
+            what = _("The disk has no room for this file of {megabytes} MB.", megabytes=announced // 2**20)
+            raise Refusal(what, do=_("Free some space, then send it again."))
+        self._reserve(writer.folder.name, announced)
+        writer.reserved = announced
+        return writer
+
+    def _reserve(self, id: str, size: int) -> None:
+        """Count an upload that has come to `size` bytes, 0 when it has ended, among all that wait."""
+        with self.lock:
+            self._arriving.pop(id, None)
+            if not size:
+                return
+            waiting = sum(size for other, size in self._waiting_sizes() if other not in self._arriving and other != id)
+            if waiting + sum(self._arriving.values()) + size > limits.WAITING_UPLOAD_BYTES:
+                what = _("There is no room for this file: files that were sent and not taken in have {megabytes} MB.",
+                         megabytes=waiting // 2**20)  # fmt: skip
+                why = _("All together they may have {maximum} MB.", maximum=limits.WAITING_UPLOAD_BYTES // 2**20)
+                do = _("Take them in, or wait: they are deleted after two days. Or name a file by its path.")
+                raise Refusal(what, why, do)
+            self._arriving[id] = size
+
+    def _waiting_sizes(self) -> Iterator[tuple[str, int]]:
+        for file in self.folder.glob("*/file"):
+            with suppress(OSError):  # taken in at this moment
+                yield file.parent.name, file.stat().st_size
 
     def paste(self, text: str | bytes) -> UploadedFile:
         if not text.strip():
@@ -220,7 +256,7 @@ class ImportJobs:
         return writer.save(UploadedFile(writer.folder.name, folder, writer.name, writer.kind))
 
     def _register_path(self, parcel: UploadWriter, path: Path) -> UploadedFile:
-        parcel.folder.mkdir(parents=True)
+        files.make_folder(parcel.folder, exist_ok=False)
         size = 0 if path.is_dir() else path.stat().st_size
         return parcel.save(UploadedFile(parcel.folder.name, path, parcel.name, parcel.kind, size))
 
@@ -251,12 +287,12 @@ class ImportJobs:
         configs = {config: self.hub_splits(about, config)}
         about = {**about, "configs": configs, "config": config, "splits": list(splits), "most": most}
         parcel = UploadWriter(self.folder / secrets.token_hex(8), display_name(str(about["id"])), "hub")
-        parcel.folder.mkdir(parents=True)
+        files.make_folder(parcel.folder, exist_ok=False)
         return parcel.save(UploadedFile(parcel.folder.name, parcel.folder / "file", parcel.name, "hub", about=about))
 
     def uploaded_file(self, id: str) -> UploadedFile:
         try:
-            data = json.loads((self.folder / Path(id).name / "parcel.json").read_bytes())
+            data = checked_json.read_object(self.folder / Path(id).name / "parcel.json", IS_UPLOAD)
             return UploadedFile(**data | {"path": Path(data["path"])})
         except (OSError, ValueError, TypeError, KeyError):
             what = _("This file is not here any more.")
@@ -436,7 +472,7 @@ class ImportJobs:
         with self.lock:
             slug = self.registry.new_slug(job.title if slugify(job.title) != "data" else parcel.name)
             place = self.registry.folder / slug
-            place.mkdir(parents=True)
+            files.make_folder(place, exist_ok=False)
         original = place / originals.FOLDER
         if kept:
             os.rename(staging / originals.FOLDER, original)
@@ -459,20 +495,23 @@ class ImportJobs:
 class UploadWriter:
     """A file that is being received, hashed on its way to the disk. Left without `done`, it is gone."""
 
-    def __init__(self, folder: Path, name: str, kind: str):
-        self.folder, self.name, self.kind = folder, name, kind
+    def __init__(self, folder: Path, name: str, kind: str, reserve: Callable[[str, int], None] = lambda id, size: None):
+        """reserve: is told of each RESERVED_BYTES more than was announced, and of the end; raises Refusal for too many."""
+        self.folder, self.name, self.kind, self.reserve = folder, name, kind, reserve
+        self.reserved = 0  # bytes that were announced, or reserved so far
         self.size, self.digest, self.uploaded_file, self.file = 0, hashlib.sha256(), None, None
 
     def __enter__(self) -> UploadWriter:
-        self.folder.mkdir(parents=True)
+        files.make_folder(self.folder, exist_ok=False)
         self.file = (self.folder / "file").open("wb")
         return self
 
     def write(self, piece: bytes) -> None:
         self.size += len(piece)
-        if self.size > limits.IMPORT_BYTES:
-            what = _("The file has more than {maximum} MB.", maximum=limits.IMPORT_BYTES // 2**20)
-            raise Refusal(what, do=_("Put it into a folder of the server, and name its path."))
+        refuse_too_large(self.size)
+        if self.size > self.reserved:
+            self.reserved = self.size + RESERVED_BYTES
+            self.reserve(self.folder.name, self.reserved)
         self.digest.update(piece)
         self.file.write(piece)
 
@@ -492,8 +531,15 @@ class UploadWriter:
 
     def __exit__(self, *_error: object) -> None:
         self.file.close()
+        self.reserve(self.folder.name, 0)
         if self.uploaded_file is None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def refuse_too_large(size: int) -> None:
+    if size > limits.IMPORT_BYTES:
+        what = _("The file has more than {maximum} MB.", maximum=limits.IMPORT_BYTES // 2**20)
+        raise Refusal(what, do=_("Put it into a folder of the server, and name its path."))
 
 
 def display_name(name: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from bigmodel.core import catalog
+from bigmodel.core import catalog, files
 from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import head
@@ -99,7 +99,7 @@ def _convert_and_verify(
     """Converted into a folder beside, compared, and renamed: it is there wholly or not at all."""
     staging = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(target.parent)
         _drop_oldest(target.parent)
         staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".staging-"))
         record = _convert(staging, runner, task, model, processor, _comparison_inputs(task, spec, folder))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bigmodel.core import events, files, limits
+from bigmodel.core import checked_json, events, files, limits
+from bigmodel.core.checked_json import fields, is_count, is_number, is_scalar, is_text, object_of, optional
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import QUEUED, Event
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.fields import Number
+from bigmodel.core.spec import TRAINING_FIELDS, RunSpec
 from bigmodel.core.words import _
 from bigmodel.runs.lock import Lock, is_held
 from bigmodel.runs.run import Facts, apply_event, empty_facts
@@ -39,7 +41,7 @@ class Folder:
     def spec(self) -> RunSpec:
         """As it was written, unchecked: a run whose data set is gone can still be looked at."""
         try:
-            return parse_spec(json.loads(self.spec_file.read_bytes()))
+            return parse_spec(checked_json.read(self.spec_file))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise unreadable(self.id, error) from error
 
@@ -127,9 +129,25 @@ def create_run_folder(path: Path, spec: RunSpec, first: Event, origin: Path | No
         (staging / "events.jsonl").write_bytes(first.line())
 
 
-def parse_spec(data: dict) -> RunSpec:
+IS_SPEC = fields(
+    {"task": is_text, "architecture": is_text, "dataset": is_text, "settings": object_of(is_scalar), "name": is_text,
+     "version": is_count},
+    {"parent": optional(fields({"run": is_text, "step": is_count}))},
+)  # fmt: skip
+
+
+def parse_spec(data: object) -> RunSpec:
+    """ValueError for what is none. Whether there is such a task, and such a value, is not asked."""
+    if not isinstance(data, dict) or not IS_SPEC(data) or not _has_usual_settings(data["settings"]):
+        raise ValueError("not the spec of a run")
     names = ("task", "architecture", "dataset", "settings", "name", "version")
     return RunSpec(**{name: data[name] for name in names}, parent=data.get("parent"))
+
+
+def _has_usual_settings(settings: Mapping) -> bool:
+    """Whether those that every run has are numbers where numbers are computed with."""
+    numbers = [field.name for field in TRAINING_FIELDS if isinstance(field, Number)]
+    return all(is_number(settings[name]) for name in numbers if name in settings)
 
 
 def unreadable(id: str, error: Exception) -> Refusal:

@@ -12,12 +12,13 @@ from itertools import islice, starmap
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from bigmodel.core.events import Event, parse
+from bigmodel.core import files
+from bigmodel.core.events import DAMAGED, Event, parse
 from bigmodel.runs.folder import Folder
 from bigmodel.runs.run import Facts, apply_event, empty_facts
 
 T = TypeVar("T")
-VERSION = 5  # schema and facts: an index of another version is rebuilt
+VERSION = 6  # schema and facts: an index of another version is rebuilt
 EVENTS_PER_TRANSACTION = 5_000  # bounded, so that indexing a long run for the first time does not block the others
 
 SCHEMA = f"""
@@ -97,7 +98,7 @@ class IndexReader:
     def events(self, id: str, after: int, kinds: Sequence[str], limit: int = -1) -> tuple[int, list[Event]]:
         """(offset up to which the index has the run's events, those of them after `after`): all, or the first `limit`,
         with the offset of the last of these. Offsets: bytes in events.jsonl."""
-        chosen = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+        chosen = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else f"AND kind != '{DAMAGED}'"
         query = f"SELECT line, offset FROM events WHERE run = ? AND offset > ? {chosen} ORDER BY offset LIMIT ?"
 
         def select(file: sqlite3.Connection) -> tuple[int, list[Event]]:
@@ -213,7 +214,7 @@ def _rows_by_id(found: Iterable[tuple]) -> dict[str, Row]:
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     try:
         if file.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):

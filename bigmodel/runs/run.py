@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bigmodel.core.events import ENDED, LIVE, QUEUED, RUNNING, TRANSITIONS, Event
+from bigmodel.core.events import DAMAGED, ENDED, LIVE, QUEUED, RUNNING, TRANSITIONS, Event
 from bigmodel.core.spec import RunSpec
-from bigmodel.core.words import Words
+from bigmodel.core.words import Words, _
 
 MIN_SPEED_SECONDS = 10.0  # of steps, after which a resumed process has a speed of its own
 MAX_TIMINGS = 60  # step events whose timing is kept, evenly over the whole run
@@ -42,6 +42,7 @@ class Run:
     position: int = 0  # in the queue, 1 is next; 0 when not waiting
     has_model: bool = False
     number: int = 0  # in order of launch
+    damaged: int = 0  # lines of its story that cannot be read and were set aside
 
     @property
     def live(self) -> bool:
@@ -51,6 +52,13 @@ class Run:
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def damage(self) -> Words | None:
+        """What is said of the lines that were set aside; None where all could be read."""
+        if not self.damaged:
+            return None
+        return _("{count} lines of this run's story cannot be read and were set aside.", count=self.damaged)
 
 
 Facts = dict  # the state of the fold, as JSON: kept in the index, so that only new events are folded
@@ -72,7 +80,7 @@ def empty_facts() -> Facts:
         "phase": None, "validation": {}, "validated": -1, "looks": [0, 0.0], "answers": [-1, 0.0, 0, 0.0],
         "saves": [0, 0.0], "best": {}, "best_step": 0, "result": {},
         "number": 0, "token": "", "device": "", "deaths": 0, "pretraining": {},
-        "baseline": {},
+        "baseline": {}, "damaged": 0, "gap": False,
     }  # fmt: skip
 
 
@@ -90,7 +98,7 @@ def apply_event(facts: Facts, event: Event) -> None:
 
 AS_IN_FACTS = (
     "state", "error", "created", "started", "ended", "step", "epoch", "loss", "validation", "best", "best_step",
-    "result", "plan", "pretraining", "baseline", "number",
+    "result", "plan", "pretraining", "baseline", "number", "damaged",
 )  # fmt: skip
 
 
@@ -136,9 +144,9 @@ def _eval_seconds(facts: Facts, settings: Mapping, steps: int, step_seconds: flo
     plan, (count, spent) = facts["plan"], facts["looks"]
     per_epoch, passes = _integer(plan, "steps_per_epoch") or steps, plan.get("passes") or {}
     validation, test = (float(passes.get(split) or 0.0) for split in ("validation", "test"))
-    batch_seconds = step_seconds / (settings.get("accumulation") or 1)
+    batch_seconds = step_seconds / max(_integer(settings, "accumulation"), 1)
     once = spent / max(count - 1, 1) if count else validation * _eval_pass_seconds(plan, batch_seconds)
-    every, done = settings.get("eval_every") or per_epoch, max(facts["validated"], 0)
+    every, done = _integer(settings, "eval_every") or per_epoch, max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
     saves, saved = facts["saves"]
     save = saved / max(saves - 1, 1)
@@ -172,11 +180,11 @@ def _integer(numbers: object, name: str) -> int:
 
 def _state(facts: Facts, data: Mapping) -> None:
     state = data["state"]
-    if state not in TRANSITIONS[facts["state"]]:
+    if state not in TRANSITIONS[facts["state"]] and not facts["gap"]:
         return
+    facts["gap"], facts["created"] = False, facts["created"] or facts["clock"]
     if state == QUEUED:
         facts |= {"started": 0.0, "ended": 0.0, "phase": None, "device": ""}
-        facts["created"] = facts["created"] or facts["clock"]
         facts["number"] = data.get("number", facts["number"])
         facts["token"] = data.get("token", facts["token"])
         facts["deaths"] = int(data.get("again", 0))  # a person who asks for it begins to count anew
@@ -265,6 +273,11 @@ def _words(data: Mapping | str) -> dict:
     return {"text": data} if isinstance(data, str) else dict(data)
 
 
+def _damaged(facts: Facts, data: Mapping) -> None:
+    """A lost line may have been the state between two others: the next one is taken as it comes."""
+    facts |= {"damaged": facts["damaged"] + data["lines"], "gap": True}
+
+
 HANDLERS: Mapping[str, Callable[[Facts, Mapping], None]] = {
     "state": _state,
     "plan": _plan,
@@ -276,4 +289,5 @@ HANDLERS: Mapping[str, Callable[[Facts, Mapping], None]] = {
     "sample": _sample,
     "checkpoint": _checkpoint,
     "result": _result,
+    DAMAGED: _damaged,
 }

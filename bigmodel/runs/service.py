@@ -17,7 +17,7 @@ from bigmodel.runs import device
 from bigmodel.runs.run import Run
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import changes_since_checkpoint, retry_delay
-from bigmodel.training import checkpoint, pretraining, resume_state
+from bigmodel.training import pretraining, resume_state
 
 CANCELLED_EARLY = _("Cancelled before it began.")
 NO_CHECKPOINT_YET = _("Wait for its first one: it is written with the first validation, or after half a minute.")
@@ -134,7 +134,7 @@ class RunService(Store):
             options = ", ".join(str(entry.step) for entry in checkpoints) or "-"
             do = _("Choose one of: {options}.", options=options)
             raise Refusal(what, do=NO_CHECKPOINT_YET if live and not checkpoints else do, field="step")
-        intact = next((entry for entry in candidates if checkpoint.verify(entry.folder)), None)
+        intact = next((entry for entry in candidates if resume_state.is_valid(entry.folder)), None)
         if intact is not None:
             return intact
         if live and not candidates[0].folder.exists():

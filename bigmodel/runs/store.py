@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from bigmodel.core import files, limits
+from bigmodel.core import checked_json, disk_space, files, limits
+from bigmodel.core.checked_json import MAX_COUNT
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import CANCELLED, LIVE, QUEUED, RESUMABLE, Event
+from bigmodel.core.events import CANCELLED, DAMAGED, LIVE, QUEUED, RESUMABLE, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.runs.folder import Folder, create_run_folder, parse_spec, unreadable
@@ -36,10 +37,19 @@ class Store:
         self.trash = self.home / "trash"
         self.index = IndexReader(self.index_file)
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            files.make_home(self.home)
+            self._inode = self.home.stat().st_ino
         except OSError as error:
             what = _("{home} cannot be used: {reason}.", home=str(self.home), reason=error.strerror or str(error))
             raise Refusal(what, do=_("Name another folder with {variable}.", variable="BIGMODEL_HOME")) from error
+
+    def lost(self) -> Refusal | None:
+        """Why nothing can be read or written here; None where the home folder is the one that was opened."""
+        try:
+            same = self.home.stat().st_ino == self._inode
+        except OSError:
+            return disk_space.home_gone(self.home)
+        return None if same else disk_space.home_gone(self.home)
 
     # -- written -----------------------------------------------------------------------------------
     def launch(self, spec: RunSpec, token: str = "", origin: Path | None = None) -> str:
@@ -54,7 +64,7 @@ class Store:
             if sum(fact["state"] == QUEUED for fact in facts.values()) >= limits.QUEUE_LENGTH:
                 what = _("{count} runs are waiting already.", count=limits.QUEUE_LENGTH)
                 raise Refusal(what, do=_("Wait until some have finished, or cancel some."))
-            number = max((fact["number"] for fact in facts.values()), default=0) + 1
+            number = min(max((fact["number"] for fact in facts.values()), default=0) + 1, MAX_COUNT)
             id = self._new_id(spec, key)
             create_run_folder(
                 self.runs_folder / id, spec, Event("state", {"state": QUEUED, "number": number, "token": key}), origin
@@ -88,9 +98,9 @@ class Store:
 
     def delete(self, id: str) -> None:
         folder = self.folder(id)
-        if folder.facts()["state"] == QUEUED:
+        if _state_of(folder) == QUEUED:
             self.stop(id, _("It was deleted."))
-        if folder.alive() or folder.facts()["state"] in LIVE:
+        if folder.alive() or _state_of(folder) in LIVE:
             what = _("The run {run} is still being trained.", run=id)
             raise Refusal(what, do=_("Stop it first."), field="run")
         files.discard(folder.path, self.trash)  # what stays is emptied by the supervisor
@@ -99,6 +109,8 @@ class Store:
     def folder(self, id: str) -> Folder:
         """The folder of a run that exists."""
         if id not in self.ids():
+            if lost := self.lost():
+                raise lost
             raise Refusal(_("There is no run {run}.", run=id[:100]), do=_("Look at the list of runs."), field="run")
         return Folder(self.runs_folder / id)
 
@@ -124,6 +136,25 @@ class Store:
             except Refusal:
                 continue
         return found
+
+    def damaged(self) -> list[str]:
+        """The runs that are left out, as what is written down of them cannot be read."""
+        rows = self.index.rows()
+        readable = {id for id, _state, _number, facts in self._facts_or_rows(rows) if self._has_spec(id, rows.get(id))}
+        return sorted(self.ids() - readable)
+
+    def damage(self) -> Words | None:
+        """What is said of them; None where all can be read."""
+        ids = self.damaged()
+        if not ids:
+            return None
+        return _("{count} runs cannot be read and are left out: {names}.", count=len(ids), names=", ".join(ids[:5]))
+
+    def _has_spec(self, id: str, row: Row | None) -> bool:
+        try:
+            return bool(self._spec(id, row))
+        except Refusal:
+            return False
 
     def get(self, id: str) -> Run:
         folder = self.folder(id)
@@ -158,7 +189,7 @@ class Store:
         if len(found) == limit:
             return start, found
         tail = list(islice(folder.events(start), limit if limit >= 0 else None))
-        found += [event for _offset, event in tail if not kinds or event.kind in kinds]
+        found += [event for _offset, event in tail if (event.kind in kinds if kinds else event.kind != DAMAGED)]
         return (tail[-1][0] if tail else start), found
 
     # -- how ---------------------------------------------------------------------------------------
@@ -187,7 +218,7 @@ class Store:
         return build_run(id, self._spec(id, row), facts, position, Folder(self.runs_folder / id).has_model())
 
     def _spec(self, id: str, row: Row | None) -> RunSpec:
-        return parse_spec(json.loads(row.spec)) if row else Folder(self.runs_folder / id).spec()
+        return parse_spec(checked_json.parse(row.spec)) if row else Folder(self.runs_folder / id).spec()
 
     def _new_id(self, spec: RunSpec, key: str) -> str:
         """Sorts by time, says what it is, and ends in four characters of the token's hash."""
@@ -199,6 +230,14 @@ class Store:
             if not (self.runs_folder / id).exists():
                 return id
             seconds += 1
+
+
+def _state_of(folder: Folder) -> str:
+    """'' of a run whose story cannot be read: it can still be deleted."""
+    try:
+        return folder.facts()["state"]
+    except OSError:
+        return ""
 
 
 def _current_facts(folder: Folder, row: Row | None) -> Facts:

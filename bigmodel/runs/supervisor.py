@@ -93,7 +93,10 @@ class Supervisor:
 
     # -- a round -----------------------------------------------------------------------------------
     def tick(self) -> bool:
-        """Whether anything waits or runs here. False also where another supervisor works."""
+        """Whether anything waits or runs here. False also where another supervisor works, or the home folder has gone."""
+        if lost := self.store.lost():
+            self._log_once("home", lost)
+            return False
         if not self._lock.held:
             if not self._lock.acquire():
                 return False

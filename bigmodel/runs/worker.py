@@ -95,6 +95,9 @@ def _train(folder: Folder, device: str, stopped: StopSignal, write: Callable[[Ev
         if disk_space.was_full(bug):  # the log is not written to: it has no room either
             write(state_event(INTERRUPTED, disk_space.disk_full_words(disk_space.missing_bytes(folder.path))))
             return INTERRUPTED
+        if not folder.home.is_dir():  # renamed or removed under the run; what was open still is
+            write(state_event(INTERRUPTED, disk_space.home_gone(folder.home).what))
+            return INTERRUPTED
         error = _explain(bug)
     write(Event("state", {"state": FAILED, "error": error}))
     return FAILED

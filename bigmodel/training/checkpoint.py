@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bigmodel.core.files import fsync
+from bigmodel.core import checked_json
+from bigmodel.core.checked_json import fields, is_count, is_text, object_of
+from bigmodel.core.files import fsync, make_folder
 
 MANIFEST = "manifest.json"
+IS_MANIFEST = object_of(fields({"bytes": is_count, "sha256": is_text}))
 
 
 def save(folder: Path, write: Callable[[Path], None]) -> Path:
@@ -24,7 +27,7 @@ def save(folder: Path, write: Callable[[Path], None]) -> Path:
     """
     staging = folder.with_name(f".{folder.name}.staging")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    make_folder(staging, exist_ok=False)
     write(staging)
     files = sorted(path for path in staging.rglob("*") if path.is_file())
     manifest = {str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": _hash(path)} for path in files}
@@ -45,22 +48,26 @@ def save(folder: Path, write: Callable[[Path], None]) -> Path:
 def verify(folder: Path) -> bool:
     """Whether every file of the manifest is there with its size and hash."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        return all(
-            (folder / name).stat().st_size == entry["bytes"] and _hash(folder / name) == entry["sha256"]
-            for name, entry in manifest.items()
-        )
-    except (OSError, ValueError, KeyError, AttributeError):
+        manifest = checked_json.read_object(folder / MANIFEST, IS_MANIFEST)
+        return all(_is_as_written(folder, name, entry) for name, entry in manifest.items())
+    except (OSError, ValueError):
         return False
 
 
 def verify_file(file: Path) -> bool:
     """Whether one file of a saved folder is as its manifest says; the others are not read."""
     try:
-        entry = json.loads((file.parent / MANIFEST).read_text("utf-8"))[file.name]
-        return file.stat().st_size == entry["bytes"] and _hash(file) == entry["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest = checked_json.read_object(file.parent / MANIFEST, IS_MANIFEST)
+        return file.name in manifest and _is_as_written(file.parent, file.name, manifest[file.name])
+    except (OSError, ValueError):
         return False
+
+
+def _is_as_written(folder: Path, name: str, entry: Mapping) -> bool:
+    """Size and hash of a file inside the folder: a manifest that was tampered with must not have others read."""
+    file = folder / name
+    inside = ".." not in file.parts and file.is_relative_to(folder) and file.is_file()
+    return inside and file.stat().st_size == entry["bytes"] and _hash(file) == entry["sha256"]
 
 
 def remove(folder: Path) -> None:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bigmodel.core import files
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import write_atomic
 from bigmodel.core.spec import Session
@@ -151,7 +152,7 @@ def _read_cached(path: Path | None) -> ComputePlan | None:
 
 
 def _write_cached(plan: ComputePlan, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     for other in path.parent.iterdir():
         if time.time() - other.stat().st_mtime > CACHE_SECONDS:
             other.unlink()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bigmodel.core import files
 from bigmodel.core.contracts import LOSS, Task
 from bigmodel.core.events import DIVERGED, FINISHED, STOPPED, Event
 from bigmodel.core.shared_fields import TOKEN_ACCURACY
@@ -130,7 +131,7 @@ def pretraining_session(session: Session, facts: Mapping) -> Session:
 
 def relay_events(events: Iterator[Event], folder: Path) -> Generator[Event, None, bool]:
     """The events of a pretraining as part of the run that it belongs to; whether it has come to its end."""
-    pretraining_folder(folder).mkdir(parents=True, exist_ok=True)
+    files.make_folder(pretraining_folder(folder))
     steps = 0
     for event in events:
         if event.kind == "plan":

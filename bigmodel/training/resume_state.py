@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bigmodel.core import cpu
+from bigmodel.core import checked_json, cpu
+from bigmodel.core.checked_json import fields, is_number, is_object, is_text, object_of
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, fields_for
@@ -36,9 +38,11 @@ def versions() -> dict[str, str]:
 def read_newest(folder: Path) -> dict | None:
     """What is no tensor of the newest checkpoint in which it is undamaged, None where there is none. Cheap, for pages:
     no weights are read, nor torch loaded."""
-    return next(
-        (read(place) for place in checkpoint_folders(folder) if checkpoint.verify_file(place / STATE_FILE)), None
-    )
+    for place in checkpoint_folders(folder):
+        with suppress(OSError, ValueError):
+            if checkpoint.verify_file(place / STATE_FILE):
+                return read(place)
+    return None
 
 
 def changes(before: Mapping, spec: RunSpec, device: str, processor: str) -> list[Words]:
@@ -113,9 +117,15 @@ def processor_name(device: Any) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu.cpu_name()
 
 
+IS_STATE = fields(
+    {"epoch": is_number},
+    {"versions": object_of(is_text), "device": is_text, "processor": is_text, "spec": is_object, "data": is_text},
+)
+
+
 def read(folder: Path) -> dict:
-    """What is no tensor."""
-    return json.loads((folder / STATE_FILE).read_text("utf-8"))
+    """What is no tensor; OSError or ValueError where it cannot be read."""
+    return checked_json.read_object(folder / STATE_FILE, IS_STATE)
 
 
 def write_weights(folder: Path, model: Any) -> None:
@@ -195,7 +205,10 @@ def recover(folder: Path) -> None:
 
 def is_valid(place: Path) -> bool:
     """Whether a run can go on from it: nothing is missing or damaged."""
-    return (place / STATE_FILE).exists() and checkpoint.verify(place)
+    try:
+        return bool(read(place)) and checkpoint.verify(place)
+    except (OSError, ValueError):
+        return False
 
 
 def best_step(place: Path) -> int | None:

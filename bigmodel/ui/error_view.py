@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from bigmodel.core.disk_space import home_refusal
 from bigmodel.core.errors import Refusal
 from bigmodel.ui.language import _, current, say
+from bigmodel.ui.state import studio
 
 log = logging.getLogger("bigmodel.ui")
 
@@ -34,10 +36,20 @@ def refusals() -> Iterator[None]:
         show_refusal(refusal)
 
 
+@contextmanager
+def contained() -> Iterator[None]:
+    """What goes wrong inside is shown here, whatever it is, and the rest of the page is drawn: for one of many."""
+    try:
+        yield
+    except Exception as error:
+        show_unexpected_error(error)
+
+
 def show_unexpected_error(error: Exception) -> bool:
     """A fault of ours: people get a number, the log the traceback under the same number."""
-    if isinstance(error, Refusal):
-        show_refusal(error)
+    refusal = error if isinstance(error, Refusal) else home_refusal(error, studio().home)
+    if refusal:
+        show_refusal(refusal)
         return True
     number = secrets.token_hex(4)
     log.error("trouble %s", number, exc_info=error)

@@ -7,6 +7,7 @@ import streamlit as st
 from bigmodel.core import events
 from bigmodel.runs.run import Run
 from bigmodel.ui import language, navigation, number_format
+from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _, say
 from bigmodel.ui.runs import poll_interval
 from bigmodel.ui.runs.list_row import run_title
@@ -29,7 +30,9 @@ def sidebar() -> None:
 
 
 def notices() -> None:
-    if studio().read_only:
+    if lost := studio().home_lost:
+        show_refusal(lost)
+    elif studio().read_only:
         st.warning(
             _(
                 "Stop the other one, or look on: runs can be watched and models tried, but nothing can be started or changed."

@@ -3,7 +3,6 @@ one by its hash."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
@@ -11,12 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigmodel.core import limits
+from bigmodel.core import checked_json, files, limits
+from bigmodel.core.checked_json import fields, is_text, is_words, optional
 from bigmodel.core.jobs import Cancelled
 from bigmodel.core.words import Words, _
 
 FOLDER, ABOUT = "original", "source.json"
 MOVED, LINKED, COPIED, LEFT_IN_PLACE = "moved", "linked", "copied", "left"
+IS_ABOUT = fields(
+    {"sha256": is_text},
+    {"file": is_text, "how": is_text, "path": is_text, "why": optional(is_words), "content": optional(is_text)},
+)
 CHUNK_BYTES = 2**22  # bytes
 MIN_FREE_BYTES = 2**30  # bytes of the disk that a copy leaves free
 
@@ -35,7 +39,7 @@ class Original:
 def find(folder: Path) -> Original | None:
     """That of a data set's folder; None where there never was one: of what ships."""
     try:
-        about = json.loads((folder / FOLDER / ABOUT).read_bytes())
+        about = checked_json.read_object(folder / FOLDER / ABOUT, IS_ABOUT)
     except (OSError, ValueError):
         return None
     kept = folder / FOLDER / about["file"] if about.get("file") else None
@@ -92,7 +96,7 @@ def _hard_link(path: Path, target: Path) -> bool:
     """Nothing is left of what could be linked in part."""
     try:
         for one, place in _pairs(path, target):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(place.parent)
             os.link(one, place)
     except OSError:
         _remove(target)
@@ -114,7 +118,7 @@ def _no_copy_reason(path: Path, folder: Path) -> Words | None:
 def _copied(path: Path, target: Path, tell: Callable[[int], None], stop: threading.Event) -> None:
     done = 0
     for one, place in _pairs(path, target):
-        place.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(place.parent)
         with one.open("rb") as source, place.open("wb") as copy:
             while piece := source.read(CHUNK_BYTES):
                 if stop.is_set():

@@ -20,10 +20,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bigmodel.core import catalog, fingerprints, limits
+from bigmodel.core import catalog, checked_json, fingerprints, limits
+from bigmodel.core.checked_json import (
+    fields,
+    is_count,
+    is_number,
+    is_object,
+    is_scalar,
+    is_text,
+    is_time,
+    is_words,
+    list_of,
+    object_of,
+)
 from bigmodel.core.contracts import Column, Dataset, DatasetInfo
 from bigmodel.core.errors import Refusal
-from bigmodel.core.files import discard, write_atomic
+from bigmodel.core.files import discard, remember_home, write_atomic
 from bigmodel.core.words import Words, _
 from bigmodel.importing.import_plan import ROLE_KINDS, ROLES, ImportPlan
 from bigmodel.importing.store.parquet_writer import sha256
@@ -34,6 +46,27 @@ MAX_SLUG_CHARACTERS, MAX_SLUG_BYTES = 40, 120  # bytes: most systems allow a nam
 RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(10))}
 NO_LICENCE = _("not stated")
 METADATA_KEYS = ("title", "licence", "citation", "languages")
+
+# what a reader of the files in the home folder may rely on; `checked_json` sets aside what is otherwise
+METADATA_SHAPES = {"title": is_words, "licence": is_text, "citation": is_text, "languages": list_of(is_text)}
+IS_ABOUT = fields({}, {"created": is_number, "newest": is_text, **METADATA_SHAPES})
+IS_RECIPE = object_of(lambda value: is_scalar(value) or object_of(is_scalar)(value))
+IS_MANIFEST = fields(
+    {
+        "format": is_count,
+        "hash": is_text,
+        "number": is_count,
+        "created": is_time,
+        "source": fields({"name": is_text, "sha256": is_text}, {"url": is_text}),
+        "plan": fields({"roles": is_object}, {"format": is_text}),
+        "steps": list_of(is_object),
+        "columns": object_of(fields({}, {"kind": is_text, "from": is_text, "names": list_of(is_text)})),
+        "rows": object_of(is_count),
+        "aside": is_count,
+        "files": object_of(fields({"sha256": is_text})),
+    },
+    {"about": fields({}, METADATA_SHAPES), "recipe": IS_RECIPE},
+)
 
 
 @dataclass(frozen=True)
@@ -135,10 +168,10 @@ class DatasetRegistry(Mapping):
         return [slug for _created, slug in sorted(found, reverse=True)]
 
     def about(self, slug: str) -> dict:
-        """Empty where there is no such data set, or it is being brought."""
+        """Empty where there is no such data set, or it is being brought, or this is damaged."""
         path = self.folder / slug / "about.json"
         try:
-            return json.loads(path.read_bytes())
+            return checked_json.read_object(path, IS_ABOUT)
         except (OSError, ValueError):
             return {}
 
@@ -147,7 +180,7 @@ class DatasetRegistry(Mapping):
         folder = self.folder / slug / "versions"
         try:
             found = [_version(entry / "manifest.json") for entry in folder.iterdir() if not entry.name.startswith(".")]
-        except FileNotFoundError:
+        except OSError:
             return []
         return sorted((one for one in found if one), key=lambda one: one.manifest["number"], reverse=True)
 
@@ -186,7 +219,20 @@ class DatasetRegistry(Mapping):
             return None  # also what would lead out of the folder
         about = self.about(slug)
         hash = hash or str(about.get("newest", ""))
-        return _version(self.folder / slug / "versions" / hash / "manifest.json") if about and hash else None
+        found = _version(self.folder / slug / "versions" / hash / "manifest.json") if about and hash else None
+        return found if found and "title" in version_metadata(found, about) else None
+
+    def damaged(self) -> list[str]:
+        """The data sets that are left out, as what is written down of them cannot be read."""
+        return sorted(slug for slug in self._folders() if slug not in self)
+
+    def damage(self) -> Words | None:
+        """What is said of them; None where all can be read."""
+        slugs = self.damaged()
+        if not slugs:
+            return None
+        names = ", ".join(slugs[:5])
+        return _("{count} data sets cannot be read and are left out: {names}.", count=len(slugs), names=names)
 
     def _folders(self) -> list[str]:
         try:
@@ -218,6 +264,7 @@ class DatasetRegistry(Mapping):
 def register_home(home: Path) -> None:
     """Let this process know the data sets of a home folder, and keep there what it finds out about files."""
     fingerprints.set_cache_home(home)
+    remember_home(home)
     shelf = DatasetRegistry(home)
     catalog.register("dataset", lambda: shelf)
 
@@ -266,14 +313,14 @@ def _version(path: Path) -> Version | None:
 @lru_cache(maxsize=1000)
 def _read_manifest(path: Path, moment: int) -> Version | None:
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = checked_json.read_object(path, IS_MANIFEST)
         right = (
             manifest["format"] == FORMAT_VERSION
             and manifest["hash"][:HASH_DIGITS] == path.parent.name
             and manifest["rows"]
         )
         return Version(path.parent, manifest) if right and set(manifest["columns"]) <= set(ROLES) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
 
 

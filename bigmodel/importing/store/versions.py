@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from bigmodel.core import catalog
+from bigmodel.core import catalog, files
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import link_or_copy
 from bigmodel.core.words import _
@@ -91,7 +91,7 @@ def add(shelf: DatasetRegistry, slug: str, staging: Path, source: Mapping, plan:
         write_json(staging / "manifest.json", manifest)
         for path in staging.iterdir() if os.name != "nt" else ():  # Windows could not delete them any more
             path.chmod(0o444)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder.parent)
         os.rename(staging, folder)
     found = DatasetRegistry(shelf.home).versions(slug)
     version = next(one for one in found if one.folder == folder)
@@ -153,7 +153,7 @@ def _link_rows(version: Version, folder: Path) -> dict:
 
 
 def _make_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True)
+    files.make_folder(folder, exist_ok=False)
     return folder
 
 
@@ -390,7 +390,7 @@ def _copy_shipped(shelf: DatasetRegistry, name: str, staging: Path) -> Version:
     (staging / "aside.jsonl").touch()
     label = next((role for role in roles if ROLE_KINDS[role] == "class"), "")
     names = [str(name) for name in shipped.columns[label].names] if label else []
-    (shelf.folder / slug).mkdir(parents=True)
+    files.make_folder((shelf.folder / slug), exist_ok=False)
     title = _("{title}, own copy", title=shipped.title)
     shelf.write_about(slug, created=time.time())
     about = {"title": title.to_json(), "licence": shipped.facts.licence, "citation": shipped.facts.citation,

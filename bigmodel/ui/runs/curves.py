@@ -6,7 +6,7 @@ import threading
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,10 +97,9 @@ class Curves:
 
     def _handle_events(self, studio: Studio, new: Sequence[Event]) -> None:
         for event in new:
-            taker = getattr(self, f"_{event.kind}", None)
             try:
-                if taker:
-                    taker(event)
+                if event.kind in READERS:
+                    READERS[event.kind](self, event)
             except (KeyError, TypeError, ValueError, AttributeError):
                 continue  # not written by us: passed over, as the run does that these events tell of
         if new or self._doctor is None:
@@ -168,6 +167,20 @@ class Curves:
 
     def _checkpoint(self, event: Event) -> None:
         self.checkpoints.append(event)
+
+
+READERS: Mapping[str, Callable[[Curves, Event], None]] = {
+    "step": Curves._step,
+    "pretraining": Curves._pretraining,
+    "validation": Curves._validation,
+    "baseline": Curves._baseline,
+    "device": Curves._device,
+    "sample": Curves._sample,
+    "note": Curves._note,
+    "phase": Curves._phase,
+    "state": Curves._state,
+    "checkpoint": Curves._checkpoint,
+}
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
