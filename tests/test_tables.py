@@ -13,7 +13,7 @@ from bigmodel.core.words import say
 from bigmodel.importing import preview, to_rows
 from bigmodel.importing.formats import json_documents, readers
 from bigmodel.importing.formats.bad_record import BadRecord
-from bigmodel.importing.import_plan import ImportPlan
+from bigmodel.importing.import_plan import ImportPlan, check_reading
 
 FRUITS = ("apple", "pear", "plum", "fig", "lime", "kiwi", "date", "melon", "grape", "peach", "lemon", "mango")
 TEXTS = [f"a ripe {fruit} on the table" for fruit in FRUITS]
@@ -309,3 +309,21 @@ def test_the_plan_of_a_file_without_such_words_is_what_it_was():
 def test_ways_to_write_a_class_are_one_class(read, written, name):
     table = read("fruit.csv", csv([(text, f'"{written}"' if n % 3 else name) for n, text in enumerate(TEXTS)] + PAIRS))
     assert Counter(table.column("label")[:12]) == {name: 12}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "would_do"),
+    [
+        ("format", "excel", "'csv'"),
+        ("encoding", "utf-99", "gb18030"),
+        ("delimiter", "::", "';'"),
+        ("header", "maybe", "on, off"),
+        ("unit", "words", "'paragraphs'"),
+        ("validation", 0.9, "0.4"),
+        ("quote", "'", "encoding"),
+    ],
+)
+def test_a_wrong_way_of_reading_is_refused_with_the_right_ones(name, value, would_do):
+    with pytest.raises(Refusal, match="cannot be|is named") as refused:
+        check_reading({name: value})
+    assert would_do in str(refused.value.do) and "damaged" not in refused.value.say("en")

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from bigmodel.cli.terminal import DONE, REFUSED, Terminal
@@ -73,6 +74,16 @@ def _add_file(verb: Parser) -> Parser:
 
 
 STEPS_EXAMPLE = '[{"drop": [3]}, {"edit": {"4": {"label": "good"}}}]'
+HEADER_VALUES = {
+    "on": True,
+    "true": True,
+    "yes": True,
+    "1": True,
+    "off": False,
+    "false": False,
+    "no": False,
+    "0": False,
+}
 READ_OPTIONS = "format, encoding, delimiter, header, unit, member, labels, split, validation, test, literal_classes"
 
 
@@ -119,14 +130,12 @@ def _plan_overrides(terminal: Terminal) -> dict:
 
 def _read_option(name: str, value: str) -> object:
     if name == "header":
-        return value.lower() in ("on", "true", "yes", "1")
+        return HEADER_VALUES.get(value.lower(), value)
     if name == "literal_classes":
         return value.split(",")
     if name in ("validation", "test"):
-        try:
+        with suppress(ValueError):
             return float(value)
-        except ValueError:
-            raise Refusal(_("{name} cannot be {value}.", name=name, value=value[:60]), do=_("Give a number.")) from None
     return value.replace("\\t", "\t") if name == "delimiter" else value
 
 

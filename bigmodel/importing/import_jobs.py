@@ -23,7 +23,7 @@ from bigmodel.core.files import link_or_copy
 from bigmodel.core.jobs import Cancelled, Job
 from bigmodel.core.words import Words, _
 from bigmodel.data.sandbox import PREVIEW_SECONDS, run_in_sandbox
-from bigmodel.importing.import_plan import FilePreview, ImportPlan
+from bigmodel.importing.import_plan import FilePreview, ImportPlan, check_reading
 from bigmodel.importing.store import originals, versions
 from bigmodel.importing.store.registry import (
     DatasetRegistry,
@@ -317,6 +317,7 @@ class ImportJobs:
     # -- looked at -----------------------------------------------------------------------------------
     def preview(self, id: str, corrected: Mapping | None = None) -> FilePreview:
         """What the file is, with the evidence. `corrected`: what a person has decided already."""
+        check_reading({name: value for name, value in (corrected or {}).items() if name != "roles"})
         key = id, json.dumps(dict(corrected or {}), sort_keys=True)
         if key not in self._previews:
             parcel = self.uploaded_file(id)

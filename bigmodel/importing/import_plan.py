@@ -75,6 +75,7 @@ CONTENT_WORDS = frozenset(["image", "images", "img", "imgs", "picture", "picture
 # in a column of classes: what pandas takes for a missing value, and UCI's mark
 MISSING_WORDS = frozenset(["NaN", "nan", "-NaN", "-nan", "NAN", "N/A", "n/a", "NA", "#N/A", "#N/A N/A", "#NA", "<NA>", "NULL", "null", "Null", "None", "NaT", "?", "-", "--"])  # fmt: skip
 NO_TEXT_CODECS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined")
+CHOICES: Mapping[str, Iterable[str]] = {"format": FORMATS, "delimiter": DELIMITERS, "unit": UNITS}
 MIN_SPLIT_SHARE, MAX_SPLIT_SHARE = 0.01, 0.4  # of the rows, for validation and for test
 
 
@@ -111,27 +112,41 @@ class ImportPlan:
     @staticmethod
     def check(data: object) -> ImportPlan:
         """The plan in `data`; Refusal names what will not do."""
-        known = {one.name for one in fields(ImportPlan)}
-        if not isinstance(data, Mapping) or not set(data) <= known or not {"format", "roles"} <= set(data):
+        if not isinstance(data, Mapping) or not {"format", "roles"} <= set(data):
             raise Refusal(_("This does not say how to read a file."), do=_("Give a format and roles."), field="plan")
-        words = data.get("literal_classes", ())
-        if not isinstance(words, list | tuple) or not all(word in MISSING_WORDS for word in map(str, words)):
-            raise _refused("literal_classes", words, ", ".join(sorted(MISSING_WORDS)))
+        check_reading({name: value for name, value in data.items() if name != "roles"})
         plan = ImportPlan(**data)
-        for name, options in (("format", FORMATS), ("delimiter", DELIMITERS), ("unit", UNITS)):
-            if getattr(plan, name) not in options:
-                raise _refused(name, getattr(plan, name), ", ".join(map(repr, options)))
-        _check_encoding(plan.encoding)
         _check_roles(plan.roles)
-        for name in ("validation", "test"):
-            share = getattr(plan, name)
-            number = isinstance(share, int | float) and not isinstance(share, bool)
-            if not number or not MIN_SPLIT_SHARE <= share <= MAX_SPLIT_SHARE:
-                raise _refused(name, share, f"{MIN_SPLIT_SHARE} ... {MAX_SPLIT_SHARE}")
-        for name in ("member", "labels", "split"):
-            if not isinstance(getattr(plan, name), str):
-                raise _refused(name, getattr(plan, name), "...")
         return plan
+
+
+def check_reading(values: Mapping) -> None:
+    """Refusal for the first of some values of a plan, all but its roles, that will not do, with those that would."""
+    known = [one.name for one in fields(ImportPlan) if one.name != "roles"]
+    for name, value in values.items():
+        if name not in known:
+            what = _("Nothing that says how a file is read is named {name}.", name=str(name)[:60])
+            raise Refusal(what, do=_("Choose one of: {options}.", options=", ".join(known)), field="plan")
+        options = CHOICES.get(name)
+        if options is not None and not (isinstance(value, str) and value in options):
+            raise _refused(name, value, ", ".join(map(repr, options)))
+        if name == "encoding":
+            _check_encoding(value)
+        if name == "header" and not isinstance(value, bool):
+            raise _refused(name, value, "on, off")
+        if name == "literal_classes" and not (
+            isinstance(value, list | tuple) and set(map(str, value)) <= MISSING_WORDS
+        ):
+            raise _refused(name, value, ", ".join(sorted(MISSING_WORDS)))
+        if name in ("validation", "test") and not _is_share(value):
+            raise _refused(name, value, f"{MIN_SPLIT_SHARE} ... {MAX_SPLIT_SHARE}")
+        if name in ("member", "labels", "split") and not isinstance(value, str):
+            raise _refused(name, value, "...")
+
+
+def _is_share(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and MIN_SPLIT_SHARE <= value <= MAX_SPLIT_SHARE
 
 
 def parse_split(name: str) -> str:
