@@ -324,6 +324,6 @@ def test_ways_to_write_a_class_are_one_class(read, written, name):
     ],
 )
 def test_a_wrong_way_of_reading_is_refused_with_the_right_ones(name, value, would_do):
-    with pytest.raises(Refusal, match="cannot be|is named") as refused:
+    with pytest.raises(Refusal, match=r"cannot be|is named") as refused:
         check_reading({name: value})
     assert would_do in str(refused.value.do) and "damaged" not in refused.value.say("en")
