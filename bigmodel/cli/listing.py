@@ -62,6 +62,7 @@ def _list_settings(terminal: Terminal) -> None:
     fields = spec.fields_for(task, architecture)
     if options.json:
         settings = [field_json(field) | {"default": defaults[field.name]} for field in fields]
-        terminal.print_json({"settings": settings})
+        terminal.print_json({"dataset": dataset.name, "settings": settings})
     else:
+        print(terminal.say(_("Defaults with the data set {name}:", name=dataset.name)), flush=True)
         terminal.print_table((field.name, defaults[field.name], allowed_values(field), field.help) for field in fields)

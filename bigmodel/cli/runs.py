@@ -18,6 +18,7 @@ from bigmodel.runs.run import Run
 from bigmodel.runs.service import Checkpoint
 from bigmodel.runs.supervisor import ensure_supervisor
 
+LINE_SECONDS = 10.0  # between two lines of --wait that go into a file
 POLL_SECONDS = 0.2  # between two polls of --wait
 SUPERVISOR_CHECK_SECONDS = 2.0  # between two checks that a supervisor works on the queue
 
@@ -166,19 +167,20 @@ def _follow(terminal: Terminal, id: str, progress: _Progress) -> Run:
 
 
 class _Progress:
-    """On a terminal one line that changes; into a file a line whenever something else happens."""
+    """On a terminal one line that changes; into a file a line whenever something else happens, and every ten seconds."""
 
     def __init__(self, terminal: Terminal):
         self.terminal = terminal
         self.live = sys.stderr.isatty()
-        self.last = ""
+        self.last, self.shown_at = "", 0.0
 
     def show(self, run: Run) -> None:
         text = self._text(run)
         key = text if self.live else f"{run.state} {run.phase} {dict(run.validation)}"
-        if key == self.last:
+        now = time.monotonic()
+        if key == self.last and (self.live or now - self.shown_at < LINE_SECONDS):
             return
-        self.last = key
+        self.last, self.shown_at = key, now
         if self.live:
             self.terminal.print_progress(text)
         else:
