@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 from bigmodel.core.words import Words, _
@@ -94,7 +95,8 @@ def column_stats(name: str, values: Sequence[object]) -> ColumnStats:
     texts = [value if isinstance(value, str) else _plain(value) for value in there] if kind != "picture" else []
     joined = "".join(text[:200] for text in texts[:300])
     letters = sum(sign.isalpha() for sign in joined)
-    distinct = {unicodedata.normalize("NFC", text[:200]) for text in texts}
+    nfc = partial(unicodedata.normalize, "NFC")
+    distinct = {nfc(text[:200]) for text in texts}
     return ColumnStats(
         name=name,
         fill_rate=len(there) / max(len(values), 1),
@@ -104,7 +106,7 @@ def column_stats(name: str, values: Sequence[object]) -> ColumnStats:
         mean_length=sum(map(len, texts)) / max(len(texts), 1),
         cjk_share=sum("\u3040" <= sign <= "\u9fff" or "\uac00" <= sign <= "\ud7a3" for sign in joined)
         / max(letters, 1),
-        examples=tuple(text[:200] for text in list(dict.fromkeys(texts))[:5]),
+        examples=tuple(text[:200] for text in list(dict.fromkeys(map(nfc, texts)))[:5]),
         lengths=tuple(len(value) if isinstance(value, str) else 0 for value in values),
         values=frozenset(list(distinct)[: MAX_CLASSES + 1]),
         script=_main_script(joined[:2000]),
