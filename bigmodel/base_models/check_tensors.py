@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bigmodel.base_models import sentencepiece_model
+from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 
@@ -16,7 +17,7 @@ from bigmodel.core.words import _
 UNTIED_TYPES = frozenset({"llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "gpt_neox", "stablelm", "gptj", "olmo",
                           "olmo2", "granite"})  # fmt: skip
 OUTPUT_WEIGHTS = ("lm_head.weight", "embed_out.weight")
-LANGUAGE_HEADS = frozenset({"causal-lm", "seq2seq-lm"})
+LANGUAGE_HEADS = frozenset(name for name, head in HEADS.items() if head.runner)  # those that write
 LAYER = re.compile(r"(.*?\b(?:layers|layer|h|block|blocks))\.(\d{1,4})\.(.+)")
 SHARED_LAYER_TYPES = ("albert",)  # one layer serves as all
 FIRST_LAYER_ONLY = ("relative_attention_bias",)  # T5 keeps it in one layer for all
