@@ -226,7 +226,7 @@ def imported(*places):
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
     names = {name.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for name in node.names}
     names |= {node.module.split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-    own = {"bigmodel", "benchmarks"} | {
+    own = {"bigmodel", "benchmarks", "scripts", "tests"} | {
         file.stem for folder in ("scripts", "tests") for file in (root / folder).glob("*.py")
     }
     return names - sys.stdlib_module_names - own

@@ -170,7 +170,7 @@ class ImportJobs:
         self._delete_expired()
         refuse_too_large(announced)
         writer = UploadWriter(self.folder / secrets.token_hex(8), display_name(name), kind, self._reserve)
-        if announced > shutil.disk_usage(self.home).free:
+        if announced and announced > shutil.disk_usage(self.home).free:
             what = _("The disk has no room for this file of {megabytes} MB.", megabytes=announced // 2**20)
             raise Refusal(what, do=_("Free some space, then send it again."))
         self._reserve(writer.folder.name, announced)
