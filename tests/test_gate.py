@@ -16,7 +16,6 @@ from conftest import wait_for
 from hub_server import Hub
 
 from bigmodel.base_models import (
-    chat_template,
     chat_template_check,
     check_regex,
     check_tokenizer,
@@ -28,7 +27,7 @@ from bigmodel.base_models import (
     validate_folder,
 )
 from bigmodel.base_models.supported_models import FAMILIES
-from bigmodel.core import catalog
+from bigmodel.core import catalog, chat_template
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import CANCELLED
@@ -432,7 +431,7 @@ def test_a_download_that_is_gone_on_with_needs_room_for_the_rest_alone(hub, stud
     looked = studio.base_models.look_up("org/tiny").wait()
     rest = looked["offer"]["bytes"] - looked["arrived"]
     assert "error" in with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest - 1)
-    assert with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest) == {"result": {"base": "tiny"}}
+    assert with_so_much_room(studio, store.RESERVED_DISK_BYTES + rest)["result"]["base"] == "tiny"
 
 
 def test_a_disk_that_fills_up_at_the_end_costs_nothing_of_what_has_arrived(hub, studio):
@@ -464,9 +463,7 @@ def test_what_the_dead_have_left_behind_is_taken_away(hub, studio):
 
 
 def test_a_conversion_that_is_cancelled_leaves_nothing(studio, tmp_path):
-    name, kind = b"general.architecture", b"llama"
-    entry = struct.pack("<Q", len(name)) + name + struct.pack("<IQ", 8, len(kind)) + kind
-    (tmp_path / "half.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + entry)
+    (tmp_path / "half.gguf").write_bytes(small_gguf())
     work = studio.base_models.fetch(str(tmp_path / "half.gguf"), trusted=True)
     place = store.bases_folder(studio.home)
     wait_for(lambda: list(place.glob(".converting-*")))
