@@ -16,7 +16,6 @@ from conftest import wait_for
 from hub_server import Hub
 
 from bigmodel.base_models import (
-    chat_template,
     chat_template_check,
     check_regex,
     check_tokenizer,
@@ -28,7 +27,7 @@ from bigmodel.base_models import (
     validate_folder,
 )
 from bigmodel.base_models.supported_models import FAMILIES
-from bigmodel.core import catalog
+from bigmodel.core import catalog, chat_template
 from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import CANCELLED
@@ -464,9 +463,7 @@ def test_what_the_dead_have_left_behind_is_taken_away(hub, studio):
 
 
 def test_a_conversion_that_is_cancelled_leaves_nothing(studio, tmp_path):
-    name, kind = b"general.architecture", b"llama"
-    entry = struct.pack("<Q", len(name)) + name + struct.pack("<IQ", 8, len(kind)) + kind
-    (tmp_path / "half.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + entry)
+    (tmp_path / "half.gguf").write_bytes(small_gguf())
     work = studio.base_models.fetch(str(tmp_path / "half.gguf"), trusted=True)
     place = store.bases_folder(studio.home)
     wait_for(lambda: list(place.glob(".converting-*")))

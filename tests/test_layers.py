@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "architectures": {"core", "base_models"},
     "base_models": {"core"},
     "datasets": {"core"},
-    "data": {"core", "base_models"},
+    "data": {"core"},
     "importing": {"core", "data"},
     "data_checks": {"core", "data", "importing"},
     "evaluation": {"core", "data"},

@@ -14,7 +14,8 @@ from jinja2 import TemplateError
 
 from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import patched
-from bigmodel.base_models import chat_template, chat_template_check, gguf, store, validate_folder
+from bigmodel.base_models import chat_template_check, gguf, store, validate_folder
+from bigmodel.core import chat_template
 from bigmodel.core.errors import Refusal
 from tests.corpus.hostile_models import HOSTILE, sound
 from tests.corpus.mutated_models import mutation

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from jinja2 import TemplateError, nodes
 
-from bigmodel.base_models import chat_template
+from bigmodel.core import chat_template
 
 MAX_CHARACTERS = 64_000
 MAX_NODES = 12_000

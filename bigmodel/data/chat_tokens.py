@@ -133,7 +133,7 @@ class ChatRenderer:
     # -- how an answer is found ---------------------------------------------------------------------------
     def _spans_by_generation_tag(self, turns: Turns, text: str) -> list[tuple[int, int, int]] | None:
         """As the template itself says, by the word 'generation'."""
-        from bigmodel.base_models import chat_template
+        from bigmodel.core import chat_template
 
         rendering = chat_template.render(self.template, turns, **self.processor.special_tokens_map)
         found = rendering.generations
@@ -248,7 +248,7 @@ class ChatRenderer:
     def _render(self, turns: Turns, asking: bool = False) -> str:
         from jinja2 import TemplateError
 
-        from bigmodel.base_models import chat_template
+        from bigmodel.core import chat_template
 
         tokens = self.processor.special_tokens_map
         try:

@@ -21,7 +21,7 @@ from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_WORK = 20_000_000
-ITERATION_COST, CALL_COST, ENTRY_COST, CHARACTERS_PER_UNIT = 30, 150, 10, 4
+ITERATION_COST, CALL_COST, ENTRY_COST, CHARACTERS_PER_UNIT = 30, 400, 10, 4
 MAX_NUMBER = 10**15  # beyond it arithmetic is that of long numbers
 MAX_RANGE = 100_000
 MAX_INDENT = 64
@@ -88,8 +88,9 @@ def render(template: str, messages: Sequence[Mapping], now: datetime | None = No
     except Exception as error:
         raise TemplateError(f"{FAILED} {type(error).__name__}") from error
     finally:
-        for variable, token in zip((_meter, _chunks, _now), state, strict=True):
-            variable.reset(token)
+        _meter.reset(state[0])
+        _chunks.reset(state[1])
+        _now.reset(state[2])
     return Rendering("".join(chunks), tuple(generations))
 
 
@@ -191,7 +192,7 @@ def _width(value: object) -> int:
     return len(value) if isinstance(value, str) else int(value)  # type: ignore[call-overload]
 
 
-def _metered_test(function: Callable) -> Callable:
+def _metered_test(function: Any) -> Callable:
     @wraps(function)
     def metered(*arguments: Any, **options: Any) -> Any:
         for argument in arguments[:3]:
@@ -218,7 +219,7 @@ def _instrument(node: nodes.Node) -> nodes.Node:
     return node
 
 
-def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filter(node: Any, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
@@ -228,7 +229,7 @@ class _Generation(Extension):
 
     tags = {"generation"}
 
-    def parse(self, parser: Any) -> nodes.CallBlock:
+    def parse(self, parser: Any) -> nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("mark"), [], [], body).set_lineno(line)
@@ -274,7 +275,7 @@ class _MeteredEnvironment(ImmutableSandboxedEnvironment):
             name = getattr(__callable, "__name__", "")
             if name not in METHODS:
                 raise RenderLimit(f"it calls {name[:40]}")
-            if name == "format" and not FORMAT_FIELDS.fullmatch(owner):
+            if name == "format" and not FORMAT_FIELDS.fullmatch(str(owner)):
                 raise RenderLimit("it formats with widths")
             _sliced(owner)
             _charge_size([*arguments, *options.values()])
