@@ -16,11 +16,11 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 from bigmodel.data_checks.check_jobs import CheckProgress
 from bigmodel.importing import import_plan
+from bigmodel.importing.formats.chat_formats import left_out_sentence
 from bigmodel.importing.import_jobs import ImportJob
 from bigmodel.importing.import_plan import FilePreview
 from bigmodel.importing.store import repair_rows
 from bigmodel.importing.store.registry import ImportedDataset
-from bigmodel.importing.to_rows import left_out_sentence
 
 POLL_SECONDS = 0.3  # between two polls of checks that run
 

@@ -71,7 +71,7 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
     left_out: Counter = Counter()
     preview, aside = _preview(taken, plan, left_out) if are_trainable(chosen) else ([], [])
     if left_out:
-        why = [*why, to_rows.left_out_sentence(left_out, len(taken))]
+        why = [*why, chat_formats.left_out_sentence(left_out, len(taken))]
     return FilePreview(
         plan=plan,
         evidence=(*kind.evidence, *why),

@@ -221,14 +221,6 @@ def parse_messages(value: object, role: str, left_out: Counter | None = None) ->
     return json.dumps(turns, ensure_ascii=False)
 
 
-def left_out_sentence(left_out: Mapping[str, int], rows: int) -> Words:
-    """What is said of messages that are left out."""
-    return _(
-        "Of {conversations} of {rows} conversations {messages} messages are left out: what comes before the first question, what nobody answers, and system prompts in between.",
-        conversations=left_out["conversations"], messages=left_out["messages"], rows=rows,
-    )  # fmt: skip
-
-
 def _trainable_turns(turns: list[dict[str, str]]) -> tuple[list[dict[str, str]], int]:
     kept, dropped = chat_formats.trainable_turns(turns)
     _refuse_role_order(kept or turns)  # where nothing is left, why it does not do as it stands there
