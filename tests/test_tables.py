@@ -265,6 +265,11 @@ def test_what_is_no_single_class_is_refused_in_words(read, label, reason):
     assert not table.rows and all(reason in one for one in table.reasons)
 
 
+def test_a_list_of_classes_is_no_text_of_several_lines(read):
+    films = [{"plot": text, "genres": ["comedy", ("drama", "crime")[n % 2]]} for n, text in enumerate(TEXTS)]
+    assert read("films.jsonl", jsonl(films)).preview.plan.roles["text"] == "plot"
+
+
 def test_what_an_annotator_rejected_has_no_class(read):
     tasks = [
         {"text": text, "_task_hash": 1, "label": label, "answer": "reject" if n < 2 else "accept"}

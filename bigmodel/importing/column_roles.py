@@ -120,9 +120,12 @@ def _main_script(text: str) -> str:
 
 
 def _hold_lines(name: str, values: Sequence[object]) -> bool:
-    """Whether lists of texts are the lines of one text each; lists of a single one are more likely labels."""
+    """Whether lists of texts are the lines of one text each; lists of a single one are more likely labels, and so are
+    those that share most of what they hold."""
     lists = [value for value in values if isinstance(value, list) and join_lines(value) is not value]
-    words = set(name_words(name))
+    words, lines = set(name_words(name)), [line for value in lists for line in value]
+    if words & KNOWN_COLUMN_NAMES["label"] or len(set(lines)) < len(lines) / 2:
+        return False
     return any(len(value) > 1 for value in lists) or bool(lists and words & KNOWN_COLUMN_NAMES["text"])
 
 

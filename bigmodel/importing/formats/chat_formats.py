@@ -78,6 +78,14 @@ def trainable_turns(turns: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, 
     return kept, len(turns) - sum(map(len, spoken))
 
 
+def left_out_sentence(left_out: Mapping[str, int], rows: int) -> Words:
+    """What is said of messages that are left out."""
+    return _(
+        "Of {conversations} of {rows} conversations {messages} messages are left out: what comes before the first question, what nobody answers, and system prompts in between.",
+        conversations=left_out["conversations"], messages=left_out["messages"], rows=rows,
+    )  # fmt: skip
+
+
 def parse_json(text: str) -> object:
     """What a cell of JSON holds; ValueError for what cannot be read, however deep it is."""
     try:

@@ -20,6 +20,7 @@ from bigmodel.importing.formats.text_lines import NOT_TEXT, WIDE_ENCODINGS, deco
 INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # around a name they are no part of it
 NO_DELIMITER = "\x1f"  # for a table of one column: no file has it
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?;*\s*', re.IGNORECASE | re.DOTALL)  # Excel's, before the header
+MIN_LONGER_ROWS = 2  # with too many fields; one alone is a slip, and set aside to be mended
 MIN_FITTING_SHARE = 0.9  # of the rows: those in which what stands around a column that takes the rest is as elsewhere
 PEEKED_LINES, PEEKED_CHARACTERS = 300, 2**20  # by which is told which column holds delimiters of its own
 LOOK_AHEAD = 64 * 2**10  # characters in which a quote is looked for, once one was never closed
@@ -184,7 +185,7 @@ class OverflowColumn:
 
     @staticmethod
     def infer(rows: Sequence[Sequence[str]], delimiter: str, header: bool) -> OverflowColumn | None:
-        """None where no row has too many fields, or more than one column could take them. Without a header there are as
+        """None where hardly a row has too many fields, or more than one column could take them. Without a header there are as
         many columns as the shortest row has fields."""
         if not rows:
             return None
@@ -193,7 +194,12 @@ class OverflowColumn:
         count = len(head)
         longer = [row for row in rows if len(row) > count and any(row[count:])]
         spaced = sum(any(cell[:1].isspace() for cell in row[1:]) for row in longer)  # as prose has it: this, and that
-        if count < 2 or not longer or spaced < len(longer) / 2 or any(len(row) < count for row in rows):
+        if (
+            count < 2
+            or len(longer) < MIN_LONGER_ROWS
+            or spaced < len(longer) / 2
+            or any(len(row) < count for row in rows)
+        ):
             return None
         candidates = [OverflowColumn._at(index, head, rows, delimiter) for index in range(count)]
         fitting = [column for column in candidates if sum(map(column.fits, rows)) >= MIN_FITTING_SHARE * len(rows)]
