@@ -215,11 +215,3 @@ def _content_text(content: object) -> object:
 
 def _part_text(part: Mapping) -> object:
     return _call_text(part) if part.get("type") == "tool_use" else part.get("text")
-
-
-def left_out_sentence(left_out: Mapping[str, int], rows: int) -> Words:
-    """What is said of messages that are left out."""
-    return _(
-        "Of {conversations} of {rows} conversations {messages} messages are left out: what comes before the first question, what nobody answers, and system prompts in between.",
-        conversations=left_out["conversations"], messages=left_out["messages"], rows=rows,
-    )  # fmt: skip
