@@ -18,6 +18,10 @@ SUITES: Mapping[str, tuple[str, str]] = {
     "quality": ("quality.command", "train the named checks and measure them on the test split beside baselines"),
     "doctor": ("quality.doctor_trials", "how often the doctor is right on trainings with and without known faults"),
     "data-faults": ("quality.data_fault_trials", "how many faults planted into real rows the data checks name"),
+    "export": (
+        "quality.export_trials",
+        "rows answered by plain transformers, without bigmodel, beside the answers here",
+    ),
     "forecasts": ("quality.forecast_trials", "thirty forecasts of time and memory beside what came"),
     "reliability": ("reliability.command", "kill, damage, fill up and starve; count which promises did not hold"),
 }

@@ -1,6 +1,7 @@
 """The starter models that ship with bigmodel: trained by the recipes of the checks, kept small in fp16.
 
 python scripts/train_starters.py build [NAME ...]
+python scripts/train_starters.py settings [NAME ...]
 python scripts/train_starters.py list
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,9 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python scripts/train_starters.py",
         description="Train the starter models and put them into the package. A model that `python -m benchmarks quality` "
-        "has trained with the very same recipe is taken as it is.",
+        "has trained with the very same recipe is taken as it is. `settings` leaves the weights as they are and writes anew "
+        "what tells transformers how to use them.",
     )
-    parser.add_argument("verb", choices=["build", "list"])
+    parser.add_argument("verb", choices=["build", "settings", "list"])
     parser.add_argument("names", nargs="*", metavar="NAME", type=name_of("starter", ALL))
     parser.add_argument(
         "--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the training (%(default)s)"
@@ -113,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         for starter in starters:
-            print(f"{starter.name}: {build(starter, options.threads)}", flush=True)
+            folder = build(starter, options.threads) if options.verb == "build" else rewrite_settings(starter)
+            print(f"{starter.name}: {folder}", flush=True)
     except Failed as failure:
         print(f"bigmodel: {failure}", file=sys.stderr)
         return 1
@@ -131,6 +135,32 @@ def build(starter: Starter, threads: int) -> Path:
     return folder
 
 
+def rewrite_settings(starter: Starter) -> Path:
+    """The starter's folder with tokenizer and settings of generation as a run would keep them today."""
+    folder = STARTERS / starter.name
+
+    def write(staging: Path) -> None:
+        from bigmodel.inference.engine import load_model
+
+        for name in ("model.safetensors", "bigmodel.json", "config.json"):
+            shutil.copyfile(folder / name, staging / name)
+        spec = json.loads((folder / "bigmodel.json").read_text("utf-8"))["spec"]
+        task = catalog.task(spec["task"])
+        model = load_model(folder, catalog.architecture(spec["architecture"]), task.head)
+        task.export(model, load_processor(folder), spec["settings"]).save_pretrained(staging)
+        if model.can_generate():
+            model.generation_config.save_pretrained(staging)
+        _computed_in_fp32(staging / "config.json")
+
+    return checkpoint.save(folder, write)
+
+
+def _computed_in_fp32(file: Path) -> None:
+    """transformers computes in the dtype of the config, whatever the weights are stored in: fp16 here, which is for the disk alone."""
+    config = json.loads(file.read_text("utf-8")) | {"dtype": "float32"}
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
 def _is_trained(model: Path, spec: Mapping) -> bool:
     about = model / "bigmodel.json"
     return about.exists() and json.loads(about.read_text("utf-8"))["spec"] == spec and checkpoint.verify(model)
@@ -146,6 +176,7 @@ def _write(starter: Starter, trained: Path, staging: Path) -> None:
     spec = about["spec"]
     model = load_model(trained, catalog.architecture(spec["architecture"]), catalog.task(spec["task"]).head)
     model.to(torch.float16).save_pretrained(staging)
+    _computed_in_fp32(staging / "config.json")
     load_processor(trained).save_pretrained(staging)
     page = about | {
         "title": starter.title.to_json(),

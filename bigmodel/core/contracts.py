@@ -282,6 +282,13 @@ class Task:
         """Blocks, as they come. Closing the generator stops the work."""
         raise NotImplementedError
 
+    # -- kept ---------------------------------------------------------------------------------------
+    def export(self, model: transformers.PreTrainedModel, processor: Any, settings: Mapping) -> Any:
+        """The processor as it is kept beside a trained model: it puts the marks that `answer` puts, and knows how much is
+        read. How `answer` writes by default when it is greedy goes into `model.generation_config`. So plain transformers
+        answers the same; `processor` stays as it is."""
+        return processor
+
 
 @dataclass(frozen=True)
 class Layer:

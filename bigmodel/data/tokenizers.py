@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,10 @@ from bigmodel.core import limits
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+SOURCE_KWARGS = (
+    "decoder_start_token_id",
+    "source_prefix",
+)  # that the tokenizer of a pretrained translator brings along
 PAD, UNKNOWN, EOS = "<pad>", "<unk>", "<eos>"
 CLS, SEP, MASK = "<cls>", "<sep>", "<mask>"  # around a text that is read as a whole; in the place of a hidden token
 CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
@@ -112,6 +117,55 @@ def _byte_pairs(texts: Sequence[str], vocabulary: int, special: Sequence[str]):
 def max_input_tokens(tokenizer: Any, config: Any) -> int:
     """Tokens that a network reads of a text at most."""
     return min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", limits.PROMPT_CHARACTERS))
+
+
+def with_max_length(tokenizer: Any, longest: int) -> Any:
+    """A copy that names so many tokens as the most that are read, in place of what a base could read, and has forgotten
+    how texts were last cut."""
+    found = copy.deepcopy(tokenizer)
+    found.model_max_length = longest
+    if found.is_fast:
+        found.backend_tokenizer.no_truncation()
+        for name in ("max_length", "stride", "truncation_strategy"):
+            found.init_kwargs.pop(name, None)
+    return found
+
+
+def suppressed_ids(tokenizer: Any, outputs: int) -> list[int]:
+    """Tokens that a network with so many outputs never writes: padding, unknown, and those without a token. A pretrained
+    one may pad with its end."""
+    never = {tokenizer.pad_token_id, tokenizer.unk_token_id} - {None, tokenizer.eos_token_id}
+    return [*sorted(never), *range(len(tokenizer), outputs)]
+
+
+def with_special_tokens(tokenizer: Any, before: Sequence[int], after: Sequence[int] = ()) -> Any:
+    """A copy that puts these tokens around every text by itself and is saved so: plain transformers then reads what we
+    read. One that is written in Python keeps its own."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    if not tokenizer.is_fast or tokenizer("a")["input_ids"] == [*before, *bare, *after]:
+        return copy.deepcopy(tokenizer)
+    from tokenizers import processors
+
+    first, last = (tokenizer.convert_ids_to_tokens(list(ids)) for ids in (before, after))
+    found = _generic(tokenizer)
+    found.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*first, "$A", *last],
+        pair=[*first, "$A", *last, *first, "$B", *last],
+        special_tokens=list(dict(zip([*first, *last], [*before, *after], strict=True)).items()),
+    )
+    return found
+
+
+def _generic(tokenizer: Any) -> Any:
+    """A copy of the class that takes tokenizer.json as it is; those of some networks put marks of their own in again."""
+    from transformers import PreTrainedTokenizerFast
+
+    names = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces", "chat_template")
+    given = {name: value for name in names if (value := getattr(tokenizer, name)) is not None}
+    given |= {name: tokenizer.init_kwargs[name] for name in SOURCE_KWARGS if name in tokenizer.init_kwargs}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, **given, **tokenizer.special_tokens_map
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bigmodel.core.words import Words, _
+from bigmodel.data.tokenizers import suppressed_ids
 from bigmodel.inference.background import cancel_checker, check_cancelled, run_in_thread
 from bigmodel.inference.kv_cache import context_length
 
@@ -108,9 +109,8 @@ class TextGenerator(Runner):
 
     @staticmethod
     def config_of(model: Any, processor: Any) -> dict:
-        never = {processor.pad_token_id, processor.unk_token_id} - {None, processor.eos_token_id}
-        without_token = range(len(processor.get_vocab()), model.get_output_embeddings().weight.shape[0])
-        return {"context": context_length(model.config), "never": [*sorted(never), *without_token]}
+        never = suppressed_ids(processor, model.get_output_embeddings().weight.shape[0])
+        return {"context": context_length(model.config), "never": never}
 
     @staticmethod
     def quantization_note(before: float, after: float, count: int) -> Words:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from bigmodel.core.blocks import Prose
+from bigmodel.data.tokenizers import suppressed_ids
 from bigmodel.inference.ctranslate2_runner import TextGenerator
 from bigmodel.inference.kv_cache import context_length, make_decoder
 
@@ -24,6 +25,23 @@ def complete_prompt(model: Any, processor: Any, inputs: Mapping) -> Iterator[Pro
 def prompt_ids(processor: Any, prompt: str) -> list[int]:
     """What a model reads before it goes on: the end of another text, and the prompt."""
     return [processor.eos_token_id, *processor(prompt, add_special_tokens=False)["input_ids"]]
+
+
+def greedy_generation_config(model: Any, processor: Any, stop_ids: Set[int], count: int) -> Any:
+    """How a text of `count` tokens is written here at temperature 0, as `generate` of transformers is told. Where the
+    network reads little more than that, the text ends where a context is full: it has no positions for more."""
+    from transformers import GenerationConfig
+
+    context = context_length(model.config)
+    return GenerationConfig(
+        bos_token_id=processor.bos_token_id,
+        eos_token_id=sorted(stop_ids) if len(stop_ids) > 1 else next(iter(stop_ids)),
+        pad_token_id=processor.pad_token_id,
+        suppress_tokens=suppressed_ids(processor, model.config.vocab_size) or None,
+        do_sample=False,
+        num_beams=1,
+        **({"max_new_tokens": count} if context >= 2 * count else {"max_length": context}),
+    )
 
 
 def stream_text(
@@ -73,9 +91,7 @@ def generate_tokens(
     context = context_length(model.config)
     device = next(model.parameters()).device
     random = torch.Generator(device=device).manual_seed(inputs["seed"])
-    entries = len(processor)  # a network may have more outputs than the tokenizer has tokens
-    never = [token for token in (processor.pad_token_id, processor.unk_token_id) if token is not None]
-    never = [token for token in never if token != processor.eos_token_id]  # a pretrained one may pad with its end
+    suppressed = torch.tensor(suppressed_ids(processor, model.config.vocab_size), dtype=torch.long, device=device)
     seen, unread = list(ids), list(ids)
     length = 0  # tokens that have been read
     reading = make_decoder(model, min(context, len(ids) + inputs["max_new_tokens"]), inputs["max_new_tokens"])
@@ -87,8 +103,7 @@ def generate_tokens(
                 unread, length = seen[-max(context // 2, 1) :], 0
                 reading.reset()
             logits, length = reading.next_logits(unread), length + len(unread)
-            logits[never] = -torch.inf
-            logits[entries:] = -torch.inf
+            logits[suppressed] = -torch.inf
             token = sample_token(logits, inputs, random)
             if token == processor.eos_token_id or token in ends:
                 return

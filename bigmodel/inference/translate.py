@@ -11,6 +11,12 @@ from bigmodel.data.tokenizers import is_chinese, sentence_tokens
 from bigmodel.inference.background import check_cancelled, run_in_thread
 from bigmodel.inference.ctranslate2_runner import DEFAULT_MAX_LENGTH, Translator
 
+GREEDY_SETTINGS = (
+    "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id",
+    "bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
+    "repetition_penalty", "min_length", "min_new_tokens",
+)  # fmt: skip  # of `generate` that change what is written with one beam
+
 
 def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping) -> Iterator[tuple[str, int] | None]:
     """(translation, new tokens) of each line, None while there is nothing new; sentence by sentence where a line is
@@ -24,11 +30,7 @@ def translate(model: Any, processor: Any, lines: Sequence[str], inputs: Mapping)
 def _translate_batch(
     model: Any, processor: Any, lines: Sequence[str], inputs: Mapping
 ) -> Iterator[tuple[str, int] | None]:
-    longest = (
-        model.max_length
-        if isinstance(model, Translator)
-        else getattr(model.config, "max_position_embeddings", DEFAULT_MAX_LENGTH)
-    )
+    longest = model.max_length if isinstance(model, Translator) else max_positions(model.config)
     written = sentence_tokens(processor, written=True)
     found = [encode_sentences(processor, line.strip(), longest) for line in lines]
     answered = iter(
@@ -58,18 +60,36 @@ def _generate_batch(
 
 def encode_sentences(processor: Any, line: str, longest: int) -> list[list[int]]:
     """The tokens of a line's sentences, each between its marks; none for an empty line. What a single sentence has
-    beyond the model's positions is not read."""
+    beyond what the model has learnt to read, and beyond its positions, is not read."""
     if not line:
         return []
+    learnt = min(processor.model_max_length, longest)
     prefix = processor.init_kwargs.get("source_prefix", "")
     ids = [processor(prefix + line, add_special_tokens=False)["input_ids"]]
-    if len(ids[0]) > longest // 2:
+    if len(ids[0]) > min(learnt, longest // 2):
         ids = [
             processor(prefix + split_sentence, add_special_tokens=False)["input_ids"]
             for split_sentence in _split_sentences(line)
         ]
     around = sentence_tokens(processor)
-    return [around.wrap(id_, longest) for id_ in ids]
+    return [around.wrap(id_, learnt) for id_ in ids]
+
+
+def greedy_generation_config(model: Any, count: int) -> Any:
+    """How a sentence of `count` tokens is written here with one beam, as `generate` of transformers is told: what a base
+    says of beams and of drawing is left out."""
+    from transformers import GenerationConfig
+
+    own = {
+        name: value for name in GREEDY_SETTINGS if (value := getattr(model.generation_config, name, None)) is not None
+    }
+    length = min(count + 1, max_positions(model.config))  # with the token that the decoder begins with
+    return GenerationConfig(**own, do_sample=False, num_beams=1, max_length=length)
+
+
+def max_positions(config: Any) -> int:
+    """Tokens of a sentence that an encoder-decoder has positions for."""
+    return getattr(config, "max_position_embeddings", None) or DEFAULT_MAX_LENGTH
 
 
 def _split_sentences(line: str) -> list[str]:

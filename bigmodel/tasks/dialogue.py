@@ -28,6 +28,7 @@ from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
 from bigmodel.evaluation.language_metrics import score_tokens
 
 TOKENIZER_BATCH = 500  # conversations at a time: what the tokenizer returns takes forty times the memory of the text
+ANSWER_TOKENS = 200  # of an answer, unless a person asks for more
 EXAMPLE_CHARACTERS = 200  # of a question that is offered to be asked
 
 
@@ -74,7 +75,7 @@ class Dialogue(Task):
             advanced=True,
             help=_("Tells the model who it is and how to answer. Empty: what its template says by itself."),
         ),
-        replace(MAX_NEW_TOKENS, default=200),
+        replace(MAX_NEW_TOKENS, default=ANSWER_TOKENS),
         replace(TEMPERATURE, default=0.7),
         TOP_P,
         TOP_K,
@@ -233,6 +234,18 @@ class Dialogue(Task):
         from bigmodel.inference.chat import reply
 
         yield from reply(model, self.prepare_processor(processor), inputs)
+
+    # -- kept ---------------------------------------------------------------------------------------
+    def export(self, model: Any, processor: Any, settings: Mapping) -> Any:
+        """The chat template puts the marks."""
+        from bigmodel.data.chat_tokens import ChatRenderer
+        from bigmodel.data.tokenizers import with_max_length
+        from bigmodel.inference.generate_text import greedy_generation_config
+        from bigmodel.inference.kv_cache import context_length
+
+        stop_ids = ChatRenderer(self.prepare_processor(processor)).stop_token_ids
+        model.generation_config = greedy_generation_config(model, processor, stop_ids, ANSWER_TOKENS)
+        return with_max_length(processor, min(processor.model_max_length, context_length(model.config)))
 
 
 def _truncate(scribe: Any, turns: Sequence[Mapping], longest: int) -> tuple[list[int], Any] | None:

@@ -178,3 +178,9 @@ class TextClassification(Task):
             yield Note(
                 _("The text is longer than what the model reads: it has seen the first {count} tokens.", count=longest)
             )
+
+    # -- kept ---------------------------------------------------------------------------------------
+    def export(self, model: Any, processor: Any, settings: Mapping) -> Any:
+        from bigmodel.data.tokenizers import with_max_length
+
+        return with_max_length(processor, settings["text_length"])

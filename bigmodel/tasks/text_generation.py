@@ -181,6 +181,18 @@ class TextGeneration(Task):
 
         yield from complete_prompt(model, processor, inputs)
 
+    # -- kept ---------------------------------------------------------------------------------------
+    def export(self, model: Any, processor: Any, settings: Mapping) -> Any:
+        """Each text begins behind the end of another."""
+        from bigmodel.data.tokenizers import with_max_length, with_special_tokens
+        from bigmodel.inference.generate_text import greedy_generation_config
+        from bigmodel.inference.kv_cache import context_length
+
+        end = processor.eos_token_id
+        model.generation_config = greedy_generation_config(model, processor, {end}, MAX_NEW_TOKENS.default)
+        longest = min(processor.model_max_length, context_length(model.config))
+        return with_max_length(with_special_tokens(processor, [end]), longest)
+
 
 def _joined_texts(rows: Any) -> Iterator[tuple[str, bool]]:
     """(text, whether it ends there). Rows that continue each other come put together, up to JOINED_CHARACTERS."""

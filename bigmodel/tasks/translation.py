@@ -127,8 +127,7 @@ class Translation(Task):
             read = [prefix + text for text in rows[sides[0]][part]]
             ids[0].extend(processor(read, add_special_tokens=False)["input_ids"])
             ids[1].extend(processor(text_target=list(rows[sides[1]][part]), add_special_tokens=False)["input_ids"])
-        longest = settings["sentence_length"]
-        room = longest + (len(processor(prefix, add_special_tokens=False)["input_ids"]) if prefix else 0)
+        room, longest = _source_length(processor, settings), settings["sentence_length"]
         arrays = {"start": np.asarray(processor.init_kwargs.get("decoder_start_token_id", 0))}  # of a pretrained one
         for side, sentences, most in zip(("source", "target"), ids, (room, longest), strict=True):
             around = sentence_tokens(processor, written=side == "target")
@@ -257,6 +256,24 @@ class Translation(Task):
             yield Prose(
                 "\n".join(done), done=len(done) == len(lines), tokens=tokens, seconds=time.monotonic() - started
             )
+
+    # -- kept ---------------------------------------------------------------------------------------
+    def export(self, model: Any, processor: Any, settings: Mapping) -> Any:
+        """A sentence that is read ends with the end token, whatever the tokenizer is used to."""
+        from bigmodel.data.tokenizers import sentence_tokens, with_max_length, with_special_tokens
+        from bigmodel.inference.translate import greedy_generation_config
+
+        around = sentence_tokens(processor)
+        model.generation_config = greedy_generation_config(model, MAX_NEW_TOKENS.default)
+        marked = with_special_tokens(processor, around.prefix, around.suffix)
+        return with_max_length(marked, _source_length(processor, settings))
+
+
+def _source_length(processor: Any, settings: Mapping) -> int:
+    """Tokens that are read of a sentence: as many as are written, and the prefix that a base was trained with."""
+    prefix = processor.init_kwargs.get("source_prefix", "")
+    before = processor(prefix, add_special_tokens=False)["input_ids"] if prefix else ()
+    return settings["sentence_length"] + len(before)
 
 
 def _gather(arrays: Mapping, side: str, indices: Any) -> tuple[Any, Any]:

@@ -302,6 +302,7 @@ class Evaluator:
     def _write_model(self, step: int, metrics: Mapping) -> None:
         """A folder that plain transformers opens, with a page of our own about where it comes from."""
         kept = self.session.architecture.export(self.model)
+        processor = self.task.export(kept, self.data.processor, self.settings)
         about = {
             "spec": self.session.spec.to_json(),
             "step": step,
@@ -314,7 +315,7 @@ class Evaluator:
 
         def write(staging: Path) -> None:
             kept.save_pretrained(staging)
-            self.data.processor.save_pretrained(staging)
+            processor.save_pretrained(staging)
             (staging / "bigmodel.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
 
         needed = sum(weight.numel() * weight.element_size() for weight in kept.parameters())
