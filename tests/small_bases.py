@@ -189,6 +189,44 @@ def bert(folder: Path):
 PAIRS = {one.__name__: one for one in (marian, t5, mt5, byt5, bart, mbart, mbart50, m2m100, nllb)}
 
 
+# -- tokenizers of writers ---------------------------------------------------------------------------------
+def llama(folder: Path):
+    """One that puts a mark of its own at the beginning."""
+    return _words_of_class(folder, "llama", "LlamaTokenizer", add_bos_token=True)
+
+
+def gpt_neox(folder: Path):
+    return _words_of_class(folder, "gpt_neox", "GPTNeoXTokenizer")
+
+
+def gpt2(folder: Path):
+    return _words_of_class(folder, "gpt2", "GPT2Tokenizer")
+
+
+def qwen2_words(folder: Path):
+    return _words_of_class(folder, "qwen2", "Qwen2Tokenizer")
+
+
+def gemma(folder: Path):
+    return _words_of_class(folder, "gemma", "GemmaTokenizer")
+
+
+def _words_of_class(folder: Path, model_type: str, name: str, **more):
+    """A tokenizer of one's own letters, as a base of this network brings it along."""
+    import transformers
+
+    letters = ["<pad>", "<s>", "</s>", "<unk>", "▁", "Ġ", *map(chr, range(33, 127))]
+    signs = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    vocabulary = {letter: place for place, letter in enumerate(letters)}
+    made = getattr(transformers, name)(vocab=vocabulary, merges=[], **signs, **more)
+    made.save_pretrained(folder)
+    written(folder, config__json={"model_type": model_type})
+    return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+WRITERS = {one.__name__: one for one in (llama, gpt_neox, gpt2, qwen2_words, gemma)}
+
+
 # -- as GGUF files ---------------------------------------------------------------------------------------
 WIDTHS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 

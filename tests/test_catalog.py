@@ -2,12 +2,11 @@
 
 import itertools
 import json
-import subprocess
-import sys
 
 import pytest
 from conftest import small
 
+from benchmarks.quality import export_trials, plain_transformers
 from bigmodel.core import blocks, catalog
 from bigmodel.core.contracts import HEADS, is_compatible
 from bigmodel.core.events import FINISHED
@@ -52,22 +51,30 @@ def test_every_metric_of_the_task_is_measured_on_the_test_split(names, trained):
     assert json.loads((folder / "model" / "bigmodel.json").read_text("utf-8"))["metrics"] == result["metrics"]
 
 
+@pytest.fixture(scope="module")
+def plain(trained):
+    """Answers of one process without bigmodel, by all models whose network it knows, to what the answers here are of."""
+    names = [names for names in FITTING if names[1] in LIBRARY]
+    asked = {one: export_trials.request(trained(*one)[1] / "model", 4, **limits(one)) for one in names}
+    answers = export_trials.ask_plain([request for request, _here in asked.values()])
+    return {one: (here, there) for (one, (_request, here)), there in zip(asked.items(), answers, strict=True)}
+
+
+def limits(names):
+    return {"max_new_tokens": 6} if catalog.task(names[0]).head == "causal-lm" else {}
+
+
 @pytest.mark.parametrize("names", [names for names in FITTING if names[1] in LIBRARY], ids="/".join)
-def test_what_was_trained_opens_in_plain_transformers(names, trained, tmp_path):
-    _events, folder = trained(*names)
-    program = {
-        "causal-lm": "from transformers import pipeline; print(pipeline('text-generation', model=F)('a', max_new_tokens=3)[0]['generated_text'])",
-        "seq2seq-lm": "from transformers import AutoModelForSeq2SeqLM as M, AutoTokenizer as T; t = T.from_pretrained(F); "
-        "print(t.batch_decode(M.from_pretrained(F).generate(**t('Open file', return_tensors='pt', return_token_type_ids=False), max_new_tokens=3)))",
-        "text-classification": "from transformers import pipeline; print(pipeline('text-classification', model=F)('Who was it?')[0]['label'])",
-        "image-classification": "from PIL import Image; from transformers import pipeline; print(pipeline('image-classification', model=F)(Image.new('L', (28, 28)))[0]['label'])",
-    }[catalog.task(names[0]).head]  # fmt: skip
-    guard = "import sys; sys.modules['bigmodel'] = None; F = sys.argv[1]; "  # any import of ours would fail
-    done = subprocess.run(
-        [sys.executable, "-c", guard + program, str(folder / "model")], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip()
+def test_what_was_trained_answers_in_plain_transformers_as_here(names, plain):
+    here, there = plain[names]
+    assert here and list(map(export_trials.same, here, there)) == [True] * len(here), (here, there)
+
+
+@pytest.mark.parametrize("names", [names for names in FITTING if names[1] not in LIBRARY], ids="/".join)
+def test_a_network_of_our_own_answers_in_transformers_as_here_once_it_is_registered(names, trained):
+    asked, here = export_trials.request(trained(*names)[1] / "model", 4, **limits(names))
+    there = plain_transformers.answers(asked)
+    assert here and list(map(export_trials.same, here, there)) == [True] * len(here), (here, there)
 
 
 def test_each_head_of_the_catalogue_stands_in_the_table():

@@ -6,13 +6,14 @@ import json
 import pytest
 import torch
 from conftest import learn
-from small_bases import GGUF, PAIRS, PICTURES, FewPairs, FewPictures, as_gguf
+from small_bases import GGUF, PAIRS, PICTURES, WRITERS, FewPairs, FewPictures, as_gguf
 
 from bigmodel.base_models import gguf, languages, store
 from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED
 from bigmodel.core.spec import RunSpec
+from bigmodel.data.tokenizers import with_special_tokens
 from bigmodel.training.precision import ComputePlan
 
 
@@ -67,11 +68,11 @@ def test_a_translator_answers_in_plain_transformers_as_here(place, tmp_path, kin
     from bigmodel.inference.engine import Engine
 
     folder = tuned(place, tmp_path, kind, method=method)
-    said = list(Engine(folder).answer({"text": "Open the file.", "beams": 1, "max_new_tokens": 12}))[-1].text
+    said = list(Engine(folder).answer({"text": "Open the file.", "beams": 1}))[-1].text
     words, model = AutoTokenizer.from_pretrained(folder), AutoModelForSeq2SeqLM.from_pretrained(folder)
     before = json.loads((folder / "tokenizer_config.json").read_text()).get("source_prefix", "")
     asked = words(before + "Open the file.", return_tensors="pt")
-    written = model.generate(**asked, num_beams=1, do_sample=False, max_length=13)
+    written = model.generate(**asked, do_sample=False)
     plain = words.decode(written[0], skip_special_tokens=True).replace("__de__", "")
     assert said.strip() == plain.strip() and not any("lora" in name for name, _weight in model.named_parameters())
 
@@ -103,6 +104,20 @@ def test_the_loss_of_a_batch_is_that_of_the_library_for_the_same_pairs(place, ki
         theirs = plain(**asked, labels=wanted.masked_fill(wanted == words.pad_token_id, -100)).loss
         ours = cross_entropy(model(**batch).logits, labels)
     assert abs(float(theirs - ours)) < 1e-5
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_kept_tokenizer_of_any_class_begins_a_text_as_we_do(tmp_path, kind):
+    """Those of some networks put marks of their own in again when they are loaded."""
+    from transformers import AutoTokenizer
+
+    words = WRITERS[kind](tmp_path)
+    plain = words("Open the file.", add_special_tokens=False)["input_ids"]
+    with_special_tokens(words, [words.eos_token_id]).save_pretrained(tmp_path)
+    kept = AutoTokenizer.from_pretrained(tmp_path)
+    assert kept("Open the file.")["input_ids"] == [words.eos_token_id, *plain]
+    assert kept("Open the file.", add_special_tokens=False)["input_ids"] == plain
+    assert kept.decode(kept("Open the file.")["input_ids"], skip_special_tokens=True).strip() == "Open the file."
 
 
 def test_a_language_that_a_base_does_not_know_is_refused(place):

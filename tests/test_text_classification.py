@@ -8,10 +8,13 @@ import pytest
 import torch
 from conftest import learn, retold, small
 
+from bigmodel.base_models import store
 from bigmodel.core import blocks
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
+from bigmodel.core.spec import RunSpec
 from bigmodel.data.prepare import prepare
+from bigmodel.inference.engine import Engine
 from bigmodel.studio import Studio
 from bigmodel.training import evaluator, pretraining, resume_state
 from bigmodel.training.precision import ComputePlan
@@ -56,8 +59,6 @@ def test_texts_of_like_length_share_a_batch_and_each_is_seen_once(rows):
 
 @pytest.mark.parametrize("names", [BERT, LSTM], ids=lambda names: names[1])
 def test_what_a_text_is_taken_for_does_not_depend_on_its_neighbours(names, trained):
-    from bigmodel.inference.engine import Engine
-
     _events, folder = trained(*names)
     engine = Engine(folder / "model")
     texts = [
@@ -92,8 +93,6 @@ def test_figures_by_class_are_what_they_say():
 
 
 def test_a_text_that_is_too_long_is_read_in_part_and_that_is_said(trained):
-    from bigmodel.inference.engine import Engine
-
     engine = Engine(trained(*BERT)[1] / "model")
     scores, *notes = engine.answer({"text": "What is it?"})
     assert len(scores.names) == 8 and sum(scores.values) == pytest.approx(1) and not notes
@@ -102,6 +101,17 @@ def test_a_text_that_is_too_long_is_read_in_part_and_that_is_said(trained):
 
 
 # -- masked words -----------------------------------------------------------------------------------
+def test_a_fine_tuned_base_reads_as_much_as_it_has_learnt_to_read(tmp_path, cache, home):
+    store.register_bases(home)
+    asked = {"task": "text-classification", "architecture": "pretrained", "dataset": "verse_zh"}
+    settings = {"base": "connoisseur", "text_length": 16, "max_steps": 1, "baseline": False, "precision": "fp32"}
+    learn(tmp_path / "run", cache, RunSpec.check(asked | {"settings": settings}))
+    engine = Engine(tmp_path / "run" / "model")
+    assert engine.processor.model_max_length == 16 < engine.model.config.max_position_embeddings
+    _scores, note = engine.answer({"text": "月" * 40})
+    assert dict(note.words.values)["count"] == 16
+
+
 def test_a_seventh_of_the_words_is_asked_for_and_no_mark(rows):
     data, task, settings = rows
     first = pretraining.MaskedLmTask(task, data.facts)

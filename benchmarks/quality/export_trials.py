@@ -20,9 +20,12 @@ from bigmodel.core.blocks import Scores
 from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.model import STARTERS, read_model
 from bigmodel.data.prepare import head
+from bigmodel.inference.kv_cache import context_length
 from bigmodel.studio import home
 
 GOAL = 1.0  # share of the answers that are equal
+NEW_TOKENS = 100  # of a text: beyond its context transformers cannot go on, where bigmodel does
+SPARE_ROWS = 4  # times as many as are asked: some ask nothing that can be compared
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow")
 
 
@@ -33,8 +36,9 @@ def request(folder: Path, count: int, cache: Path | None = None, **limits: int) 
 
     model = read_model("", folder)
     task = catalog.task(model.task)
-    inputs = questions(task, model.settings, head(catalog.dataset(model.dataset), "test", count))
     engine = Engine(folder, cache)
+    inputs = questions(task, model.settings, head(catalog.dataset(model.dataset), "test", SPARE_ROWS * count))
+    inputs = [one for one in inputs if _fits(engine, task, one, limits.get("max_new_tokens", 0))][:count]
     answered = [_answer_here(engine, task, one | limits) for one in inputs]
     asked = {"folder": str(folder), "auto_class": HEADS[task.head].auto_class, "rows": list(map(_plain_row, inputs))}
     return asked | {"more": limits}, answered
@@ -46,6 +50,14 @@ def questions(task: Task, settings: Mapping, rows: Sequence[Mapping]) -> list[di
     if columns:
         return [{"text": row[columns[0]]} for row in rows]
     return [example for row in rows for example in task.examples([row], settings)]
+
+
+def _fits(engine: Any, task: Task, inputs: Mapping, new: int) -> bool:
+    """Whether the context of a writer has room for a question with its answer."""
+    if task.head != "causal-lm":
+        return True
+    context = context_length(engine.model.config)
+    return len(task.prompt_and_stop_ids(engine.processor, inputs, context)[0]) + new <= context
 
 
 def _answer_here(engine: Any, task: Task, inputs: Mapping) -> str:
@@ -97,7 +109,9 @@ def run(options: argparse.Namespace) -> tuple[dict, bool]:
 def _measure(name: str, count: int) -> dict:
     folder = STARTERS / name
     own = json.loads((folder / "config.json").read_text("utf-8"))["model_type"].startswith("bigmodel")
-    asked, here = request(folder, count, home() / "cache")
+    task = catalog.task(read_model("", folder).task)
+    limits = {"max_new_tokens": NEW_TOKENS} if task.head == "causal-lm" else {}
+    asked, here = request(folder, count, home() / "cache", **limits)
     plain = plain_transformers.answers(asked) if own else ask_plain([asked])[0]
     return {
         "rows": len(here),

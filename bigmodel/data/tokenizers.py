@@ -131,6 +131,13 @@ def with_max_length(tokenizer: Any, longest: int) -> Any:
     return found
 
 
+def for_writing(tokenizer: Any, context: int) -> Any:
+    """A copy for a network that reads on from the end of a text: several at a time are padded before it."""
+    found = with_max_length(tokenizer, min(tokenizer.model_max_length, context))
+    found.padding_side = found.init_kwargs["padding_side"] = "left"
+    return found
+
+
 def suppressed_ids(tokenizer: Any, outputs: int) -> list[int]:
     """Tokens that a network with so many outputs never writes: padding, unknown, and those without a token. A pretrained
     one may pad with its end."""

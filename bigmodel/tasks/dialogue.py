@@ -239,13 +239,13 @@ class Dialogue(Task):
     def export(self, model: Any, processor: Any, settings: Mapping) -> Any:
         """The chat template puts the marks."""
         from bigmodel.data.chat_tokens import ChatRenderer
-        from bigmodel.data.tokenizers import with_max_length
+        from bigmodel.data.tokenizers import for_writing
         from bigmodel.inference.generate_text import greedy_generation_config
         from bigmodel.inference.kv_cache import context_length
 
         stop_ids = ChatRenderer(self.prepare_processor(processor)).stop_token_ids
         model.generation_config = greedy_generation_config(model, processor, stop_ids, ANSWER_TOKENS)
-        return with_max_length(processor, min(processor.model_max_length, context_length(model.config)))
+        return for_writing(processor, context_length(model.config))
 
 
 def _truncate(scribe: Any, turns: Sequence[Mapping], longest: int) -> tuple[list[int], Any] | None:

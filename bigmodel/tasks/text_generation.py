@@ -184,14 +184,13 @@ class TextGeneration(Task):
     # -- kept ---------------------------------------------------------------------------------------
     def export(self, model: Any, processor: Any, settings: Mapping) -> Any:
         """Each text begins behind the end of another."""
-        from bigmodel.data.tokenizers import with_max_length, with_special_tokens
+        from bigmodel.data.tokenizers import for_writing, with_special_tokens
         from bigmodel.inference.generate_text import greedy_generation_config
         from bigmodel.inference.kv_cache import context_length
 
         end = processor.eos_token_id
         model.generation_config = greedy_generation_config(model, processor, {end}, MAX_NEW_TOKENS.default)
-        longest = min(processor.model_max_length, context_length(model.config))
-        return with_max_length(with_special_tokens(processor, [end]), longest)
+        return for_writing(with_special_tokens(processor, [end]), context_length(model.config))
 
 
 def _joined_texts(rows: Any) -> Iterator[tuple[str, bool]]:
