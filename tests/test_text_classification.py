@@ -104,7 +104,7 @@ def test_a_text_that_is_too_long_is_read_in_part_and_that_is_said(trained):
 def test_a_fine_tuned_base_reads_as_much_as_it_has_learnt_to_read(tmp_path, cache, home):
     store.register_bases(home)
     asked = {"task": "text-classification", "architecture": "pretrained", "dataset": "verse_zh"}
-    settings = {"base": "connoisseur", "text_length": 16, "max_steps": 1, "baseline": False, "precision": "fp32"}
+    settings = {"base": "connoisseur", "text_length": 16, "max_steps": 1, "precision": "fp32", "device": "cpu"}
     learn(tmp_path / "run", cache, RunSpec.check(asked | {"settings": settings}))
     engine = Engine(tmp_path / "run" / "model")
     assert engine.processor.model_max_length == 16 < engine.model.config.max_position_embeddings
