@@ -21,6 +21,7 @@ from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.model import STARTERS, read_model
 from bigmodel.data.prepare import head
 from bigmodel.inference.kv_cache import context_length
+from bigmodel.inference.translate import encode_sentences, max_positions
 from bigmodel.studio import home
 
 GOAL = 1.0  # share of the answers that are equal
@@ -53,7 +54,10 @@ def questions(task: Task, settings: Mapping, rows: Sequence[Mapping]) -> list[di
 
 
 def _fits(engine: Any, task: Task, inputs: Mapping, new: int) -> bool:
-    """Whether the context of a writer has room for a question with its answer."""
+    """Whether a network reads a question as a whole: the context of a writer has room for the answer too, and a line is
+    not so long that it is translated sentence by sentence, which transformers does not do."""
+    if HEADS[task.head].encoder_decoder:
+        return len(encode_sentences(engine.processor, inputs["text"], max_positions(engine.model.config))) == 1
     if task.head != "causal-lm":
         return True
     context = context_length(engine.model.config)

@@ -175,14 +175,15 @@ def model_classes() -> tuple[type, type, type]:
 
     class LstmForCausalLM(Network, GenerationMixin):
         """input_ids (batch, tokens) -> logits (batch, tokens, vocabulary); the state (h, c) travels as
-        `past_key_values`, each (layers, batch, units)."""
+        `past_key_values`, each (layers, batch, units). attention_mask is taken as `generate` hands on what a tokenizer
+        gives, and not looked at: a text is read from its first token."""
 
         _is_stateful = True  # the state cannot be cut back, so assisted decoding is out
 
         def __init__(self, config: LstmConfig):
             super().__init__(config, config.vocab_size)
 
-        def forward(self, input_ids, past_key_values=None, use_cache=None, labels=None, **ignored):
+        def forward(self, input_ids, past_key_values=None, use_cache=None, labels=None, attention_mask=None, **ignored):
             state = past_key_values if isinstance(past_key_values, tuple) else None
             hidden, state = self.lstm(self.dropout(self.embedding(input_ids)), state)
             logits = self.dense(self.dropout(hidden))
