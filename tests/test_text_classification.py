@@ -8,12 +8,11 @@ import pytest
 import torch
 from conftest import learn, retold, small
 
-from bigmodel.base_models import store
 from bigmodel.core import blocks
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import DIVERGED, FINISHED, INTERRUPTED, RUNNING, STARTING, STOPPED, Event
-from bigmodel.core.spec import RunSpec
-from bigmodel.data.prepare import prepare
+from bigmodel.core.model import STARTERS
+from bigmodel.data.prepare import load_processor, prepare
 from bigmodel.inference.engine import Engine
 from bigmodel.studio import Studio
 from bigmodel.training import evaluator, pretraining, resume_state
@@ -101,14 +100,12 @@ def test_a_text_that_is_too_long_is_read_in_part_and_that_is_said(trained):
 
 
 # -- masked words -----------------------------------------------------------------------------------
-def test_a_fine_tuned_base_reads_as_much_as_it_has_learnt_to_read(tmp_path, cache, home):
-    store.register_bases(home)
-    asked = {"task": "text-classification", "architecture": "pretrained", "dataset": "verse_zh"}
-    settings = {"base": "connoisseur", "text_length": 16, "max_steps": 1, "precision": "fp32", "device": "cpu"}
-    learn(tmp_path / "run", cache, RunSpec.check(asked | {"settings": settings}))
-    engine = Engine(tmp_path / "run" / "model")
-    assert engine.processor.model_max_length == 16 < engine.model.config.max_position_embeddings
-    _scores, note = engine.answer({"text": "月" * 40})
+def test_a_base_reads_as_much_as_it_has_learnt_to_read(tmp_path):
+    engine = Engine(STARTERS / "connoisseur")
+    engine.task.export(engine.model, engine.processor, {"text_length": 16}).save_pretrained(tmp_path)
+    kept = load_processor(tmp_path)
+    assert kept.model_max_length == 16 < engine.processor.model_max_length
+    _scores, note = engine.task.answer(engine.model, kept, {"text": "月" * 40})
     assert dict(note.words.values)["count"] == 16
 
 

@@ -175,15 +175,14 @@ def model_classes() -> tuple[type, type, type]:
 
     class LstmForCausalLM(Network, GenerationMixin):
         """input_ids (batch, tokens) -> logits (batch, tokens, vocabulary); the state (h, c) travels as
-        `past_key_values`, each (layers, batch, units). attention_mask is taken as `generate` hands on what a tokenizer
-        gives, and not looked at: a text is read from its first token."""
+        `past_key_values`, each (layers, batch, units)."""
 
         _is_stateful = True  # the state cannot be cut back, so assisted decoding is out
 
         def __init__(self, config: LstmConfig):
             super().__init__(config, config.vocab_size)
 
-        def forward(self, input_ids, past_key_values=None, use_cache=None, labels=None, attention_mask=None, **ignored):
+        def forward(self, input_ids, past_key_values=None, use_cache=None, labels=None, **ignored):
             state = past_key_values if isinstance(past_key_values, tuple) else None
             hidden, state = self.lstm(self.dropout(self.embedding(input_ids)), state)
             logits = self.dense(self.dropout(hidden))
@@ -197,7 +196,8 @@ def model_classes() -> tuple[type, type, type]:
             """The memories of the beams that go on, in their order."""
             return tuple(part.index_select(1, beam_idx.to(part.device)) for part in past_key_values)
 
-        def prepare_inputs_for_generation(self, input_ids, past_key_values=None, **ignored):
+        def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None, **ignored):
+            """attention_mask, which tokenizers give, is named as `generate` refuses what it does not find here."""
             if isinstance(past_key_values, tuple):
                 input_ids = input_ids[:, -1:]
             return {"input_ids": input_ids, "past_key_values": past_key_values, "use_cache": True}
