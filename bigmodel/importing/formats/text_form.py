@@ -25,6 +25,7 @@ SPEAKER = re.compile(r"[^\W\d_][\w'’.\- ]{0,30}[:：]\s*$|[A-Z][A-Z'’.\- ]{2
 SENTENCE_END = tuple(".!?。！？…”’\"'」』")
 EBOOK_MARK = "*** START OF "  # of Project Gutenberg
 MIN_HEADINGS = 2
+MAX_HEADING_SHARE = 0.2  # of the characters stand in headings
 MIN_SPEAKER_SHARE = 0.4  # of the paragraphs begin with who speaks: a play
 WRAPPED_WIDTH = (50, 90)  # characters of most lines of a text whose lines are broken at a width
 MIN_WRAPPED_SHARE = 0.5
@@ -55,9 +56,10 @@ def _whole_text_reason(text: str, lines: Sequence[str], paragraphs: Sequence[str
     """Why it is one text that goes on from line to line; None where it does not look so."""
     if END_OF_TEXT in text:
         return _("It marks the ends of its texts by {mark}.", mark=END_OF_TEXT)
-    chapters = sum(len(line) < 80 and bool(CHAPTER.match(line)) for line in lines)
-    if EBOOK_MARK in text or (chapters >= MIN_HEADINGS and chapters < len(lines) / 3):
-        return _("It is one text in chapters ({count} headings), which goes on from line to line.", count=chapters)
+    chapters = [line for line in lines if len(line) < 80 and CHAPTER.match(line)]
+    short = sum(map(len, chapters)) < MAX_HEADING_SHARE * len(text)  # else it is a table of contents
+    if EBOOK_MARK in text or (len(chapters) >= MIN_HEADINGS and short):
+        return _("It is one text in chapters ({count} headings), which goes on from line to line.", count=len(chapters))
     speeches = [part.strip("\n").split("\n")[0] for part in paragraphs if "\n" in part.strip()]
     speakers = [line.strip() for line in speeches if SPEAKER.match(line)]
     often = len(set(speakers)) <= len(speakers) / 2  # titles are not said again
