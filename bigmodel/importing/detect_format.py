@@ -321,7 +321,7 @@ def detect_text_format(sample: bytes, name: str, whole: bool, further: bytes = b
         raise Refusal(_("This is a file of a word processor."), do=_("Save it as plain text, and give that."))
     kind = (
         _detect_xml(text)
-        or _detect_json(text, whole)
+        or _detect_json(text, name, whole)
         or _detect_po(text)
         or _detect_csv(text, name)
         or _detect_plain_text(text, name)
@@ -347,13 +347,16 @@ def _detect_xml(text: str) -> DetectedFormat | None:
     return None
 
 
-def _detect_json(text: str, whole: bool) -> DetectedFormat | None:
+def _detect_json(text: str, name: str, whole: bool) -> DetectedFormat | None:
     begin = text.lstrip()[:1]
     if begin not in ("{", "["):
         return None
     lines = [line for line in text.splitlines() if line.strip()][:200]
     objects = sum(_is_object(line) for line in lines)
-    if objects >= max(1, 0.5 * len(lines)) and len(lines) > 1:
+    several = len(lines) > 1 or (
+        name.lower().endswith((".jsonl", ".ndjson")) and objects and not _holds_rows(json.loads(text))
+    )
+    if objects >= max(1, 0.5 * len(lines)) and several:
         said = _("{count} of its first {lines} lines are JSON objects.", count=objects, lines=len(lines))
         return DetectedFormat("jsonl", evidence=(said,))
     if re.match(r'\s*\[\s*[\{\]]|\s*\{\s*"(?:[^"\\]|\\.){0,100}"\s*:\s*\[\s*\{', text):
