@@ -198,7 +198,7 @@ def import_folder(
             tell(done, seen.bytes)
         ignored = seen.ignored
         total = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-        if known := _base_with_fingerprint(home, total):
+        if not own and (known := _base_with_fingerprint(home, total)):  # a run of ours is a base of its own
             return known
         seen = validate_folder.validate(staging, [parent], own)  # what was copied, not what has stood there before
         card = read_model_card(staging)
