@@ -230,7 +230,7 @@ def test_a_field_with_the_focus_is_above_the_bar(phone):
 def test_the_bar_gives_way_to_a_keyboard_that_takes_from_the_page(phone):
     phone.set_viewport_size(SHORT)
     assert phone.locator(".st-key-train-bar").evaluate("element => getComputedStyle(element).position") != "fixed"
-    assert phone.locator(".st-key-train-line").is_hidden()
+    phone.locator(".st-key-train-line").wait_for(state="hidden", timeout=MANY)  # the page may be drawing
 
 
 def test_the_menu_stands_above_the_bar(phone):
