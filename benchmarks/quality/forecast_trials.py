@@ -93,9 +93,9 @@ def _in_process(step: Callable, number: int, cache: Path) -> dict:
 
 def forecast(number: int, cache: str) -> Callable[[], dict]:
     from bigmodel.training.forecast import forecast
-    from bigmodel.training.warm_up import warm_up
+    from bigmodel.training.warm_up import import_libraries
 
-    warm_up()
+    import_libraries()
 
     def measure() -> dict:
         stages = forecast(spec_of(number), Path(cache))
@@ -141,9 +141,9 @@ def resume(number: int, cache: str) -> Callable[[], dict]:
 def _train(spec: RunSpec, cache: str, stop_halfway: Sequence[bool]) -> list[Event]:
     """The timed events of the run, trained in as many parts as there are flags."""
     from bigmodel.training.loop import train
-    from bigmodel.training.warm_up import warm_up
+    from bigmodel.training.warm_up import import_libraries
 
-    warm_up()
+    import_libraries()
     events: list[Event] = []
     with tempfile.TemporaryDirectory() as folder:
         for stop in stop_halfway:

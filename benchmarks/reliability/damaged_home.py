@@ -205,7 +205,7 @@ def _queue(home: Path) -> None:
     """A run that is launched now is started, whatever the others are like."""
     store = Store(home)
     id = store.launch(spec("cnn"))
-    supervisor = Supervisor(store, executor=_NoWorkers(), spare=False)
+    supervisor = Supervisor(store, executor=_NoWorkers())
     try:
         for _round in range(3):
             supervisor.tick()

@@ -149,12 +149,12 @@ def their_batches(spec: Mapping) -> Callable[[], dict]:
 
 
 def second_run(spec: Mapping) -> Callable[[], dict]:
-    """A worker whose libraries are loaded, as the spare worker's are."""
-    from bigmodel.training.warm_up import warm_up
+    """A worker whose libraries are loaded, as those of a forked one are."""
+    from bigmodel.training.warm_up import import_libraries
 
     asked = spec_from(spec)
     prepared(asked)
-    warm_up()
+    import_libraries()
 
     def measure() -> dict:
         begun = time.perf_counter()

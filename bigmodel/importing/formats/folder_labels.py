@@ -38,11 +38,6 @@ def columns(path: str, deep: int) -> dict[str, str]:
     return found | {f"{INNERMOST} {level + 1}": above[level] if level < len(above) else "" for level in levels}
 
 
-def is_folder_column(column: str) -> bool:
-    """Whether it is one of these columns."""
-    return column == INNERMOST or column.startswith(f"{INNERMOST} ")
-
-
 def infer_folder_labels(paths: Sequence[str]) -> FolderLabels:
     """Folders called train, test and the like are parts and no classes, nor are those called images. A class is the innermost folder; where all
     files lie in one of the same name, the next above that tells some apart."""
