@@ -58,12 +58,6 @@ class _NoWorkers:
 
         return Alive()
 
-    def prepare(self) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
-
 
 def damaged_homes(trials: int, place: Path) -> Outcome:
     """In each home one run, or what belongs to a data set, is damaged; everything else must be as it was."""
