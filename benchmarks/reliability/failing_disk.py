@@ -178,7 +178,8 @@ def _prepared(place: Path) -> Evaluator:
         weight.grad = torch.zeros_like(weight)
     optimize.step()
     watch = Evaluator(session, model, optimize, data, place, lambda: False)
-    watch.extra_state = lambda: {"spec": SPEC.to_json(), "step": watch.step, "data": "", "watch": watch.state()}
+    told = {"spec": SPEC.to_json(), "data": "", "epoch": 1.0}
+    watch.extra_state = lambda: told | {"step": watch.step, "watch": watch.state()}
     watch.best_step = min(STEPS)
     return watch
 
