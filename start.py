@@ -4,6 +4,7 @@ python3 start.py test [options of pytest]                               the whol
 """
 
 import argparse
+import http.client
 import os
 import signal
 import socket
@@ -61,6 +62,19 @@ def free_port(host, first):
     sys.exit(words("no port", f"{host}:{first}"))
 
 
+def listens(host, port):
+    """Whether the server answers; what asks for HTTPS answers too, in its way."""
+    try:
+        connection = http.client.HTTPConnection(host, port)
+        connection.request("GET", "/")
+        connection.getresponse().close()
+    except (ConnectionResetError, http.client.HTTPException):
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def app(args):
     parser = argparse.ArgumentParser(usage=f"\n{__doc__}", allow_abbrev=False)
     parser.add_argument("--server.address", dest="host", default="127.0.0.1")
@@ -71,10 +85,13 @@ def app(args):
     port, reached = free_port(asked.host, asked.port), asked.host.replace("0.0.0.0", "127.0.0.1")
     others += [f"--server.address={asked.host}", f"--server.port={port}", *["--", "--no-token"] * asked.no_token]
     run = [PYTHON, "-m", "streamlit", "run", ROOT / "app.py", "--logger.hideWelcomeMessage=true"]
-    server = subprocess.Popen([*run, *others])
-    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    # Ctrl-C and a closed terminal reach us alone: the server is told to end in order, also while it is still starting.
+    server = subprocess.Popen([*run, *others], process_group=0)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: server.terminate())
     try:
-        while server.poll() is None and socket.socket().connect_ex((reached, port)):
+        while server.poll() is None and not listens(reached, port):
             time.sleep(0.1)
         if server.poll() is None:
             token = f"/?token={TOKEN.read_text()}" if TOKEN.exists() and not asked.no_token else ""
@@ -82,7 +99,10 @@ def app(args):
             if SCREEN and not os.environ.get("CI"):
                 webbrowser.open(f"http://{reached}:{port}{token}")
         return server.wait()
-    finally:  # Ctrl-C has told the server too: let it leave in order
+    except KeyboardInterrupt:
+        server.terminate()
+        raise
+    finally:
         server.wait()
 
 

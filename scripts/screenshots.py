@@ -38,12 +38,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(home: Path, **environment: str) -> Iterator[str]:
+def server(home: Path, app: Path = ROOT / "app.py", **environment: str) -> Iterator[str]:
     """The app over a home folder; its address. Ended when left."""
     port, log = free_port(), home / "server.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), f"--server.port={port}"],
+            [sys.executable, "-m", "streamlit", "run", str(app), f"--server.port={port}"],
             cwd=tempfile.gettempdir(),  # from any folder
             env={
                 **os.environ,

@@ -3,9 +3,9 @@
 Needs Chromium: BIGMODEL_CHROMIUM, or `chromium` on the PATH. Pictures are left in artefacts/.
 """
 
-import json
 import os
 import re
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -308,50 +308,51 @@ def test_the_keyboard_reaches_and_starts_the_language_switch(visit):
 FRIENDLY = {"en": "This page met an error of its own", "zh": "页面自身出错了"}
 
 
-def break_file(path, change):
-    """The file as JSON, changed; returns what puts it back."""
-    before = path.read_text("utf-8")
-    record = json.loads(before)
-    change(record)
-    path.write_text(json.dumps(record), "utf-8")
-    return lambda: path.write_text(before, "utf-8")
+FAULTS = """
+from bigmodel.ui.models import facts
+from bigmodel.ui.runs import monitor
+
+facts.selectable_models = monitor.settings = lambda *_: 1 + "one"
+app = st.App("""
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory, folder, writer):
+    """The app's home and address, with an error of its own on the page of models and among a run's settings."""
+    home = tmp_path_factory.mktemp("faulty")
+    shutil.copytree(folder / "runs" / writer, home / "runs" / writer)
+    program = (ROOT / "app.py").read_text("utf-8").replace("Path(__file__).resolve().parent", f"Path({str(ROOT)!r})")
+    (home / "app.py").write_text(program.replace("\napp = st.App(", FAULTS), "utf-8")
+    with screenshots.server(home, home / "app.py", BIGMODEL_PREFETCH="0") as address:
+        yield home, address
 
 
 @pytest.mark.parametrize("language", FRIENDLY)
-def test_an_unforeseen_error_is_friendly_and_its_number_leads_to_the_log(visit, folder, writer, language):
-    """A model's page of figures in which a number has become a word."""
-    about = folder / "runs" / writer / "model" / "bigmodel.json"
-    mend = break_file(about, lambda record: record.update(parameters="many"))
-    try:
-        page = visit.go(f"/models?lang={language}")
-        page.get_by_text(FRIENDLY[language]).wait_for()
-        number = re.search(r"\b[0-9a-f]{8}\b", page.get_by_test_id("stAlert").inner_text())[0]
-        text = page.locator("body").inner_text()
-        visit.picture(f"trouble-{language}")
-        assert not re.search(r"Traceback|TypeError|\.py\b|File \"", text), text
-        log = (folder / "server.log").read_text("utf-8")
-        assert re.search(rf"trouble {number}\nTraceback.*?\nTypeError: ", log, re.DOTALL), "the mark, then the cause"
-        assert page.get_by_role("link").count() > 3, "the way to the other pages is there"
-    finally:
-        mend()
-    visit.go(f"/models?lang={language}")
-    assert page.get_by_text(FRIENDLY[language]).count() == 0
+def test_an_unforeseen_error_is_friendly_and_its_number_leads_to_the_log(browser, faulty, language):
+    home, address = faulty
+    one = Visit(browser, address)
+    page = one.go(f"/models?lang={language}")
+    page.get_by_text(FRIENDLY[language]).wait_for()
+    number = re.search(r"\b[0-9a-f]{8}\b", page.get_by_test_id("stAlert").inner_text())[0]
+    text = page.locator("body").inner_text()
+    one.picture(f"trouble-{language}")
+    assert not re.search(r"Traceback|TypeError|\.py\b|File \"", text), text
+    log = (home / "server.log").read_text("utf-8")
+    assert re.search(rf"trouble {number}\nTraceback.*?\nTypeError: ", log, re.DOTALL), "the mark, then the cause"
+    assert page.get_by_role("link").count() > 3, "the way to the other pages is there"
+    one.close()
 
 
-def test_an_unforeseen_error_while_watching_is_friendly_too(visit, folder, writer):
+def test_an_unforeseen_error_while_watching_is_friendly_too(browser, faulty, writer):
     """The part of the page that is looked at each second has its own way to fail."""
-    events_file = folder / "runs" / writer / "events.jsonl"
-    before = events_file.read_bytes()
-    try:
-        events.append(events_file, [events.Event("plan", {"steps": 2, "parameters": {"number": "of"}})])
-        page = visit.go(f"/runs?run={writer}")
-        page.get_by_text("Settings", exact=True).click()
-        page.get_by_text(FRIENDLY["en"]).wait_for()
-        assert "Traceback" not in page.locator("body").inner_text()
-        page.get_by_role("link", name="Models").click()
-        page.get_by_role("heading", name="Trained here").wait_for()
-    finally:
-        events_file.write_bytes(before)
+    one = Visit(browser, faulty[1])
+    page = one.go(f"/runs?run={writer}")
+    page.get_by_text("Settings", exact=True).click()
+    page.get_by_text(FRIENDLY["en"]).wait_for()
+    assert "Traceback" not in page.locator("body").inner_text()
+    page.get_by_role("link", name="Data").click()
+    page.get_by_role("heading", name="Data", exact=True).wait_for()
+    one.close()
 
 
 def test_a_stopped_run_is_resumed_and_a_double_click_branches_off_once(visit, folder):

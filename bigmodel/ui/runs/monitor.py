@@ -43,13 +43,14 @@ def _refresh(id: str, drawn: str, every: float | None) -> None:
     past = cached_curves(str(studio().home), id).read(studio())
     if run.state != drawn or every != _interval(run, past.complete):
         st.rerun()
-    if not past.complete:
-        st.progress(min(past.read_fraction, 1.0), text=_("Reading its long story: the curves below are growing."))
     task = catalog.task(run.spec.task)
-    _state(run)
-    _progress(run)
-    _metrics(run, past, task)
-    doctor_cards(run, past)
+    with st.container():  # one place for all of it: charts whose place moves are built anew, and lose their zoom
+        if not past.complete:
+            st.progress(min(past.read_fraction, 1.0), text=_("Reading its long story: the curves below are growing."))
+        _state(run)
+        _progress(run)
+        _metrics(run, past, task)
+        doctor_cards(run, past)
     views = {"curves": _("Curves"), "samples": _("Samples"), "log": _("Log"), "settings": _("Settings")}
     st.session_state.setdefault(f"run.view.{id}", "curves")
     view = st.segmented_control(

@@ -21,6 +21,7 @@ from bigmodel.ui.state import session_token, studio
 REFRESH_SECONDS = 1.0
 MAX_BRANCHES = 3  # branches that are listed at once; more are folded away
 BRANCH_ICON = ":material/alt_route:"
+BRANCHING = "run.branching"  # the run whose dialog is open: a new state draws the whole page anew, which closes dialogs
 
 
 def disabled_if_read_only() -> dict[str, object]:
@@ -52,17 +53,16 @@ def resume_buttons(run: Run) -> None:
 
 def branch_buttons(run: Run) -> None:
     """The buttons that begin another run with the weights of this one."""
-    kept = studio().runs.checkpoints(run.id) if run.state in (*events.ENDED, events.RUNNING) else []
-    if run.state == events.RUNNING and st.button(
+    asked = st.session_state.get(BRANCHING) == run.id
+    kept = studio().runs.checkpoints(run.id) if asked or run.state in (*events.ENDED, events.RUNNING) else []
+    well = run.state in (events.FINISHED, events.STOPPED)
+    if well and kept and st.button(_("Train on"), icon=":material/forward:", key="run.on", **disabled_if_read_only()):
+        train_longer(run, kept[0])
+    if (kept or run.state == events.RUNNING) and st.button(
         _("Branch off"), icon=BRANCH_ICON, key="run.branch", **disabled_if_read_only()
     ):
-        branch_off(run, kept)
-    if run.state == events.RUNNING or not kept:
-        return
-    well = run.state in (events.FINISHED, events.STOPPED)
-    if well and st.button(_("Train on"), icon=":material/forward:", key="run.on", **disabled_if_read_only()):
-        train_longer(run, kept[0])
-    if st.button(_("Branch off"), icon=BRANCH_ICON, key="run.branch", **disabled_if_read_only()):
+        st.session_state[BRANCHING] = run.id
+    if st.session_state.get(BRANCHING) == run.id:
         branch_off(run, kept)
 
 
@@ -125,7 +125,8 @@ def _mismatch_notice(run: Run, refusal: Refusal) -> None:
             if kept and st.button(
                 _("Branch off a new run"), icon=BRANCH_ICON, key="run.instead", **disabled_if_read_only()
             ):
-                branch_off(run, kept)
+                st.session_state[BRANCHING] = run.id
+                st.rerun()
 
 
 # -- roll back -----------------------------------------------------------------------------------------
@@ -184,7 +185,9 @@ def branch_off(run: Run, kept: Sequence[Checkpoint]) -> None:
     """A checkpoint to begin with and what is to be different from there on."""
     key = f"branch.{run.id}"
 
-    @st.dialog(_("Branch off"), width="large", icon=BRANCH_ICON)
+    @st.dialog(
+        _("Branch off"), width="large", icon=BRANCH_ICON, on_dismiss=lambda: st.session_state.pop(BRANCHING, None)
+    )
     def ask() -> None:
         if not kept:
             st.markdown(_("This run has no checkpoint yet that another could begin with."))
@@ -211,6 +214,7 @@ def branch_off(run: Run, kept: Sequence[Checkpoint]) -> None:
             return
         for name in [name for name in st.session_state if str(name).startswith(f"{key}.")]:
             del st.session_state[name]  # the next branch is thought of anew
+        st.session_state.pop(BRANCHING, None)
         navigation.go("runs", run=child)
 
     with refusals():
