@@ -11,7 +11,7 @@ import pytest
 from conftest import HANG, SMALLEST, digits, holder, retold, wait_for
 
 from bigmodel.core import catalog
-from bigmodel.core.events import CANCELLED, FAILED, FINISHED, INTERRUPTED, STOPPED, Event
+from bigmodel.core.events import CANCELLED, FAILED, FINISHED, INTERRUPTED, STARTING, STOPPED, Event
 from bigmodel.core.spec import RunSpec
 from bigmodel.runs.lock import is_held
 from bigmodel.runs.store import Store
@@ -85,6 +85,22 @@ def test_train_writes_only_the_id_to_stdout_and_returns_at_once(store):
     (run,) = store.all()
     assert out == f"{run.id}\n" and run.spec.name == "my run"
     wait_for(lambda: store.get(run.id).state == FINISHED)  # somebody works on it
+
+
+def test_a_run_is_repeated_with_what_it_had_measured(store):
+    earlier = store.launch(RunSpec.check(digits(precision="auto")))
+    store.folder(earlier).append(Event("state", {"state": STARTING}))
+    store.folder(earlier).append(Event("plan", {"steps": 2, "precision": "bf16", "threads": 2}))
+    store.folder(earlier).append(Event("state", {"state": FAILED}))
+    code, out, err = bigmodel("train", "--like", earlier, "--set", "seed=5")
+    settings = store.get(out.strip()).spec.settings
+    assert code == 0 and "precision=bf16, threads=2" in err
+    assert (settings["precision"], settings["threads"], settings["seed"]) == ("bf16", 2, 5)
+
+
+def test_a_run_without_a_task_is_refused_with_what_is_missing(store):
+    code, _out, err = bigmodel("train", "--task", "translation")
+    assert code == 2 and "--architecture, --dataset missing" in err and "--like RUN" in err
 
 
 def test_ctrl_c_leaves_the_run_running_and_says_so(store):

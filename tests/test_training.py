@@ -21,7 +21,7 @@ from bigmodel.training import batch_sizes, checkpoint
 from bigmodel.training.batch_sizes import sample_batch_sizes
 from bigmodel.training.losses import cross_entropy, mean_squared_error
 from bigmodel.training.optimizers import lr_factor, optimizer
-from bigmodel.training.precision import ComputePlan, compute_plan_file, probe
+from bigmodel.training.precision import ComputePlan, compute_plan_file, measure, probe, rows_to_try
 
 DIGITS = ("image-classification", "vit", "digits")
 PROSE = ("text-generation", "gpt", "prose_zh")
@@ -363,8 +363,6 @@ def test_a_compiled_network_learns_as_the_network_does(tmp_path, cache, monkeypa
 
 
 def test_a_way_of_computing_that_is_hopeless_is_tried_once(monkeypatch):
-    from bigmodel.training.precision import measure
-
     before, tried, clock = torch.get_num_threads(), [], [0.0]
     monkeypatch.setattr("bigmodel.training.precision.all_threads", lambda: 2)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
@@ -378,6 +376,56 @@ def test_a_way_of_computing_that_is_hopeless_is_tried_once(monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert tried.count(("fp32", 2)) == 1 and pace.threads == 1
+
+
+def test_no_further_variant_is_tried_when_the_time_for_trying_is_over(monkeypatch):
+    before, tried, clock = torch.get_num_threads(), [], [0.0]
+    monkeypatch.setattr("bigmodel.training.precision.all_threads", lambda: 2)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def step(precision):
+        tried.append(precision)
+        clock[0] += 30.0
+
+    try:
+        plan = measure(step, "cpu", "auto")
+    finally:
+        torch.set_num_threads(before)
+    assert set(tried) == {"fp32"} and (plan.precision, plan.threads) == ("fp32", 1)
+
+
+@pytest.mark.parametrize(("row_seconds", "rows"), [(0.001, 64), (0.01, 16), (0.1, 4)])
+def test_a_whole_batch_is_tried_where_that_is_quick_and_a_part_where_it_is_not(row_seconds, rows):
+    tried = []
+    assert rows_to_try(lambda rows: tried.append(rows) or rows * row_seconds, 64) == rows == tried[-1]
+
+
+def test_where_memory_runs_out_a_smaller_part_is_tried():
+    def pass_seconds(rows):
+        if rows > 10:
+            raise torch.OutOfMemoryError("out of memory")
+        return 0.0001
+
+    assert rows_to_try(pass_seconds, 64) == 8
+
+
+def test_what_is_decided_already_is_not_tried(monkeypatch):
+    before, tried = torch.get_num_threads(), set()
+    monkeypatch.setattr("bigmodel.training.precision.all_threads", lambda: 2)
+    try:
+        plan = measure(
+            lambda precision: tried.add((precision, torch.get_num_threads())), "cpu", "bf16", threads_asked=2
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert tried == {("bf16", 2)} and (plan.precision, plan.threads) == ("bf16", 2)
+
+
+def test_a_plan_of_another_version_is_not_taken(cache, monkeypatch):
+    session, data = small(*DIGITS).resolve(), SimpleNamespace(key="data")
+    before = compute_plan_file(cache, session, data, "cpu")
+    monkeypatch.setattr("bigmodel.__version__", "99")
+    assert compute_plan_file(cache, session, data, "cpu") != before
 
 
 class _Probed:

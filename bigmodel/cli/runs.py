@@ -13,7 +13,7 @@ from bigmodel.core import catalog, spec
 from bigmodel.core.contracts import Metric
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED, LIVE, QUEUED, STOPPED
-from bigmodel.core.words import Words, _
+from bigmodel.core.words import Words, _, say
 from bigmodel.runs.run import Run
 from bigmodel.runs.service import Checkpoint
 from bigmodel.runs.supervisor import ensure_supervisor
@@ -39,7 +39,11 @@ STATES: Mapping[str, Words] = {
 def add_verbs(verbs: Verbs) -> None:
     train = verbs.add("train", _train, _("start a run and write its id"))
     for name in ("task", "architecture", "dataset"):
-        train.add_argument(f"--{name}", required=True)
+        train.add_argument(f"--{name}")
+    train.set_defaults(usage_error=train.error)
+    train.add_argument(
+        "--like", metavar="RUN", help=_("train again as this run was, with what it decided by measuring")
+    )
     train.add_set(_("a setting, as often as needed; `list --task T --architecture A` shows them"))
     train.add_argument("--name", default="", help=_("a name of your own"))
     train.add_argument("--token", default="", help=_("the same token twice is one run"))
@@ -82,9 +86,22 @@ def _add_wait(verb: Parser) -> None:
 # -- train, branch, rollback, resume -------------------------------------------------------------------
 def _train(terminal: Terminal) -> int:
     options = terminal.options
-    task, architecture = catalog.task(options.task), catalog.architecture(options.architecture)
-    settings = parse_settings(options.settings, spec.fields_for(task, architecture), _("setting"))
-    wanted = {"task": task.name, "architecture": architecture.name, "dataset": options.dataset, "name": options.name}
+    names, given = {name: getattr(options, name) for name in ("task", "architecture", "dataset")}, {}
+    if options.like:
+        earlier = terminal.studio.runs.get(resolve_run_id(options.like, terminal.studio.runs.ids()))
+        names = {name: value or getattr(earlier.spec, name) for name, value in names.items()}
+        given = {**earlier.spec.settings, **earlier.decided}
+        if earlier.decided:
+            decided = ", ".join(f"{name}={value}" for name, value in earlier.decided.items())
+            terminal.print_message(_("As {run} had measured: {decided}.", run=earlier.id, decided=decided))
+    if missing := [f"--{name}" for name, value in names.items() if not value]:
+        what = _("{options} missing: name all three, or a run to repeat by `--like RUN`", options=", ".join(missing))
+        options.usage_error(say(what, terminal.language))
+    task, architecture = catalog.task(names["task"]), catalog.architecture(names["architecture"])
+    known = spec.fields_for(task, architecture)
+    given = {field.name: given[field.name] for field in known if field.name in given}
+    settings = given | parse_settings(options.settings, known, _("setting"))
+    wanted = names | {"name": options.name}
     return _report_launch(terminal, terminal.studio.runs.launch(wanted | {"settings": settings}, token=options.token))
 
 

@@ -55,6 +55,8 @@ TRAINING_FIELDS: tuple[Field, ...] = (
     Choice(name="precision", label=_("Precision"), default="auto", advanced=True,
            options={"auto": _("Automatic"), "fp32": _("fp32"), "bf16": _("bf16")},
            help=_("How numbers are kept while computing. bf16 needs less memory and is often faster; 'auto' measures both on the first batch.")),
+    Number(name="threads", label=_("CPU threads"), integer=True, default=0, minimum=0, maximum=1024, advanced=True,
+           help=_("How many cores compute on the CPU, at most those there are. 0: one or all, whichever is faster on the first batch. A run that is trained again takes over what the earlier one decided.")),
     Choice(name="compile", label=_("Compiling"), default="auto", advanced=True,
            options={"auto": _("Automatic"), "on": _("Try it"), "off": _("Off")},
            help=_("A compiler joins the operations of the network, which takes up to a minute and makes steps on a GPU faster. 'auto' tries it there where the run is long enough to pay for it.")),

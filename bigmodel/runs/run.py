@@ -54,6 +54,13 @@ class Run:
         return self.state in ENDED
 
     @property
+    def decided(self) -> dict[str, object]:
+        """The settings that the run's probe has decided, to train again exactly as it did; {} before it has."""
+        wanted = {"precision": "auto", "threads": 0}
+        known = {name: self.plan.get(name) for name in wanted if self.spec.settings.get(name) == wanted[name]}
+        return {name: value for name, value in known.items() if value is not None}
+
+    @property
     def damage(self) -> Words | None:
         """What is said of the lines that were set aside; None where all could be read."""
         if not self.damaged:

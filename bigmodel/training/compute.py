@@ -39,7 +39,7 @@ def choose_compute(
         plan, eval_cost = ComputePlan(**before["pace"]).apply(device), EvalCost(**before["look"])
         forward = Forward(session, model, device, plan.precision, plan.compiled)
     else:
-        yield phase_event(_("Measuring the first batch"))
+        yield phase_event(_("Measuring the first batch: which precision and how many threads are fastest"))
         plan = probe(session, model, data, device, compute_plan_file(cache, session, data, device))
         eval_cost = measure_eval_cost(session, model, data, EVAL_PROBE_SECONDS)
         forward = Forward(session, model, device, plan.precision)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bigmodel.core import files
+from bigmodel.core.cpu import cpu_name
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import write_atomic
 from bigmodel.core.spec import Session
@@ -28,8 +29,10 @@ MIN_SPEEDUP = 1.15  # of more threads, or of a compiled network, to be taken
 MIN_SPEEDUP_BF16 = 1.1  # forward and backward alone are tried, and of whole updates bf16 has been seen to save more
 MIN_TIMED_PASSES = 3
 MAX_TIMED_PASSES = 10  # where all of them take less than FAST_PASS_SECONDS
-PROBE_DIVISOR = 4  # of a slow batch a quarter is tried
-FAST_PASS_SECONDS = 0.1  # what is faster is tried whole
+FAST_PASS_SECONDS = 0.1
+PART_GROWTH = 4  # a sixteenth of the batch is tried first, then a quarter, then all of it
+MAX_PASS_SECONDS = 0.25  # that a larger part may be expected to take: else the smaller one decides
+LIMIT_SECONDS = 8.0  # after which no further variant is tried: the best so far is taken
 GIVE_UP_FACTOR = 5  # times the best so far, and WARMUP_SECONDS: a first pass that takes as long need not be repeated
 WARMUP_SECONDS = 0.3  # that a first pass may take longer: kernels are made for a number of threads
 SLOW_PASS_SECONDS = 0.8  # a pass that takes as long says enough by itself
@@ -98,8 +101,8 @@ class ComputePlan:
 def probe(session: Session, model: Any, data: Prepared, device: str, cached: Path | None = None) -> ComputePlan:
     """How to compute the steps, from passes over the first batch that leave model and random generators as they were.
 
-    A part of the batch says as much about which variant is fastest, so of a slow one only a quarter is tried, and less
-    where memory runs out: the steps will be split as well.
+    The whole batch is tried where that is quick: some networks gain from bf16 only there. Of a slow one a part is tried,
+    and less where memory runs out: the steps will be split as well.
 
     `cached`: file of the plan for the runs of a day that have the same settings, on the same machine. They compute as
     the forecast has, and as each other, to the bit: two variants can be so close that a stopwatch decides now for one,
@@ -130,14 +133,17 @@ def compute_plan_file(cache: Path, session: Session, data: Prepared, device: str
 
     import torch
 
+    import bigmodel
+
     spec = session.spec
     settings = {name: value for name, value in spec.settings.items() if name not in IRRELEVANT_SETTINGS}
     where = (
         torch.cuda.get_device_name(device)
         if device.startswith("cuda")
-        else f"{device}, {os.cpu_count()}, {all_threads()}"
+        else f"{device}, {cpu_name()}, {os.cpu_count()}, {all_threads()}"
     )
-    parts = [spec.task, spec.architecture, data.key, settings, where, version("torch"), version("transformers")]
+    versions = [bigmodel.__version__, version("torch"), version("transformers")]
+    parts = [spec.task, spec.architecture, data.key, settings, where, *versions]
     return cache / "paces" / (hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24] + ".json")
 
 
@@ -178,21 +184,37 @@ def _probed(session: Session, model: Any, data: Prepared, device: str) -> Comput
         forward[precision](batch).total.backward()
         model.zero_grad(set_to_none=True)
 
-    part = indices[: max(len(indices) // PROBE_DIVISOR, 1)]
+    def pass_seconds(rows: int) -> float:
+        nonlocal batch
+        batch = task.batch(arrays, indices[:rows], settings, 0)
+        try:
+            first = _timed(step, _first_precision(settings["precision"]), device)
+        finally:
+            model.zero_grad(set_to_none=True)
+        return first if first > MAX_PASS_SECONDS else _timed(step, _first_precision(settings["precision"]), device)
+
+    with _preserve_state(model, device):
+        rows = rows_to_try(pass_seconds, len(indices))
+        return measure(step, device, settings["precision"], len(indices) / rows, settings.get("threads", 0))
+
+
+def rows_to_try(pass_seconds: Callable[[int], float], whole: int) -> int:
+    """Rows of a batch of `whole` rows to compare variants by: as many as fit into memory and MAX_PASS_SECONDS.
+
+    `pass_seconds(rows)` makes a pass; the last one it has made is of the rows that are returned."""
+    rows = min(max(whole // PART_GROWTH**2, 2), whole)
     while True:
         try:
-            with _preserve_state(model, device):
-                batch, tried = task.batch(arrays, part, settings, 0), part
-                begun = time.perf_counter()
-                step("fp32" if settings["precision"] == "auto" else settings["precision"])
-                if (time.perf_counter() - begun) * len(indices) / len(part) < FAST_PASS_SECONDS:
-                    batch, tried = task.batch(arrays, indices, settings, 0), indices
-                return measure(step, device, settings["precision"], len(indices) / len(tried))
+            seconds = pass_seconds(rows)
         except Exception as error:
-            if not out_of_memory.is_out_of_memory(error) or len(part) <= 2:
+            if not out_of_memory.is_out_of_memory(error) or rows <= 2:
                 raise
-        model.zero_grad(set_to_none=True)
-        part = part[: len(part) // 2]
+            whole = rows = rows // 2
+            continue
+        larger = min(rows * PART_GROWTH, whole)
+        if larger == rows or seconds * larger / rows > MAX_PASS_SECONDS:
+            return rows
+        rows = larger
 
 
 def compare_compiled(compiled: Forward, session: Session, data: Prepared, plan: ComputePlan) -> ComputePlan:
@@ -233,37 +255,58 @@ def _preserve_state(model: Any, device: str) -> Iterator[None]:
                 value.copy_(state[name])
 
 
-def measure(step: Callable[[str], Any], device: str, asked: str, times: float = 1.0) -> ComputePlan:
+def measure(
+    step: Callable[[str], Any], device: str, asked: str, times: float = 1.0, threads_asked: int = 0
+) -> ComputePlan:
     """Times `step(precision)`, one forward and backward pass without an update, and takes the fastest variant.
 
     On the CPU one thread is taken unless all of them are clearly faster: then the cores are wanted elsewhere,
     and threads that wait for each other on a busy machine lose more than they win. Sets torch's threads.
-    `times`: how many of `step` a whole batch takes.
+    `times`: how many of `step` a whole batch takes. `asked`, `threads_asked`: what is decided already, 'auto' and 0 for
+    nothing.
     """
     import torch
 
-    until = time.perf_counter() + PROBE_SECONDS
-    first = "fp32" if asked == "auto" else asked
-    every = all_threads() if device == "cpu" else 1
-    seconds = {}
-    for threads in dict.fromkeys((1, every)):
+    begun = time.perf_counter()
+    first, seconds = _first_precision(asked), {}
+
+    def try_variant(precision: str, threads: int) -> float:
+        if seconds and time.perf_counter() - begun > LIMIT_SECONDS:
+            return math.inf
         if device == "cpu":
             torch.set_num_threads(threads)
-        seconds[_variant_name(first, threads)] = _best_pass_seconds(
-            step, first, device, until, min(seconds.values(), default=math.inf)
-        )
-    threads = every if seconds[_variant_name(first, every)] * MIN_SPEEDUP < seconds[_variant_name(first, 1)] else 1
+        known = min(seconds.values(), default=math.inf)
+        found = _best_pass_seconds(step, precision, device, begun + PROBE_SECONDS, known)
+        return seconds.setdefault(_variant_name(precision, threads), found)
+
+    every = all_threads() if device == "cpu" else 1
+    threads = min(threads_asked, every) or 1
+    alone = try_variant(first, threads)
+    if not threads_asked and every > 1 and try_variant(first, every) * MIN_SPEEDUP < alone:
+        threads = every
     if device == "cpu":
         torch.set_num_threads(threads)
-    if asked != "auto" or device.split(":")[0] == "mps":
-        return ComputePlan(first, threads, _scaled(seconds, times))
-    seconds[_variant_name("bf16", threads)] = _best_pass_seconds(step, "bf16", device, until, min(seconds.values()))
-    faster = seconds[_variant_name("bf16", threads)] * MIN_SPEEDUP_BF16 < seconds[_variant_name(first, threads)]
-    return ComputePlan("bf16" if faster else first, threads, _scaled(seconds, times))
+    if asked == "auto" and device.split(":")[0] != "mps":
+        known = seconds[_variant_name(first, threads)]
+        first = "bf16" if try_variant("bf16", threads) * MIN_SPEEDUP_BF16 < known else first
+    return ComputePlan(first, threads, {name: spent * times for name, spent in seconds.items()})
 
 
-def _scaled(seconds: Mapping[str, float], times: float) -> dict[str, float]:
-    return {name: spent * times for name, spent in seconds.items()}
+def _first_precision(asked: str) -> str:
+    return "fp32" if asked == "auto" else asked
+
+
+def _timed(step: Callable[[Any], Any], variant: Any, device: str) -> float:
+    """Seconds of one pass."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    step(variant)
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 def _variant_name(precision: str, threads: int, compiled: bool = False) -> str:
@@ -276,24 +319,14 @@ def _best_pass_seconds(
     """Seconds of a pass: the minimum of some, as noise only ever makes it slower. The first pays for allocations and does
     not count, unless it says enough: threads that wait for each other on a busy machine can take fifty times `known`,
     the best of the other variants."""
-    import torch
-
-    best, begun = math.inf, time.perf_counter()
-    step(variant)
-    first = time.perf_counter() - begun
+    best, first = math.inf, _timed(step, variant, device)
     if first > GIVE_UP_FACTOR * known + WARMUP_SECONDS or (first > SLOW_PASS_SECONDS and known > SLOW_PASS_SECONDS / 2):
         return first
     begun = time.perf_counter()
     for number in range(MAX_TIMED_PASSES):
         if number >= MIN_TIMED_PASSES and time.perf_counter() - begun > FAST_PASS_SECONDS:
             break
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        step(variant)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
+        best = min(best, _timed(step, variant, device))
         if number and time.perf_counter() > until:  # a single one may have been disturbed
             break
     return best

@@ -149,14 +149,17 @@ def _task_for(names: Mapping[str, str]) -> Task | None:
 def _apply_run(run: str) -> None:
     """The choices and settings of an earlier run, to be trained again."""
     with refusals():
-        spec = studio().runs.get(run).spec
+        earlier = studio().runs.get(run)
+        spec = earlier.spec
         names = {"task": spec.task, "dataset": spec.dataset, "architecture": spec.architecture}
         _check(names)
         _apply_selection(names)
         key = Combination(
             catalog.task(spec.task), catalog.dataset(spec.dataset), catalog.architecture(spec.architecture)
         ).key
-        settings = {**spec.settings, **_parse_overrides(spec)}
+        settings = {**spec.settings, **earlier.decided, **_parse_overrides(spec)}
+        if earlier.decided:
+            st.toast(_("Precision and threads are set as that run had measured them."), icon=":material/replay:")
         for name, value in settings.items():
             st.session_state[f"{key}.{name}"] = value
         if "base" in settings:
