@@ -25,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 SIDE = 256  # pixels of the longer side that are kept: more than the networks look at
 LabelLookup = Callable[[str], Mapping | Words]
 UNREADABLE_IMAGE = _("It is no picture that can be read.")
+NEEDS_MEMORY = _("It needs more than {maximum} MiB of memory when it is opened.", maximum=limits.CHILD_BYTES // 2**20)
 NO_PICTURE = _("It is no picture.")
 NO_PIXEL_RANGE = _("Its pixels are floating-point numbers, of which nothing says what is black and what is white.")
 
@@ -120,6 +121,8 @@ def _decode(data: bytes, pixel_range: PixelRange):
                     return None
                 upright = ImageOps.exif_transpose(picture)
                 return pixel_depth.to_8_bits(upright, pixel_range)
+    except MemoryError:
+        return NEEDS_MEMORY
     except Exception:  # Pillow raises many kinds for broken files; all mean the same to a person
         return UNREADABLE_IMAGE
 
@@ -233,6 +236,8 @@ def normalize_image(data: bytes) -> bytes | Words:
                 return data if as_it_is else _reencode(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError:
         return _("It has more than {maximum} million pixels.", maximum=limits.IMAGE_PIXELS // 10**6)
+    except MemoryError:
+        return NEEDS_MEMORY
     except Exception:  # Pillow raises many kinds for broken files; all mean the same to a person
         return UNREADABLE_IMAGE
 

@@ -129,7 +129,7 @@ def _utf8_reader(file: BinaryIO, encoding: str) -> Callable[[int], bytes]:
 def check_decompression_ratio(packed: int, unpacked: int) -> None:
     """Text becomes three to twenty times as large when it is unpacked, a bomb a thousand times."""
     if unpacked > limits.UNPACKED_BYTES or (unpacked > 2**27 and unpacked > limits.UNPACKED_RATIO * max(packed, 1)):
-        what = _("This archive becomes more than {times} times as large when it is unpacked.",
+        what = _("This file becomes more than {times} times as large when it is unpacked.",
                  times=limits.UNPACKED_RATIO)  # fmt: skip
         raise Refusal(
             what, _("That is how files look which are made to fill a disk."), _("Unpack it yourself and give the data.")
