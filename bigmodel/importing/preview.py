@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import list_files
 from bigmodel.core.words import Words, _
 from bigmodel.importing import column_roles, picture_labels, to_rows
 from bigmodel.importing.detect_format import DetectedFormat, detect_format
@@ -254,7 +255,7 @@ def _preview_value(value: object) -> object:
 
 def _size(path: Path) -> int:
     if path.is_dir():
-        return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+        return sum(file.stat().st_size for file in list_files(path))
     return path.stat().st_size
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bigmodel.core import child_process, limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import enter_source, list_files, open_source
 from bigmodel.core.words import _
 from bigmodel.data.sandbox import cpu_seconds, memory_refusal
 
@@ -31,6 +32,10 @@ def main() -> int:
 def _handle_request(request: dict, replies: child_process.Replies) -> dict:
     child_process.limit_memory(limits.CHILD_BYTES, lambda: replies(error=memory_refusal().to_json()))
     child_process.limit_work(cpu_seconds(_source_bytes(request)), limits.UNPACKED_BYTES)
+    if "path" in request:
+        own_folders = [Path(folder) for folder in request.get("own_folders", ())]
+        path = enter_source(Path(request["path"]), request.get("nofollow", False), own_folders)
+        request = request | {"path": str(path)}
     return HANDLERS[request["do"]](request, replies.progress)
 
 
@@ -49,7 +54,7 @@ def _source_bytes(request: dict) -> int:
     if "path" not in request:
         return sys.maxsize
     path = Path(request["path"])
-    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else list_files(path)))
 
 
 # -- what is done ------------------------------------------------------------------------------------------
@@ -92,7 +97,6 @@ def count(request: dict, tell: Callable) -> dict:
 
 def hash_source(request: dict, tell: Callable) -> dict:
     """SHA-256 and size of a file or of all files of a folder."""
-    from bigmodel.importing.store.originals import files_in
     from bigmodel.importing.store.parquet_writer import sha256
 
     path, done = Path(request["path"]), [0]
@@ -101,12 +105,12 @@ def hash_source(request: dict, tell: Callable) -> dict:
         import hashlib
 
         digest = hashlib.sha256()
-        for one in files_in(path):
+        for one in list_files(path):
             name = one.relative_to(path).as_posix()
-            digest.update(f"{name}\0{sha256(one, done)}\n".encode("utf-8", "surrogateescape"))
+            digest.update(f"{name}\0{sha256(one, done, open_source)}\n".encode("utf-8", "surrogateescape"))
         found = digest.hexdigest()
     else:
-        found = sha256(path, done)
+        found = sha256(path, done, open_source)
     stop()
     return {"sha256": found, "bytes": done[0]}
 

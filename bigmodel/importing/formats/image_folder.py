@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from bigmodel.core import limits
+from bigmodel.core.safe_open import list_files, open_source
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import folder_labels, pixel_depth, zip_archive
 from bigmodel.importing.formats.bad_record import BadRecord
@@ -148,13 +149,15 @@ def _folder_files(folder: Path, done: list[int]) -> Iterator[_File]:
 
 
 def _read_file(path: Path) -> bytes | Words:
-    if path.stat().st_size > limits.PICTURE_BYTES:
+    with open_source(path) as file:
+        data = file.read(limits.PICTURE_BYTES + 1)
+    if len(data) > limits.PICTURE_BYTES:
         return _("It has more than {maximum} MB.", maximum=limits.PICTURE_BYTES // 2**20)
-    return path.read_bytes()
+    return data
 
 
 def _read_header(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_source(path) as file:
         return file.read(pixel_depth.HEADER_BYTES)
 
 
@@ -175,10 +178,7 @@ def _archive_files(path: Path, done: list[int]) -> Iterator[_File]:
 
 def _files_in(folder: Path) -> list[Path]:
     """What lies elsewhere by a link, or is hidden, is left out."""
-    here = folder.resolve()
-    found = (path for path in folder.rglob("*") if path.is_file() and path.resolve().is_relative_to(here))
-    shown = (path for path in found if not zip_archive.is_hidden(path.relative_to(folder).as_posix()))
-    return sorted(shown, key=lambda path: path.as_posix())
+    return [path for path in list_files(folder) if not zip_archive.is_hidden(path.relative_to(folder).as_posix())]
 
 
 def count_by_extension(names: Collection[str]) -> str:

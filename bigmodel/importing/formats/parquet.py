@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import open_source
 from bigmodel.core.words import _
 from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.csv_json import Record
@@ -20,7 +21,7 @@ def open_parquet(path: Path):
     import pyarrow.parquet as parquet
 
     try:
-        return parquet.ParquetFile(path, memory_map=False, buffer_size=2**20)
+        return parquet.ParquetFile(open_source(path), memory_map=False, buffer_size=2**20)
     except MemoryError:  # Arrow's own is an ArrowException, too
         raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:

@@ -9,14 +9,14 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.natural_order import natural_key
-from bigmodel.importing.formats.text_lines import check_decompression_ratio
+from bigmodel.importing.formats.text_lines import is_bomb
 
 if TYPE_CHECKING:
     import pyarrow
@@ -46,8 +46,10 @@ class ImportCounts:
         if self.rows + self.rejected > limits.ROWS:
             what = _("The file has more than {count} rows.", count=limits.ROWS)
             raise Refusal(what, do=_("Give a part of it."))
-        if self.source_bytes:
-            check_decompression_ratio(self.source_bytes, self.bytes)
+        if self.source_bytes and is_bomb(self.source_bytes, self.bytes):
+            what = _("The rows of this file become more than {times} times as large as the file.",
+                     times=limits.UNPACKED_RATIO)  # fmt: skip
+            raise Refusal(what, _("That is how files look which are made to fill a disk."), _("Give a part of it."))
 
 
 def schema(columns: Mapping[str, str], folder: str = "split") -> pyarrow.Schema:
@@ -383,10 +385,12 @@ def count_splits(path: Path) -> dict[str, int]:
     return {name: counted[name] for name in SPLIT_NAMES}
 
 
-def sha256(path: Path, done: list[int] | None = None) -> str:
+def sha256(
+    path: Path, done: list[int] | None = None, open: Callable[[Path], BinaryIO] = lambda path: path.open("rb")
+) -> str:
     """Of a file's bytes, in pieces."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(path) as file:
         while piece := file.read(2**20):
             digest.update(piece)
             if done is not None:
