@@ -49,7 +49,7 @@ def leap(tmp_path, monkeypatch):
 def test_what_allocates_in_one_leap_is_refused_by_the_kernel(leap, tmp_path):
     with pytest.raises(Refusal) as refused:
         run_import(leap, tmp_path)
-    assert "200 MiB of memory when it is opened" in refused.value.say("en") and "200 MiB" in refused.value.say("zh")
+    assert "200 MB of memory when it is opened" in refused.value.say("en") and "200 MB" in refused.value.say("zh")
 
 
 def test_without_the_kernels_bound_the_leap_is_never_seen(leap, tmp_path, monkeypatch):

@@ -39,8 +39,11 @@ MEMORY_POLL_SECONDS = 0.05
 MEMORY_EXCEEDED = 86  # exit code of a process that took more memory than it may, where the kernel does not see to it
 ADDRESS_SPACE_MARGIN = 3 * 2**30  # for stacks and arenas of threads and mapped files, which are reserved but not used
 LAST_WORDS_BYTES = 2**16  # of the log, in which a library says why it aborts
-# what Rust, C++ and Python print before they abort; "bytes failed" is Rust's
-ALLOCATION_FAILED = re.compile(rb"memory allocation of \d+ bytes failed|bad_alloc|MemoryError|[Oo]ut of memory")
+# what Rust, C++, Python, its threads and the loader of libraries say when there is no memory
+ALLOCATION_FAILED = re.compile(
+    rb"[Mm]emory allocation (?:of \d+ bytes|still) failed|bad_alloc|MemoryError|[Oo]ut of memory|[Cc]annot allocate memory"
+    rb"|can't start new thread|failed to map segment"
+)
 
 Process = subprocess.Popen | ForkedProcess
 
@@ -251,6 +254,10 @@ def died_of_memory(code: int, log: Path | None, log_start: int) -> bool:
     with log.open("rb") as written:
         written.seek(max(log_start, log_size(log) - LAST_WORDS_BYTES))
         return ALLOCATION_FAILED.search(written.read()) is not None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or ALLOCATION_FAILED.search(str(error).encode("utf-8", "replace")) is not None
 
 
 # -- the child's side --------------------------------------------------------------------------------------

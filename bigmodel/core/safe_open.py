@@ -184,7 +184,7 @@ def _count_names(source: Path, own_folders: Sequence[Path]) -> Counter:
 
 def _hard_link(path: Path) -> Refusal:
     what = _("{name} has a name in another folder, too (a hard link).", name=path.name[:200])
-    return Refusal(what, _("So it may be somebody else's file."), _("Put a copy of its own into the folder: cp, not ln."))
+    return Refusal(what, _("So it may be somebody else's file."), _("Put a copy into the folder instead of a link."))
 
 
 # -- kept ------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def run_in_sandbox(
 
 
 def memory_refusal() -> Refusal:
-    what = _("The file needs more than {maximum} MiB of memory when it is opened.", maximum=limits.CHILD_BYTES // 2**20)
+    what = _("The file needs more than {maximum} MB of memory when it is opened.", maximum=limits.CHILD_BYTES // 2**20)
     why = _("Files from others may have so much, so that none of them can stop this machine.")
     return Refusal(what, why, _("Give it in smaller parts, or as JSON lines or CSV, which are read piece by piece."))
 

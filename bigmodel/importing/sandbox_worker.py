@@ -41,7 +41,7 @@ def _handle_request(request: dict, replies: child_process.Replies) -> dict:
 
 def _explain(error: Exception) -> Refusal:
     """Of what is no fault of ours; that ends the process, with its traceback in the log."""
-    if isinstance(error, MemoryError):
+    if child_process.is_out_of_memory(error):
         return memory_refusal()
     if not isinstance(error, OSError) or error.errno is None:
         raise error

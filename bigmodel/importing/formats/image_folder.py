@@ -26,7 +26,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 SIDE = 256  # pixels of the longer side that are kept: more than the networks look at
 LabelLookup = Callable[[str], Mapping | Words]
 UNREADABLE_IMAGE = _("It is no picture that can be read.")
-NEEDS_MEMORY = _("It needs more than {maximum} MiB of memory when it is opened.", maximum=limits.CHILD_BYTES // 2**20)
+NEEDS_MEMORY = _("It needs more than {maximum} MB of memory when it is opened.", maximum=limits.CHILD_BYTES // 2**20)
 NO_PICTURE = _("It is no picture.")
 NO_PIXEL_RANGE = _("Its pixels are floating-point numbers, of which nothing says what is black and what is white.")
 
