@@ -28,6 +28,7 @@ TITLE_CHARACTERS, LICENCE_CHARACTERS = 80, 100  # of a data set
 UNPACKED_BYTES, UNPACKED_RATIO = 64 * 2**30, 200  # what may come out of an archive, and times its size
 ARCHIVE_FILES = 200_000
 FOLDER_FILES = 2_000_000
+PICTURE_SIDE = 256  # pixels of the longer side that are kept of it: more than the networks look at
 PICTURE_BYTES = 32 * 2**20  # one picture of a data set
 CHILD_BYTES = 1000 * 2**20  # memory of the process that reads strangers' files
 CHILD_CPU_SECONDS, CHILD_CPU_SECONDS_A_MB = 300, 4  # what it may compute; a gigabyte of JSON lines takes eleven seconds

@@ -29,6 +29,7 @@ from bigmodel.importing.formats.label_tables import TABLE_COLUMN
 from bigmodel.importing.formats.readers import records, sample_pictures
 from bigmodel.importing.import_plan import (
     CONTINUOUS_SHARES,
+    STORED_IMAGES,
     FilePreview,
     ImportPlan,
     are_trainable,
@@ -67,7 +68,7 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
         why = [*labelling_exports.evidence(one[1] for one in taken if type(one) is not BadRecord), *why]
     plan = dataclasses.replace(plan, roles=chosen, split=split)
     plan, said = _with_literal_classes(plan, columns, fixed)
-    why = [*why, *said]
+    why = [*why, *said, *([STORED_IMAGES] if "image" in chosen else [])]
     size = _size(path)
     left_out: Counter = Counter()
     preview, aside = _preview(taken, plan, left_out) if are_trainable(chosen) else ([], [])

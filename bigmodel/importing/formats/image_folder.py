@@ -23,7 +23,6 @@ EXTENSIONS = (
 )  # fmt: skip
 DEEP_EXTENSIONS = (".png", ".tif", ".tiff")  # of files that can have more than 8 bits a pixel
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
-SIDE = 256  # pixels of the longer side that are kept: more than the networks look at
 LabelLookup = Callable[[str], Mapping | Words]
 UNREADABLE_IMAGE = _("It is no picture that can be read.")
 NEEDS_MEMORY = _("It needs more than {maximum} MB of memory when it is opened.", maximum=limits.CHILD_BYTES // 2**20)
@@ -226,12 +225,14 @@ def normalize_image(data: bytes) -> bytes | Words:
                     return NO_PIXEL_RANGE
                 as_it_is = (
                     picture.format in ("PNG", "JPEG")
-                    and max(width, height) <= SIDE
+                    and max(width, height) <= limits.PICTURE_SIDE
                     and picture.mode in ("L", "RGB", "1")
                     and picture.getexif().get(0x0112, 1) == 1
                     and getattr(picture, "n_frames", 1) == 1
                 )
-                picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded at about the size that is needed
+                picture.draft(
+                    "RGB", (2 * limits.PICTURE_SIDE, 2 * limits.PICTURE_SIDE)
+                )  # a JPEG is decoded at about the size that is needed
                 picture.load()
                 return data if as_it_is else _reencode(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError:
@@ -260,7 +261,7 @@ def _reencode(picture) -> bytes:
         picture = pixel_depth.to_8_bits(picture, pixel_depth.SIXTEEN_BITS)
     grey = picture.mode in ("1", "L")
     picture = picture.convert("L" if grey else "RGB")
-    picture.thumbnail((SIDE, SIDE))
+    picture.thumbnail((limits.PICTURE_SIDE, limits.PICTURE_SIDE))
     out = io.BytesIO()
     picture.save(out, "PNG") if max(picture.size) <= 64 else picture.save(out, "JPEG", quality=92)
     return out.getvalue()
