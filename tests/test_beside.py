@@ -207,4 +207,4 @@ def test_what_was_ignored_in_a_folder_and_that_a_base_is_here_already_is_said_on
         app.session_state["base.source"] = str(folder)
         wait_for(lambda app=app: app.run().success)
         said = app.success[0].value
-        assert "optimizer.pt" in said and ("is here already" in said) != first
+        assert "optimizer" in said and ("is here already" in said) != first
