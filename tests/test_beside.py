@@ -195,3 +195,16 @@ def test_a_base_is_looked_at_before_it_is_fetched_and_then_chosen(desk, poet, mo
     assert any(0 < start <= 1_000_000 for name, start in hub.ranges if name == "model.safetensors"), (
         "gone on from there"
     )
+
+
+def test_what_was_ignored_in_a_folder_and_that_a_base_is_here_already_is_said_on_the_page(desk, poet):
+    folder = desk.home / "inbox" / "trained"
+    folder.mkdir(parents=True)
+    for name, content in {**poet, "optimizer.pt": b"\x80never opened"}.items():
+        (folder / name).write_bytes(content)
+    for first in (True, False):
+        app = visit("train", task="text-generation", architecture="pretrained", dataset="prose_zh")
+        app.session_state["base.source"] = str(folder)
+        wait_for(lambda app=app: app.run().success)
+        said = app.success[0].value
+        assert "optimizer" in said and ("is here already" in said) != first

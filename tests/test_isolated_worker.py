@@ -45,7 +45,7 @@ def test_a_model_that_aborts_ends_only_its_own_answer(client, stranger):
     hostile = stranger(normalizer={"type": "Precompiled", "precompiled_charsmap": "/////w=="})
     with pytest.raises(Refusal) as refused:
         list(ask(client, hostile, from_outside=True))
-    assert "signal 6" in refused.value.say("en") or "could not" in refused.value.say("en")
+    assert "of memory" in refused.value.say("en"), "Rust aborts since it cannot have eight gigabytes"
     assert list(others)[-1].done, "whoever asked another model has got the whole answer"
 
 

@@ -336,7 +336,7 @@ def by_path(studio, path, wait=True, **stated):
     return catalog.dataset(job.name) if wait else job
 
 
-def no_links(*_names):
+def no_links(*_names, **_options):
     raise OSError(errno.EXDEV, "Invalid cross-device link")
 
 
@@ -519,9 +519,11 @@ def test_what_takes_too_much_memory_is_refused_and_the_process_gone(tmp_path, mo
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[1]}")
     (tmp_path / "a.csv").write_bytes(reviews(200_000))
     plan = {"format": "csv", "roles": {"text": "review", "label": "stars"}}
-    with pytest.raises(Refusal, match="more memory"):
+    with pytest.raises(Refusal, match="of memory when it is opened"):
         run_in_sandbox(
-            {"do": "import", "path": str(tmp_path / "a.csv"), "plan": plan, "folder": str(tmp_path)}, seconds=HANG
+            {"do": "import", "path": str(tmp_path / "a.csv"), "plan": plan, "folder": str(tmp_path)},
+            seconds=HANG,
+            log=tmp_path / "log",
         )
 
 

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from bigmodel.core.errors import Refusal
+from bigmodel.core.words import say
 from bigmodel.importing.formats.image_folder import normalize_image
 from bigmodel.importing.formats.readers import records
-from bigmodel.importing.import_plan import ImportPlan
+from bigmodel.importing.import_plan import STORED_IMAGES, ImportPlan
 from bigmodel.importing.preview import preview_file
 from bigmodel.importing.to_rows import rows
 from tests.corpus import bad_files
@@ -192,3 +193,11 @@ def test_grey_pictures_of_many_bits_keep_one_scale(format, dtype, levels, tmp_pa
     ):
         means[row["label"]].append(np.asarray(Image.open(io.BytesIO(row["image"]))).mean())
     assert max(means["a"]) + 60 < min(means["b"]) and "in all of them" in said(path)
+
+
+def test_that_pictures_are_kept_smaller_is_said_before_they_are_taken_in(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            Image.new("RGB", (400, 300), (number, 0, 0)).save(tmp_path / label / f"{number}.png")
+    assert "256 x 256 pixels" in said(tmp_path) and "JPEG" in say(STORED_IMAGES, "zh")

@@ -33,6 +33,7 @@ FEW = {
     14: 39,
     15: 40,
     16: 25,
+    17: 4,
 }  # trials of each row
 WAITS = {7}  # rows that wait for minutes when a promise is switched off: that is for the command alone
 

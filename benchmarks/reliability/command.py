@@ -33,6 +33,7 @@ MODULES = {
     14: "bad_input:NAMES",
     15: "hostile_models",
     16: "damaged_home",
+    17: "isolated_models",
 }
 __all__ = ["REPORT", "add_options", "run"]
 SHOWN = 12  # failures of a row that are printed

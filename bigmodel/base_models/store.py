@@ -22,6 +22,7 @@ from bigmodel.core.contracts import HEADS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import make_folder
 from bigmodel.core.model import METADATA_FILE, STARTERS
+from bigmodel.core.safe_open import open_nofollow, refuse_hard_links
 from bigmodel.core.words import Words, _
 
 MANIFEST = "base.json"
@@ -179,6 +180,8 @@ def import_folder(
     the base that is there already. `move`: its files are ours already and need not be copied; they stay where they
     are, too, until the caller takes them away. `tell(bytes done, bytes in all)` while it copies."""
     seen = validate_folder.validate(folder, roots, own)
+    if not own and not move:  # ours have several names
+        refuse_hard_links(folder.resolve(), [home / "runs", bases_folder(home)], seen.paths.values())
     refuse_full_disk(home, 0 if move else seen.bytes)
     parent = bases_folder(home)
     make_folder(parent)
@@ -295,9 +298,9 @@ def file_sha256(file: Path) -> str:
 
 
 def _copy_file(source: Path, target: Path) -> str:
-    """A copy, and the hash of what was copied."""
+    """A copy, and the hash of what was copied: the file that was looked at, not what a link in its place leads to."""
     total = hashlib.sha256()
-    with source.open("rb") as data, target.open("wb") as copy:
+    with open_nofollow(source) as data, target.open("wb") as copy:
         while part := data.read(2**22):
             total.update(part)
             copy.write(part)

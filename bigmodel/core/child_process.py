@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -35,16 +36,24 @@ from bigmodel.core.words import Words, _
 ROOT = Path(__file__).parents[2]  # the folder that holds the package
 POLL_SECONDS = 0.1  # between two looks at whether a request was cancelled or takes too long
 MEMORY_POLL_SECONDS = 0.05
-MEMORY_EXCEEDED = 86  # exit code of a process that took more memory than it may
+MEMORY_EXCEEDED = 86  # exit code of a process that took more memory than it may, where the kernel does not see to it
+ADDRESS_SPACE_MARGIN = 3 * 2**30  # for stacks and arenas of threads and mapped files, which are reserved but not used
+LAST_WORDS_BYTES = 2**16  # of the log, in which a library says why it aborts
+# what Rust, C++, Python, its threads and the loader of libraries say when there is no memory
+ALLOCATION_FAILED = re.compile(
+    rb"[Mm]emory allocation (?:of \d+ bytes|still) failed|bad_alloc|MemoryError|[Oo]ut of memory|[Cc]annot allocate memory"
+    rb"|can't start new thread|failed to map segment"
+)
 
 Process = subprocess.Popen | ForkedProcess
 
 
 class Died(Exception):
-    """A child ended without a last word. code: its exit code; of a signal its negative number."""
+    """A child ended without a last word. code: its exit code; of a signal its negative number. out_of_memory: whether
+    that was since it wanted more than it may have."""
 
-    def __init__(self, code: int):
-        self.code = code
+    def __init__(self, code: int, out_of_memory: bool = False):
+        self.code, self.out_of_memory = code, out_of_memory
         super().__init__(f"exit code {code}")
 
 
@@ -169,6 +178,7 @@ def call(
     progress, else Died. However it ends, the child is gone when this returns: killed, or, with `grace_seconds`, told to
     clear away what it has half made and killed only then.
     """
+    log_start = log_size(log)
     process = start(module, log=log, environment=environment, preloaded=preloaded)
     replies: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
     threading.Thread(target=_read_replies, args=(process, replies), name=module, daemon=True).start()
@@ -187,7 +197,8 @@ def call(
             except queue.Empty:
                 continue
             if reply is None:
-                raise Died(process.wait())
+                code = process.wait()
+                raise Died(code, died_of_memory(code, log, log_start))
             if "error" in reply:
                 raise Refusal.from_json(reply["error"])
             if "result" in reply:
@@ -227,6 +238,26 @@ def wait_or_kill(*processes: Process | None, seconds: float) -> None:
 def death_refusal(what: Words, do: Words) -> Refusal:
     """Of a child that ended without a word: the kernel kills what takes more memory than there is."""
     return Refusal(what, _("Most often the memory was not enough."), do)
+
+
+def log_size(log: Path | None) -> int:
+    return log.stat().st_size if log and log.exists() else 0
+
+
+def died_of_memory(code: int, log: Path | None, log_start: int) -> bool:
+    """Whether a child that nobody here has killed died of its memory limit, or of the kernel's want of memory. Libraries
+    that cannot go on without memory abort, and say so only in the log, of which its part begins at `log_start`."""
+    if code in (MEMORY_EXCEEDED, -getattr(signal, "SIGKILL", 9)):
+        return True
+    if code == 0 or log is None or not log.exists():
+        return False
+    with log.open("rb") as written:
+        written.seek(max(log_start, log_size(log) - LAST_WORDS_BYTES))
+        return ALLOCATION_FAILED.search(written.read()) is not None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or ALLOCATION_FAILED.search(str(error).encode("utf-8", "replace")) is not None
 
 
 # -- the child's side --------------------------------------------------------------------------------------
@@ -279,25 +310,46 @@ def _exit_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def limit_memory(resident_bytes: int, address_bytes: int, exceeded: Callable[[], None]) -> None:
-    """Bound this process: its address space by the kernel, its resident set by a look twenty times a second, after
-    which `exceeded()` is called and the process exits."""
+def limit_memory(most_bytes: int, exceeded: Callable[[], None]) -> None:
+    """Bound what this process may take beside what it has. On Linux the kernel refuses the allocation that would be too
+    much, however large; elsewhere, where it counts no private memory, the resident set is polled, and beyond the bound
+    `exceeded()` is called and the process exits."""
     import psutil
 
-    if sys.platform == "linux":  # elsewhere the kernel does not keep to it, or has no such limit
+    process = psutil.Process()
+    taken = process.memory_info()
+    if sys.platform != "win32":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (address_bytes, address_bytes))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    process = psutil.Process()
+        address_space = taken.vms + most_bytes + ADDRESS_SPACE_MARGIN
+        with suppress(ValueError, OSError):  # macOS knows no bound below what it maps for everybody
+            resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+    if sys.platform == "linux":
+        # RLIMIT_DATA: private memory that can be written to; of what is only reserved, or mapped from files, nothing
+        resource.setrlimit(resource.RLIMIT_DATA, (taken.data + most_bytes, taken.data + most_bytes))
+        return
 
     def watch() -> None:
-        while process.memory_info().rss <= resident_bytes:
+        while process.memory_info().rss <= taken.rss + most_bytes:
             time.sleep(MEMORY_POLL_SECONDS)
         exceeded()
         os._exit(MEMORY_EXCEEDED)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def limit_work(cpu_seconds: int, file_bytes: int) -> None:
+    """Bound this process: a signal ends it after so many seconds of computing, whatever progress it tells of; no file that
+    it writes grows larger. Where the system knows such bounds: not on Windows."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    _soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + cpu_seconds, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 
 
 def log_traceback() -> str:

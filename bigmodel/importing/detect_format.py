@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import open_source
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import (
     csv_json,
@@ -89,9 +89,9 @@ def detect_format(path: Path, name: str, member: str = "") -> DetectedFormat:
     size = path.stat().st_size
     if size == 0:
         raise Refusal(_("The file is empty."), do=_("Give a file with data in it."))
-    with path.open("rb") as file:
+    with open_source(path) as file:
         first = file.read(512)
-    if first.startswith(b"PK\x03\x04") or (first.startswith(b"PK") and zipfile.is_zipfile(path)):
+    if first.startswith(b"PK\x03\x04") or (first.startswith(b"PK") and zip_archive.is_zip(path)):
         return _detect_archive(path, member)
     if first.startswith(b"PAR1"):
         return DetectedFormat("parquet", evidence=(_("It begins as Parquet files do."),))

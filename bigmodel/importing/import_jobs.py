@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 from bigmodel.core import checked_json, files, limits
 from bigmodel.core.checked_json import fields, is_count, is_object, is_text
 from bigmodel.core.errors import Refusal
-from bigmodel.core.files import link_or_copy
 from bigmodel.core.jobs import Cancelled, Job
+from bigmodel.core.safe_open import link_or_copy, refuse_hard_links
 from bigmodel.core.words import Words, _
 from bigmodel.data.sandbox import PREVIEW_SECONDS, run_in_sandbox
 from bigmodel.importing.import_plan import FilePreview, ImportPlan, check_reading
@@ -208,9 +208,11 @@ class ImportJobs:
         `trusted`: asked for by somebody who can read it anyway, at the terminal."""
         self._refuse_read_only()
         found = self._allowed_path(path, trusted)
-        return self._register_path(
-            UploadWriter(self.folder / secrets.token_hex(8), display_name(found.name), "path"), found
-        )
+        parcel = UploadWriter(self.folder / secrets.token_hex(8), display_name(found.name), "path")
+        files.make_folder(parcel.folder, exist_ok=False)
+        size = 0 if found.is_dir() else found.stat().st_size
+        about = {"named": trusted and found.is_file()}
+        return parcel.save(UploadedFile(parcel.folder.name, found, parcel.name, parcel.kind, size, about=about))
 
     def _allowed_path(self, path: str, trusted: bool) -> Path:
         try:
@@ -223,6 +225,8 @@ class ImportJobs:
             raise Refusal(_("{path} may not be read.", path=path[:300]), why, self._inside())
         if not (found.is_dir() or found.is_file()) or not os.access(found, os.R_OK):
             raise Refusal(_("{path} cannot be read.", path=path[:300]), do=_("Name a file or a folder of data."))
+        if found.is_dir() or not trusted:
+            refuse_hard_links(found, self._own_folders())
         return found
 
     def add_paths(self, paths: Sequence[str], trusted: bool = False) -> UploadedFile:
@@ -237,7 +241,7 @@ class ImportJobs:
     def combine_uploads(self, ids: Sequence[str]) -> UploadedFile:
         """Several files that have been received as one folder."""
         uploads = [self.uploaded_file(id) for id in ids]
-        combined = self._combine({upload.name: upload.path for upload in uploads}, len(uploads))
+        combined = self._combine({upload.name: _real_path(upload) for upload in uploads}, len(uploads))
         for id in ids:
             self.delete_upload(id)
         return combined
@@ -252,13 +256,20 @@ class ImportJobs:
         folder = writer.folder / "files"
         folder.mkdir(parents=True)
         for name, path in files.items():
-            link_or_copy(path, folder / name)
+            link_or_copy(path, folder / name)  # it is read there: nobody else can put another in its place
         return writer.save(UploadedFile(writer.folder.name, folder, writer.name, writer.kind))
 
-    def _register_path(self, parcel: UploadWriter, path: Path) -> UploadedFile:
-        files.make_folder(parcel.folder, exist_ok=False)
-        size = 0 if path.is_dir() else path.stat().st_size
-        return parcel.save(UploadedFile(parcel.folder.name, path, parcel.name, parcel.kind, size))
+    def _own_folders(self) -> list[Path]:
+        """Where hard links to originals are."""
+        return [self.folder, *self.registry.folder.glob(f"*/{originals.FOLDER}")]
+
+    def _source(self, parcel: UploadedFile) -> dict:
+        """What the sandbox is told of where a file lies, and of what it must not be led to: a file that a person has named
+        at the terminal may have several names."""
+        if parcel.kind != "path" or parcel.path.is_relative_to(self.folder):
+            return {"path": str(parcel.path)}
+        own_folders = [] if parcel.about.get("named") else [str(folder) for folder in self._own_folders()]
+        return {"path": str(parcel.path), "nofollow": True, "own_folders": own_folders}
 
     def roots(self) -> list[Path]:
         """The folders that may be read: those of $BIGMODEL_DATA_ROOTS, and `inbox` in the home folder."""
@@ -328,7 +339,7 @@ class ImportJobs:
             else:
                 request = {
                     "do": "look",
-                    "path": str(parcel.path),
+                    **self._source(parcel),
                     "name": parcel.name,
                     "corrected": dict(corrected or {}),
                 }
@@ -344,7 +355,7 @@ class ImportJobs:
         """What a table says of rows that were rejected from a version: {"mends", "left", "reasons"}
         (bigmodel/importing/store/repair_rows.py)."""
         parcel = self.uploaded_file(id)
-        request = {"do": "mended", "path": str(parcel.path), "name": parcel.name, "home": str(self.home),
+        request = {"do": "mended", **self._source(parcel), "name": parcel.name, "home": str(self.home),
                    "dataset": self.registry.version(dataset).name}  # fmt: skip
         return run_in_sandbox(request, log=self.log)
 
@@ -409,7 +420,7 @@ class ImportJobs:
             source = {"sha256": parcel.sha256, "bytes": parcel.bytes}
         else:
             job.enter(_("Computing the file's hash"))
-            source = run_in_sandbox({"do": "hash", "path": str(parcel.path)}, job.tell, job.stop, log=self.log)
+            source = run_in_sandbox({"do": "hash", **self._source(parcel)}, job.tell, job.stop, log=self.log)
             job.total = source["bytes"]
         source |= {"kind": parcel.kind, "name": parcel.name, "url": parcel.about.get("url", "")}
         same = self._find_existing(source, plan)
@@ -418,7 +429,7 @@ class ImportJobs:
         job.enter(_("Reading"))
         rows = staging / "rows"
         rows.mkdir()
-        request = {"do": "import", "path": str(parcel.path), "plan": plan.to_json(), "folder": str(rows)}
+        request = {"do": "import", **self._source(parcel), "plan": plan.to_json(), "folder": str(rows)}
         written = run_in_sandbox(request, job.tell, job.stop, log=self.log)
         kept = self._keep_original(job, staging, source, before) if parcel.kind == "path" else {}
         if job.stop.is_set():
@@ -535,6 +546,11 @@ class UploadWriter:
         self.reserve(self.folder.name, 0)
         if self.uploaded_file is None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _real_path(upload: UploadedFile) -> Path:
+    """Without links, of which the way to a home folder may have some; what lies elsewhere was resolved when it was checked."""
+    return upload.path if upload.kind == "path" else upload.path.resolve()
 
 
 def refuse_too_large(size: int) -> None:

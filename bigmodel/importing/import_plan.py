@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 
+from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import Words, _
 
@@ -22,6 +23,11 @@ FORMATS: Mapping[str, Words] = {
     "xliff": _("XLIFF"),
     "tmx": _("TMX"),
 }
+STORED_IMAGES = _(
+    "Pictures larger than {side} x {side} pixels, or neither PNG nor JPEG, are kept smaller, as JPEG (up to 64 pixels as PNG); "
+    "training, validation and test use what is kept.",
+    side=limits.PICTURE_SIDE,
+)
 DELIMITERS: Mapping[str, Words] = {
     ",": _("comma"),
     "\t": _("tab"),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import list_files
 from bigmodel.core.words import Words, _
 from bigmodel.importing import column_roles, picture_labels, to_rows
 from bigmodel.importing.detect_format import DetectedFormat, detect_format
@@ -28,6 +29,7 @@ from bigmodel.importing.formats.label_tables import TABLE_COLUMN
 from bigmodel.importing.formats.readers import records, sample_pictures
 from bigmodel.importing.import_plan import (
     CONTINUOUS_SHARES,
+    STORED_IMAGES,
     FilePreview,
     ImportPlan,
     are_trainable,
@@ -66,7 +68,7 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
         why = [*labelling_exports.evidence(one[1] for one in taken if type(one) is not BadRecord), *why]
     plan = dataclasses.replace(plan, roles=chosen, split=split)
     plan, said = _with_literal_classes(plan, columns, fixed)
-    why = [*why, *said]
+    why = [*why, *said, *([STORED_IMAGES] if "image" in chosen else [])]
     size = _size(path)
     left_out: Counter = Counter()
     preview, aside = _preview(taken, plan, left_out) if are_trainable(chosen) else ([], [])
@@ -254,7 +256,7 @@ def _preview_value(value: object) -> object:
 
 def _size(path: Path) -> int:
     if path.is_dir():
-        return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+        return sum(file.stat().st_size for file in list_files(path))
     return path.stat().st_size
 
 

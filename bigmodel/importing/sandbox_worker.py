@@ -6,23 +6,23 @@ Requests  {"do": "look", "path", "name", "corrected"} | {"do": "import", "path",
           | {"do": "derive", "home", "name", "steps", "folder"} | {"do": "index", "path", "kinds", "folder"}
           | {"do": "search", "path", "columns", "search", "most"}
 Replies, a JSON line each, on stdout: {"progress": {...}} ... {"result": ...} | {"error": refusal}
-Its memory is bounded by itself; its time by whoever started it.
+It bounds its memory and its computing itself; its time is bounded by whoever started it.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from bigmodel.core import child_process, limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import enter_source, list_files, open_source
 from bigmodel.core.words import _
+from bigmodel.data.sandbox import cpu_seconds, memory_refusal
 
 PROGRESS_SECONDS = 0.3
-MEMORY_EXCEEDED = _(
-    "Reading this file takes more memory than is allowed: {maximum} MB.", maximum=limits.CHILD_BYTES // 2**20
-)
 
 
 def main() -> int:
@@ -30,26 +30,31 @@ def main() -> int:
 
 
 def _handle_request(request: dict, replies: child_process.Replies) -> dict:
-    child_process.limit_memory(
-        limits.CHILD_BYTES, limits.CHILD_ADDRESS_SPACE_BYTES, lambda: replies(error=_too_large().to_json())
-    )
+    child_process.limit_memory(limits.CHILD_BYTES, lambda: replies(error=memory_refusal().to_json()))
+    child_process.limit_work(cpu_seconds(_source_bytes(request)), limits.UNPACKED_BYTES)
+    if "path" in request:
+        own_folders = [Path(folder) for folder in request.get("own_folders", ())]
+        path = enter_source(Path(request["path"]), request.get("nofollow", False), own_folders)
+        request = request | {"path": str(path)}
     return HANDLERS[request["do"]](request, replies.progress)
 
 
 def _explain(error: Exception) -> Refusal:
     """Of what is no fault of ours; that ends the process, with its traceback in the log."""
-    if isinstance(error, MemoryError):
-        return _too_large()
+    if child_process.is_out_of_memory(error):
+        return memory_refusal()
     if not isinstance(error, OSError) or error.errno is None:
         raise error
     what = _("The system says: {reason}.", reason=error.strerror or str(error))
     return Refusal(_("The file cannot be read or written."), what)
 
 
-def _too_large() -> Refusal:
-    return Refusal(
-        MEMORY_EXCEEDED, do=_("Give it in smaller parts, or as JSON lines or CSV, which are read piece by piece.")
-    )
+def _source_bytes(request: dict) -> int:
+    """Of a file or folder that people have brought; unbounded where the request names none."""
+    if "path" not in request:
+        return sys.maxsize
+    path = Path(request["path"])
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else list_files(path)))
 
 
 # -- what is done ------------------------------------------------------------------------------------------
@@ -68,7 +73,7 @@ def import_rows(request: dict, tell: Callable) -> dict:
     from bigmodel.importing.to_rows import rows
 
     plan, path, folder = ImportPlan.check(request["plan"]), Path(request["path"]), Path(request["folder"])
-    done, counts = [0], parquet_writer.ImportCounts()
+    done, counts = [0], parquet_writer.ImportCounts(source_bytes=_source_bytes(request))
     stop = _report_progress(lambda: tell(done=done[0], rows=counts.rows, aside=counts.rejected))
     kinds = output_columns(plan.roles)
     made, shares = rows(records(path, plan, done), plan, counts.left_out), (plan.validation, plan.test)
@@ -92,7 +97,6 @@ def count(request: dict, tell: Callable) -> dict:
 
 def hash_source(request: dict, tell: Callable) -> dict:
     """SHA-256 and size of a file or of all files of a folder."""
-    from bigmodel.importing.store.originals import files_in
     from bigmodel.importing.store.parquet_writer import sha256
 
     path, done = Path(request["path"]), [0]
@@ -101,12 +105,12 @@ def hash_source(request: dict, tell: Callable) -> dict:
         import hashlib
 
         digest = hashlib.sha256()
-        for one in files_in(path):
+        for one in list_files(path):
             name = one.relative_to(path).as_posix()
-            digest.update(f"{name}\0{sha256(one, done)}\n".encode("utf-8", "surrogateescape"))
+            digest.update(f"{name}\0{sha256(one, done, open_source)}\n".encode("utf-8", "surrogateescape"))
         found = digest.hexdigest()
     else:
-        found = sha256(path, done)
+        found = sha256(path, done, open_source)
     stop()
     return {"sha256": found, "bytes": done[0]}
 

@@ -66,6 +66,7 @@ class WorkerConnection:
         self.log, self.home = log, home
         self.lock = threading.RLock()  # what is closed when it is dropped may be dropped by whoever holds it
         self.process: child_process.Process | None = None
+        self.log_start = 0  # where what the process logs begins
         self.pending: dict[
             str, tuple[child_process.Process, queue.SimpleQueue]
         ] = {}  # request -> who works on it, what came
@@ -114,6 +115,7 @@ class WorkerConnection:
         """The worker, started anew where there is none or it has died."""
         if self.process is None or self.process.poll() is not None:
             options = [f"--{name}={value}" for name, value in self.worker_options().items()]
+            self.log_start = child_process.log_size(self.log)
             self.process = child_process.start("bigmodel.inference.worker", *options, log=self.log, preloaded=True)
             threading.Thread(target=self._listen, args=(self.process,), name="desk", daemon=True).start()
         return self.process

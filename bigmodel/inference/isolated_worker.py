@@ -69,7 +69,7 @@ class IsolatedConnection(WorkerConnection):
         do = _("Ask something else, or another model. Other people's answers were not touched.")
         if self._reason is not None:
             return Refusal(what, self._reason, do)
-        if code == child_process.MEMORY_EXCEEDED:
+        if child_process.died_of_memory(code, self.log, self.log_start):
             limit = f"{memory_limit(self.folder) / 2**30:.1f} GB"
             return Refusal(what, _("It wanted more than the {limit} of memory that it may have.", limit=limit), do)
         if code < 0:

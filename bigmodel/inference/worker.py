@@ -19,8 +19,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import psutil
-
 from bigmodel.base_models import store as bases
 from bigmodel.core import blocks, child_process
 from bigmodel.core.blocks import Prose
@@ -32,8 +30,6 @@ from bigmodel.training import out_of_memory
 
 if TYPE_CHECKING:
     from bigmodel.inference.engine import EngineCache
-
-ADDRESS_SPACE_MARGIN = 2 * 2**30  # for stacks and arenas of threads, which are reserved but not used
 
 
 def main() -> None:
@@ -53,9 +49,7 @@ def main() -> None:
 
     import_libraries()
     if options.memory:
-        taken = psutil.Process().memory_info()
-        address_space = taken.vms + options.memory + ADDRESS_SPACE_MARGIN
-        child_process.limit_memory(taken.rss + options.memory, address_space, exceeded=lambda: None)
+        child_process.limit_memory(options.memory, exceeded=lambda: None)
     serve(requests, replies)
 
 

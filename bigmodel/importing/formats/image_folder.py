@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from bigmodel.core import limits
+from bigmodel.core.safe_open import list_files, open_source
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import folder_labels, pixel_depth, zip_archive
 from bigmodel.importing.formats.bad_record import BadRecord
@@ -22,9 +23,9 @@ EXTENSIONS = (
 )  # fmt: skip
 DEEP_EXTENSIONS = (".png", ".tif", ".tiff")  # of files that can have more than 8 bits a pixel
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
-SIDE = 256  # pixels of the longer side that are kept: more than the networks look at
 LabelLookup = Callable[[str], Mapping | Words]
 UNREADABLE_IMAGE = _("It is no picture that can be read.")
+NEEDS_MEMORY = _("It needs more than {maximum} MB of memory when it is opened.", maximum=limits.CHILD_BYTES // 2**20)
 NO_PICTURE = _("It is no picture.")
 NO_PIXEL_RANGE = _("Its pixels are floating-point numbers, of which nothing says what is black and what is white.")
 
@@ -120,6 +121,8 @@ def _decode(data: bytes, pixel_range: PixelRange):
                     return None
                 upright = ImageOps.exif_transpose(picture)
                 return pixel_depth.to_8_bits(upright, pixel_range)
+    except MemoryError:
+        return NEEDS_MEMORY
     except Exception:  # Pillow raises many kinds for broken files; all mean the same to a person
         return UNREADABLE_IMAGE
 
@@ -145,13 +148,15 @@ def _folder_files(folder: Path, done: list[int]) -> Iterator[_File]:
 
 
 def _read_file(path: Path) -> bytes | Words:
-    if path.stat().st_size > limits.PICTURE_BYTES:
+    with open_source(path) as file:
+        data = file.read(limits.PICTURE_BYTES + 1)
+    if len(data) > limits.PICTURE_BYTES:
         return _("It has more than {maximum} MB.", maximum=limits.PICTURE_BYTES // 2**20)
-    return path.read_bytes()
+    return data
 
 
 def _read_header(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_source(path) as file:
         return file.read(pixel_depth.HEADER_BYTES)
 
 
@@ -172,10 +177,7 @@ def _archive_files(path: Path, done: list[int]) -> Iterator[_File]:
 
 def _files_in(folder: Path) -> list[Path]:
     """What lies elsewhere by a link, or is hidden, is left out."""
-    here = folder.resolve()
-    found = (path for path in folder.rglob("*") if path.is_file() and path.resolve().is_relative_to(here))
-    shown = (path for path in found if not zip_archive.is_hidden(path.relative_to(folder).as_posix()))
-    return sorted(shown, key=lambda path: path.as_posix())
+    return [path for path in list_files(folder) if not zip_archive.is_hidden(path.relative_to(folder).as_posix())]
 
 
 def count_by_extension(names: Collection[str]) -> str:
@@ -223,16 +225,20 @@ def normalize_image(data: bytes) -> bytes | Words:
                     return NO_PIXEL_RANGE
                 as_it_is = (
                     picture.format in ("PNG", "JPEG")
-                    and max(width, height) <= SIDE
+                    and max(width, height) <= limits.PICTURE_SIDE
                     and picture.mode in ("L", "RGB", "1")
                     and picture.getexif().get(0x0112, 1) == 1
                     and getattr(picture, "n_frames", 1) == 1
                 )
-                picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded at about the size that is needed
+                picture.draft(
+                    "RGB", (2 * limits.PICTURE_SIDE, 2 * limits.PICTURE_SIDE)
+                )  # a JPEG is decoded at about the size that is needed
                 picture.load()
                 return data if as_it_is else _reencode(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError:
         return _("It has more than {maximum} million pixels.", maximum=limits.IMAGE_PIXELS // 10**6)
+    except MemoryError:
+        return NEEDS_MEMORY
     except Exception:  # Pillow raises many kinds for broken files; all mean the same to a person
         return UNREADABLE_IMAGE
 
@@ -255,7 +261,7 @@ def _reencode(picture) -> bytes:
         picture = pixel_depth.to_8_bits(picture, pixel_depth.SIXTEEN_BITS)
     grey = picture.mode in ("1", "L")
     picture = picture.convert("L" if grey else "RGB")
-    picture.thumbnail((SIDE, SIDE))
+    picture.thumbnail((limits.PICTURE_SIDE, limits.PICTURE_SIDE))
     out = io.BytesIO()
     picture.save(out, "PNG") if max(picture.size) <= 64 else picture.save(out, "JPEG", quality=92)
     return out.getvalue()

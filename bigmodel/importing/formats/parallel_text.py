@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import list_files
 from bigmodel.core.words import _
 from bigmodel.importing.formats import sharded_tables, zip_archive
 from bigmodel.importing.formats.bad_record import BadRecord, cell_text, printable
@@ -118,9 +119,7 @@ def translations_of(path: Path) -> list[str]:
 def list_names(path: Path) -> list[str]:
     """Of every file that could be text in a folder or an archive."""
     if path.is_dir():
-        here = path.resolve()
-        files = (file for file in path.rglob("*") if file.is_file() and file.resolve().is_relative_to(here))
-        named = (file.relative_to(path) for file in files)
+        named = (file.relative_to(path) for file in list_files(path))
         return sorted(file.as_posix() for file in named if not any(part.startswith(".") for part in file.parts))
     with zip_archive.open_zip(path) as packed:
         return [entry.name for entry in zip_archive.entries(packed)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import open_source
 from bigmodel.core.words import _
 from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.csv_json import Record
@@ -20,7 +21,9 @@ def open_parquet(path: Path):
     import pyarrow.parquet as parquet
 
     try:
-        return parquet.ParquetFile(path, memory_map=False, buffer_size=2**20)
+        return parquet.ParquetFile(open_source(path), memory_map=False, buffer_size=2**20)
+    except MemoryError:  # Arrow's own is an ArrowException, too
+        raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         what = _("This Parquet file cannot be read: {reason}.", reason=str(error).splitlines()[0][:200])
         raise Refusal(what, do=_("Write it again, or give the data as CSV or JSON lines.")) from error
@@ -63,6 +66,8 @@ def records(path: Path, columns: list[str], done: list[int]) -> Iterator[Record]
                     row += 1
                     yield row, record | {name: class_name(record[name], known) for name, known in names.items()}
                 done[0] = size * row // max(total, 1)
+        except MemoryError:
+            raise
         except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             if row < end:

@@ -57,11 +57,12 @@ def _extrema(data: bytes) -> tuple[float, float, bool] | None:
             with Image.open(io.BytesIO(data), formats=("PNG", "TIFF")) as picture:
                 if not is_deep(picture.mode) or picture.width * picture.height > limits.IMAGE_PIXELS:
                     return None
-                pixels = np.asarray(picture, np.float64)
+                pixels, floating = np.asarray(picture), picture.mode == "F"
     except Exception:  # Pillow raises many kinds for broken files; it is refused when it is read
         return None
-    pixels = pixels[np.isfinite(pixels)]
-    return (float(pixels.min()), float(pixels.max()), picture.mode != "F") if pixels.size else None
+    if floating:
+        pixels = pixels[np.isfinite(pixels)]
+    return (float(pixels.min()), float(pixels.max()), not floating) if pixels.size else None
 
 
 def _round_range(low: float, high: float, whole: bool) -> PixelRange:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import list_files, open_source
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import folder_labels, whole_text, zip_archive
 from bigmodel.importing.formats.bad_record import BadRecord, cell_text, printable
@@ -155,9 +156,9 @@ def without_notes(names: Sequence[str]) -> list[str]:
 
 def _folder_files(folder: Path) -> Iterator[tuple[int, str, bytes | Words]]:
     for number, path in enumerate(list_text_files(folder), 1):
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= limits.LINE_BYTES else TOO_LARGE
-        yield number, path.relative_to(folder).as_posix(), data
+        with open_source(path) as file:
+            data = file.read(limits.LINE_BYTES + 1)
+        yield number, path.relative_to(folder).as_posix(), data if len(data) <= limits.LINE_BYTES else TOO_LARGE
 
 
 def _archive_files(path: Path) -> Iterator[tuple[int, str, bytes | Words]]:
@@ -182,7 +183,6 @@ def _decoded(data: bytes) -> str | Words:
 
 def list_text_files(folder: Path) -> list[Path]:
     """In the order in which people count, so that a folder gives the same data wherever it lies."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()]
-    here = folder.resolve()
-    own = [path.relative_to(folder).as_posix() for path in found if path.resolve().is_relative_to(here)]
+    found = (path for path in list_files(folder) if path.suffix.lower() in EXTENSIONS)
+    own = [path.relative_to(folder).as_posix() for path in found]
     return [folder / name for name in sorted(without_notes(own), key=natural_key)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import zip_longest
@@ -24,6 +23,7 @@ from bigmodel.importing.formats import (
     sharded_tables,
     text_lines,
     translation_files,
+    zip_archive,
 )
 from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.csv_json import Record
@@ -39,7 +39,7 @@ def records(path: Path, plan: ImportPlan, done: list[int]) -> Iterator[Record]:
         yield from parallel_text.read(path, done)
     elif plan.format == "text" and plan.unit == "files":
         yield from plain_text.read_files(path)
-    elif plan.format == "text" and not plan.member and (path.is_dir() or zipfile.is_zipfile(path)):
+    elif plan.format == "text" and not plan.member and (path.is_dir() or zip_archive.is_zip(path)):
         yield from plain_text.read_collection(path, plan.unit, done)
     elif path.is_dir():
         yield from _shards(path, plan, done)
@@ -139,7 +139,7 @@ def _locate_table(path: Path, name: str) -> tuple[Path, str]:
     """The file and the member as `text_lines.open_stream` takes them."""
     if not path.is_dir():
         return path, name
-    table = (path / name).resolve()
-    if not table.is_relative_to(path.resolve()) or not table.is_file():
+    table = path / name
+    if ".." in table.parts or not table.resolve().is_relative_to(path.resolve()) or not table.is_file():
         raise Refusal(_("The folder holds no file {name}.", name=name[:200]), do=_("Choose another file."))
     return table, ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bigmodel.core.safe_open import list_files, open_source
 from bigmodel.importing.formats.text_lines import GZIP
 from bigmodel.importing.import_plan import splits_in_names
 
@@ -18,16 +19,11 @@ TABLE_EXTENSIONS = {
 
 def list_tables(folder: Path) -> list[Path]:
     """Every table, in the order of their names; what lies elsewhere by a link, or is hidden, is left out."""
-    here = folder.resolve()
-    return sorted(
-        (
-            path
-            for path in folder.rglob("*")
-            if _kind(path) and path.is_file() and path.resolve().is_relative_to(here)
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ),
-        key=lambda path: path.as_posix(),
-    )  # fmt: skip
+    return [
+        path
+        for path in list_files(folder)
+        if _kind(path) and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
 
 
 def shard_files(folder: Path) -> list[Path]:
@@ -44,7 +40,7 @@ def _kind(path: Path) -> str:
 
 
 def compression(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_source(path) as file:
         return GZIP if file.read(2) == b"\x1f\x8b" else ""
 
 

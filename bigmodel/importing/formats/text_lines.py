@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import open_source
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats import zip_archive
 from bigmodel.importing.formats.bad_record import BadRecord, printable
@@ -41,7 +42,7 @@ def open_stream(path: Path, member: str, done: list[int]) -> Iterator[BinaryIO]:
             with archive.open(entry.info) as file:
                 yield _buffered(_zip_reader(file, entry, done))
         return
-    with path.open("rb") as raw:
+    with open_source(path) as raw:
         counted = _buffered(_counting_reader(raw, done))
         if member == GZIP:
             with open_gzip(counted, done) as file:
@@ -128,12 +129,16 @@ def _utf8_reader(file: BinaryIO, encoding: str) -> Callable[[int], bytes]:
 
 def check_decompression_ratio(packed: int, unpacked: int) -> None:
     """Text becomes three to twenty times as large when it is unpacked, a bomb a thousand times."""
-    if unpacked > limits.UNPACKED_BYTES or (unpacked > 2**27 and unpacked > limits.UNPACKED_RATIO * max(packed, 1)):
+    if is_bomb(packed, unpacked):
         what = _("This archive becomes more than {times} times as large when it is unpacked.",
                  times=limits.UNPACKED_RATIO)  # fmt: skip
         raise Refusal(
             what, _("That is how files look which are made to fill a disk."), _("Unpack it yourself and give the data.")
         )
+
+
+def is_bomb(packed: int, unpacked: int) -> bool:
+    return unpacked > limits.UNPACKED_BYTES or (unpacked > 2**27 and unpacked > limits.UNPACKED_RATIO * max(packed, 1))
 
 
 def lines(file: BinaryIO, encoding: str, split_long: bool = False) -> Iterator[tuple[int, bytes] | BadRecord]:

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import BinaryIO
 from xml.etree.ElementTree import Element, ParseError
+from xml.parsers.expat.errors import XML_ERROR_NO_MEMORY, codes
 
 from bigmodel.core import limits
 from bigmodel.core.words import _
 from bigmodel.importing.formats.bad_record import BadRecord, cell_text, printable
 from bigmodel.importing.formats.csv_json import Record
-from bigmodel.importing.formats.text_lines import lines
+from bigmodel.importing.formats.text_lines import lines, unreadable_rest
 
 PO_LINE = re.compile(r'#.*|(msg\w+(\[\d+\])?\s*)?"(?:[^"\\]|\\.)*"|')
 XML_ENCODING = re.compile(r"""(<\?xml[^>]*?encoding\s*=\s*["'])([\w.:-]+)(["'])""")
@@ -203,9 +204,16 @@ def _units(file: BinaryIO, *tags: str) -> Iterator[tuple[int, Element] | tuple[B
                 open_elements[-1].remove(element)  # or the whole file would be in memory at its end
     except DefusedXmlException:
         yield BadRecord(number + 1, "", _("It declares entities, which can be made to fill the memory.")), None
-    except (ParseError, ValueError, LookupError, RecursionError, OSError, EOFError) as error:
-        reason = _("From here on the file cannot be read: {reason}.", reason=str(error)[:200])
-        yield BadRecord(number + 1, "", reason), None
+    except ParseError as error:
+        if error.code == codes[XML_ERROR_NO_MEMORY]:
+            raise MemoryError from error
+        yield _unreadable_rest(number, error), None
+    except (ValueError, LookupError, RecursionError, OSError, EOFError) as error:
+        yield _unreadable_rest(number, error), None
+
+
+def _unreadable_rest(number: int, error: Exception) -> BadRecord:
+    return BadRecord(number + 1, "", unreadable_rest(error))
 
 
 class _BoundedReader:

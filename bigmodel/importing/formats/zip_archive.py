@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
+from bigmodel.core.safe_open import open_source
 from bigmodel.core.words import Words, _
 from bigmodel.importing.formats.encodings import detect_name_encoding
 
@@ -20,6 +21,11 @@ UTF8_FLAG = 0x800
 HIDDEN = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, KeyError)
+
+
+def is_zip(path: Path) -> bool:
+    with open_source(path) as file:
+        return zipfile.is_zipfile(file)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Entry:
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Refuses what is no archive, or one of too many files."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_source(path) as file, zipfile.ZipFile(file) as archive:
             if len(archive.filelist) > limits.ARCHIVE_FILES:
                 what = _("The archive holds {count} files.", count=len(archive.filelist))
                 raise Refusal(what, do=_("Give at most {maximum}.", maximum=limits.ARCHIVE_FILES))

@@ -13,6 +13,7 @@ from pathlib import Path
 from bigmodel.core import checked_json, files, limits
 from bigmodel.core.checked_json import fields, is_text, is_words, optional
 from bigmodel.core.jobs import Cancelled
+from bigmodel.core.safe_open import link_nofollow, list_files, open_nofollow
 from bigmodel.core.words import Words, _
 
 FOLDER, ABOUT = "original", "source.json"
@@ -49,21 +50,14 @@ def find(folder: Path) -> Original | None:
     return Original(how, place, about.get("content") or about["sha256"], why)
 
 
-def files_in(folder: Path) -> Iterator[Path]:
-    """Every file of a folder, in the order of their names; what lies elsewhere by a link is left out."""
-    here = folder.resolve()
-    for one in sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda one: one.as_posix()):
-        if one.resolve().is_relative_to(here):
-            yield one
-
-
 def signature(path: Path) -> tuple | None:
-    """Changes when a file or a file of a folder is written to; None where it is gone."""
+    """Changes when a file or a file of a folder is written to, or another is put in its place; None where it is gone."""
     try:
-        found = [(".", path.stat())] if path.is_file() else [(one.as_posix(), one.stat()) for one in files_in(path)]
+        files = [path] if path.is_file() else list_files(path)
+        found = [(file.as_posix(), file.stat()) for file in files]
     except OSError:
         return None
-    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in found)
+    return tuple((name, status.st_size, status.st_mtime_ns, status.st_ino) for name, status in found)
 
 
 def keep(path: Path, folder: Path, name: str, tell: Callable[[int], None], stop: threading.Event) -> dict:
@@ -88,8 +82,10 @@ def _pairs(path: Path, target: Path) -> Iterator[tuple[Path, Path]]:
     if path.is_file():
         yield path, target
         return
-    for one in files_in(path):
-        yield one.resolve(), target / one.relative_to(path)
+    for file in list_files(path):
+        real = file.resolve()
+        if real.is_relative_to(path):
+            yield real, target / file.relative_to(path)
 
 
 def _hard_link(path: Path, target: Path) -> bool:
@@ -97,7 +93,7 @@ def _hard_link(path: Path, target: Path) -> bool:
     try:
         for one, place in _pairs(path, target):
             files.make_folder(place.parent)
-            os.link(one, place)
+            link_nofollow(one, place)
     except OSError:
         _remove(target)
         return False
@@ -119,7 +115,7 @@ def _copied(path: Path, target: Path, tell: Callable[[int], None], stop: threadi
     done = 0
     for one, place in _pairs(path, target):
         files.make_folder(place.parent)
-        with one.open("rb") as source, place.open("wb") as copy:
+        with open_nofollow(one) as source, place.open("wb") as copy:
             while piece := source.read(CHUNK_BYTES):
                 if stop.is_set():
                     raise Cancelled

@@ -9,13 +9,14 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from bigmodel.core import limits
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.importing.formats.bad_record import BadRecord
 from bigmodel.importing.formats.natural_order import natural_key
+from bigmodel.importing.formats.text_lines import is_bomb
 
 if TYPE_CHECKING:
     import pyarrow
@@ -28,16 +29,27 @@ ZSTD_LEVEL = 1  # of zstd: text becomes half as large at the speed of writing it
 
 
 class ImportCounts:
-    """How far an import is; written down now and then for whoever looks."""
+    """How far an import is; written down now and then for whoever looks. source_bytes: of the file, whose quota of rows
+    and of bytes ends what would go on for ever; 0 for none of bytes."""
 
-    def __init__(self, tell: Callable[[int, int], None] = lambda rows, aside: None):
-        self.rows = self.rejected = 0
+    def __init__(self, tell: Callable[[int, int], None] = lambda rows, aside: None, source_bytes: int = 0):
+        self.rows = self.rejected = self.bytes = 0
+        self.source_bytes = source_bytes
         self.reasons: Counter = Counter()
         self.left_out: Counter = Counter()  # messages, and the conversations that they are left out of
         self.on_progress = tell
 
     def report(self) -> None:
         self.on_progress(self.rows, self.rejected)
+
+    def check_quota(self) -> None:
+        if self.rows + self.rejected > limits.ROWS:
+            what = _("The file has more than {count} rows.", count=limits.ROWS)
+            raise Refusal(what, do=_("Give a part of it."))
+        if self.source_bytes and is_bomb(self.source_bytes, self.bytes):
+            what = _("The rows of this file become more than {times} times as large as the file.",
+                     times=limits.UNPACKED_RATIO)  # fmt: skip
+            raise Refusal(what, _("That is how files look which are made to fill a disk."), _("Give a part of it."))
 
 
 def schema(columns: Mapping[str, str], folder: str = "split") -> pyarrow.Schema:
@@ -79,13 +91,15 @@ class RejectedRowsWriter:
             if self.images_writer:
                 self.images_writer.close()
 
-    def add(self, entry: Mapping, picture: bytes = b"") -> None:
-        self.entries_file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    def add(self, entry: Mapping, picture: bytes = b"") -> int:
+        """How many characters and bytes that is."""
+        written = self.entries_file.write(json.dumps(entry, ensure_ascii=False) + "\n") + len(picture)
         if picture:
             self.pending_images.append({"row": entry["row"], "picture": picture})
             self.pending_bytes += len(picture)
         if len(self.pending_images) >= BATCH_PICTURES or self.pending_bytes >= BATCH_BYTES:
             self._flush()
+        return written
 
     def _flush(self) -> None:
         import pyarrow
@@ -133,7 +147,8 @@ def write(
             if type(one) is BadRecord:
                 counts.rejected += one.count
                 counts.reasons[one.reason] += one.count
-                rest.add(rejected_entry(one), one.picture)
+                counts.bytes += rest.add(rejected_entry(one), one.picture)
+                counts.check_quota()
                 continue
             number, row = one
             key = 0
@@ -157,9 +172,8 @@ def write(
                 if label and not counts.rows:
                     _sort_classes(names, lists[label])
                 counts.rows += len(numbers)
-                if counts.rows > limits.ROWS:
-                    what = _("The file has more than {count} rows.", count=limits.ROWS)
-                    raise Refusal(what, do=_("Give a part of it."))
+                counts.bytes += size
+                counts.check_quota()
                 given.update(lists["split"])
                 writer.write_batch(_batch(lists, form, cut(keys)))
                 for values in (*lists.values(), keys):
@@ -371,10 +385,12 @@ def count_splits(path: Path) -> dict[str, int]:
     return {name: counted[name] for name in SPLIT_NAMES}
 
 
-def sha256(path: Path, done: list[int] | None = None) -> str:
+def sha256(
+    path: Path, done: list[int] | None = None, open: Callable[[Path], BinaryIO] = lambda path: path.open("rb")
+) -> str:
     """Of a file's bytes, in pieces."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(path) as file:
         while piece := file.read(2**20):
             digest.update(piece)
             if done is not None:

@@ -264,6 +264,7 @@ def _versions(dataset: ImportedDataset) -> None:
         hash = source.get("content") or source["sha256"]  # the second is, of a data set of the Hub, that of its commit
         facts = {
             _("File"): source["name"],
+            **({_("Pictures"): say(import_plan.STORED_IMAGES)} if "image" in manifest["columns"] else {}),
             **({_("Commit"): source["revision"]} if "revision" in source else {}),
             _("Hash of the file (SHA-256)"): " ".join(textwrap.wrap(hash, 16)),  # so that it can be broken
             _("Original"): _original_status(dataset),

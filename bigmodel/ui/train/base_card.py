@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -56,6 +56,8 @@ def base_facts(name: object) -> None:
     base = next((one for one in studio().base_models.all() if one.name == name), None)
     if base is not None:
         st.caption(escape_markdown(base_line(base)))
+        if base.ignored:
+            st.caption(_("Ignored, never opened: {files}.", files=escape_markdown(", ".join(base.ignored))))
 
 
 # -- brought -----------------------------------------------------------------------------------------------
@@ -68,9 +70,8 @@ def add_base_form(task: Task) -> None:
             _("No pretrained model for this task is here yet. Choose one below: its size and licence are shown first."),
             icon=":material/download:",
         )
-    new = st.session_state.pop(ADDED_KEY, "")
-    if new:
-        st.success(_("{model} is here, and chosen.", model=escape_markdown(new)), icon=":material/check_circle:")
+    if added := st.session_state.pop(ADDED_KEY, None):
+        _added(*added)
     label = _("Bring another pretrained model") if not none else _("Bring a pretrained model")
     opened = bool(none or studio().base_models.running_fetches() or st.session_state.get(EXPANDED_KEY))
     with st.container(key="base.bring"), st.expander(label, icon=":material/download:", expanded=opened):
@@ -78,6 +79,16 @@ def add_base_form(task: Task) -> None:
             _download_status(source, task)
         elif not _other_downloads(task):
             _source_form(task)
+
+
+def _added(title: str, already: bool, ignored: Sequence[str]) -> None:
+    """What has come of a base that was brought."""
+    said = [_("{model} is here, and chosen.", model=escape_markdown(title))]
+    if already:
+        said = [_("{name} is here already: its files are the same.", name=escape_markdown(title))]
+    if ignored:
+        said.append(_("Ignored, never opened: {files}.", files=escape_markdown(", ".join(ignored))))
+    st.success("  \n".join(said), icon=":material/check_circle:")
 
 
 def _other_downloads(task: Task) -> bool:
@@ -261,19 +272,19 @@ def _download_finished(work: FetchProcess, source: str, task: Task) -> None:
         _retry_buttons(source, work)
         return
     try:
-        name = work.outcome()["base"]
+        fetched = work.outcome()
     except Refusal as refusal:
         show_refusal(refusal)
         _retry_buttons(source, work)
         return
-    base = next((one for one in studio().base_models.all() if one.name == name), None)
+    base = next((one for one in studio().base_models.all() if one.name == fetched["base"]), None)
     studio().base_models.forget_fetch(source)
     _reset_state()
     st.session_state.pop(EXPANDED_KEY, None)
     if base is not None:
-        st.session_state[ADDED_KEY] = say(base.title)
+        st.session_state[ADDED_KEY] = say(base.title), fetched["already"], fetched["ignored"]
         if task.head in base.heads:
-            select_base(task, name)
+            select_base(task, base.name)
     st.rerun()
 
 
@@ -333,6 +344,8 @@ def base_card(base: Base, answers: bool) -> None:
     with st.container(border=True, height="stretch"):
         st.markdown(f":material/deployed_code: **{escape_markdown(say(base.title))}**")
         st.caption(escape_markdown(base_line(base)))
+        if base.ignored:
+            st.caption(_("Ignored, never opened: {files}.", files=escape_markdown(", ".join(base.ignored))))
         tasks = [task for task in catalog.tasks().values() if task.head in base.heads]
         if tasks:
             st.caption(
