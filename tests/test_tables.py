@@ -159,6 +159,14 @@ def test_an_indented_object_that_is_broken_costs_one_row(read):
     assert len(table.rows) == 11 and len(table.reasons) == 1
 
 
+@pytest.mark.parametrize("key", ["a\\q", "a\nb", "a\x01b"])
+def test_a_key_that_is_no_json_is_a_broken_row(tmp_path, key):
+    (tmp_path / "a.json").write_text(f'{{"{key}": [{{"text": "plum"}}]}}')
+    with (tmp_path / "a.json").open("rb") as file:
+        (record,) = json_documents.json_records(file, "utf-8")
+    assert type(record) is BadRecord and "JSON" in say(record.reason, "en")
+
+
 @pytest.mark.parametrize("text", ["{Enter a king.}\nHe speaks.\n{Exit}\n", "[1] On fruit.\n[2] On trees.\n", '["Yes," she said]\nand went.\n'])  # fmt: skip
 def test_prose_with_braces_is_prose(read, text):
     assert read("play.txt", text * 3).preview.plan.format == "text"

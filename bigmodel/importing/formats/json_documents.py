@@ -82,8 +82,12 @@ class _Window:
         found = KEY.match(self.text, self.position)
         if found is None:
             raise _Broken(NO_RECORDS)
+        try:
+            key = json.loads(found[0].rstrip().removesuffix(":"))
+        except ValueError as error:
+            raise _Broken(_("It is not JSON: {reason}.", reason=str(error)[:200])) from None
         self.position = found.end()
-        return json.loads(found[0].rstrip().removesuffix(":"))
+        return key
 
     def value(self, longest: int = limits.LINE_BYTES) -> object:
         """The value that stands here, past its end; `size` becomes its length."""
