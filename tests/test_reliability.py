@@ -33,13 +33,12 @@ FEW = {
     14: 39,
     15: 40,
     16: 25,
-    17: 4,
-}  # trials of each row
+}  # trials of each row; of row 17 tests/test_isolated_worker.py holds the kinds, without its waits for what loops
 WAITS = {7}  # rows that wait for minutes when a promise is switched off: that is for the command alone
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("row", command.MODULES)
+@pytest.mark.parametrize("row", FEW)
 def test_a_promise_holds_and_its_trials_notice_when_it_does_not(row, tmp_path):
     options = ["--row", str(row), "--trials", str(FEW[row]), "--json", *([] if row in WAITS else ["--without"])]
     log = tmp_path / "log"

@@ -99,7 +99,8 @@ def _reason_told(client: ModelClient, hostile: Model, reasons: tuple[str, ...]) 
     while reply.parts.empty():
         if time.monotonic() > until:
             reply.close()
-            client.isolated.get(hostile.folder).process.kill()
+            if process := client.isolated.get(hostile.folder).process:
+                process.kill()
             return f"nothing is told within {PATIENCE:.0f} s"
         time.sleep(0.05)
     try:
