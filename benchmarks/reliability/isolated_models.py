@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -12,14 +13,17 @@ from pathlib import Path
 
 from benchmarks.reliability.row import Outcome, Row
 from benchmarks.reliability.trial import patched
+from bigmodel.core import child_process
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import STARTERS, Model, read_model
 from bigmodel.inference import isolated_worker
 from bigmodel.inference.client import ModelClient
+from bigmodel.inference.connection import Reply
+from bigmodel.studio import LIBRARIES
 
 MEMORY_BYTES = 2**29
-SILENCE_SECONDS = 4.0  # what loops is ended after so long; loading the sound starter takes a tenth of it
-PATIENCE = 40.0  # seconds until a worker has loaded its libraries, has been silent and has been ended
+SILENCE_SECONDS = 25.0  # what loops is ended after so long; loading libraries on a slow machine takes half of it
+PATIENCE = 80.0  # seconds until a worker has loaded its libraries, has been silent and has been ended
 PROMPT = "a poem about a mountain " + "x" * 40
 
 
@@ -44,7 +48,10 @@ KINDS = {
     "a table of 1 GiB, for which Rust aborts": Hostile(
         {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAAIA=="}}, ("of memory",)
     ),
-    "an expression that goes back for ever": Hostile({"pre_tokenizer": _split("(x+x+)+y")}, ("had said nothing",)),
+    "an expression that is tried for hours": Hostile(
+        {"normalizer": _grow(2), "pre_tokenizer": _split("(a|aa){18}b")}, ("had said nothing",)
+    ),
+    "an expression over which Oniguruma panics": Hostile({"pre_tokenizer": _split("(x+x+)+y")}, ("gave up",)),
     "a text that grows a billion times": Hostile({"normalizer": _grow(5)}, ("of memory", "memory was used up")),
     "a part that is none": Hostile({"normalizer": {"type": "Nothing"}}, ("could not be", "cannot be")),
 }
@@ -59,7 +66,7 @@ def run(trials: int, place: Path) -> Outcome:
         (isolated_worker, "MEMORY_BASE_BYTES", min(MEMORY_BYTES, isolated_worker.MEMORY_BASE_BYTES)),
     )
     try:
-        with patched(*bounds):
+        with child_process.preloading(LIBRARIES), patched(*bounds):
             for number in range(trials):
                 kind = list(KINDS)[number % len(KINDS)]
                 outcome.trials += 1
@@ -95,20 +102,27 @@ def _asked(client: ModelClient, hostile: Model, reasons: tuple[str, ...]) -> str
 
 def _reason_told(client: ModelClient, hostile: Model, reasons: tuple[str, ...]) -> str:
     reply = client.ask(hostile, {"prompt": PROMPT, "max_new_tokens": 5}, from_outside=True)
-    until = time.monotonic() + PATIENCE
-    while reply.parts.empty():
-        if time.monotonic() > until:
-            reply.close()
-            if process := client.isolated.get(hostile.folder).process:
-                process.kill()
-            return f"nothing is told within {PATIENCE:.0f} s"
-        time.sleep(0.05)
+    told: list[Refusal | None] = []
+    asking = threading.Thread(target=lambda: told.append(_refusal(reply)), daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    if not told:
+        reply.connection.process.kill()
+        asking.join()
+        return f"nothing is told within {PATIENCE:.0f} s"
+    (refusal,) = told
+    if refusal is None:
+        return "it answers"
+    right = any(reason in refusal.say("en") for reason in reasons) and refusal.say("zh")
+    return "" if right else f"it is told: {refusal.say('en')}"
+
+
+def _refusal(reply: Reply) -> Refusal | None:
     try:
         list(reply)
     except Refusal as refusal:
-        told = refusal.say("en")
-        return "" if any(reason in told for reason in reasons) and refusal.say("zh") else f"it is told: {told}"
-    return "it answers"
+        return refusal
+    return None
 
 
 def _in_the_shared_process(ask: Callable) -> Callable:

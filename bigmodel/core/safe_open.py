@@ -174,7 +174,7 @@ def _count_names(source: Path, own_folders: Sequence[Path]) -> Counter:
     """(device, inode) -> how many names it has there."""
     names = {os.path.realpath(file) for file in ([source] if source.is_file() else list_files(source))}
     names |= {os.path.realpath(file) for folder in own_folders for file in folder.rglob("*") if not file.is_symlink()}
-    found = Counter()
+    found: Counter[tuple[int, int]] = Counter()
     for name in names:
         with suppress(FileNotFoundError):
             status = os.lstat(name)
