@@ -84,8 +84,8 @@ def running(project, *args, **environment):
         yield process, found[0]
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.terminate()  # which ends the server too: it has a process group of its own
+            process.wait(timeout=HANG)
 
 
 def health(address):
