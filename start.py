@@ -1,10 +1,8 @@
 """Sets bigmodel up in .venv beside this file and starts it. Needs Python 3.11 or newer, nothing else.
 python3 start.py [--no-token] [options of Streamlit, such as --server.port 8600]    the app, in the browser where there is one
-python3 start.py test [options of pytest]                               the whole test suite
-"""
+python3 start.py test [options of pytest]                               the whole test suite"""
 
 import argparse
-import http.client
 import os
 import signal
 import socket
@@ -36,8 +34,7 @@ def words(key, value=""):
     return "bigmodel: " + WORDS[key].split(" | ")[CHINESE].format(value)
 
 
-def set_up(*names):
-    """Make .venv hold what these files ask for; nothing is to do when they are as they were the last time."""
+def set_up(*names):  # .venv holds what these files ask for; nothing is to do when they are as they were the last time
     wanted = {VENV / f"installed-{name}": f"{sys.version}\n{(ROOT / name).read_text('utf-8')}" for name in names}
     if PYTHON.exists() and all(file.exists() and file.read_text("utf-8") == text for file, text in wanted.items()):
         return
@@ -62,47 +59,30 @@ def free_port(host, first):
     sys.exit(words("no port", f"{host}:{first}"))
 
 
-def listens(host, port):
-    """Whether the server answers; what asks for HTTPS answers too, in its way."""
-    try:
-        connection = http.client.HTTPConnection(host, port)
-        connection.request("GET", "/")
-        connection.getresponse().close()
-    except (ConnectionResetError, http.client.HTTPException):
-        return True
-    except OSError:
-        return False
-    return True
-
-
 def app(args):
     parser = argparse.ArgumentParser(usage=f"\n{__doc__}", allow_abbrev=False)
     parser.add_argument("--server.address", dest="host", default="127.0.0.1")
     parser.add_argument("--server.port", dest="port", type=int, default=8501)
-    parser.add_argument("--no-token", action="store_true")
+    parser.add_argument("--no-token", action="store_const", dest="more", const=["--", "--no-token"], default=[])
     asked, others = parser.parse_known_args(args)
     set_up("requirements.txt")
     port, reached = free_port(asked.host, asked.port), asked.host.replace("0.0.0.0", "127.0.0.1")
-    others += [f"--server.address={asked.host}", f"--server.port={port}", *["--", "--no-token"] * asked.no_token]
-    run = [PYTHON, "-m", "streamlit", "run", ROOT / "app.py", "--logger.hideWelcomeMessage=true"]
-    # Ctrl-C and a closed terminal reach us alone: the server is told to end in order, also while it is still starting.
-    server = subprocess.Popen([*run, *others], process_group=0)
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: server.terminate())
+    others += ["--logger.hideWelcomeMessage=true", f"--server.address={asked.host}", f"--server.port={port}"]
+    run = [PYTHON, "-m", "streamlit", "run", ROOT / "app.py", *others, *asked.more]
+    server = subprocess.Popen(run, process_group=0)  # Ctrl-C reaches us alone: it is told to end, even while it starts
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+        signal.signal(number, lambda *_: server.terminate())
     try:
-        while server.poll() is None and not listens(reached, port):
+        while server.poll() is None and socket.socket().connect_ex((reached, port)):
             time.sleep(0.1)
         if server.poll() is None:
-            token = f"/?token={TOKEN.read_text()}" if TOKEN.exists() and not asked.no_token else ""
+            token = f"/?token={TOKEN.read_text()}" if TOKEN.exists() and not asked.more else ""
             print(words("ready", f"http://{reached}:{port}{token}"), flush=True)
             if SCREEN and not os.environ.get("CI"):
                 webbrowser.open(f"http://{reached}:{port}{token}")
         return server.wait()
-    except KeyboardInterrupt:
-        server.terminate()
-        raise
     finally:
+        server.terminate()
         server.wait()
 
 

@@ -96,6 +96,9 @@ def test_a_run_is_repeated_with_what_it_had_measured(store):
     settings = store.get(out.strip()).spec.settings
     assert code == 0 and "precision=bf16, threads=2" in err
     assert (settings["precision"], settings["threads"], settings["seed"]) == ("bf16", 2, 5)
+    _code, out, err = bigmodel("train", "--like", earlier, "--set", "batch_size=7")
+    settings = store.get(out.strip()).spec.settings
+    assert (settings["precision"], settings["threads"], err) == ("auto", 0, ""), "measured for other steps"
 
 
 def test_a_run_without_a_task_is_refused_with_what_is_missing(store):

@@ -33,12 +33,13 @@ FEW = {
     14: 39,
     15: 40,
     16: 25,
-}  # trials of each row; of row 17 tests/test_isolated_worker.py holds the kinds, without its waits for what loops
+}  # trials of each row
+ALONE = {17}  # rows for the command alone: it waits for what loops; tests/test_isolated_worker.py has its kinds
 WAITS = {7}  # rows that wait for minutes when a promise is switched off: that is for the command alone
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("row", FEW)
+@pytest.mark.parametrize("row", sorted(command.MODULES.keys() - ALONE))
 def test_a_promise_holds_and_its_trials_notice_when_it_does_not(row, tmp_path):
     options = ["--row", str(row), "--trials", str(FEW[row]), "--json", *([] if row in WAITS else ["--without"])]
     log = tmp_path / "log"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import fields as dataclass_fields
 
 from bigmodel.cli.terminal import DONE, INTERRUPTED, REFUSED, Terminal, format_duration, format_number
@@ -86,23 +86,33 @@ def _add_wait(verb: Parser) -> None:
 # -- train, branch, rollback, resume -------------------------------------------------------------------
 def _train(terminal: Terminal) -> int:
     options = terminal.options
-    names, given = {name: getattr(options, name) for name in ("task", "architecture", "dataset")}, {}
+    names, earlier = {name: getattr(options, name) for name in ("task", "architecture", "dataset")}, None
     if options.like:
         earlier = terminal.studio.runs.get(resolve_run_id(options.like, terminal.studio.runs.ids()))
         names = {name: value or getattr(earlier.spec, name) for name, value in names.items()}
-        given = {**earlier.spec.settings, **earlier.decided}
-        if earlier.decided:
-            decided = ", ".join(f"{name}={value}" for name, value in earlier.decided.items())
-            terminal.print_message(_("As {run} had measured: {decided}.", run=earlier.id, decided=decided))
     if missing := [f"--{name}" for name, value in names.items() if not value]:
         what = _("{options} missing: name all three, or a run to repeat by `--like RUN`", options=", ".join(missing))
         options.usage_error(say(what, terminal.language))
     task, architecture = catalog.task(names["task"]), catalog.architecture(names["architecture"])
     known = spec.fields_for(task, architecture)
-    given = {field.name: given[field.name] for field in known if field.name in given}
-    settings = given | parse_settings(options.settings, known, _("setting"))
+    settings = parse_settings(options.settings, known, _("setting"))
+    if earlier:
+        settings = _settings_like(terminal, earlier, names, settings, {field.name for field in known})
     wanted = names | {"name": options.name}
     return _report_launch(terminal, terminal.studio.runs.launch(wanted | {"settings": settings}, token=options.token))
+
+
+def _settings_like(
+    terminal: Terminal, earlier: Run, names: Mapping[str, str], changes: Mapping, known: Set[str]
+) -> dict[str, object]:
+    """The settings of an earlier run with `changes`, and what it decided by measuring where that still holds."""
+    same = all(getattr(earlier.spec, name) == value for name, value in names.items())
+    decided = earlier.decided(changes) if same else {}
+    if decided:
+        listed = ", ".join(f"{name}={value}" for name, value in decided.items())
+        terminal.print_message(_("As {run} had measured: {decided}.", run=earlier.id, decided=listed))
+    kept = {name: value for name, value in earlier.spec.settings.items() if name in known}
+    return kept | decided | dict(changes)
 
 
 def _branch(terminal: Terminal) -> int:

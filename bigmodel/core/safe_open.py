@@ -23,9 +23,8 @@ from bigmodel.core.words import _
 
 HAS_OPENAT = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 NO_LINK_ERRORS = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)  # the last: of FreeBSD
-DIRECTORY = getattr(os, "O_PATH", 0) | getattr(
-    os, "O_DIRECTORY", 0
-)  # O_PATH: one may pass through what one cannot list
+# O_PATH: one may pass through what one cannot list
+DIRECTORY = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0)
 
 _own_folders: list[Path] = []  # what the source of this process may have hard links to; empty: they are not checked
 

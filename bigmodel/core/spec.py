@@ -65,6 +65,20 @@ TRAINING_FIELDS: tuple[Field, ...] = (
            help=_("Where the model is trained. 'auto' takes the best there is.")),
 )
 # fmt: on
+# settings that change neither what a step computes nor how fast; the device is told apart by its name
+NOT_COMPUTING = frozenset(
+    {
+        "seed",
+        "epochs",
+        "max_steps",
+        "eval_every",
+        "patience",
+        "learning_rate",
+        "warmup",
+        "schedule",
+        "device",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

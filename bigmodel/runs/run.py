@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from bigmodel.core.events import DAMAGED, ENDED, LIVE, QUEUED, RUNNING, TRANSITIONS, Event
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.spec import NOT_COMPUTING, RunSpec
 from bigmodel.core.words import Words, _
 
 MIN_SPEED_SECONDS = 10.0  # of steps, after which a resumed process has a speed of its own
@@ -53,12 +54,18 @@ class Run:
     def has_ended(self) -> bool:
         return self.state in ENDED
 
-    @property
-    def decided(self) -> dict[str, object]:
-        """The settings that the run's probe has decided, to train again exactly as it did; {} before it has."""
-        wanted = {"precision": "auto", "threads": 0}
-        known = {name: self.plan.get(name) for name in wanted if self.spec.settings.get(name) == wanted[name]}
-        return {name: value for name, value in known.items() if value is not None}
+    def decided(self, changes: Mapping[str, object] = MappingProxyType({})) -> dict[str, object]:
+        """The settings that the run's probe has decided, to train again as it did; {} before it has, and where `changes`
+        to its settings make other steps of them."""
+        changed = {name for name, value in changes.items() if value != self.spec.settings.get(name)}
+        if changed - NOT_COMPUTING or "device" in changed:
+            return {}
+        undecided = {"precision": "auto", "threads": 0}
+        return {
+            name: self.plan[name]
+            for name, value in undecided.items()
+            if self.spec.settings.get(name) == value and self.plan.get(name)
+        }
 
     @property
     def damage(self) -> Words | None:

@@ -18,7 +18,7 @@ from bigmodel.core import files
 from bigmodel.core.cpu import cpu_name
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import write_atomic
-from bigmodel.core.spec import Session
+from bigmodel.core.spec import NOT_COMPUTING, Session
 from bigmodel.core.words import _
 from bigmodel.data.prepare import Prepared
 from bigmodel.training import out_of_memory
@@ -38,17 +38,6 @@ WARMUP_SECONDS = 0.3  # that a first pass may take longer: kernels are made for 
 SLOW_PASS_SECONDS = 0.8  # a pass that takes as long says enough by itself
 PROBE_SECONDS = 0.3  # after which each variant is tried only twice more
 CACHE_SECONDS = 24 * 3600.0  # for which a plan holds for runs of the same settings
-IRRELEVANT_SETTINGS = (
-    "seed",
-    "epochs",
-    "max_steps",
-    "eval_every",
-    "patience",
-    "learning_rate",
-    "warmup",
-    "schedule",
-    "device",
-)
 MAX_OTHER_LOAD = 0.3  # cores that other programs may have used meanwhile for a plan to be cached
 
 
@@ -136,7 +125,7 @@ def compute_plan_file(cache: Path, session: Session, data: Prepared, device: str
     import bigmodel
 
     spec = session.spec
-    settings = {name: value for name, value in spec.settings.items() if name not in IRRELEVANT_SETTINGS}
+    settings = {name: value for name, value in spec.settings.items() if name not in NOT_COMPUTING}
     where = (
         torch.cuda.get_device_name(device)
         if device.startswith("cuda")

@@ -230,9 +230,8 @@ def normalize_image(data: bytes) -> bytes | Words:
                     and picture.getexif().get(0x0112, 1) == 1
                     and getattr(picture, "n_frames", 1) == 1
                 )
-                picture.draft(
-                    "RGB", (2 * limits.PICTURE_SIDE, 2 * limits.PICTURE_SIDE)
-                )  # a JPEG is decoded at about the size that is needed
+                # a JPEG is decoded at about the size that is needed
+                picture.draft("RGB", (2 * limits.PICTURE_SIDE, 2 * limits.PICTURE_SIDE))
                 picture.load()
                 return data if as_it_is else _reencode(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError:

@@ -57,7 +57,7 @@ def base_facts(name: object) -> None:
     if base is not None:
         st.caption(escape_markdown(base_line(base)))
         if base.ignored:
-            st.caption(_("Ignored, never opened: {files}.", files=escape_markdown(", ".join(base.ignored))))
+            st.caption(_ignored_line(base.ignored))
 
 
 # -- brought -----------------------------------------------------------------------------------------------
@@ -87,8 +87,12 @@ def _added(title: str, already: bool, ignored: Sequence[str]) -> None:
     if already:
         said = [_("{name} is here already: its files are the same.", name=escape_markdown(title))]
     if ignored:
-        said.append(_("Ignored, never opened: {files}.", files=escape_markdown(", ".join(ignored))))
+        said.append(_ignored_line(ignored))
     st.success("  \n".join(said), icon=":material/check_circle:")
+
+
+def _ignored_line(names: Sequence[str]) -> str:
+    return _("Ignored, never opened: {files}.", files=escape_markdown(", ".join(names)))
 
 
 def _other_downloads(task: Task) -> bool:
@@ -345,7 +349,7 @@ def base_card(base: Base, answers: bool) -> None:
         st.markdown(f":material/deployed_code: **{escape_markdown(say(base.title))}**")
         st.caption(escape_markdown(base_line(base)))
         if base.ignored:
-            st.caption(_("Ignored, never opened: {files}.", files=escape_markdown(", ".join(base.ignored))))
+            st.caption(_ignored_line(base.ignored))
         tasks = [task for task in catalog.tasks().values() if task.head in base.heads]
         if tasks:
             st.caption(

@@ -157,8 +157,10 @@ def _apply_run(run: str) -> None:
         key = Combination(
             catalog.task(spec.task), catalog.dataset(spec.dataset), catalog.architecture(spec.architecture)
         ).key
-        settings = {**spec.settings, **earlier.decided, **_parse_overrides(spec)}
-        if earlier.decided:
+        changes = _parse_overrides(spec)
+        decided = earlier.decided(changes)
+        settings = {**spec.settings, **decided, **changes}
+        if decided:
             st.toast(_("Precision and threads are set as that run had measured them."), icon=":material/replay:")
         for name, value in settings.items():
             st.session_state[f"{key}.{name}"] = value
