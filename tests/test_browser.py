@@ -143,6 +143,16 @@ def curve(page):
     )
 
 
+def zoom(page):
+    """Drag over the first chart. True where it shows a part now: what appears above may move it away under the pointer."""
+    box = page.locator(".live-plot").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.7, steps=5)
+    page.mouse.up()
+    return page.evaluate("document.querySelector('.live-plot').layout.xaxis.range[0] > 0")
+
+
 def test_the_whole_story(visit, folder):
     page = visit.go("/")
     visit.picture("story-1-home")
@@ -169,11 +179,7 @@ def test_the_whole_story(visit, folder):
     # watch: the curve grows, the zoom stays, the chart is never built anew
     wait_for(lambda: curve(page)[0] > 5)
     page.evaluate("document.querySelector('.live-plot .main-svg').dataset.mark = 'the same'")
-    box = page.locator(".live-plot").first.bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.7, steps=5)
-    page.mouse.up()
+    wait_for(lambda: zoom(page))
     points, zoomed = curve(page)
     wait_for(lambda: curve(page)[0] > points + 5)
     assert curve(page)[1] == zoomed
