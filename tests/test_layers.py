@@ -13,15 +13,15 @@ FILES = sorted(path for folder in ("bigmodel", "pages") for path in (ROOT / fold
 # room -> the rooms it may import from, beside itself
 MAY_IMPORT = {
     "core": set(),
-    "tasks": {"core", "data", "training", "evaluation", "inference"},
+    "tasks": {"core", "data", "training", "metrics", "inference"},
     "architectures": {"core", "base_models"},
     "base_models": {"core"},
     "datasets": {"core"},
     "data": {"core"},
     "importing": {"core", "data"},
     "data_checks": {"core", "data", "importing"},
-    "evaluation": {"core", "data"},
-    "training": {"core", "data", "evaluation"},
+    "metrics": {"core", "data"},
+    "training": {"core", "data", "metrics"},
     "inference": {"core", "base_models", "data", "importing", "runs", "training"},
     "doctor": {"core"},
     "runs": {"core", "base_models", "data", "importing", "training"},

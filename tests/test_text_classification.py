@@ -82,7 +82,7 @@ def test_capitals_and_wide_letters_make_no_difference_and_marks_stand_around(row
 
 # -- how good -------------------------------------------------------------------------------------
 def test_figures_by_class_are_what_they_say():
-    from bigmodel.evaluation.classification_metrics import macro_metrics
+    from bigmodel.metrics.classification import macro_metrics
 
     found = macro_metrics(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
     assert found["precision"] == pytest.approx((1 + 1 / 2) / 2)

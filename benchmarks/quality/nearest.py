@@ -28,7 +28,7 @@ def nearest(train_sources: Sequence[str], train_targets: Sequence[str], sources:
 
 def baselines(train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]]) -> dict[str, dict[str, float]]:
     """BLEU and chrF of both baselines on pairs of (source, target), counted as those of a model are."""
-    from bigmodel.evaluation.translation_metrics import bleu_and_chrf
+    from bigmodel.metrics.bleu import bleu_and_chrf
 
     sources, references = (list(column) for column in zip(*test, strict=True))
     train_sources, train_targets = (list(column) for column in zip(*train, strict=True))

@@ -25,7 +25,7 @@ from bigmodel.core.shared_fields import (
 )
 from bigmodel.core.words import Words, _
 from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
-from bigmodel.evaluation.language_metrics import score_tokens
+from bigmodel.metrics.token_scores import score_tokens
 
 TOKENIZER_BATCH = 500  # conversations at a time: what the tokenizer returns takes forty times the memory of the text
 ANSWER_TOKENS = 200  # of an answer, unless a person asks for more

@@ -11,7 +11,7 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Image
 from bigmodel.core.words import Words, _
 from bigmodel.data.image_transforms import ignores_aspect_ratio, output_size, pixel_scale_shift, resize_image, to_tensor
-from bigmodel.evaluation.classification_metrics import macro_metrics, predict_classes
+from bigmodel.metrics.classification import macro_metrics, predict_classes
 
 MAX_SIDE = 64  # pixels of a side, unless a person asks for more
 THUMBNAIL_SIDE = (

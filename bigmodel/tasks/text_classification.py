@@ -11,7 +11,7 @@ from bigmodel.core.fields import Number, Text
 from bigmodel.core.shared_fields import TOKENIZER, VOCABULARY
 from bigmodel.core.words import _
 from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
-from bigmodel.evaluation.classification_metrics import macro_metrics, predict_classes
+from bigmodel.metrics.classification import macro_metrics, predict_classes
 
 TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
 TOP_CLASSES = 10  # classes of an answer

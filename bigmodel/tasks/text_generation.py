@@ -24,7 +24,7 @@ from bigmodel.core.shared_fields import (
     VOCABULARY,
 )
 from bigmodel.core.words import _
-from bigmodel.evaluation.language_metrics import UNSEEN_CHARACTERS, score_stream
+from bigmodel.metrics.token_scores import UNSEEN_CHARACTERS, score_stream
 
 JOINED_CHARACTERS = 100_000  # of pieces of a whole text: each beginning costs what a tokenizer puts before a text
 TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text

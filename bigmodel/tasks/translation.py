@@ -13,8 +13,8 @@ from bigmodel.core.fields import Choice, Number, Text
 from bigmodel.core.shared_fields import INFERENCE_PRECISION, MAX_NEW_TOKENS, PERPLEXITY, TOKEN_ACCURACY, VOCABULARY
 from bigmodel.core.words import _
 from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
-from bigmodel.evaluation.eval_mode import eval_mode
-from bigmodel.evaluation.language_metrics import score_tokens
+from bigmodel.metrics.eval_mode import eval_mode
+from bigmodel.metrics.token_scores import score_tokens
 
 EVAL_SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
 TOKENIZER_BATCH = 1000  # pairs at a time: what the tokenizer returns takes forty times the memory of the text
@@ -184,7 +184,7 @@ class Translation(Task):
         import torch
 
         from bigmodel.data.tokenizers import sentence_tokens
-        from bigmodel.evaluation.translation_metrics import bleu_and_chrf
+        from bigmodel.metrics.bleu import bleu_and_chrf
 
         written = sentence_tokens(processor, written=True)
         device = next(model.parameters()).device

@@ -13,7 +13,7 @@ from bigmodel.core.events import DIVERGED, FINISHED, STOPPED, Event
 from bigmodel.core.shared_fields import TOKEN_ACCURACY
 from bigmodel.core.spec import RunSpec, Session
 from bigmodel.core.words import Words, _
-from bigmodel.evaluation.language_metrics import score_tokens
+from bigmodel.metrics.token_scores import score_tokens
 from bigmodel.training import checkpoint, resume_state
 
 MASK_PROBABILITY = 0.15  # of the tokens are to be named

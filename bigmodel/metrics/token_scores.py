@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.evaluation.eval_mode import eval_mode
+from bigmodel.metrics.eval_mode import eval_mode
 
 if TYPE_CHECKING:
     import numpy as np

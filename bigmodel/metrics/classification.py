@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.contracts import HEADS, Task
-from bigmodel.evaluation.eval_mode import eval_mode
+from bigmodel.metrics.eval_mode import eval_mode
 
 if TYPE_CHECKING:
     import numpy as np
