@@ -13,6 +13,7 @@ from bigmodel.core import child_process
 from bigmodel.core.errors import Refusal
 from bigmodel.core.words import _
 from bigmodel.data_checks.check_jobs import CheckJobs
+from bigmodel.evaluation.service import EvaluationService
 from bigmodel.importing.import_jobs import ImportJobs
 from bigmodel.importing.service import DataService
 from bigmodel.importing.store import registry
@@ -49,6 +50,7 @@ class Studio:
         self.base_models = BaseModelService(
             self.home, refuse, self.runs.unfinished, self.models.get, self.imports.roots
         )
+        self.evaluations = EvaluationService(self.home, self.runs.cache, self.models, refuse)
         registry.register_home(self.home)
         bases.register_bases(self.home)
         self._server_lock = Lock(self.runs.server_lock)
@@ -67,7 +69,7 @@ class Studio:
         """Leave. What is being trained goes on, and is found again by the next server."""
         with self._mutex:
             self._serving = False
-            for jobs in (self.imports, self.versions, self.checks):
+            for jobs in (self.imports, self.versions, self.checks, self.evaluations):
                 jobs.close()
             if self._supervisor is not None:
                 self._supervisor.stop()

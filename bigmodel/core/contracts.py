@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import torch
     import transformers
 
+    from bigmodel.metrics.row_metric import RowMetric
+
 
 class Loss(NamedTuple):
     """The loss of a batch. A task or a network may bring its own: see `Task.loss` and `Architecture.own_loss`.
@@ -252,6 +254,28 @@ class Task:
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
         """Metric name -> value over a whole split. `final` asks for the slow ones too."""
         raise NotImplementedError
+
+    def records(
+        self, model: Any, processor: Any, arrays: Mapping, settings: Mapping
+    ) -> Iterator[Mapping[str, Sequence]]:
+        """What the model makes of each row of a split, some rows at a time: `row`, its number in the split, and what
+        `row_metrics` are computed from; each (rows, ...), or a list of texts."""
+        raise NotImplementedError
+
+    def row_metrics(self) -> Sequence[RowMetric]:
+        """The metrics of records, in the order in which they are shown; the first is the task's own first."""
+        raise NotImplementedError
+
+    def baseline(
+        self, train: datasets.Dataset, rows: datasets.Dataset, records: Mapping, settings: Mapping
+    ) -> tuple[Words, Mapping] | None:
+        """(what it is, records) of the simplest thing that answers at all, beside which the model stands: `rows` are those
+        of `records`, `train` what may be learnt from. None where there is none."""
+        return None
+
+    def score_signatures(self, records: Mapping) -> Mapping[str, str]:
+        """What scores must be quoted with, by name of the metric."""
+        return {}
 
     def eval_passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
         """How often `measure` goes through the model for a loss: what the forecast counts on."""

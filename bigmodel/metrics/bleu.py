@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from bigmodel.core.contracts import Metric
+from bigmodel.core.words import _
 from bigmodel.data.tokenizers import is_chinese
+from bigmodel.metrics.row_metric import Records, RowMetric, Values, additive
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def bleu_and_chrf(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
@@ -17,3 +24,80 @@ def bleu_and_chrf(answers: Sequence[str], references: Sequence[str]) -> dict[str
         "bleu": sacrebleu.corpus_bleu(answers, [references], tokenize=tokenize).score,
         "chrf": sacrebleu.corpus_chrf(answers, [references]).score,
     }
+
+
+CHRF_PP = Metric(
+    "chrf_pp",
+    _("chrF++"),
+    _("chrF that also counts words and pairs of words; follows people's judgement a little closer."),
+)
+TER = Metric(
+    "ter",
+    _("TER"),
+    _("How many edits would turn the translation into the reference, for each hundred words of it; lower is better."),
+    higher_is_better=False,
+)
+LENGTH_RATIO = Metric(
+    "length_ratio",
+    _("Length ratio"),
+    _("How long the translations are beside the references; near 1 is good, below it something is left out."),
+)
+
+
+def translation_row_metrics(named: Sequence[Metric]) -> tuple[RowMetric, ...]:
+    """Of records with `answer` and `reference`, by sacrebleu. named: the task's own metrics, of which chrf and bleu."""
+    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics import TER as TranslationEditRate
+
+    words = {metric.name: metric for metric in named}
+    return (
+        _by_sacrebleu(words["chrf"], lambda _records: CHRF()),
+        _by_sacrebleu(words["bleu"], _bleu),
+        _by_sacrebleu(CHRF_PP, lambda _records: CHRF(word_order=2)),
+        _by_sacrebleu(TER, lambda records: TranslationEditRate(asian_support=is_chinese(records["reference"]))),
+        additive(LENGTH_RATIO, _lengths, lambda sums: sums[:, 0] / sums[:, 1]),
+    )
+
+
+def _bleu(records: Records) -> Any:
+    from sacrebleu.metrics import BLEU
+
+    return BLEU(tokenize="zh" if is_chinese(records["reference"]) else "13a")
+
+
+def signatures(records: Records) -> dict[str, str]:
+    """What a figure must be quoted with (Post 2018), by name of the metric."""
+    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics import TER as TranslationEditRate
+
+    scorers = {
+        "chrf": CHRF(),
+        "bleu": _bleu(records),
+        "chrf_pp": CHRF(word_order=2),
+        "ter": TranslationEditRate(asian_support=is_chinese(records["reference"])),
+    }
+    for scorer in scorers.values():
+        scorer.corpus_score([""], [[""]])  # which tells it how many references there are
+    return {name: str(scorer.get_signature()) for name, scorer in scorers.items()}
+
+
+def _by_sacrebleu(metric: Metric, scorer: Any) -> RowMetric:
+    """A corpus score from the sums of what sacrebleu counts in each sentence, as its own significance tests do."""
+
+    def bind(records: Records) -> Values:
+        import numpy as np
+
+        score = scorer(records)
+        counts = np.asarray(score._extract_corpus_statistics(list(records["answer"]), [list(records["reference"])]))
+        return lambda weights: np.asarray(
+            [score._compute_score_from_stats(list(sums)).score for sums in weights @ counts]
+        )
+
+    return RowMetric(metric, bind)
+
+
+def _lengths(records: Records) -> np.ndarray:
+    """(rows, 2): characters of the answer and of the reference."""
+    import numpy as np
+
+    return np.asarray([(len(a), len(b)) for a, b in zip(records["answer"], records["reference"], strict=True)], float)

@@ -25,7 +25,8 @@ from bigmodel.core.shared_fields import (
 )
 from bigmodel.core.words import Words, _
 from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
-from bigmodel.metrics.token_scores import score_tokens
+from bigmodel.metrics.row_metric import RowMetric
+from bigmodel.metrics.token_scores import score_tokens, token_row_metrics, token_scores
 
 TOKENIZER_BATCH = 500  # conversations at a time: what the tokenizer returns takes forty times the memory of the text
 ANSWER_TOKENS = 200  # of an answer, unless a person asks for more
@@ -109,6 +110,7 @@ class Dialogue(Task):
     def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
         """Conversations as one stream of tokens with offsets, and what each token is for.
 
+        rows: the number of each conversation in the split.
         counts: conversations that are whole, that have lost their first turns, that are too long even so, and that the
         template does not take.
         """
@@ -116,18 +118,18 @@ class Dialogue(Task):
 
         from bigmodel.data.chat_tokens import ChatRenderer, UnsupportedConversation, parse_turns
 
-        scribe, longest, found = ChatRenderer(processor), settings["block_size"] + 1, []
+        scribe, longest, found, kept = ChatRenderer(processor), settings["block_size"] + 1, [], []
         cut = long = refused = 0
         for start in range(0, len(rows), TOKENIZER_BATCH):
             said, lines = [], []
-            for row in rows[start : start + TOKENIZER_BATCH]["messages"]:
+            for number, row in enumerate(rows[start : start + TOKENIZER_BATCH]["messages"], start):
                 turns = scribe.sanitize(parse_turns(row))
                 try:
                     lines.append(scribe.render_with_spans(turns))
-                    said.append(turns)
+                    said.append((number, turns))
                 except UnsupportedConversation:
                     refused += 1
-            for turns, tokens in zip(said, scribe.tokenize(lines), strict=True):
+            for (number, turns), tokens in zip(said, scribe.tokenize(lines), strict=True):
                 whole = tokens is not None and len(tokens[0]) <= longest
                 if not whole and tokens is not None:
                     tokens = _truncate(scribe, turns, longest)
@@ -136,6 +138,7 @@ class Dialogue(Task):
                     refused += 1
                 if tokens is not None:
                     found.append(tokens)
+                    kept.append(number)
         if not found:
             raise _no_conversations(long, refused, settings["block_size"])
         kind = np.uint16 if len(processor) <= 2**16 else np.uint32
@@ -143,6 +146,7 @@ class Dialogue(Task):
             "tokens": np.concatenate([np.asarray(ids, dtype=kind) for ids, _kinds in found]),
             "kinds": np.concatenate([np.frombuffer(bytes(kinds), dtype=np.uint8) for _ids, kinds in found]),
             "offsets": np.cumsum([0, *(len(ids) for ids, _kinds in found)]),
+            "rows": np.asarray(kept),
             "counts": np.asarray([len(found) - cut, cut, long, refused]),
         }
 
@@ -207,6 +211,18 @@ class Dialogue(Task):
         nats, hits, count = score_tokens(model, inputs)
         loss = nats / count
         return {"loss": loss, "perplexity": exp(min(loss, 700)), "accuracy": hits / count}
+
+    def records(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> Iterator[dict]:
+        """Of each conversation: row, and nats, hits, tokens of its answers."""
+        order = self.batch_indices(arrays, settings, None)
+        batches = (self.batch(arrays, indices, settings, None) for indices in order)
+        inputs = ({name: batch[name] for name in ("input_ids", "labels")} for batch in batches)
+        for indices, (counted, nats, hits) in zip(order, token_scores(model, inputs), strict=True):
+            rows = arrays["rows"][indices]
+            yield {"row": rows, "tokens": counted.sum(1), "nats": nats.sum(1), "hits": hits.sum(1)}
+
+    def row_metrics(self) -> Sequence[RowMetric]:
+        return token_row_metrics(self.metrics)
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:

@@ -11,7 +11,14 @@ from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Image
 from bigmodel.core.words import Words, _
 from bigmodel.data.image_transforms import ignores_aspect_ratio, output_size, pixel_scale_shift, resize_image, to_tensor
-from bigmodel.metrics.classification import macro_metrics, predict_classes
+from bigmodel.metrics.classification import (
+    class_records,
+    class_row_metrics,
+    macro_metrics,
+    majority_baseline,
+    predict_classes,
+)
+from bigmodel.metrics.row_metric import RowMetric
 
 MAX_SIDE = 64  # pixels of a side, unless a person asks for more
 THUMBNAIL_SIDE = (
@@ -158,6 +165,15 @@ class ImageClassification(Task):
         values = {"accuracy": float((predicted == right).mean()), "loss": loss}
         macro = macro_metrics(right, predicted) if final else {}
         return values | {name: value for name, value in macro.items() if name in ("recall", "f1")}
+
+    def records(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> Iterator[dict]:
+        return class_records(self, model, arrays, settings)
+
+    def row_metrics(self) -> Sequence[RowMetric]:
+        return class_row_metrics(self.metrics)
+
+    def baseline(self, train: Any, rows: Any, records: Mapping, settings: Mapping) -> tuple[Words, Mapping]:
+        return majority_baseline(train, records)
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:

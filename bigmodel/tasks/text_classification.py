@@ -9,9 +9,16 @@ from bigmodel.core.blocks import Block, Note, Scores
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Number, Text
 from bigmodel.core.shared_fields import TOKENIZER, VOCABULARY
-from bigmodel.core.words import _
+from bigmodel.core.words import Words, _
 from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
-from bigmodel.metrics.classification import macro_metrics, predict_classes
+from bigmodel.metrics.classification import (
+    class_records,
+    class_row_metrics,
+    macro_metrics,
+    majority_baseline,
+    predict_classes,
+)
+from bigmodel.metrics.row_metric import RowMetric
 
 TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
 TOP_CLASSES = 10  # classes of an answer
@@ -146,6 +153,15 @@ class TextClassification(Task):
         loss, predicted, right = predict_classes(self, model, arrays, settings)
         values = {"accuracy": float((predicted == right).mean()), "loss": loss}
         return values | (macro_metrics(right, predicted) if final else {})
+
+    def records(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> Iterator[dict]:
+        return class_records(self, model, arrays, settings)
+
+    def row_metrics(self) -> Sequence[RowMetric]:
+        return class_row_metrics(self.metrics)
+
+    def baseline(self, train: Any, rows: Any, records: Mapping, settings: Mapping) -> tuple[Words, Mapping]:
+        return majority_baseline(train, records)
 
     # -- trying it ----------------------------------------------------------------------------------
     def examples(self, rows: Any, settings: Mapping) -> list[dict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice, repeat
 from math import exp, log
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.blocks import Block
 from bigmodel.core.contracts import LOSS, Metric, Task
@@ -24,7 +24,11 @@ from bigmodel.core.shared_fields import (
     VOCABULARY,
 )
 from bigmodel.core.words import _
-from bigmodel.metrics.token_scores import UNSEEN_CHARACTERS, score_stream
+from bigmodel.metrics.row_metric import RowMetric
+from bigmodel.metrics.token_scores import UNSEEN_NATS, score_stream, token_row_metrics
+
+if TYPE_CHECKING:
+    import numpy as np
 
 JOINED_CHARACTERS = 100_000  # of pieces of a whole text: each beginning costs what a tokenizer puts before a text
 TOKENIZER_BATCH = 1000  # texts at a time: what the tokenizer returns takes forty times the memory of the text
@@ -93,25 +97,30 @@ class TextGeneration(Task):
         return {"vocabulary": len(processor), "pad": processor.pad_token_id, "end": processor.eos_token_id}
 
     def encode(self, rows: Any, processor: Any, settings: Mapping) -> dict:
-        """All texts as one stream, an end token before the first and after each that ends.
-
-        symbols: the number of characters and text ends, what bits per character divides by.
+        """All texts as one stream, an end token before the first and after each that ends, and of each piece of it, a row
+        or several that continue each other: ends, where the stream goes on behind it; rows, the first; symbols, the number
+        of characters and text ends; bytes, the same in UTF-8. Bits per character and byte divide by these.
         """
         import numpy as np
 
         end = processor.eos_token_id
         kind = np.uint16 if len(processor) <= 2**16 else np.uint32
-        parts, symbols = [np.asarray([end], dtype=kind)], 0
+        streams, lengths, pieces = [np.asarray([end], dtype=kind)], [], []
         texts = _joined_texts(rows)
         while batch := list(islice(texts, TOKENIZER_BATCH)):
-            stream: list[int] = []
-            encoded = processor([text for text, _ends in batch], add_special_tokens=False)["input_ids"]
-            for (text, ends), ids in zip(batch, encoded, strict=True):
-                stream.extend(ids)
-                stream.extend([end] * ends)
-                symbols += len(text) + ends
-            parts.append(np.asarray(stream, dtype=kind))
-        return {"tokens": np.concatenate(parts), "symbols": np.asarray([symbols])}
+            encoded = processor([text for text, _ends, _row in batch], add_special_tokens=False)["input_ids"]
+            for (text, ends, row), ids in zip(batch, encoded, strict=True):
+                streams.append(np.asarray([*ids, *[end] * ends], dtype=kind))
+                lengths.append(len(ids) + ends)
+                pieces.append((row, len(text) + ends, len(text.encode()) + ends))
+        first_rows, symbols, size = np.asarray(pieces, dtype=np.int64).reshape(-1, 3).T
+        return {
+            "tokens": np.concatenate(streams),
+            "ends": 1 + np.cumsum(lengths, dtype=np.int64),
+            "rows": first_rows,
+            "symbols": symbols,
+            "bytes": size,
+        }
 
     def batch_indices(self, arrays: Mapping, settings: Mapping, epoch: int | None) -> Sequence:
         """Windows of `block_size` tokens; each epoch cuts the stream at other places."""
@@ -141,23 +150,49 @@ class TextGeneration(Task):
     # -- how good -----------------------------------------------------------------------------------
     def measure(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping, final: bool = False) -> dict:
         """Token by token over the whole split. The final figures give every token at least half a context."""
-        nats, hits, count, unknown = score_stream(
-            model,
-            arrays["tokens"],
-            block=settings["block_size"],
-            batch=settings["batch_size"],
-            overlap=settings["block_size"] // 2 if final else 0,
-            unknown=processor.unk_token_id,
-        )
-        # An unknown token stands for one of many characters; naming which one costs bits too.
-        spelled = nats + unknown * log(UNSEEN_CHARACTERS)
-        loss = nats / count
+        nats, hits = self._score(model, arrays, settings, final)
+        count, unknown = len(nats) - 1, (arrays["tokens"][1:] == processor.unk_token_id).sum()
+        loss = nats.sum() / count
         return {
-            "loss": loss,
+            "loss": float(loss),
             "perplexity": exp(min(loss, 700)),
-            "accuracy": hits / count,
-            "bits_per_character": spelled / log(2) / int(arrays["symbols"][0]),
+            "accuracy": float(hits.sum() / count),
+            "bits_per_character": float((nats.sum() + unknown * UNSEEN_NATS) / log(2) / arrays["symbols"].sum()),
         }
+
+    def _score(self, model: Any, arrays: Mapping, settings: Mapping, final: bool) -> tuple[np.ndarray, np.ndarray]:
+        block = settings["block_size"]
+        return score_stream(model, arrays["tokens"], block, settings["batch_size"], block // 2 if final else 0)
+
+    def records(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> Iterator[dict]:
+        """Of each text, in parts where it is longer than the context: row, nats, hits, tokens, spelled_nats (with what it
+        costs to name the characters that the tokenizer does not know), characters and bytes, shared out by tokens."""
+        import numpy as np
+
+        tokens, ends, block = arrays["tokens"], arrays["ends"], settings["block_size"]
+        nats, hits = self._score(model, arrays, settings, final=True)
+        unseen = nats + UNSEEN_NATS * (tokens == processor.unk_token_id)
+        begins = np.concatenate([[1], ends[:-1]])
+        parts = [
+            (start, piece)
+            for piece in np.flatnonzero(ends > begins)
+            for start in range(begins[piece], ends[piece], block)
+        ]
+        starts, piece = np.asarray(parts, dtype=np.int64).reshape(-1, 2).T
+        counts = np.diff(starts, append=len(tokens))
+        share = counts / (ends - begins)[piece]
+        yield {
+            "row": arrays["rows"][piece],
+            "tokens": counts,
+            "nats": np.add.reduceat(nats, starts),
+            "hits": np.add.reduceat(hits, starts),
+            "spelled_nats": np.add.reduceat(unseen, starts),
+            "characters": arrays["symbols"][piece] * share,
+            "bytes": arrays["bytes"][piece] * share,
+        }
+
+    def row_metrics(self) -> Sequence[RowMetric]:
+        return token_row_metrics(self.metrics)
 
     def eval_passes(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
         return len(self.batch_indices(arrays, settings, None)) * (
@@ -193,18 +228,19 @@ class TextGeneration(Task):
         return for_writing(with_special_tokens(processor, [end]), context_length(model.config))
 
 
-def _joined_texts(rows: Any) -> Iterator[tuple[str, bool]]:
-    """(text, whether it ends there). Rows that continue each other come put together, up to JOINED_CHARACTERS."""
+def _joined_texts(rows: Any) -> Iterator[tuple[str, bool, int]]:
+    """(text, whether it ends there, its first row). Rows that continue each other come put together, up to
+    JOINED_CHARACTERS."""
     continues = rows["continues"] if "continues" in getattr(rows, "column_names", ()) else repeat(False)
-    pieces, size = [], 0
-    for text, goes_on in zip(rows["text"], continues, strict=False):
+    pieces, size, first = [], 0, 0
+    for row, (text, goes_on) in enumerate(zip(rows["text"], continues, strict=False)):
         pieces.append(text)
         size += len(text)
         if not goes_on or size >= JOINED_CHARACTERS:
-            yield "".join(pieces), not goes_on
-            pieces, size = [], 0
+            yield "".join(pieces), not goes_on, first
+            pieces, size, first = [], 0, row + 1
     if pieces:
-        yield "".join(pieces), False
+        yield "".join(pieces), False, first
 
 
 def prompt_from(text: str) -> str:

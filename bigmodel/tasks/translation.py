@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from math import exp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.blocks import Block, Prose
 from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.fields import Choice, Number, Text
 from bigmodel.core.shared_fields import INFERENCE_PRECISION, MAX_NEW_TOKENS, PERPLEXITY, TOKEN_ACCURACY, VOCABULARY
-from bigmodel.core.words import _
+from bigmodel.core.words import Words, _
 from bigmodel.data.length_buckets import PAD_TO_MULTIPLE_OF, bucketed_batches
 from bigmodel.metrics.eval_mode import eval_mode
-from bigmodel.metrics.token_scores import score_tokens
+from bigmodel.metrics.row_metric import RowMetric
+from bigmodel.metrics.token_scores import score_tokens, token_row_metrics, token_scores
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EVAL_SAMPLE = 200  # validation sentences that are translated for BLEU and chrF, always the same
 TOKENIZER_BATCH = 1000  # pairs at a time: what the tokenizer returns takes forty times the memory of the text
@@ -181,17 +185,30 @@ class Translation(Task):
         self, model: Any, processor: Any, arrays: Mapping, count: int | None, least: int = 0
     ) -> dict:
         import numpy as np
+
+        from bigmodel.metrics.bleu import bleu_and_chrf
+
+        total = len(arrays["source_offsets"]) - 1
+        chosen = np.arange(total) if count is None else np.random.default_rng(0).permutation(total)[:count]
+        answers, references = [], []
+        for _rows, some, expected in self._translations(model, processor, arrays, chosen, least):
+            answers += some
+            references += expected
+        return bleu_and_chrf(answers, references)
+
+    def _translations(
+        self, model: Any, processor: Any, arrays: Mapping, chosen: np.ndarray, least: int = 0
+    ) -> Iterator[tuple[np.ndarray, list[str], list[str]]]:
+        """(rows, answers, references), EVAL_BATCH at a time, in order of length; answers are greedy, of at least `least`
+        tokens."""
+        import numpy as np
         import torch
 
         from bigmodel.data.tokenizers import sentence_tokens
-        from bigmodel.metrics.bleu import bleu_and_chrf
 
         written = sentence_tokens(processor, written=True)
         device = next(model.parameters()).device
-        total = len(arrays["source_offsets"]) - 1
-        chosen = np.arange(total) if count is None else np.random.default_rng(0).permutation(total)[:count]
         chosen = chosen[np.argsort(np.diff(arrays["source_offsets"])[chosen], kind="stable")]
-        answers, references = [], []
         for start in range(0, len(chosen), EVAL_BATCH):
             part = chosen[start : start + EVAL_BATCH]
             source, mask = _gather(arrays, "source", part)
@@ -207,11 +224,54 @@ class Translation(Task):
                         getattr(model.config, "max_position_embeddings", MAX_TRANSLATION_TOKENS),
                     ),
                 )
-            for texts, found in ((answers, ids), (references, _gather(arrays, "target", part)[0])):
-                texts += processor.batch_decode(
-                    [written.strip(one) for one in found.tolist()], skip_special_tokens=True
-                )
-        return bleu_and_chrf(answers, references)
+            answers, references = (
+                processor.batch_decode([written.strip(one) for one in some.tolist()], skip_special_tokens=True)
+                for some in (ids, _gather(arrays, "target", part)[0])
+            )
+            yield part, answers, references
+
+    def records(self, model: Any, processor: Any, arrays: Mapping, settings: Mapping) -> Iterator[dict]:
+        """Of each pair: row, nats, hits, tokens of the reference, the greedy answer and the reference as texts."""
+        import numpy as np
+
+        order = self.batch_indices(arrays, settings, None)
+        batches = (self.batch(arrays, indices, settings, None) for indices in order)
+        scores = {}
+        for indices, (counted, nats, hits) in zip(order, token_scores(model, batches), strict=True):
+            rows = zip(indices.tolist(), nats.sum(1), hits.sum(1), counted.sum(1), strict=True)
+            scores.update({row: values for row, *values in rows})
+        with eval_mode(model):
+            everything = np.arange(len(arrays["source_offsets"]) - 1)
+            for rows, answers, references in self._translations(model, processor, arrays, everything):
+                nats, hits, tokens = np.asarray([scores[row] for row in rows.tolist()]).T
+                yield {
+                    "row": rows,
+                    "tokens": tokens,
+                    "nats": nats,
+                    "hits": hits,
+                    "answer": answers,
+                    "reference": references,
+                }
+
+    def row_metrics(self) -> Sequence[RowMetric]:
+        from bigmodel.metrics.bleu import translation_row_metrics
+
+        return (*translation_row_metrics(self.metrics), *token_row_metrics(self.metrics))
+
+    def baseline(self, train: Any, rows: Any, records: Mapping, settings: Mapping) -> tuple[Words, Mapping]:
+        import numpy as np
+
+        source, _written = self.language_columns(settings)
+        unknown = np.full(len(records["row"]), np.nan)
+        copies = list(rows.select(records["row"])[source])
+        return _("The sentence itself, not translated"), {
+            **records, "answer": copies, "nats": unknown, "hits": unknown, "tokens": unknown,
+        }  # fmt: skip
+
+    def score_signatures(self, records: Mapping) -> Mapping[str, str]:
+        from bigmodel.metrics.bleu import signatures
+
+        return signatures(records)
 
     def generated_tokens(self, arrays: Mapping, settings: Mapping, final: bool) -> float:
         """As many as the longest sentence of each batch has: a model that has learnt writes about as much."""
