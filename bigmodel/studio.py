@@ -98,7 +98,7 @@ class Studio:
                 return True
             if not self._server_lock.acquire(wait):
                 return False
-            self._supervisor = Supervisor(Store(self.home))
+            self._supervisor = Supervisor(Store(self.home), on_finished=self.evaluations.begin_finished)
             self._supervisor.start()
             return True
 

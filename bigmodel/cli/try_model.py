@@ -30,7 +30,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def _try(terminal: Terminal) -> None:
     options, studio = terminal.options, terminal.studio
-    model = _resolve_model(studio, options.model)
+    model = resolve_model(studio, options.model)
     models = [model, *([_comparison_model(studio, model, options.beside)] if options.beside else [])]
     inputs = parse_settings(options.settings, catalog.task(model.task).inputs, _("input"))
     answers = []
@@ -66,14 +66,14 @@ def _comparison_model(studio: Studio, model: Model, text: str) -> Model:
             what = _("{model} was not fine-tuned from a base model.", model=model.id)
             raise Refusal(what, do=name_another, field="beside")
         return studio.models.base_of(model.id)
-    other = studio.models.get(text, model.task) if text.startswith(BASE_PREFIX) else _resolve_model(studio, text)
+    other = studio.models.get(text, model.task) if text.startswith(BASE_PREFIX) else resolve_model(studio, text)
     if other.task != model.task:
         what = _("{other} has learnt another task than {model}.", other=other.id, model=model.id)
         raise Refusal(what, do=name_another, field="beside")
     return other
 
 
-def _resolve_model(studio: Studio, text: str) -> Model:
+def resolve_model(studio: Studio, text: str) -> Model:
     if text.startswith((BASE_PREFIX, STARTER_PREFIX)):
         return studio.models.get(text)
     if text in {path.name for path in STARTERS.glob("*") if path.is_dir()}:

@@ -38,6 +38,7 @@ class Loss(NamedTuple):
     parts: Mapping[str, torch.Tensor] = {}
 
 
+SPLITS = ("train", "validation", "test")
 IMAGE_PROCESSOR = "AutoImageProcessor"
 
 
@@ -430,7 +431,7 @@ class Dataset:
         rows = datasets.DatasetDict(
             {
                 split: datasets.Dataset(parquet.read_table(self.path(), filters=[("split", "==", split)]))
-                for split in ("train", "validation", "test")
+                for split in SPLITS
             }
         )
         for name, column in self.columns.items():

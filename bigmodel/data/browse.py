@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.core import catalog, files, limits
-from bigmodel.core.contracts import Column, Dataset
+from bigmodel.core.contracts import SPLITS, Column, Dataset
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import write_atomic
 from bigmodel.core.words import LANGUAGES, Words, _, say
 from bigmodel.data import row_index
-from bigmodel.data.prepare import SPLITS
 from bigmodel.data.row_index import RowIndex
 from bigmodel.data.sandbox import run_in_sandbox
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.core import disk_space, files
-from bigmodel.core.contracts import Architecture, Dataset, Task
+from bigmodel.core.contracts import SPLITS, Architecture, Dataset, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.files import staged
 from bigmodel.core.spec import RunSpec, Session
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow
 
-SPLITS = ("train", "validation", "test")
 FACTS, PINNED = "facts.json", "pinned.parquet"  # the second: rows that the pinned inputs are made of
 PINNED_ROWS = 40
 ESTIMATE_ROWS, ESTIMATE_THRESHOLD = (

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bigmodel.core.contracts import Dataset
+from bigmodel.core.contracts import SPLITS, Dataset
 from bigmodel.core.files import staged
-from bigmodel.data.prepare import SPLITS
 from bigmodel.data.sandbox import run_in_sandbox
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bigmodel.core import catalog, child_process, files
+from bigmodel.core.contracts import SPLITS
 from bigmodel.core.errors import Refusal
 from bigmodel.core.jobs import Job, JobQueue
 from bigmodel.core.model import Model
 from bigmodel.core.words import Words, _
 from bigmodel.data.browse import split_rows
-from bigmodel.data.prepare import SPLITS
 from bigmodel.evaluation import evaluation as evaluations
 from bigmodel.evaluation.evaluate import check_fit
 from bigmodel.evaluation.evaluation import Evaluation
@@ -109,6 +109,13 @@ class EvaluationService:
         """The id of an evaluation, which is begun unless it is there or under way. dataset: '' for what the model was
         trained on."""
         self._refuse()
+        return self._begin(model_id, dataset, split, task)
+
+    def begin_finished(self, run_id: str) -> None:
+        """A run has finished: evaluate what it has trained. For the supervisor, which works on this home already."""
+        self._begin(run_id, "", "test", "")
+
+    def _begin(self, model_id: str, dataset: str, split: str, task: str) -> str:
         model = self._models.get(model_id, task)
         if split not in SPLITS:
             what = _("There is no split named {name}.", name=str(split)[:60])

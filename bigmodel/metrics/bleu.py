@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.contracts import Metric
@@ -46,17 +46,31 @@ LENGTH_RATIO = Metric(
 
 def translation_row_metrics(named: Sequence[Metric]) -> tuple[RowMetric, ...]:
     """Of records with `answer` and `reference`, by sacrebleu. named: the task's own metrics, of which chrf and bleu."""
-    from sacrebleu.metrics import CHRF
-    from sacrebleu.metrics import TER as TranslationEditRate
+    words = {metric.name: metric for metric in named} | {CHRF_PP.name: CHRF_PP, TER.name: TER}
+    scored = (_by_sacrebleu(words[name], scorer) for name, scorer in SCORERS.items())
+    return (*scored, additive(LENGTH_RATIO, _lengths, lambda sums: sums[:, 0] / sums[:, 1]))
 
-    words = {metric.name: metric for metric in named}
-    return (
-        _by_sacrebleu(words["chrf"], lambda _records: CHRF()),
-        _by_sacrebleu(words["bleu"], _bleu),
-        _by_sacrebleu(CHRF_PP, lambda _records: CHRF(word_order=2)),
-        _by_sacrebleu(TER, lambda records: TranslationEditRate(asian_support=is_chinese(records["reference"]))),
-        additive(LENGTH_RATIO, _lengths, lambda sums: sums[:, 0] / sums[:, 1]),
-    )
+
+def signatures(records: Records) -> dict[str, str]:
+    """What a figure must be quoted with (Post 2018), by name of the metric."""
+    told = {}
+    for name, make in SCORERS.items():
+        scorer = make(records)
+        scorer.corpus_score([""], [[""]])  # which tells it how many references there are
+        told[name] = str(scorer.get_signature())
+    return told
+
+
+def _chrf(_records: Records) -> Any:
+    from sacrebleu.metrics import CHRF
+
+    return CHRF()
+
+
+def _chrf_pp(_records: Records) -> Any:
+    from sacrebleu.metrics import CHRF
+
+    return CHRF(word_order=2)
 
 
 def _bleu(records: Records) -> Any:
@@ -65,20 +79,13 @@ def _bleu(records: Records) -> Any:
     return BLEU(tokenize="zh" if is_chinese(records["reference"]) else "13a")
 
 
-def signatures(records: Records) -> dict[str, str]:
-    """What a figure must be quoted with (Post 2018), by name of the metric."""
-    from sacrebleu.metrics import CHRF
+def _ter(records: Records) -> Any:
     from sacrebleu.metrics import TER as TranslationEditRate
 
-    scorers = {
-        "chrf": CHRF(),
-        "bleu": _bleu(records),
-        "chrf_pp": CHRF(word_order=2),
-        "ter": TranslationEditRate(asian_support=is_chinese(records["reference"])),
-    }
-    for scorer in scorers.values():
-        scorer.corpus_score([""], [[""]])  # which tells it how many references there are
-    return {name: str(scorer.get_signature()) for name, scorer in scorers.items()}
+    return TranslationEditRate(asian_support=is_chinese(records["reference"]))
+
+
+SCORERS: Mapping[str, Callable[[Records], Any]] = {"chrf": _chrf, "bleu": _bleu, "chrf_pp": _chrf_pp, "ter": _ter}
 
 
 def _by_sacrebleu(metric: Metric, scorer: Any) -> RowMetric:

@@ -11,14 +11,14 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bigmodel.base_models import store as bases
 from bigmodel.core import child_process
 from bigmodel.core.errors import Refusal
-from bigmodel.core.events import ENDED, FAILED, INTERRUPTED, LIVE, QUEUED, RESUMABLE, STARTING, Event
+from bigmodel.core.events import ENDED, FAILED, FINISHED, INTERRUPTED, LIVE, QUEUED, RESUMABLE, STARTING, Event
 from bigmodel.core.words import Words, _
 from bigmodel.data.cache_eviction import evict
 from bigmodel.data.prepare import run_cache_key
@@ -45,10 +45,16 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Works while it holds the home's supervisor lock; tries to take it each round until then."""
+    """Works while it holds the home's supervisor lock; tries to take it each round until then. on_finished: is given the
+    id of each run that finishes meanwhile."""
 
-    def __init__(self, store: Store, executor: Executor | None = None):
-        self.store = store
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor | None = None,
+        on_finished: Callable[[str], None] = lambda _id: None,
+    ):
+        self.store, self.on_finished = store, on_finished
         self.executor = executor or LocalExecutor()
         self.index = IndexWriter(store.index_file)
         self._lock = Lock(store.supervisor_lock)
@@ -57,6 +63,7 @@ class Supervisor:
         self._devices: dict[str, str] = {}  # queued run -> the device it waits for
         self._not_retried: dict[str, int] = {}  # interrupted run that is not requeued -> bytes of its events then
         self._retry_at: dict[str, float] = {}  # interrupted run -> when it is requeued, monotonic
+        self._unfinished: set[str] = set()
         self._logged: set[tuple[str, str]] = set()
         self._next_sweep = self._next_clear = 0.0
         self._wake_event, self._stop_event = threading.Event(), threading.Event()
@@ -113,6 +120,7 @@ class Supervisor:
     def _round(self) -> bool:
         marks = self._sync_index()
         busy = self._check_workers(marks)
+        self._announce_finished(marks)
         self._requeue(marks)
         waiting = sorted((mark.number, id) for id, mark in marks.items() if mark.state == QUEUED)
         for _number, id in waiting:
@@ -123,6 +131,13 @@ class Supervisor:
             with self._log_errors("cache"):
                 evict(self.store.cache, lambda: self._needed_cache_keys(marks))
         return bool(waiting or busy or self._missing_since or self._retry_at)
+
+    def _announce_finished(self, marks: Mapping[str, IndexedRun]) -> None:
+        finished = {id for id, mark in marks.items() if mark.state == FINISHED}
+        for id in sorted(finished & self._unfinished):
+            with self._log_errors(id):
+                self.on_finished(id)
+        self._unfinished = marks.keys() - finished
 
     def _remove_leftovers(self) -> None:
         """Delete staging and trash folders of processes that were killed."""

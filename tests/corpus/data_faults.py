@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Column, Dataset
-from bigmodel.data.prepare import SPLITS
+from bigmodel.core.contracts import SPLITS, Column, Dataset
 from bigmodel.data_checks.checks.imbalance import RATIO
 from bigmodel.data_checks.checks.personal_data import CHECK_DIGITS, WEIGHTS
 from bigmodel.data_checks.minhash import normalize

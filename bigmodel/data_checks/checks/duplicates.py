@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from bigmodel.core.contracts import SPLITS
 from bigmodel.core.words import _
-from bigmodel.data.prepare import SPLITS
 from bigmodel.data_checks.finding import WARNING, Check, Finding
 from bigmodel.data_checks.minhash import later_duplicates
 from bigmodel.data_checks.row_batches import Rows

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from random import Random
 
+from bigmodel.core.contracts import SPLITS
 from bigmodel.core.words import Words, _
-from bigmodel.data.prepare import SPLITS
 from bigmodel.data_checks.finding import LEAVE_OUT, NOTE, WARNING, Check, Finding, Remedy, drop, move
 from bigmodel.data_checks.resplit import rebalanced_splits
 from bigmodel.data_checks.row_batches import Rows
