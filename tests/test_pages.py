@@ -31,7 +31,15 @@ from bigmodel.ui.try_it.history import Exchange
 
 ROOT = Path(__file__).parents[1]
 MAIN = ROOT / "bigmodel" / "ui" / "main.py"
-PAGES = {"home": "home", "data": "data", "train": "train", "runs": "runs", "try": "try_it", "models": "models"}
+PAGES = {
+    "home": "home",
+    "data": "data",
+    "train": "train",
+    "runs": "runs",
+    "evaluate": "evaluate",
+    "try": "try_it",
+    "models": "models",
+}
 SENTENCE = re.compile(r"[A-Za-z]{2,}(?:[ ,]+[A-Za-z]{2,}){2,}")
 SAID = {"label", "body", "help", "placeholder", "text", "title", "alt", "caption", "delta"}
 

@@ -45,6 +45,12 @@ PAGE_SPECS = {
     "runs": PageSpec(
         "runs.py", words("Runs"), ":material/monitoring:", words("Watch training live and look back at earlier runs.")
     ),
+    "evaluate": PageSpec(
+        "evaluate.py",
+        words("Evaluate"),
+        ":material/rule:",
+        words("How good a model is, how sure that is, and which rows it gets wrong."),
+    ),
     "try": PageSpec("try_it.py", words("Try it"), ":material/play_circle:", words("Use a trained model.")),
     "models": PageSpec(
         "models.py",

@@ -36,6 +36,11 @@ function coloured(trace, theme) {
   if (number === undefined) return trace
   const colour = theme.colours[number % theme.colours.length]
   const result = { ...trace, opacity: trace.meta.opacity ?? 1 }
+  if (trace.type === "heatmap") {
+    // Half as strong as a line, so that numbers in the theme's text colour can be read on every cell.
+    const scale = [[0, `${colour.slice(0, 7)}00`], [1, `${colour.slice(0, 7)}90`]]
+    return { ...result, colorscale: scale, showscale: false, textfont: { size: 11, color: theme.text } }
+  }
   if (trace.type === "bar" || trace.type === "histogram") result.marker = { ...trace.marker, color: colour }
   else {
     result.line = { ...trace.line, color: colour }
@@ -112,6 +117,14 @@ export default function (component) {
       const theme = themeOf(element)
       const touch = window.matchMedia("(pointer: coarse)").matches
       return Plotly.react(element, data.traces.map(trace => coloured(trace, theme)), layoutOf(data, theme, touch), configOf(data, touch))
+    })
+    .then(() => {
+      if (!data.clickable || chart.clickable) return
+      chart.clickable = true
+      element.on("plotly_click", event => {
+        const { x, y, curveNumber } = event.points[0]
+        component.setTriggerValue("clicked", { x, y, curve: curveNumber })
+      })
     })
     .then(() => {
       // What the drawing says is in the label; ticks read out one by one say nothing. The buttons stay.

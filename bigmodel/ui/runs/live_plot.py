@@ -34,15 +34,18 @@ def live_plot(
     alt: str,
     height: int = 260,
     view: str = "",
-) -> None:
-    """Draw the traces. `alt` says what is seen for those who cannot; a change of `view` forgets the zoom.
+    clickable: bool = False,
+) -> Mapping | None:
+    """Draw the traces. `alt` says what is seen for those who cannot; a change of `view` forgets the zoom. Of one that is
+    clickable, {x, y, curve} of the point that was clicked just now: whoever has no mouse needs another way.
 
     A trace names its colour by its place in the theme's palette: {"meta": {"colour": 0, "opacity": 0.3}}.
     """
     base = (st.get_option("server.baseUrlPath") or "").strip("/")
-    _component(
+    result = _component(
         key=key,
         height=height,
+        on_clicked_change=lambda: None,
         data={
             "plotly": f"/{base}{PLOTLY_URL}" if base else PLOTLY_URL,
             "traces": list(traces),
@@ -50,6 +53,7 @@ def live_plot(
             "alt": alt,
             "height": height,
             "view": f"{key} {view}",
+            "clickable": clickable,
             "language": current(),
             "words": {
                 "Zoom": _("Zoom"),
@@ -60,3 +64,4 @@ def live_plot(
             },
         },
     )
+    return result.clicked

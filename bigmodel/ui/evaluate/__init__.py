@@ -1,0 +1,1 @@
+"""The page Evaluate: what was measured, and the rows behind each figure."""
