@@ -224,7 +224,7 @@ def _average_precision(hits: np.ndarray, answered: np.ndarray) -> np.ndarray:
     import numpy as np
 
     found, seen = np.cumsum(hits, axis=0), np.cumsum(answered, axis=0)
-    precision = np.divide(found, seen, out=np.zeros(found.shape), where=seen > 0)
+    precision = np.divide(found, seen, out=np.zeros(found.shape), where=seen > 0, dtype=np.float64)
     return np.einsum("sd,sd->d", hits, precision, dtype=np.float64) / hits.sum(0, dtype=np.float64)
 
 
