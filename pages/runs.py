@@ -29,6 +29,8 @@ def actions(run: Run) -> None:
         first = "secondary" if run.state in (*events.RESUMABLE, events.DIVERGED) else "primary"
         if run.has_model and st.button(_("Try it"), icon=":material/play_circle:", type=first, key="run.try"):
             navigation.go("try", model=run.id)
+        if run.has_model and st.button(_("Evaluate"), icon=":material/rule:", key="run.evaluate"):
+            navigation.go("evaluate", model=run.id)
         branch_buttons(run)
         if st.button(_("Train again with these settings"), icon=":material/replay:", key="run.again"):
             navigation.go("train", **{"from": run.id})

@@ -79,6 +79,12 @@ def draw_curves(run: Run, past: Curves, task: Task) -> None:
         height=320,
         marks={label: view.x_of_step(step, past.lines["loss"]) for label, step in _markers(run, past).items()},
     )
+    if len(past.validation.get("loss", Line())):
+        st.caption(
+            _(
+                "The training loss is measured while the network learns, with dropout, augmentation and label smoothing; the validation loss without. They are not one measure: the page Evaluate measures the training rows as it does the others."
+            )
+        )
     grid = st.grid(2, min_column_width=320, gap="medium")
     for chart in _metric_charts(past, task):
         with grid.cell():
