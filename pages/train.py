@@ -75,12 +75,14 @@ def build_spec(chosen: Combination, form: Form, name: str) -> RunSpec | None:
 def command_line(spec: RunSpec, chosen: Combination) -> str:
     """The same run, said to a terminal: only what differs from the defaults."""
     usual = defaults(chosen.task, chosen.architecture, chosen.dataset)
+    changed = {name: value for name, value in spec.settings.items() if value != usual[name]}
+    implied = RunSpec.check({**chosen.names(), "settings": changed}).settings  # epochs lift the time limit
+    changed |= {name: value for name, value in spec.settings.items() if value != implied[name]}
     words = ["python", "-m", "bigmodel", "train"]
     for name, value in chosen.names().items():
         words += [f"--{name}", value]
-    for name, value in spec.settings.items():
-        if value != usual[name]:
-            words += ["--set", f"{name}={('on' if value else 'off') if isinstance(value, bool) else value}"]
+    for name, value in changed.items():
+        words += ["--set", f"{name}={('on' if value else 'off') if isinstance(value, bool) else value}"]
     if spec.name:
         words += ["--name", spec.name]
     return " ".join(shlex.quote(word) for word in words)

@@ -16,9 +16,10 @@ from bigmodel.core import limits
 from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec, Session
-from bigmodel.core.words import _
+from bigmodel.core.split_size import small_split_words
+from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared, prepare
-from bigmodel.training import out_of_memory, pretraining
+from bigmodel.training import out_of_memory, pretraining, time_limit
 from bigmodel.training.batch_sizes import batch_numel, count_steps, sample_batch_sizes
 from bigmodel.training.determinism import enable_determinism
 from bigmodel.training.eval_cost import answer_seconds, measure_eval_cost
@@ -26,6 +27,7 @@ from bigmodel.training.forward import Forward, apply_cpu_kernels
 from bigmodel.training.kernels import malloc
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import ComputePlan, compute_plan_file, probe, resolve_device
+from bigmodel.training.time_limit import Cost, Schedule
 
 PROBE_SECONDS = 2.0
 PROBE_DEADLINE_SECONDS = 3.5  # after which no more steps are tried, once there is one: with what follows, five in all
@@ -53,6 +55,27 @@ class Forecast:
     once: float = 0.0  # seconds that even a run of a few steps takes beside them: measuring, answering
     precision: str = ""
     threads: int = 0
+    epochs: float = 0.0  # that the steps come to
+    limited: float = 0.0  # minutes of the time limit, where that allows fewer steps than were asked for
+    enough_seconds: float = 0.0  # of the shortest run that can teach the network something, where this one is shorter
+
+    def remarks(self) -> list[Words]:
+        """What a person should know before the start: what the time limit cuts off, and which splits are too small."""
+        words = small_split_words(self.rows)
+        minutes, epochs = f"{self.limited:g}", f"{self.epochs:.3g}"
+        if self.limited:
+            cut = _("The time limit of {minutes} min is enough for {epochs} epochs.", minutes=minutes, epochs=epochs)
+            words.insert(0, cut)
+        if self.enough_seconds:
+            words.insert(1, _more_time_words(math.ceil(self.enough_seconds / 60)))
+        return words
+
+
+def _more_time_words(minutes: int) -> Words:
+    return _(
+        "More time is needed: before about {minutes} min this network says little about these data. Raise the time limit, make the network smaller, or fine-tune a pretrained one.",
+        minutes=minutes,
+    )
 
 
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
@@ -103,7 +126,9 @@ def _forecast(session: Session, cache: Path) -> Iterator[dict]:
     if pretraining.is_enabled(settings):
         yield {}
         before = _pretraining_seconds(session, data, device, plan.precision)
-    yield asdict(_with_seconds(found, probing, len(batches), before))
+    found, cost = _with_seconds(found, probing, len(batches), before)
+    time_limit.write_cost(time_limit.cost_file(compute_plan_file(cache, session, data, device)), cost)
+    yield asdict(found)
 
 
 def _size(session: Session, data: Prepared, batches: int, device: str) -> Forecast:
@@ -210,19 +235,33 @@ def _try_steps(
             return kept, sum(spent) / worked
 
 
-def _with_seconds(found: Forecast, probing: _Probe, batches: int, before: float) -> Forecast:
-    """The seconds of the whole run: steps, measurements and answers, after `before` seconds of pretraining."""
+def _with_seconds(found: Forecast, probing: _Probe, batches: int, before: float) -> tuple[Forecast, Cost]:
+    """The steps that fit into the time, and the seconds of the whole run: steps, measurements and answers, after `before`
+    seconds of pretraining."""
     session, data, settings = probing.session, probing.data, probing.session.settings
     eval_cost, answers = measure_eval_cost(session, probing.model, data), answer_seconds(session, probing.model, data)
     validation = eval_cost.seconds(session, data, "validation")
     final = eval_cost.seconds(session, data, "test") + answers
     first = (validation if settings.get("baseline") else 0.0) + answers
-    validations = math.ceil(found.steps / (settings["eval_every"] or count_steps(settings, batches)[0]))
-    return replace(
+    cost = Cost(found.step_seconds, validation + answers, before + first + final)
+    (per_epoch, most), limit = count_steps(settings, batches), settings.get("max_minutes", 0)
+    schedule = time_limit.schedule(settings, per_epoch, most, cost)
+    enough = time_limit.enough_steps(session.architecture, per_epoch, most)
+    found = replace(
         found,
-        seconds=before + first + found.steps * found.step_seconds + validations * (validation + answers) + final,
-        once=before + first + validation + answers + final,
+        steps=schedule.steps,
+        seconds=_run_seconds(cost, schedule),
+        once=cost.once + cost.validation,
+        epochs=schedule.steps / per_epoch,
+        limited=limit if schedule.steps < most else 0.0,
+        enough_seconds=_run_seconds(cost, replace(schedule, steps=enough)) if schedule.steps < enough else 0.0,
     )
+    return found, cost
+
+
+def _run_seconds(cost: Cost, schedule: Schedule) -> float:
+    validations = math.ceil(schedule.steps / schedule.eval_every)
+    return cost.once + schedule.steps * cost.step + validations * cost.validation
 
 
 def _pretraining_seconds(session: Session, data: Prepared, device: str, precision: str) -> float:

@@ -96,6 +96,8 @@ def _show_forecast(forecast: Forecast, form: Form) -> None:
             milliseconds=number_format.three_digits(forecast.step_seconds * 1000),
         )
     )
+    for words in forecast.remarks():
+        st.warning(say(words), icon=":material/info:")
     steps = int(SHORT_RUN_SECONDS / forecast.step_seconds) if forecast.step_seconds > 0 else 0
     if "max_steps" in form.values and 0 < steps < forecast.steps / 2:
         st.button(
