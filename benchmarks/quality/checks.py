@@ -97,7 +97,7 @@ CHECKS: Mapping[str, Check] = {
     check.name: check
     for check in (
         _pictures("digits-cnn", "cnn", "digits", 0.98, seconds=60.0),
-        _pictures("fashion-cnn", "cnn", "fashion_mnist", 0.90),
+        _pictures("fashion-cnn", "cnn", "fashion_mnist", 0.90, settings={"epochs": 12}),
         _pictures("fashion-vit", "vit", "fashion_mnist", 0.84, settings={"epochs": 30}),
         _pictures("fashion-full-cnn", "cnn", "fashion_mnist_full", 0.925, settings={"epochs": 6}),
         _text("classics-gpt", "gpt", "classics_en", settings=CLASSICS, beats_baselines=True, seconds=HALF_AN_HOUR),
@@ -131,10 +131,14 @@ CHECKS: Mapping[str, Check] = {
         ),
         _translation("en-zh", "en_zh", **TRANSLATOR),
         _translation("en-de", "en_de", **TRANSLATOR),
-        _classes("verse-bert", "bert", "verse_zh", beats_baselines=True),
-        _classes("trivia-bert", "bert", "trivia_en"),  # with 4,713 questions words alone say more: TF-IDF is ahead
+        _classes("verse-bert", "bert", "verse_zh", settings={"epochs": 6}, beats_baselines=True),
+        _classes(
+            "trivia-bert", "bert", "trivia_en", settings={"epochs": 6}
+        ),  # with 4,713 questions words alone say more: TF-IDF is ahead
         _classes("trivia-minilm", "pretrained", "trivia_en", settings=MINILM, beats_baselines=True),
-        _classes("reviews-lstm", "lstm", "reviews_zh", settings={"epochs": 5, "text_length": 160}),
+        _classes(
+            "reviews-lstm", "lstm", "reviews_zh", settings={"epochs": 5, "schedule": "constant", "text_length": 160}
+        ),
         _text("reviews-minimind-lm", "pretrained", "reviews_zh", settings=REVIEWS),
         _classes("reviews-minimind", "pretrained", "reviews_zh", settings=REVIEWER, beats_baselines=True),
     )

@@ -1,4 +1,4 @@
-"""What the defaults make of data that nobody chose them for, beside simple baselines, and what was said before the start."""
+"""What the defaults make of data that do not come along, beside simple baselines, and what was said before the start."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def _measure(name: str, options: argparse.Namespace) -> dict | None:
 
 def _said(forecast: Forecast) -> dict[str, Any]:
     """The rows, what was forecast, and whether more time was said to be needed."""
-    remarks = [str(words) for words in forecast.remarks()]
+    warnings = [str(words) for words in forecast.warnings()]
     return {
         "rows": sum(forecast.rows.values()),
         "forecast_seconds": forecast.seconds,
         "epochs": forecast.epochs,
-        "said": bool(forecast.enough_seconds),
-        "remarks": remarks,
+        "said": bool(forecast.enough_seconds or forecast.few_texts),
+        "warnings": warnings,
     }
 
 

@@ -121,7 +121,7 @@ def _print_forecast(terminal: Terminal, wanted: spec.RunSpec) -> None:
         reason = job.refusal.say(terminal.language) if job.refusal else type(job.error).__name__
         terminal.print_message(_("There is no forecast: {reason}", reason=reason))
     else:
-        for words in [_forecast_words(job.result), *job.result.remarks()]:
+        for words in filter(None, [_forecast_words(job.result), job.result.limit_words(), *job.result.warnings()]):
             terminal.print_message(words)
 
 

@@ -13,7 +13,11 @@ CONFIDENCE = 1.96  # standard deviations of a 95 % interval
 
 def small_split_words(rows: Mapping[str, int]) -> list[Words]:
     """What is to be said of splits with too few rows, by the rows of each split."""
-    return [_too_few(split, rows[split]) for split in ("validation", "test") if 0 < rows.get(split, 0) < MIN_ROWS]
+    small = {split: rows[split] for split in ("validation", "test") if 0 < rows.get(split, 0) < MIN_ROWS}
+    if len(set(small.values())) == 1 and len(small) == 2:  # the usual case: shares of the same size
+        return [_too_few(_("validation and test splits have"), small["validation"])]
+    names = {"validation": _("validation split has"), "test": _("test split has")}
+    return [_too_few(names[split], count) for split, count in small.items()]
 
 
 def accuracy_margin(rows: int) -> float:
@@ -21,11 +25,10 @@ def accuracy_margin(rows: int) -> float:
     return 100 * CONFIDENCE * math.sqrt(0.25 / rows)
 
 
-def _too_few(split: str, rows: int) -> Words:
-    names = {"validation": _("validation split"), "test": _("test split")}
+def _too_few(subject: Words, rows: int) -> Words:
     return _(
-        "The {split} has only {rows} rows: by chance alone an accuracy on it is off by up to ±{points} points. Do not choose between models by less than that. Bring more rows, or set aside a larger share of them when they are imported.",
-        split=names[split],
+        "The {subject} only {rows} rows: by chance alone an accuracy is off by up to ±{points} points there. Do not choose between models by less than that. Bring more rows, or set aside a larger share when the data are imported.",
+        subject=subject,
         rows=rows,
         points=round(accuracy_margin(rows)),
     )

@@ -36,6 +36,9 @@ MIN_TIMED_STEPS = 4
 MEMORY_STEPS = 3  # steps of which it is counted what they keep
 CUDA_BYTES = 600 * 2**20  # what is held on a GPU before the first weight: its context, and the libraries' work space
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
+MIN_TEXTS = (
+    10_000  # to classify: of fewer a network that begins at random learned no more than TF-IDF (docs/benchmarks)
+)
 FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 690 * 2**20  # Python, torch and transformers before the first weight, tokenizers and metrics
 
@@ -58,23 +61,33 @@ class Forecast:
     epochs: float = 0.0  # that the steps come to
     limited: float = 0.0  # minutes of the time limit, where that allows fewer steps than were asked for
     enough_seconds: float = 0.0  # of the shortest run that can teach the network something, where this one is shorter
+    few_texts: int = 0  # rows for training, where they are too few for a network that begins at random
 
-    def remarks(self) -> list[Words]:
-        """What a person should know before the start: what the time limit cuts off, and which splits are too small."""
-        words = small_split_words(self.rows)
+    def warnings(self) -> list[Words]:
+        """What a person should know before the start: that the time is too short, that splits are too small."""
+        short = [_more_time_words(math.ceil(self.enough_seconds / 60))] if self.enough_seconds else []
+        few = [_few_texts_words(self.few_texts)] if self.few_texts else []
+        return [*short, *few, *small_split_words(self.rows)]
+
+    def limit_words(self) -> Words | None:
+        """What the time limit leaves of the run."""
+        if not self.limited:
+            return None
         minutes, epochs = f"{self.limited:g}", f"{self.epochs:.3g}"
-        if self.limited:
-            cut = _("The time limit of {minutes} min is enough for {epochs} epochs.", minutes=minutes, epochs=epochs)
-            words.insert(0, cut)
-        if self.enough_seconds:
-            words.insert(1, _more_time_words(math.ceil(self.enough_seconds / 60)))
-        return words
+        return _("The time limit of {minutes} min is enough for {epochs} epochs.", minutes=minutes, epochs=epochs)
 
 
 def _more_time_words(minutes: int) -> Words:
     return _(
         "More time is needed: before about {minutes} min this network says little about these data. Raise the time limit, make the network smaller, or fine-tune a pretrained one.",
         minutes=minutes,
+    )
+
+
+def _few_texts_words(rows: int) -> Words:
+    return _(
+        "{rows} rows are few for a network that begins at random: counting their words (TF-IDF) can do better, and more time does not help. Fine-tune a pretrained one, or bring more rows.",
+        rows=f"{rows:,}",
     )
 
 
@@ -149,10 +162,16 @@ def _size(session: Session, data: Prepared, batches: int, device: str) -> Foreca
         steps=count_steps(settings, batches)[1],
         device=device,
         rows=data.facts["rows"],
+        few_texts=_few_texts(session, data.facts["rows"]["train"]),
         trainable=sum(weight.numel() for weight in weights if weight.requires_grad),
         precision=precision,
     )
     return replace(size, memory=size.memory + _state_bytes(size, settings))
+
+
+def _few_texts(session: Session, rows: int) -> int:
+    reads = {session.dataset.columns[name].kind for name in session.task.required_columns}
+    return rows if reads == {"text", "class"} and rows < MIN_TEXTS and not session.architecture.fine_tunes else 0
 
 
 def _state_bytes(size: Forecast, settings: Mapping) -> int:

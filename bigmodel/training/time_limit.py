@@ -53,7 +53,7 @@ def schedule(settings: Mapping, per_epoch: int, steps: int, cost: Cost | None = 
     steps = _at_most(steps, start, (seconds - count * cost.validation) / cost.step)
     every = math.ceil((steps - start) / count)
     if every > per_epoch:
-        return Schedule(steps, math.ceil(every / per_epoch) * per_epoch)
+        return Schedule(steps, min(math.ceil(every / per_epoch) * per_epoch, steps))
     return Schedule(steps, per_epoch if (steps - start) >= per_epoch * count / 2 else every)
 
 
