@@ -75,7 +75,7 @@ def test_the_recipe_of_the_lstm_generator_has_no_limit_and_its_classifier_has_on
 
 def test_a_run_is_cut_by_the_cost_that_its_forecast_has_measured(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(time_limit, "read_cost", lambda _path: Cost(6.0, 0.0, 0.0))
-    events = learn(tmp_path, cache, digits(max_minutes=1))
+    events = learn(tmp_path, cache, digits(max_minutes=1, schedule="cosine"))
     plan = next(event for event in events if event.kind == "plan")
     rates = [event["learning_rate"] for event in events if event.kind == "step"]
     assert plan["steps"] == 9 and events[-1]["state"] == FINISHED

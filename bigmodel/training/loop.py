@@ -198,7 +198,7 @@ def _run_steps(
         throughput.add_loss(loss)
         guard.look(step, loss.total, norm)
         logged = step % log_every == 0 or step in (1, steps)
-        time_is_up = throughput.seconds() > limit
+        time_is_up = throughput.elapsed() > limit
         due, save = step % eval_every == 0 or step == steps or time_is_up, evaluator.due()
         if (guard.synchronous or logged or due or save) and guard.first_bad_step():
             yield from diverged(rate)

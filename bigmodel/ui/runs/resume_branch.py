@@ -152,7 +152,7 @@ def _roll_back(run: Run) -> None:
 def train_longer(run: Run, newest: Checkpoint) -> None:
     """More epochs, as a branch from the newest weights."""
     done = math.ceil(_epochs_done(run, newest.step) - 1e-9)
-    usual = int(run.spec.settings["epochs"])
+    usual = min(int(run.spec.settings["epochs"]), done)  # a time limit may have left fewer than were asked for
 
     @st.dialog(_("Train on"), icon=":material/forward:")
     def ask() -> None:
