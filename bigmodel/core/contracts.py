@@ -335,7 +335,7 @@ class Architecture:
     heads: frozenset[str]
     hyperparameters: tuple[Field, ...] = ()
     default_settings: Mapping[
-        str, object
+        str, Any
     ] = {}  # training settings that suit it better than the general defaults; those of one head under its name
     own_loss: frozenset[str] = (
         frozenset()
