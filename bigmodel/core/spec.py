@@ -73,6 +73,7 @@ NOT_COMPUTING = frozenset(
         "seed",
         "epochs",
         "max_steps",
+        "max_minutes",
         "eval_every",
         "patience",
         "learning_rate",
