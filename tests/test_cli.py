@@ -92,13 +92,21 @@ def test_a_run_is_repeated_with_what_it_had_measured(store):
     store.folder(earlier).append(Event("state", {"state": STARTING}))
     store.folder(earlier).append(Event("plan", {"steps": 2, "precision": "bf16", "threads": 2}))
     store.folder(earlier).append(Event("state", {"state": FAILED}))
-    code, out, err = bigmodel("train", "--like", earlier, "--set", "seed=5")
+    code, out, err = bigmodel("train", "--no-forecast", "--like", earlier, "--set", "seed=5")
     settings = store.get(out.strip()).spec.settings
     assert code == 0 and "precision=bf16, threads=2" in err
     assert (settings["precision"], settings["threads"], settings["seed"]) == ("bf16", 2, 5)
-    _code, out, err = bigmodel("train", "--like", earlier, "--set", "batch_size=7")
+    _code, out, err = bigmodel("train", "--no-forecast", "--like", earlier, "--set", "batch_size=7")
     settings = store.get(out.strip()).spec.settings
     assert (settings["precision"], settings["threads"], err) == ("auto", 0, ""), "measured for other steps"
+
+
+def test_a_run_that_is_repeated_with_other_epochs_has_no_time_limit(store):
+    earlier = store.launch(RunSpec.check(digits(max_minutes=5)))
+    _code, out, _err = bigmodel("train", "--no-forecast", "--like", earlier, "--set", "epochs=2")
+    assert store.get(out.strip()).spec.settings["max_minutes"] == 0
+    _code, out, _err = bigmodel("train", "--no-forecast", "--like", earlier, "--set", "seed=3")
+    assert store.get(out.strip()).spec.settings["max_minutes"] == 5
 
 
 def test_a_run_without_a_task_is_refused_with_what_is_missing(store):

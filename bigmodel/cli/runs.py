@@ -151,7 +151,7 @@ def _settings_like(
         listed = ", ".join(f"{name}={value}" for name, value in decided.items())
         terminal.print_message(_("As {run} had measured: {decided}.", run=earlier.id, decided=listed))
     kept = {name: value for name, value in earlier.spec.settings.items() if name in known}
-    return kept | decided | dict(changes)
+    return kept | decided | dict(spec.without_time_limit(changes))
 
 
 def _branch(terminal: Terminal) -> int:

@@ -22,7 +22,7 @@ TRAINING_FIELDS: tuple[Field, ...] = (
     Number(name="epochs", label=_("Epochs"), integer=True, default=5, minimum=1, maximum=10_000,
            help=_("How many times the model sees the whole training data, if the time limit allows it.")),
     Number(name="max_minutes", label=_("Time limit (minutes)"), default=3, minimum=0, maximum=10_080, step=1,
-           help=_("Before the first step the run is cut to as many steps as fit into this time, and the learning rate follows them. 0: no limit. With epochs or steps asked for on the command line there is none, unless you give one.")),
+           help=_("Before the first step the run is cut to as many steps as fit into this time, and the learning rate follows them. 0: no limit. Where epochs or steps are changed there is none, unless you set one as well.")),
     Number(name="batch_size", label=_("Batch size"), integer=True, default=32, minimum=1, maximum=4096,
            help=_("Examples that are looked at together before each update. Larger is smoother and needs more memory.")),
     Number(name="learning_rate", label=_("Learning rate"), default=1e-3, minimum=1e-7, maximum=10,
@@ -67,6 +67,7 @@ TRAINING_FIELDS: tuple[Field, ...] = (
            help=_("Where the model is trained. 'auto' takes the best there is.")),
 )
 # fmt: on
+LENGTH_SETTINGS = ("epochs", "max_steps")
 # settings that change neither what a step computes nor how fast; the device is told apart by its name
 NOT_COMPUTING = frozenset(
     {
@@ -213,8 +214,7 @@ def defaults(task: Task, architecture: Architecture, dataset: Dataset) -> dict[s
 
 def without_time_limit(given: Mapping) -> Mapping:
     """Settings that somebody asks for: who names epochs or steps wants them, however long they take."""
-    names_length = given.keys() & {"epochs", "max_steps"}
-    return {"max_minutes": 0, **given} if names_length else given
+    return {"max_minutes": 0, **given} if given.keys() & set(LENGTH_SETTINGS) else given
 
 
 def check_inputs(task: Task, inputs: Mapping) -> dict:

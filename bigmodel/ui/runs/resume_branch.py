@@ -17,6 +17,7 @@ from bigmodel.ui.error_view import refusals, show_refusal
 from bigmodel.ui.language import _, current, escape_markdown, say
 from bigmodel.ui.runs.status import status_style
 from bigmodel.ui.state import session_token, studio
+from bigmodel.ui.time_limit import explain_lifted, follow_length
 
 REFRESH_SECONDS = 1.0
 MAX_BRANCHES = 3  # branches that are listed at once; more are folded away
@@ -239,9 +240,11 @@ def _settings_form(run: Run, kept: Sequence[Checkpoint], key: str) -> Form:
     if start["max_steps"] <= kept[0].step:
         start["max_steps"] = 0
     form = Form(key, start)
+    follow_length(form, run.spec.settings)
     fields = branchable_fields(run.spec)
     form.render([field for field in fields if not field.advanced])
     form.render_advanced([field for field in fields if field.advanced], _("More settings"))
+    explain_lifted(form, run.spec.settings)
     return form
 
 
@@ -255,7 +258,7 @@ def _branch(run: Run, step: int, settings: Mapping[str, object], name: str = "")
     """Its id. The same wish twice, by a double click say, is the same run."""
     changed = {key: value for key, value in settings.items() if run.spec.settings.get(key) != value}
     wish = f"branch {run.id} {step} {sorted(changed.items())} {name}"
-    return studio().runs.branch(run.id, step, changed, name, session_token(wish))
+    return studio().runs.branch(run.id, step, settings, name, session_token(wish))
 
 
 # -- kin -------------------------------------------------------------------------------------------------
