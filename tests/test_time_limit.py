@@ -111,18 +111,26 @@ def test_a_cost_is_read_as_it_was_written_and_a_damaged_one_not_at_all(tmp_path)
 
 
 def test_a_forecast_warns_of_too_little_time_few_texts_and_small_splits():
-    made = Forecast(1, 1, 10, rows={"train": 400, "validation": 57, "test": 57}, few_texts=400, enough_seconds=600)
+    head, rows = catalog.task("text-classification").head, {"train": 400, "validation": 57, "test": 57}
+    made = Forecast(1, 1, 10, rows=rows, head=head, few_texts=400, enough_seconds=600)
     said = " ".join(map(str, made.warnings()))
     assert "about 10 min" in said and "400 rows are few" in said and "57 rows" in said and "±13" in said
-    assert not Forecast(1, 1, 10, rows={"train": 9000, "validation": 500, "test": 500}).warnings()
+    assert not Forecast(1, 1, 10, rows={"train": 9000, "validation": 500, "test": 500}, head=head).warnings()
+
+
+def test_only_where_a_row_is_an_answer_few_of_them_are_warned_of():
+    rows = {"train": 80, "validation": 10, "test": 10}
+    said = {name: Forecast(1, 1, 1, rows=rows, head=task.head).warnings() for name, task in catalog.tasks().items()}
+    assert not said["text-generation"] and not said["dialogue"], "each of their tokens is one"
+    assert "±31 points" in str(*said["image-classification"]) and "±" not in str(*said["translation"])
 
 
 def test_splits_of_different_size_are_named_one_by_one():
-    assert [str(words)[:25] for words in small_split_words({"validation": 20, "test": 90})] == [
+    assert [str(words)[:25] for words in small_split_words({"validation": 20, "test": 90}, classes=True)] == [
         "The validation split has ",
         "The test split has only 9",
     ]
-    assert not small_split_words({"validation": 100, "test": 0})
+    assert not small_split_words({"validation": 100, "test": 0}, classes=True)
 
 
 def test_checkpoints_hold_the_schedule(cache, tmp_path):

@@ -79,9 +79,11 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
     if not whole:
         words = _("Judged by the first {count} rows of about {rows}.", count=len(taken), rows=f"{rows:,}")
         why = [*why, words]
-    if not plan.split:
+    if not plan.split and not {"label", "target"}.isdisjoint(plan.roles):
         shares = {"validation": plan.validation, "test": plan.test}
-        why += small_split_words({part: round(share * rows) for part, share in shares.items()})
+        why += small_split_words(
+            {part: round(share * rows) for part, share in shares.items()}, classes="label" in plan.roles
+        )
     return FilePreview(
         plan=plan,
         evidence=(*kind.evidence, *why),

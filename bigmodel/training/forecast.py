@@ -61,13 +61,16 @@ class Forecast:
     epochs: float = 0.0  # that the steps come to
     limited: float = 0.0  # minutes of the time limit, where that allows fewer steps than were asked for
     enough_seconds: float = 0.0  # of the shortest run that can teach the network something, where this one is shorter
+    head: str = ""
     few_texts: int = 0  # rows for training, where they are too few for a network that begins at random
 
     def warnings(self) -> list[Words]:
         """What a person should know before the start: that the time is too short, that splits are too small."""
         short = [_more_time_words(math.ceil(self.enough_seconds / 60))] if self.enough_seconds else []
         few = [_few_texts_words(self.few_texts)] if self.few_texts else []
-        return [*short, *few, *small_split_words(self.rows)]
+        head = HEADS.get(self.head)
+        answers = head and (head.classifies or head.encoder_decoder)  # of a language model each token is one
+        return [*short, *few, *(small_split_words(self.rows, head.classifies) if answers else [])]
 
     def limit_words(self) -> Words | None:
         """What the time limit leaves of the run."""
@@ -162,6 +165,7 @@ def _size(session: Session, data: Prepared, batches: int, device: str) -> Foreca
         steps=count_steps(settings, batches)[1],
         device=device,
         rows=data.facts["rows"],
+        head=session.task.head,
         few_texts=_few_texts(session, data.facts["rows"]["train"]),
         trainable=sum(weight.numel() for weight in weights if weight.requires_grad),
         precision=precision,
