@@ -15,7 +15,7 @@ from bigmodel.ui.data.batch_view import batch_view
 from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _, current, say
 from bigmodel.ui.state import discard_token, session_token, studio
-from bigmodel.ui.time_limit import explain_lifted, follow_length
+from bigmodel.ui.time_limit import explain_limit, follow_length, implied_limit
 from bigmodel.ui.train.base_card import add_base_form, base_facts, remember_base, restore_base
 from bigmodel.ui.train.diagram import diagram
 from bigmodel.ui.train.forecast_card import forecast_card, forecast_line
@@ -29,7 +29,7 @@ def settings_form(chosen: Combination) -> Form:
     form = Form(chosen.key, usual)
     follow_length(form, usual)
     _draw_settings(chosen, form, fields)
-    explain_lifted(form, usual)
+    explain_limit(form, usual)
     return form
 
 
@@ -84,14 +84,13 @@ def build_spec(chosen: Combination, form: Form, name: str) -> RunSpec | None:
 def command_line(spec: RunSpec, chosen: Combination) -> str:
     """The same run, said to a terminal: only what differs from the defaults."""
     usual = defaults(chosen.task, chosen.architecture, chosen.dataset)
-    changed = {name: value for name, value in spec.settings.items() if value != usual[name]}
-    implied = RunSpec.check({**chosen.names(), "settings": changed}).settings  # epochs lift the time limit
-    changed |= {name: value for name, value in spec.settings.items() if value != implied[name]}
+    usual |= {"max_minutes": implied_limit(spec.settings, usual)}
     words = ["python", "-m", "bigmodel", "train"]
     for name, value in chosen.names().items():
         words += [f"--{name}", value]
-    for name, value in changed.items():
-        words += ["--set", f"{name}={('on' if value else 'off') if isinstance(value, bool) else value}"]
+    for name, value in spec.settings.items():
+        if value != usual[name]:
+            words += ["--set", f"{name}={('on' if value else 'off') if isinstance(value, bool) else value}"]
     if spec.name:
         words += ["--name", spec.name]
     return " ".join(shlex.quote(word) for word in words)

@@ -112,9 +112,9 @@ def _print_forecast(terminal: Terminal, wanted: spec.RunSpec) -> None:
     """On stderr: scripts read the run's id from stdout. The run starts without one that fails or takes too long."""
     models = terminal.studio.models
     job: Job[Forecast] = Job().start(lambda: models.forecast(wanted))
-    job.finished.wait(FORECAST_SECONDS)
+    in_time = job.finished.wait(FORECAST_SECONDS)
     models.client.close()
-    if job.running:
+    if not in_time:
         late = _("No forecast after {seconds} s: the run starts without one.", seconds=round(FORECAST_SECONDS))
         terminal.print_message(late)
     elif job.result is None:

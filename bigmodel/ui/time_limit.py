@@ -13,18 +13,19 @@ from bigmodel.ui.language import _
 FIELD = "max_minutes"
 
 
+def implied_limit(settings: Mapping[str, object], usual: Mapping[str, object]) -> object:
+    """The minutes that hold where nobody sets any: none where epochs or steps differ from the `usual` ones."""
+    given = {name: settings[name] for name in LENGTH_SETTINGS if settings[name] != usual[name]}
+    return {**usual, **without_time_limit(given)}[FIELD]
+
+
 def follow_length(form: Form, usual: Mapping[str, object]) -> None:
-    """Before the fields are drawn: no limit where epochs or steps differ from the `usual` ones, until somebody sets one."""
-    if FIELD in usual:
-        form.follow(FIELD, {**usual, **without_time_limit(_changed_length(form, usual))}[FIELD])
+    """Before the fields are drawn: the limit that is implied, until a person sets one."""
+    settings = {name: st.session_state.get(f"{form.key}.{name}", form.start[name]) for name in LENGTH_SETTINGS}
+    form.follow(FIELD, implied_limit(settings, usual))
 
 
-def explain_lifted(form: Form, usual: Mapping[str, object]) -> None:
+def explain_limit(form: Form, usual: Mapping[str, object]) -> None:
     """Under the field, once it is drawn: why there is no limit any more."""
-    if _changed_length(form, usual) and usual.get(FIELD) and form.values.get(FIELD) == 0:
+    if usual[FIELD] and form.values[FIELD] == 0 == implied_limit(form.values, usual):
         form.error_slots[FIELD].caption(_("No limit: epochs or steps are asked for."))
-
-
-def _changed_length(form: Form, usual: Mapping[str, object]) -> dict[str, object]:
-    given = {name: st.session_state.get(f"{form.key}.{name}", form.start[name]) for name in LENGTH_SETTINGS}
-    return {name: value for name, value in given.items() if value != usual[name]}

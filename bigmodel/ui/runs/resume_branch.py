@@ -17,7 +17,7 @@ from bigmodel.ui.error_view import refusals, show_refusal
 from bigmodel.ui.language import _, current, escape_markdown, say
 from bigmodel.ui.runs.status import status_style
 from bigmodel.ui.state import session_token, studio
-from bigmodel.ui.time_limit import explain_lifted, follow_length
+from bigmodel.ui.time_limit import explain_limit, follow_length
 
 REFRESH_SECONDS = 1.0
 MAX_BRANCHES = 3  # branches that are listed at once; more are folded away
@@ -233,18 +233,19 @@ def _checkpoint_label(run: Run, one: Checkpoint) -> str:
 
 def _settings_form(run: Run, kept: Sequence[Checkpoint], key: str) -> Form:
     """The settings that a branch may change, as the run has them, with something left to train."""
-    start = dict(run.spec.settings)
+    before = {"max_minutes": 0, **run.spec.settings}  # a run from before there was a limit had none
+    start = dict(before)
     done = _epochs_done(run, kept[0].step)
     if start["epochs"] <= done:
         start["epochs"] = math.ceil(done - 1e-9) + max(1, int(start["epochs"]) // 2)
     if start["max_steps"] <= kept[0].step:
         start["max_steps"] = 0
     form = Form(key, start)
-    follow_length(form, run.spec.settings)
+    follow_length(form, before)
     fields = branchable_fields(run.spec)
     form.render([field for field in fields if not field.advanced])
     form.render_advanced([field for field in fields if field.advanced], _("More settings"))
-    explain_lifted(form, run.spec.settings)
+    explain_limit(form, before)
     return form
 
 
