@@ -19,7 +19,7 @@ from bigmodel.studio import Studio
 from bigmodel.training import resume_state
 
 ROOT = Path(__file__).parents[1]
-TRAIN = ("train", "--no-forecast", "--task", "image-classification", "--architecture", "cnn", "--dataset", "digits")
+TRAIN = ("train", "--task", "image-classification", "--architecture", "cnn", "--dataset", "digits", "--no-forecast")
 SMALL = tuple(part for name, value in SMALLEST.items() for part in ("--set", f"{name}={value}"))
 
 
