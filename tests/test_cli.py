@@ -12,7 +12,7 @@ from conftest import HANG, SMALLEST, digits, holder, retold, wait_for
 
 from bigmodel.core import catalog
 from bigmodel.core.events import CANCELLED, FAILED, FINISHED, INTERRUPTED, STARTING, STOPPED, Event
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.spec import RunSpec, defaults
 from bigmodel.runs.lock import is_held
 from bigmodel.runs.store import Store
 from bigmodel.studio import Studio
@@ -244,6 +244,13 @@ def test_list_shows_the_settings_of_two_that_fit():
     settings = {setting["name"]: setting for setting in json.loads(found)["settings"]}
     assert settings["epochs"]["minimum"] == 1 and settings["device"]["allowed"] == "auto|cpu|cuda|mps"
     assert "learning_rate" in bigmodel("list", "--task", "image-classification", "--architecture", "cnn")[1]
+
+
+def test_the_defaults_that_are_listed_are_those_of_the_data_set_that_is_named():
+    text = bigmodel("list", "--task", "image-classification", "--architecture", "cnn", "--dataset", "digits")[1]
+    usual = defaults(catalog.task("image-classification"), catalog.architecture("cnn"), catalog.dataset("digits"))
+    epochs = next(line.split() for line in text.splitlines() if line.startswith("epochs"))
+    assert "data set digits" in text and epochs[1] == str(usual["epochs"])
 
 
 def test_the_language_is_that_of_the_person():
