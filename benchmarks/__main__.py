@@ -16,6 +16,10 @@ from bigmodel.core.errors import Refusal
 SUITES: Mapping[str, tuple[str, str]] = {
     "speed": ("speed.command", "ours beside what people would pick instead, in turns (A B A B), medians"),
     "quality": ("quality.command", "train the named checks and measure them on the test split beside baselines"),
+    "defaults": (
+        "quality.default_trials",
+        "the defaults on eight data sets that do not come along, beside simple baselines",
+    ),
     "doctor": ("quality.doctor_trials", "how often the doctor is right on trainings with and without known faults"),
     "data-faults": ("quality.data_fault_trials", "how many faults planted into real rows the data checks name"),
     "export": (

@@ -1,6 +1,7 @@
 """Choose what to learn, from which data, with which network; see what it will take; start."""
 
 import shlex
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -14,6 +15,7 @@ from bigmodel.ui.data.batch_view import batch_view
 from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _, current, say
 from bigmodel.ui.state import discard_token, session_token, studio
+from bigmodel.ui.time_limit import explain_limit, follow_length, implied_limit
 from bigmodel.ui.train.base_card import add_base_form, base_facts, remember_base, restore_base
 from bigmodel.ui.train.diagram import diagram
 from bigmodel.ui.train.forecast_card import forecast_card, forecast_line
@@ -23,17 +25,24 @@ from bigmodel.ui.train.selection import Combination, select_combination
 def settings_form(chosen: Combination) -> Form:
     """The settings of this combination, the basic ones open, the others folded away."""
     fields = fields_for(chosen.task, chosen.architecture)
-    form = Form(chosen.key, defaults(chosen.task, chosen.architecture, chosen.dataset))
+    usual = defaults(chosen.task, chosen.architecture, chosen.dataset)
+    form = Form(chosen.key, usual)
+    follow_length(form, usual)
+    _draw_settings(chosen, form, fields)
+    explain_limit(form, usual)
+    return form
+
+
+def _draw_settings(chosen: Combination, form: Form, fields: Sequence[Field]) -> None:
     network = {field.name for field in chosen.architecture.hyperparameters_for(chosen.task)}
     training = [field for field in fields if field.name not in network]
     knobs = [field for field in fields if field.name in network]
     if is_pretrained(chosen):  # what it begins with decides more than anything else
         fine_tuning_settings(chosen, form, knobs)
         settings_group(form, _("Training"), _("Advanced training settings"), training)
-        return form
+        return
     settings_group(form, _("Training"), _("Advanced training settings"), training)
     settings_group(form, _("Network"), _("Advanced network settings"), knobs)
-    return form
 
 
 def settings_group(form: Form, title: str, more: str, fields: list[Field]) -> None:
@@ -75,6 +84,7 @@ def build_spec(chosen: Combination, form: Form, name: str) -> RunSpec | None:
 def command_line(spec: RunSpec, chosen: Combination) -> str:
     """The same run, said to a terminal: only what differs from the defaults."""
     usual = defaults(chosen.task, chosen.architecture, chosen.dataset)
+    usual |= {"max_minutes": implied_limit(spec.settings, usual)}
     words = ["python", "-m", "bigmodel", "train"]
     for name, value in chosen.names().items():
         words += [f"--{name}", value]

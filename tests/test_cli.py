@@ -12,14 +12,14 @@ from conftest import HANG, SMALLEST, digits, holder, retold, wait_for
 
 from bigmodel.core import catalog
 from bigmodel.core.events import CANCELLED, FAILED, FINISHED, INTERRUPTED, STARTING, STOPPED, Event
-from bigmodel.core.spec import RunSpec
+from bigmodel.core.spec import RunSpec, defaults
 from bigmodel.runs.lock import is_held
 from bigmodel.runs.store import Store
 from bigmodel.studio import Studio
 from bigmodel.training import resume_state
 
 ROOT = Path(__file__).parents[1]
-TRAIN = ("train", "--task", "image-classification", "--architecture", "cnn", "--dataset", "digits")
+TRAIN = ("train", "--task", "image-classification", "--architecture", "cnn", "--dataset", "digits", "--no-forecast")
 SMALL = tuple(part for name, value in SMALLEST.items() for part in ("--set", f"{name}={value}"))
 
 
@@ -92,13 +92,21 @@ def test_a_run_is_repeated_with_what_it_had_measured(store):
     store.folder(earlier).append(Event("state", {"state": STARTING}))
     store.folder(earlier).append(Event("plan", {"steps": 2, "precision": "bf16", "threads": 2}))
     store.folder(earlier).append(Event("state", {"state": FAILED}))
-    code, out, err = bigmodel("train", "--like", earlier, "--set", "seed=5")
+    code, out, err = bigmodel("train", "--no-forecast", "--like", earlier, "--set", "seed=5")
     settings = store.get(out.strip()).spec.settings
     assert code == 0 and "precision=bf16, threads=2" in err
     assert (settings["precision"], settings["threads"], settings["seed"]) == ("bf16", 2, 5)
-    _code, out, err = bigmodel("train", "--like", earlier, "--set", "batch_size=7")
+    _code, out, err = bigmodel("train", "--no-forecast", "--like", earlier, "--set", "batch_size=7")
     settings = store.get(out.strip()).spec.settings
     assert (settings["precision"], settings["threads"], err) == ("auto", 0, ""), "measured for other steps"
+
+
+def test_a_run_that_is_repeated_with_other_epochs_has_no_time_limit(store):
+    earlier = store.launch(RunSpec.check(digits(max_minutes=5)))
+    _code, out, _err = bigmodel("train", "--no-forecast", "--like", earlier, "--set", "epochs=2")
+    assert store.get(out.strip()).spec.settings["max_minutes"] == 0
+    _code, out, _err = bigmodel("train", "--no-forecast", "--like", earlier, "--set", "seed=3")
+    assert store.get(out.strip()).spec.settings["max_minutes"] == 5
 
 
 def test_a_run_without_a_task_is_refused_with_what_is_missing(store):
@@ -236,6 +244,13 @@ def test_list_shows_the_settings_of_two_that_fit():
     settings = {setting["name"]: setting for setting in json.loads(found)["settings"]}
     assert settings["epochs"]["minimum"] == 1 and settings["device"]["allowed"] == "auto|cpu|cuda|mps"
     assert "learning_rate" in bigmodel("list", "--task", "image-classification", "--architecture", "cnn")[1]
+
+
+def test_the_defaults_that_are_listed_are_those_of_the_data_set_that_is_named():
+    text = bigmodel("list", "--task", "image-classification", "--architecture", "cnn", "--dataset", "digits")[1]
+    usual = defaults(catalog.task("image-classification"), catalog.architecture("cnn"), catalog.dataset("digits"))
+    epochs = next(line.split() for line in text.splitlines() if line.startswith("epochs"))
+    assert "data set digits" in text and epochs[1] == str(usual["epochs"])
 
 
 def test_the_language_is_that_of_the_person():

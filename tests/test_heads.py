@@ -48,6 +48,8 @@ def may_say(node, parents, path):
         return True
     if assigned & {"default_settings"} and path.parent.name == "datasets":
         return name in catalog.architectures()  # a data set says which settings suit it by which network: both vary
+    if assigned & {"default_settings"} and owner and is_leaf_class(owner, path):
+        return name in HEADS  # a network says which settings suit it with which head
     if name in MODEL_TYPES and "model_type" in said_with(lineage):
         return True
     return bool(assigned & OTHER_VOCABULARIES)

@@ -248,6 +248,24 @@ def test_the_command_line_says_what_differs(empty_home):
     assert "--set epochs=77" in command and "seed" not in command
 
 
+def test_who_asks_for_epochs_gets_them_until_a_time_limit_is_set_as_well(empty_home):
+    app, key = (
+        visit("train", task="image-classification", dataset="digits", architecture="cnn"),
+        "train.image-classification.digits.cnn",
+    )
+    minutes = app.number_input(f"{key}.max_minutes").value
+    assert minutes == 3
+    app.number_input(f"{key}.epochs").set_value(77).run()
+    assert app.number_input(f"{key}.max_minutes").value == 0 and "max_minutes" not in app.code[0].value
+    assert any("No limit" in text.value for text in app.caption)
+    app.number_input(f"{key}.epochs").set_value(20).run()
+    assert app.number_input(f"{key}.max_minutes").value == minutes, "as many as usual"
+    app.number_input(f"{key}.max_minutes").set_value(5).run()
+    app.number_input(f"{key}.epochs").set_value(77).run()
+    assert app.number_input(f"{key}.max_minutes").value == 5
+    assert "--set max_minutes=5" in app.code[0].value
+
+
 def test_start_leads_to_the_run_and_twice_is_one_run(empty_home):
     app = visit("train", task="image-classification", dataset="digits", architecture="cnn")
     app.button("train.start").click().run()

@@ -53,7 +53,9 @@ class ReviewsZh(Fetched):
 
 def register() -> None:
     """Add what is fetched to the catalogue of this process."""
-    for one in (FashionMnistFull(), ReviewsZh()):
+    from benchmarks.quality.small_data import SMALL_DATA
+
+    for one in (FashionMnistFull(), ReviewsZh(), *SMALL_DATA):
         catalog.datasets().setdefault(one.name, one)
 
 

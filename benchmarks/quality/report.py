@@ -55,10 +55,11 @@ def _short(metric: str, value: float) -> str:
 
 
 def _recipes(figures: Mapping[str, Mapping]) -> list[str]:
+    recipes = {name: {**CHECKS[name].pinned, **entry["settings"]} for name, entry in figures.items()}
     lines = [
-        f"- `{name}`: " + ", ".join(f"{key} {value}" for key, value in entry["settings"].items())
-        for name, entry in figures.items()
-        if entry["settings"]
+        f"- `{name}`: " + ", ".join(f"{key} {value}" for key, value in settings.items())
+        for name, settings in recipes.items()
+        if settings
     ]
     intro = "Settings that differ from the defaults (all others are those the Train page begins with):"
     return [intro, "", *lines, ""] if lines else []

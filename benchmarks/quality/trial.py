@@ -10,6 +10,7 @@ from benchmarks.quality import fetched, weights
 from bigmodel.core import events
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec
+from bigmodel.training.forecast import forecast
 from bigmodel.training.loop import train
 
 
@@ -19,6 +20,9 @@ def main(arguments: list[str]) -> None:
     weights.register()
     try:
         spec = RunSpec.check(json.loads((folder / "spec.json").read_text("utf-8")))
+        if spec.settings["max_minutes"]:  # as on the Train page: a forecast stands before the start
+            *_earlier, figures = forecast(spec, cache)
+            (folder / "forecast.json").write_text(json.dumps(figures), "utf-8")
         for event in train(spec, folder, lambda: False, cache):
             events.append(folder / "events.jsonl", [event])
     except Refusal as refusal:

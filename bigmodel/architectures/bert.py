@@ -50,7 +50,7 @@ class Bert(Architecture):
             help=_("How far each update goes while masked words are guessed."),
         ),
     )
-    default_settings = {"batch_size": 32, "learning_rate": 5e-4, "epochs": 6, "weight_decay": 0.05, "warmup": 0.1}
+    default_settings = {"batch_size": 32, "learning_rate": 5e-4, "epochs": 30, "weight_decay": 0.05, "warmup": 0.1}
 
     def check(self, settings: Mapping) -> None:
         check_attention_heads(settings["width"], settings["attention_heads"])

@@ -47,7 +47,7 @@ class Cnn(Architecture):
         replace(DROPOUT, default=0.2),
     )
     default_settings = {
-        "epochs": 12,
+        "epochs": 100,
         "batch_size": 64,
         "learning_rate": 3e-3,
         "weight_decay": 0.05,

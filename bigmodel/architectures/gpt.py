@@ -30,9 +30,9 @@ class Gpt(Architecture):
     default_settings = {
         "batch_size": 16,
         "learning_rate": 2e-3,
-        "epochs": 3,
+        "epochs": 20,
         "weight_decay": 0.1,
-    }  # minutes on a laptop
+    }
 
     def check(self, settings: Mapping) -> None:
         check_attention_heads(settings["width"], settings["attention_heads"])

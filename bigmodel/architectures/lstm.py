@@ -57,6 +57,7 @@ class Lstm(Architecture):
     default_settings = {
         "vocabulary": 10_000,
         "epochs": 10,
+        "max_minutes": 0,  # the article's recipe, however long it takes
         "optimizer": "adam",
         "learning_rate": 2e-3,
         "schedule": "constant",
@@ -64,6 +65,7 @@ class Lstm(Architecture):
         "weight_decay": 0.0,
         "batch_size": 32,
         "block_size": 64,
+        "text-classification": {"epochs": 30, "max_minutes": 3, "schedule": "cosine"},
     }
 
     def model(self, facts: Mapping, settings: Mapping) -> Any:

@@ -50,7 +50,7 @@ class Resnet(Architecture):
         ),
     )
     default_settings = {
-        "epochs": 10,
+        "epochs": 100,
         "batch_size": 64,
         "learning_rate": 2e-3,
         "weight_decay": 0.05,

@@ -29,7 +29,7 @@ class Transformer(Architecture):
     )
     default_settings = {
         "batch_size": 64,
-        "epochs": 6,
+        "epochs": 40,
         "learning_rate": 1e-3,
         "optimizer": "adam",
         "schedule": "inverse-sqrt",

@@ -39,7 +39,7 @@ class Vit(Architecture):
         DROPOUT,
     )
     default_settings = {
-        "epochs": 20,
+        "epochs": 100,
         "batch_size": 32,  # with few pictures many small updates learn more than few large ones
         "dropout": 0.0,  # a small one trained from scratch learns too little, not too much
         "learning_rate": 1e-3,

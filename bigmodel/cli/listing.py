@@ -64,5 +64,10 @@ def _list_settings(terminal: Terminal) -> None:
         settings = [field_json(field) | {"default": defaults[field.name]} for field in fields]
         terminal.print_json({"dataset": dataset.name, "settings": settings})
     else:
-        print(terminal.say(_("Defaults with the data set {name}:", name=dataset.name)), flush=True)
+        heading = _("Defaults with the data set {name}:", name=dataset.name)
+        if not options.dataset:
+            heading = _(
+                "Defaults with the data set {name}; those with another one: `--dataset NAME`", name=dataset.name
+            )
+        print(terminal.say(heading), flush=True)
         terminal.print_table((field.name, defaults[field.name], allowed_values(field), field.help) for field in fields)

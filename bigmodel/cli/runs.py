@@ -13,13 +13,16 @@ from bigmodel.core import catalog, spec
 from bigmodel.core.contracts import Metric
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import FINISHED, LIVE, QUEUED, STOPPED
+from bigmodel.core.jobs import Job
 from bigmodel.core.words import Words, _, say
 from bigmodel.runs.run import Run
 from bigmodel.runs.service import Checkpoint
 from bigmodel.runs.supervisor import ensure_supervisor
+from bigmodel.training.forecast import Forecast
 
 LINE_SECONDS = 10.0  # between two lines of --wait that go into a file
 POLL_SECONDS = 0.2  # between two polls of --wait
+FORECAST_SECONDS = 60.0  # that `train` waits for its forecast: reading and encoding large data takes longer
 SUPERVISOR_CHECK_SECONDS = 2.0  # between two checks that a supervisor works on the queue
 
 STATES: Mapping[str, Words] = {
@@ -47,6 +50,7 @@ def add_verbs(verbs: Verbs) -> None:
     train.add_set(_("a setting, as often as needed; `list --task T --architecture A` shows them"))
     train.add_argument("--name", default="", help=_("a name of your own"))
     train.add_argument("--token", default="", help=_("the same token twice is one run"))
+    train.add_argument("--no-forecast", action="store_true", help=_("start without measuring what the run will take"))
     _add_wait(train)
 
     runs = verbs.add("runs", _runs, _("all runs, newest first"))
@@ -98,8 +102,43 @@ def _train(terminal: Terminal) -> int:
     settings = parse_settings(options.settings, known, _("setting"))
     if earlier:
         settings = _settings_like(terminal, earlier, names, settings, {field.name for field in known})
-    wanted = names | {"name": options.name}
-    return _report_launch(terminal, terminal.studio.runs.launch(wanted | {"settings": settings}, token=options.token))
+    wanted = spec.RunSpec.check(names | {"name": options.name, "settings": settings})
+    if not options.no_forecast:
+        _print_forecast(terminal, wanted)
+    return _report_launch(terminal, terminal.studio.runs.launch(wanted, token=options.token))
+
+
+def _print_forecast(terminal: Terminal, wanted: spec.RunSpec) -> None:
+    """On stderr: scripts read the run's id from stdout. The run starts without one that fails or takes too long."""
+    models = terminal.studio.models
+    job: Job[Forecast] = Job().start(lambda: models.forecast(wanted))
+    in_time = job.finished.wait(FORECAST_SECONDS)
+    models.client.close()
+    if not in_time:
+        late = _("No forecast after {seconds} s: the run starts without one.", seconds=round(FORECAST_SECONDS))
+        terminal.print_message(late)
+    elif job.result is None:
+        reason = job.refusal.say(terminal.language) if job.refusal else type(job.error).__name__
+        terminal.print_message(_("There is no forecast: {reason}", reason=reason))
+    else:
+        for words in filter(None, [_forecast_words(job.result), job.result.limit_words(), *job.result.warnings()]):
+            terminal.print_message(words)
+
+
+def _forecast_words(forecast: Forecast) -> Words:
+    figures = {
+        "steps": f"{forecast.steps:,}",
+        "memory": f"{forecast.memory / 1e9:.1f}",
+        "device": forecast.device,
+    }
+    if forecast.seconds is None:
+        return _("Forecast: {steps} steps, {memory} GB of memory on {device}: more than is free.", **figures)
+    return _(
+        "Forecast: {steps} steps ({epochs} epochs), {time}, {memory} GB of memory, on {device}.",
+        epochs=f"{forecast.epochs:.3g}",
+        time=format_duration(forecast.seconds),
+        **figures,
+    )
 
 
 def _settings_like(
@@ -112,7 +151,7 @@ def _settings_like(
         listed = ", ".join(f"{name}={value}" for name, value in decided.items())
         terminal.print_message(_("As {run} had measured: {decided}.", run=earlier.id, decided=listed))
     kept = {name: value for name, value in earlier.spec.settings.items() if name in known}
-    return kept | decided | dict(changes)
+    return kept | decided | dict(spec.without_time_limit(changes))
 
 
 def _branch(terminal: Terminal) -> int:

@@ -334,7 +334,9 @@ class Architecture:
     paper: str = ""  # where it comes from
     heads: frozenset[str]
     hyperparameters: tuple[Field, ...] = ()
-    default_settings: Mapping[str, object] = {}  # training settings that suit it better than the general defaults
+    default_settings: Mapping[
+        str, Any
+    ] = {}  # training settings that suit it better than the general defaults; those of one head under its name
     own_loss: frozenset[str] = (
         frozenset()
     )  # heads whose `forward` takes the task's `targets` too and returns `loss` and,

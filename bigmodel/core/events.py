@@ -65,7 +65,7 @@ class Event:
     state       state, reason (words), error (a Refusal's JSON, with an id of the traceback in the log), died (true
                 when nobody asked for the end), again (how many times it has been resumed by itself)
     resume      step: it goes on from there; what was told of later steps is told again
-    plan        steps, epochs, steps_per_epoch, parameters, device, precision, threads, compiled, rows {split: n},
+    plan        steps, eval_every, epochs, steps_per_epoch, parameters, device, precision, threads, compiled, rows {split: n},
                 log_every, unit (words)
     phase       words: what the worker is doing before the first step
     step        step, epoch, loss, learning_rate, gradient_norm, rate (units a second), seconds (in training); update,
@@ -153,7 +153,7 @@ FIELDS: Mapping[str, Shape] = MappingProxyType({
     "resume": fields({"step": is_count}),
     "plan": fields(
         {"steps": is_count},
-        {"epochs": is_number, "steps_per_epoch": is_count, "parameters": is_count, "trainable": is_count,
+        {"epochs": is_number, "eval_every": is_count, "steps_per_epoch": is_count, "parameters": is_count, "trainable": is_count,
          "device": is_text, "precision": is_text, "threads": is_count, "compiled": is_flag, "log_every": is_count,
          "rows": object_of(is_count), "passes": object_of(optional(is_number)), "unit": is_words,
          "probe_seconds": object_of(optional(is_number)), "pass_seconds": optional(is_number)},

@@ -20,7 +20,9 @@ VERSION = 1
 # fmt: off
 TRAINING_FIELDS: tuple[Field, ...] = (
     Number(name="epochs", label=_("Epochs"), integer=True, default=5, minimum=1, maximum=10_000,
-           help=_("How many times the model sees the whole training data.")),
+           help=_("How many times the model sees the whole training data, if the time limit allows it.")),
+    Number(name="max_minutes", label=_("Time limit (minutes)"), default=3, minimum=0, maximum=10_080, step=1,
+           help=_("Before the first step the run is cut to as many steps as fit into this time, and the learning rate follows them. 0: no limit. Where epochs or steps are changed there is none, unless you set one as well.")),
     Number(name="batch_size", label=_("Batch size"), integer=True, default=32, minimum=1, maximum=4096,
            help=_("Examples that are looked at together before each update. Larger is smoother and needs more memory.")),
     Number(name="learning_rate", label=_("Learning rate"), default=1e-3, minimum=1e-7, maximum=10,
@@ -65,12 +67,14 @@ TRAINING_FIELDS: tuple[Field, ...] = (
            help=_("Where the model is trained. 'auto' takes the best there is.")),
 )
 # fmt: on
+LENGTH_SETTINGS = ("epochs", "max_steps")
 # settings that change neither what a step computes nor how fast; the device is told apart by its name
 NOT_COMPUTING = frozenset(
     {
         "seed",
         "epochs",
         "max_steps",
+        "max_minutes",
         "eval_every",
         "patience",
         "learning_rate",
@@ -149,7 +153,7 @@ class RunSpec:
         fields = {field.name: field for field in fields_for(task, architecture)}
         _refuse_unknown(given, set(fields), _("setting"))
         settings = defaults(task, architecture, dataset)
-        settings |= {key: fields[key].check(value) for key, value in given.items()}
+        settings |= {key: fields[key].check(value) for key, value in without_time_limit(given).items()}
         architecture.check(settings)
         return RunSpec(task.name, architecture.name, dataset.name, settings, name, parent=_parent(data.get("parent")))
 
@@ -196,15 +200,21 @@ def _offered_losses(field: Choice, task: Task) -> Choice:
 
 
 def defaults(task: Task, architecture: Architecture, dataset: Dataset) -> dict[str, object]:
-    """Field defaults, then what suits the architecture, then what suits it on this data."""
+    """Field defaults, then what suits the architecture, in general and for this head, then what suits it on this data."""
     settings = {field.name: field.default for field in fields_for(task, architecture)}
     for recipe in (
         architecture.default_settings,
+        architecture.default_settings.get(task.head, {}),
         dataset.default_settings,
         dataset.default_settings.get(architecture.name, {}),
     ):
         settings |= {key: value for key, value in recipe.items() if key in settings}
     return settings
+
+
+def without_time_limit(given: Mapping) -> Mapping:
+    """Settings that somebody asks for: who names epochs or steps wants them, however long they take."""
+    return {"max_minutes": 0, **given} if given.keys() & set(LENGTH_SETTINGS) else given
 
 
 def check_inputs(task: Task, inputs: Mapping) -> dict:

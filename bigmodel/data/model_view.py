@@ -37,8 +37,8 @@ class BatchView:
     examples: each {"parts": {name: [[text, id, kind], ...]}, "cut": {name: tokens left out}, "picture": base64 of a
     PNG or "", "label": name of a class or ""}. kind: 'counts' for what the loss is computed on, 'context' for what is
     only read, and 'template' (what a chat template writes around it), 'special', 'unknown', 'padding'.
-    lengths: column -> [[from, to, rows]] in tokens, of a sample of the training rows.  limits: column -> the longest
-    that is taken.  unknown: share of the sample's tokens that the tokenizer does not know.  shapes: input -> its shape
+    lengths: column -> [[from, to, rows]] in tokens, of the training rows.  unknown: share of their tokens that the
+    tokenizer does not know.  sampled: rows that both are counted on, where these are not all.  shapes: input -> its shape
     in a whole batch.  remarks: what was cut or left out, as JSON of words.
     """
 
@@ -46,6 +46,7 @@ class BatchView:
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     lengths: Mapping[str, Sequence] = field(default_factory=dict)
     unknown: float = 0.0
+    sampled: int = 0
     vocabulary: int = 0
     remarks: Sequence[Mapping] = ()
 
@@ -60,9 +61,9 @@ def batch_view(spec: RunSpec, cache: Path, row: int = 0) -> BatchView:
     shapes = {name: list(value.shape) for name, value in whole.items() if name in (*HEADS[task.head].inputs, "labels")}
     batch = {name: value[:EXAMPLES] for name, value in whole.items()}
     examples = [_example(batch, place, data) for place in range(len(batch["labels"]))]
-    lengths, unknown = _token_lengths(task, session.dataset, data) if not row else ({}, 0.0)
+    lengths, unknown, sampled = _token_lengths(task, session.dataset, data) if not row else ({}, 0.0, 0)
     remarks = [words.to_json() for words in task.remarks(data.processor, data.arrays["train"])] if not row else []
-    return BatchView(examples, shapes, lengths, unknown, _vocabulary_size(data.processor), remarks)
+    return BatchView(examples, shapes, lengths, unknown, sampled, _vocabulary_size(data.processor), remarks)
 
 
 def _encode_row(session: Session, data: Prepared, row: int, cache: Path) -> Mapping:
@@ -195,21 +196,23 @@ def _denormalized_png(pixels: Any, arrays: Mapping) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _token_lengths(task: Task, dataset: Dataset, data: Prepared) -> tuple[dict, float]:
-    """({column: histogram of tokens a text}, share of unknown tokens) over a sample of the training rows; of
-    conversations, as the template writes them, over all that are trained on."""
+def _token_lengths(task: Task, dataset: Dataset, data: Prepared) -> tuple[dict, float, int]:
+    """({column: histogram of tokens a text}, share of unknown tokens, rows of the sample or 0 where it is all of them) of
+    the training rows; of conversations, as the template writes them, of all that are trained on."""
     import numpy as np
 
     processor, arrays = data.processor, data.arrays["train"]
     if "kinds" in arrays:
         ends, (column,) = arrays["offsets"], task.required_columns
         lengths = {column: _histogram(np.diff(ends))}
-        return lengths, float((arrays["tokens"] == processor.unk_token_id).mean()) if processor.unk_token_id else 0.0
+        unknown = float((arrays["tokens"] == processor.unk_token_id).mean()) if processor.unk_token_id else 0.0
+        return lengths, unknown, 0
     columns = [name for name in sorted(task.required_columns) if dataset.columns[name].kind == "text"]
     if not columns or not hasattr(processor, "decode"):
-        return {}, 0.0
+        return {}, 0.0, 0
     rows = dataset.rows()["train"]
     step = max(len(rows) // LENGTH_SAMPLE_ROWS, 1)
+    sampled = min(len(range(0, len(rows), step)), LENGTH_SAMPLE_ROWS)
     lengths, unknown, total = {}, 0, 0
     for name in columns:
         texts = [text for text in rows[name][::step][:LENGTH_SAMPLE_ROWS] if isinstance(text, str)]
@@ -217,7 +220,7 @@ def _token_lengths(task: Task, dataset: Dataset, data: Prepared) -> tuple[dict, 
         lengths[name] = _histogram(np.asarray([len(tokens) for tokens in ids], dtype=np.int64))
         total += sum(map(len, ids))
         unknown += sum(tokens.count(processor.unk_token_id) for tokens in ids)
-    return lengths, unknown / max(total, 1)
+    return lengths, unknown / max(total, 1), sampled if sampled < len(rows) else 0
 
 
 def _histogram(lengths: np.ndarray) -> list[list[int]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.safe_open import list_files
+from bigmodel.core.split_size import small_split_words
 from bigmodel.core.words import Words, _
 from bigmodel.importing import column_roles, picture_labels, to_rows
 from bigmodel.importing.detect_format import DetectedFormat, detect_format
@@ -74,6 +75,15 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
     preview, aside = _preview(taken, plan, left_out) if are_trainable(chosen) else ([], [])
     if left_out:
         why = [*why, chat_formats.left_out_sentence(left_out, len(taken))]
+    rows = _estimate(path, plan, taken, ends, size, whole)
+    if not whole:
+        words = _("Judged by the first {count} rows of about {rows}.", count=len(taken), rows=f"{rows:,}")
+        why = [*why, words]
+    if not plan.split and not {"label", "target"}.isdisjoint(plan.roles):
+        shares = {"validation": plan.validation, "test": plan.test}
+        why += small_split_words(
+            {part: round(share * rows) for part, share in shares.items()}, classes="label" in plan.roles
+        )
     return FilePreview(
         plan=plan,
         evidence=(*kind.evidence, *why),
@@ -82,7 +92,7 @@ def preview_file(path: Path, name: str, corrected: Mapping | None = None) -> Fil
         rejected=tuple(aside),
         tables=kind.tables,
         bytes=size,
-        rows=_estimate(path, plan, taken, ends, size, whole),
+        rows=rows,
     )
 
 

@@ -160,7 +160,8 @@ def _eval_seconds(facts: Facts, settings: Mapping, steps: int, step_seconds: flo
     validation, test = (float(passes.get(split) or 0.0) for split in ("validation", "test"))
     batch_seconds = step_seconds / max(_integer(settings, "accumulation"), 1)
     once = spent / max(count - 1, 1) if count else validation * _eval_pass_seconds(plan, batch_seconds)
-    every, done = _integer(settings, "eval_every") or per_epoch, max(facts["validated"], 0)
+    every = _integer(plan, "eval_every") or _integer(settings, "eval_every") or per_epoch
+    done = max(facts["validated"], 0)
     due = -(-steps // every) - done // every if done < steps else 0  # the last step is always one of them
     saves, saved = facts["saves"]
     save = saved / max(saves - 1, 1)

@@ -11,7 +11,7 @@ from bigmodel.core import catalog
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import LIVE, QUEUED
 from bigmodel.core.fields import Field
-from bigmodel.core.spec import RunSpec, fields_for
+from bigmodel.core.spec import RunSpec, fields_for, without_time_limit
 from bigmodel.core.words import Words, _, join_words
 from bigmodel.runs import device
 from bigmodel.runs.run import Run
@@ -113,7 +113,7 @@ class RunService(Store):
         parent, chosen = self.get(id), self._intact_checkpoint(id, step)
         spec = RunSpec.check(
             parent.spec.to_json()
-            | {"settings": {**parent.spec.settings, **(settings or {})}, "name": name}
+            | {"settings": {**parent.spec.settings, **without_time_limit(settings or {})}, "name": name}
             | {"parent": {"run": id, "step": chosen.step}}
         )
         _refuse_another_network(parent.spec, spec)

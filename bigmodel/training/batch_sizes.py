@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +26,9 @@ def count_steps(settings: Mapping, batches: int) -> tuple[int, int]:
 
 
 def accumulation_groups(session: Session, data: Prepared) -> Iterator[tuple[int, Sequence[np.ndarray]]]:
-    """(epoch, index arrays of the batches that share an update), epoch after epoch."""
+    """(epoch, index arrays of the batches that share an update), epoch after epoch without end."""
     size = session.settings["accumulation"]
-    for epoch in range(session.settings["epochs"]):
+    for epoch in itertools.count():
         plan = session.task.batch_indices(data.arrays["train"], session.settings, epoch)
         for start in range(0, len(plan), size):
             yield epoch, plan[start : start + size]

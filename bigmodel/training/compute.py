@@ -9,11 +9,12 @@ from typing import Any
 
 from bigmodel.core.events import Event, note_event, phase_event
 from bigmodel.core.words import _
-from bigmodel.training import out_of_memory
-from bigmodel.training.eval_cost import EvalCost, measure_eval_cost
+from bigmodel.training import out_of_memory, time_limit
+from bigmodel.training.eval_cost import EvalCost, answer_seconds, measure_eval_cost
 from bigmodel.training.evaluator import Evaluator
 from bigmodel.training.forward import Forward, can_compile, compile_pays_off
 from bigmodel.training.precision import ComputePlan, compare_compiled, compute_plan_file, probe
+from bigmodel.training.time_limit import Cost, Schedule
 
 EVAL_PROBE_SECONDS = 0.3  # seconds of the probe of what a measurement costs
 STEP_EVENT_SECONDS = 0.1  # seconds; faster steps share an event: nobody sees ten a second
@@ -27,13 +28,14 @@ class Compute:
     plan: ComputePlan
     eval_cost: EvalCost
     forward: Forward
+    schedule: Schedule
     log_every: int  # steps that share an event
 
 
 def choose_compute(
-    evaluator: Evaluator, before: Mapping, steps: int, device: str, cache: Path
+    evaluator: Evaluator, before: Mapping, per_epoch: int, steps: int, device: str, cache: Path
 ) -> Generator[Event, None, Compute]:
-    """`before`: state of the checkpoint that the run goes on from, {} for none."""
+    """`before`: state of the checkpoint that the run goes on from, {} for none; `steps`: at most."""
     session, model, data, settings = evaluator.session, evaluator.model, evaluator.data, evaluator.settings
     if before.get("pace"):
         plan, eval_cost = ComputePlan(**before["pace"]).apply(device), EvalCost(**before["look"])
@@ -44,10 +46,41 @@ def choose_compute(
         eval_cost = measure_eval_cost(session, model, data, EVAL_PROBE_SECONDS)
         forward = Forward(session, model, device, plan.precision)
         seconds = plan.step_seconds * settings["accumulation"] * steps
+        seconds = min(seconds, time_limit.limit_seconds(settings) or seconds)
         if settings["compile"] == "on" or (settings["compile"] == "auto" and compile_pays_off(device, seconds)):
             plan, forward = yield from _try_compile(forward, evaluator, plan)
-    every = before.get("log_every") or log_every(plan.step_seconds * settings["accumulation"], steps)
-    return Compute(plan, eval_cost, forward, every)
+    measured = time_limit.cost_file(compute_plan_file(cache, session, data, device))
+    schedule = _schedule(evaluator, before, plan, eval_cost, per_epoch, steps, measured)
+    every = before.get("log_every") or log_every(plan.step_seconds * settings["accumulation"], schedule.steps)
+    return Compute(plan, eval_cost, forward, schedule, every)
+
+
+def _schedule(
+    evaluator: Evaluator,
+    before: Mapping,
+    plan: ComputePlan,
+    eval_cost: EvalCost,
+    per_epoch: int,
+    steps: int,
+    measured: Path,
+) -> Schedule:
+    """As before it was stopped; else what fits into the time, by the cost that a forecast has `measured` or, without one,
+    by the probe."""
+    if before.get("schedule"):
+        return Schedule(**before["schedule"])
+    if not time_limit.limit_seconds(evaluator.settings):
+        return time_limit.schedule(evaluator.settings, per_epoch, steps)
+    cost = None if plan.compiled else time_limit.read_cost(measured)
+    cost = cost or _probed_cost(evaluator, plan, eval_cost)
+    return time_limit.schedule(evaluator.settings, per_epoch, steps, cost, evaluator.step)
+
+
+def _probed_cost(evaluator: Evaluator, plan: ComputePlan, eval_cost: EvalCost) -> Cost:
+    session, data = evaluator.session, evaluator.data
+    answers = answer_seconds(session, evaluator.model, data)
+    step = plan.step_seconds * session.settings["accumulation"] * time_limit.UNMEASURED_FACTOR
+    validation = eval_cost.seconds(session, data, "validation") + answers
+    return Cost(step, validation, eval_cost.seconds(session, data, "test") + 2 * answers)
 
 
 def log_every(seconds: float, steps: float) -> int:
@@ -76,14 +109,15 @@ def _try_compile(
     return plan, compiled if plan.compiled else forward
 
 
-def plan_event(evaluator: Evaluator, compute: Compute, per_epoch: int, steps: int, device: str) -> Event:
+def plan_event(evaluator: Evaluator, compute: Compute, per_epoch: int, device: str) -> Event:
     """What will be done, before the first step."""
     session, data, plan = evaluator.session, evaluator.data, compute.plan
     weights = list(evaluator.model.parameters())
     return Event(
         "plan",
         {
-            "steps": steps,
+            "steps": compute.schedule.steps,
+            "eval_every": compute.schedule.eval_every,
             "epochs": session.settings["epochs"],
             "steps_per_epoch": per_epoch,
             "parameters": sum(map(_parameter_count, weights)),

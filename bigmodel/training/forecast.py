@@ -16,9 +16,10 @@ from bigmodel.core import limits
 from bigmodel.core.contracts import HEADS, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.spec import RunSpec, Session
-from bigmodel.core.words import _
+from bigmodel.core.split_size import small_split_words
+from bigmodel.core.words import Words, _
 from bigmodel.data.prepare import Prepared, prepare
-from bigmodel.training import out_of_memory, pretraining
+from bigmodel.training import out_of_memory, pretraining, time_limit
 from bigmodel.training.batch_sizes import batch_numel, count_steps, sample_batch_sizes
 from bigmodel.training.determinism import enable_determinism
 from bigmodel.training.eval_cost import answer_seconds, measure_eval_cost
@@ -26,6 +27,7 @@ from bigmodel.training.forward import Forward, apply_cpu_kernels
 from bigmodel.training.kernels import malloc
 from bigmodel.training.optimizers import optimizer
 from bigmodel.training.precision import ComputePlan, compute_plan_file, probe, resolve_device
+from bigmodel.training.time_limit import Cost, Schedule
 
 PROBE_SECONDS = 2.0
 PROBE_DEADLINE_SECONDS = 3.5  # after which no more steps are tried, once there is one: with what follows, five in all
@@ -34,6 +36,9 @@ MIN_TIMED_STEPS = 4
 MEMORY_STEPS = 3  # steps of which it is counted what they keep
 CUDA_BYTES = 600 * 2**20  # what is held on a GPU before the first weight: its context, and the libraries' work space
 STATE_BYTES = {"adamw": 16, "adam": 16, "sgd": 12}  # a weight, its gradient and the optimizer's memory of it
+MIN_TEXTS = (
+    10_000  # to classify: of fewer a network that begins at random learned no more than TF-IDF (docs/benchmarks)
+)
 FROZEN_BYTES = 4  # of a weight that is not trained
 PROCESS_BYTES = 690 * 2**20  # Python, torch and transformers before the first weight, tokenizers and metrics
 
@@ -53,6 +58,40 @@ class Forecast:
     once: float = 0.0  # seconds that even a run of a few steps takes beside them: measuring, answering
     precision: str = ""
     threads: int = 0
+    epochs: float = 0.0  # that the steps come to
+    limited: float = 0.0  # minutes of the time limit, where that allows fewer steps than were asked for
+    enough_seconds: float = 0.0  # of the shortest run that can teach the network something, where this one is shorter
+    head: str = ""
+    few_texts: int = 0  # rows for training, where they are too few for a network that begins at random
+
+    def warnings(self) -> list[Words]:
+        """What a person should know before the start: that the time is too short, that splits are too small."""
+        short = [_more_time_words(math.ceil(self.enough_seconds / 60))] if self.enough_seconds else []
+        few = [_few_texts_words(self.few_texts)] if self.few_texts else []
+        head = HEADS.get(self.head)
+        answers = head and (head.classifies or head.encoder_decoder)  # of a language model each token is one
+        return [*short, *few, *(small_split_words(self.rows, head.classifies) if answers else [])]
+
+    def limit_words(self) -> Words | None:
+        """What the time limit leaves of the run."""
+        if not self.limited:
+            return None
+        minutes, epochs = f"{self.limited:g}", f"{self.epochs:.3g}"
+        return _("The time limit of {minutes} min is enough for {epochs} epochs.", minutes=minutes, epochs=epochs)
+
+
+def _more_time_words(minutes: int) -> Words:
+    return _(
+        "More time is needed: before about {minutes} min this network says little about these data. Raise the time limit, make the network smaller, or fine-tune a pretrained one.",
+        minutes=minutes,
+    )
+
+
+def _few_texts_words(rows: int) -> Words:
+    return _(
+        "{rows} rows are few for a network that begins at random: counting their words (TF-IDF) can do better, and more time does not help. Fine-tune a pretrained one, or bring more rows.",
+        rows=f"{rows:,}",
+    )
 
 
 def forecast(spec: RunSpec, cache: Path) -> Iterator[dict]:
@@ -103,7 +142,9 @@ def _forecast(session: Session, cache: Path) -> Iterator[dict]:
     if pretraining.is_enabled(settings):
         yield {}
         before = _pretraining_seconds(session, data, device, plan.precision)
-    yield asdict(_with_seconds(found, probing, len(batches), before))
+    found, cost = _with_seconds(found, probing, len(batches), before)
+    time_limit.write_cost(time_limit.cost_file(compute_plan_file(cache, session, data, device)), cost)
+    yield asdict(found)
 
 
 def _size(session: Session, data: Prepared, batches: int, device: str) -> Forecast:
@@ -124,10 +165,17 @@ def _size(session: Session, data: Prepared, batches: int, device: str) -> Foreca
         steps=count_steps(settings, batches)[1],
         device=device,
         rows=data.facts["rows"],
+        head=session.task.head,
+        few_texts=_few_texts(session, data.facts["rows"]["train"]),
         trainable=sum(weight.numel() for weight in weights if weight.requires_grad),
         precision=precision,
     )
     return replace(size, memory=size.memory + _state_bytes(size, settings))
+
+
+def _few_texts(session: Session, rows: int) -> int:
+    reads = {session.dataset.columns[name].kind for name in session.task.required_columns}
+    return rows if reads == {"text", "class"} and rows < MIN_TEXTS and not session.architecture.fine_tunes else 0
 
 
 def _state_bytes(size: Forecast, settings: Mapping) -> int:
@@ -210,19 +258,33 @@ def _try_steps(
             return kept, sum(spent) / worked
 
 
-def _with_seconds(found: Forecast, probing: _Probe, batches: int, before: float) -> Forecast:
-    """The seconds of the whole run: steps, measurements and answers, after `before` seconds of pretraining."""
+def _with_seconds(found: Forecast, probing: _Probe, batches: int, before: float) -> tuple[Forecast, Cost]:
+    """The steps that fit into the time, and the seconds of the whole run: steps, measurements and answers, after `before`
+    seconds of pretraining."""
     session, data, settings = probing.session, probing.data, probing.session.settings
     eval_cost, answers = measure_eval_cost(session, probing.model, data), answer_seconds(session, probing.model, data)
     validation = eval_cost.seconds(session, data, "validation")
     final = eval_cost.seconds(session, data, "test") + answers
     first = (validation if settings.get("baseline") else 0.0) + answers
-    validations = math.ceil(found.steps / (settings["eval_every"] or count_steps(settings, batches)[0]))
-    return replace(
+    cost = Cost(found.step_seconds, validation + answers, before + first + final)
+    (per_epoch, most), limit = count_steps(settings, batches), settings.get("max_minutes", 0)
+    schedule = time_limit.schedule(settings, per_epoch, most, cost)
+    enough = time_limit.enough_steps(session.architecture, per_epoch, most)
+    found = replace(
         found,
-        seconds=before + first + found.steps * found.step_seconds + validations * (validation + answers) + final,
-        once=before + first + validation + answers + final,
+        steps=schedule.steps,
+        seconds=_run_seconds(cost, schedule),
+        once=cost.once + cost.validation,
+        epochs=schedule.steps / per_epoch,
+        limited=limit if schedule.steps < most else 0.0,
+        enough_seconds=_run_seconds(cost, replace(schedule, steps=enough)) if schedule.steps < enough else 0.0,
     )
+    return found, cost
+
+
+def _run_seconds(cost: Cost, schedule: Schedule) -> float:
+    validations = math.ceil(schedule.steps / schedule.eval_every)
+    return cost.once + schedule.steps * cost.step + validations * cost.validation
 
 
 def _pretraining_seconds(session: Session, data: Prepared, device: str, precision: str) -> float:

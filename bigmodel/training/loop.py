@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
@@ -25,6 +26,7 @@ from bigmodel.training.optimizers import learning_rate, optimizer
 from bigmodel.training.precision import resolve_device
 from bigmodel.training.step import TrainStep
 from bigmodel.training.throughput import Throughput
+from bigmodel.training.time_limit import Schedule, limit_seconds
 
 
 def train(
@@ -123,8 +125,8 @@ def _stage(
     evaluator = Evaluator(session, model, optimize, data, folder, stopped, end_now)
 
     before = yield from resume.restore(evaluator, per_epoch, steps)
-    compute = yield from choose_compute(evaluator, before, steps, device, cache)
-    yield plan_event(evaluator, compute, per_epoch, steps, device)
+    compute = yield from choose_compute(evaluator, before, per_epoch, steps, device, cache)
+    yield plan_event(evaluator, compute, per_epoch, device)
 
     numel = before.get("usual") or sample_batch_sizes(session, data, batches).mean().item() * len(batches) / per_epoch
     throughput = Throughput(device, numel, before.get("meter"))
@@ -136,6 +138,7 @@ def _stage(
         "step": evaluator.step,
         "pace": asdict(compute.plan),
         "look": asdict(compute.eval_cost),
+        "schedule": asdict(compute.schedule),
         "log_every": compute.log_every,
         "parts": update.micro_batches,
         "usual": numel,
@@ -143,17 +146,20 @@ def _stage(
         "watch": evaluator.state(),
     }
     try:
-        yield from _run_steps(update, evaluator, steps, per_epoch, compute.log_every)
+        yield from _run_steps(update, evaluator, compute.schedule, per_epoch, compute.log_every)
     except StopRequested:
         yield state_event(STOPPING)
         yield from evaluator.stop(compute.eval_cost.seconds(session, data, "test"))
         yield state_event(STOPPED, _("Stopped at step {step}; the weights are kept.", step=evaluator.step))
 
 
-def _run_steps(update: TrainStep, evaluator: Evaluator, steps: int, per_epoch: int, log_every: int) -> Iterator[Event]:
-    """Update after update from the evaluator's step on, until the steps are done or nothing gets better."""
+def _run_steps(
+    update: TrainStep, evaluator: Evaluator, schedule: Schedule, per_epoch: int, log_every: int
+) -> Iterator[Event]:
+    """Update after update from the evaluator's step on, until the steps are done, nothing gets better or the time is up."""
     settings, throughput, guard = update.session.settings, update.throughput, update.guard
-    eval_every = settings["eval_every"] or per_epoch
+    steps, eval_every, limit = schedule.steps, schedule.eval_every, limit_seconds(settings) or math.inf
+    time_is_up = False
 
     def diverged(rate: float) -> Iterator[Event]:
         first = guard.first_bad_step()
@@ -172,6 +178,9 @@ def _run_steps(update: TrainStep, evaluator: Evaluator, steps: int, per_epoch: i
         if settings["patience"] and evaluator.worse_in_a_row >= settings["patience"]:
             yield from evaluator.finish(_early_stopping_message(evaluator.worse_in_a_row))
             return
+        if time_is_up:
+            yield from evaluator.finish(_time_is_up_message(settings["max_minutes"], evaluator.step, steps))
+            return
         if evaluator.should_stop():
             if guard.first_bad_step():
                 yield from diverged(update.optimizer.param_groups[0]["lr"])
@@ -189,7 +198,8 @@ def _run_steps(update: TrainStep, evaluator: Evaluator, steps: int, per_epoch: i
         throughput.add_loss(loss)
         guard.look(step, loss.total, norm)
         logged = step % log_every == 0 or step in (1, steps)
-        due, save = step % eval_every == 0 or step == steps, evaluator.due()
+        time_is_up = throughput.elapsed() > limit
+        due, save = step % eval_every == 0 or step == steps or time_is_up, evaluator.due()
         if (guard.synchronous or logged or due or save) and guard.first_bad_step():
             yield from diverged(rate)
             return
@@ -218,6 +228,15 @@ def _nonfinite_message(step: int) -> Words:
     return _(
         "The loss or its gradient was no longer a number at step {step}. The weights from before are kept; try a lower learning rate.",
         step=step,
+    )
+
+
+def _time_is_up_message(minutes: float, step: int, steps: int) -> Words:
+    return _(
+        "The time limit of {minutes} min was reached at step {step} of {steps}: steps took longer than was measured before the start.",
+        minutes=f"{minutes:g}",
+        step=step,
+        steps=steps,
     )
 
 

@@ -118,6 +118,7 @@ def pretraining_spec(spec: RunSpec) -> RunSpec:
         "loss": "cross-entropy",
         "label_smoothing": 0.0,
         "max_steps": 0,
+        "max_minutes": 0,
         "eval_every": 0,
         "patience": 0,
     }

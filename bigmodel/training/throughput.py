@@ -92,6 +92,10 @@ class Throughput:
         """In training, pauses left out."""
         return time.perf_counter() - self.started - self.paused
 
+    def elapsed(self) -> float:
+        """In training, and in the pauses of this process."""
+        return time.perf_counter() - self.started
+
     @contextmanager
     def pause(self) -> Iterator[None]:
         begun = time.perf_counter()

@@ -73,6 +73,15 @@ class Form:
         if explained:
             st.caption(say(field.help))
 
+    def follow(self, name: str, value: object) -> bool:
+        """Begin the field with what others imply for it, until a person puts something else there; False from then on."""
+        key, implied = f"{self.key}.{name}", f"{self.key}.{name}.implied"
+        last = st.session_state.get(implied, value)
+        if st.session_state.get(key, last) != last:
+            return False
+        st.session_state[key] = st.session_state[implied] = value
+        return True
+
     def show_error(self, name: str, problem: str) -> bool:
         """Say at the field what is wrong with it; False when there is no such field here."""
         if name not in self.error_slots:

@@ -194,3 +194,6 @@ def _batch_facts(found: BatchView, row: int) -> None:
     if found.vocabulary and not row:
         said.append(_("{share} of the tokens unknown", share=number_format.percent(found.unknown)))
     st.caption(escape_markdown(" · ".join(said)))
+    if found.sampled:
+        counted = number_format.count(found.sampled)
+        st.caption(_("Token counts are of a sample of {count} training rows.", count=counted))

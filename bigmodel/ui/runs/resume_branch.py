@@ -17,6 +17,7 @@ from bigmodel.ui.error_view import refusals, show_refusal
 from bigmodel.ui.language import _, current, escape_markdown, say
 from bigmodel.ui.runs.status import status_style
 from bigmodel.ui.state import session_token, studio
+from bigmodel.ui.time_limit import explain_limit, follow_length
 
 REFRESH_SECONDS = 1.0
 MAX_BRANCHES = 3  # branches that are listed at once; more are folded away
@@ -152,7 +153,7 @@ def _roll_back(run: Run) -> None:
 def train_longer(run: Run, newest: Checkpoint) -> None:
     """More epochs, as a branch from the newest weights."""
     done = math.ceil(_epochs_done(run, newest.step) - 1e-9)
-    usual = int(run.spec.settings["epochs"])
+    usual = min(int(run.spec.settings["epochs"]), done)  # a time limit may have left fewer than were asked for
 
     @st.dialog(_("Train on"), icon=":material/forward:")
     def ask() -> None:
@@ -232,16 +233,19 @@ def _checkpoint_label(run: Run, one: Checkpoint) -> str:
 
 def _settings_form(run: Run, kept: Sequence[Checkpoint], key: str) -> Form:
     """The settings that a branch may change, as the run has them, with something left to train."""
-    start = dict(run.spec.settings)
+    before = {"max_minutes": 0, **run.spec.settings}  # a run from before there was a limit had none
+    start = dict(before)
     done = _epochs_done(run, kept[0].step)
     if start["epochs"] <= done:
         start["epochs"] = math.ceil(done - 1e-9) + max(1, int(start["epochs"]) // 2)
     if start["max_steps"] <= kept[0].step:
         start["max_steps"] = 0
     form = Form(key, start)
+    follow_length(form, before)
     fields = branchable_fields(run.spec)
     form.render([field for field in fields if not field.advanced])
     form.render_advanced([field for field in fields if field.advanced], _("More settings"))
+    explain_limit(form, before)
     return form
 
 
@@ -255,7 +259,7 @@ def _branch(run: Run, step: int, settings: Mapping[str, object], name: str = "")
     """Its id. The same wish twice, by a double click say, is the same run."""
     changed = {key: value for key, value in settings.items() if run.spec.settings.get(key) != value}
     wish = f"branch {run.id} {step} {sorted(changed.items())} {name}"
-    return studio().runs.branch(run.id, step, changed, name, session_token(wish))
+    return studio().runs.branch(run.id, step, settings, name, session_token(wish))
 
 
 # -- kin -------------------------------------------------------------------------------------------------

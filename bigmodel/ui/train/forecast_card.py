@@ -96,6 +96,10 @@ def _show_forecast(forecast: Forecast, form: Form) -> None:
             milliseconds=number_format.three_digits(forecast.step_seconds * 1000),
         )
     )
+    if limit := forecast.limit_words():
+        st.caption(say(limit))
+    if warnings := forecast.warnings():
+        st.warning("\n\n".join(map(say, warnings)), icon=":material/warning:")
     steps = int(SHORT_RUN_SECONDS / forecast.step_seconds) if forecast.step_seconds > 0 else 0
     if "max_steps" in form.values and 0 < steps < forecast.steps / 2:
         st.button(

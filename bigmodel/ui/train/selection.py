@@ -10,7 +10,7 @@ import streamlit as st
 from bigmodel.core import catalog
 from bigmodel.core.contracts import Architecture, Dataset, Task, is_compatible
 from bigmodel.core.errors import Refusal
-from bigmodel.core.spec import RunSpec, fields_for
+from bigmodel.core.spec import RunSpec, fields_for, without_time_limit
 from bigmodel.core.words import _ as words
 from bigmodel.importing.store.registry import ImportedDataset
 from bigmodel.ui.error_view import refusals
@@ -159,11 +159,13 @@ def _apply_run(run: str) -> None:
         ).key
         changes = _parse_overrides(spec)
         decided = earlier.decided(changes)
-        settings = {**spec.settings, **decided, **changes}
+        settings = {**spec.settings, **decided, **without_time_limit(changes)}
+        settings = RunSpec.check({**spec.to_json(), "settings": settings}).settings  # of an old run not all are written
         if decided:
             st.toast(_("Precision and threads are set as that run had measured them."), icon=":material/replay:")
         for name, value in settings.items():
             st.session_state[f"{key}.{name}"] = value
+        st.session_state.pop(f"{key}.max_minutes.implied", None)
         if "base" in settings:
             select_base(catalog.task(spec.task), settings["base"])
     del st.query_params["from"]
