@@ -126,6 +126,27 @@ def small(task, architecture, dataset, **more):
     return RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset, "settings": settings})
 
 
+FEW = 32  # rows of each split, for what is the same however many there are
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Each split is its first rows and one sample is written: the moments between two steps are as many, and measuring
+    the whole of a split takes most of a training. Under a fingerprint of their own, so that nobody else finds them."""
+    from bigmodel.core.contracts import Dataset
+    from bigmodel.data import prepare
+
+    all_rows, whole = Dataset.rows, Dataset.fingerprint
+
+    def first_rows(dataset):
+        splits = all_rows(dataset)
+        return type(splits)({name: rows.select(range(min(len(rows), FEW))) for name, rows in splits.items()})
+
+    monkeypatch.setattr(Dataset, "rows", first_rows)
+    monkeypatch.setattr(Dataset, "fingerprint", lambda dataset: f"{whole(dataset)}, the first {FEW}")
+    monkeypatch.setattr(prepare, "PINNED_ROWS", 1)
+
+
 def learn(folder, cache, spec, stopped=None, end_now=None) -> list:
     """The events of a run, trained in this process. Where `stopped` counts how often it is asked, that is of the training
     alone: the data are encoded before."""

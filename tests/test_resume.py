@@ -33,7 +33,7 @@ def spec_of(kind, **more):
 
 
 @pytest.fixture(autouse=True)
-def pace(monkeypatch):
+def pace(monkeypatch, few_rows):
     """Nothing that a stopwatch decides: two runs that are compared write down the same steps."""
     monkeypatch.setattr("bigmodel.training.compute.probe", lambda *_: ComputePlan("fp32", 1, {"fp32, 1": 0.1}))
 
