@@ -26,7 +26,7 @@ SMALL = tuple(part for name, value in SMALLEST.items() for part in ("--set", f"{
 def begin(*arguments, **environment):
     command = [sys.executable, "-m", "bigmodel", *arguments]
     places = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"LANG": "C.UTF-8"} | environment, text=True, **places)
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, text=True, **places)
 
 
 def bigmodel(*arguments, **environment):
