@@ -93,6 +93,13 @@ def holder(path):
     return None
 
 
+def end_workers(home):
+    """What a home still trains would go on beside all tests that follow: it outlives its server."""
+    for lock in home.glob("runs/*/lock"):
+        if worker := holder(lock):
+            worker.kill()
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """A home folder of the test's own, for this process and all that it starts."""
@@ -100,6 +107,7 @@ def home(tmp_path, monkeypatch):
     bases.register_bases(tmp_path)
     monkeypatch.setattr(import_jobs, "PREVIEW_SECONDS", HANG)
     yield tmp_path
+    end_workers(tmp_path)
     sys.modules["__main__"] = MAIN  # Streamlit's test bench puts a page there, which spawned processes would then run
 
 
