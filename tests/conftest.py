@@ -28,6 +28,26 @@ for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
     ):  # as in the background of a shell; what the tests start must not inherit it
         signal.signal(number, signal.default_int_handler)
 
+LONGEST = (  # these begin first, so that no process is left alone with one of them at the end
+    "test_reliability.py",
+    "test_accessibility.py",
+    "test_browser.py",
+    "test_pretrained.py",
+    "test_supervisor.py",
+    "test_going_on.py",
+    "test_cli.py",
+    "test_bring.py",
+    "test_one_new_file.py",
+    "test_resume.py",
+    "test_old_home.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    last = len(LONGEST)
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else last)
+
+
 HANG = 240.0  # seconds after which what a test waits for never comes: that ends a hang and decides nothing else
 SMALLEST = {"epochs": 1, "max_steps": 3, "batch_size": 32, "channels": 4, "precision": "fp32"}
 
