@@ -178,13 +178,13 @@ def test_the_whole_story(visit, folder):
     assert page.evaluate("window.hit") is None
 
     # watch: the curve grows, the zoom stays, the chart is never built anew
-    wait_for(lambda: curve(page)[0] > 5)
-    page.evaluate("document.querySelector('.live-plot .main-svg').dataset.mark = 'the same'")
-    wait_for(lambda: zoom(page))
+    wait_for(lambda: Studio(folder).runs.get(run).best_step and curve(page)[0] > 5)
+    mark = "document.querySelector('.live-plot .main-svg').dataset.mark"
+    wait_for(lambda: page.evaluate(f"{mark} = 'the same'") and zoom(page) and page.evaluate(mark))
     points, zoomed = curve(page)
     wait_for(lambda: curve(page)[0] > points + 5)
     assert curve(page)[1] == zoomed
-    assert page.evaluate("document.querySelector('.live-plot .main-svg').dataset.mark") == "the same"
+    assert page.evaluate(mark) == "the same"
     visit.picture("story-3-watch")
     page.get_by_text("Samples", exact=True).click()
     page.get_by_role("img", name="The picture that was asked about").first.wait_for()

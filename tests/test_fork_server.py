@@ -136,7 +136,9 @@ def test_a_socket_that_nobody_listens_to_is_no_server(tmp_path, monkeypatch):
 def importing(tmp_path, monkeypatch):
     """A server that imports until a file is there: (its folder, the file)."""
     go = tmp_path / "go"
-    libraries = f"import os, time\ndef libraries():\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n"
+    libraries = (
+        f"import os, time\ndef libraries():\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n"
+    )
     (tmp_path / "slow.py").write_text(libraries)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.delenv(fork_server.VARIABLE, raising=False)
