@@ -68,7 +68,7 @@ def server(home: Path, app: Path = ROOT / "app.py", **environment: str) -> Itera
             process.wait()
 
 
-def _wait(address: str, process: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+def _wait(address: str, process: subprocess.Popen, log: Path, seconds: float = 240) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if process.poll() is not None:

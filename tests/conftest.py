@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+os.environ["LANG"] = (
+    "C.UTF-8"  # of the fork server and of all who ask it: with another one they import the libraries anew
+)
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere; two threads on a busy machine take 11x as long
 
 import psutil
@@ -24,6 +27,26 @@ for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
         signal.getsignal(number) is signal.SIG_IGN
     ):  # as in the background of a shell; what the tests start must not inherit it
         signal.signal(number, signal.default_int_handler)
+
+LONGEST = (  # these begin first, so that no process is left alone with one of them at the end
+    "test_reliability.py",
+    "test_accessibility.py",
+    "test_browser.py",
+    "test_pretrained.py",
+    "test_supervisor.py",
+    "test_going_on.py",
+    "test_cli.py",
+    "test_bring.py",
+    "test_one_new_file.py",
+    "test_resume.py",
+    "test_old_home.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    last = len(LONGEST)
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else last)
+
 
 HANG = 240.0  # seconds after which what a test waits for never comes: that ends a hang and decides nothing else
 SMALLEST = {"epochs": 1, "max_steps": 3, "batch_size": 32, "channels": 4, "precision": "fp32"}
@@ -90,6 +113,13 @@ def holder(path):
     return None
 
 
+def end_workers(home):
+    """What a home still trains would go on beside all tests that follow: it outlives its server."""
+    for lock in home.glob("runs/*/lock"):
+        if worker := holder(lock):
+            worker.kill()
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """A home folder of the test's own, for this process and all that it starts."""
@@ -97,6 +127,7 @@ def home(tmp_path, monkeypatch):
     bases.register_bases(tmp_path)
     monkeypatch.setattr(import_jobs, "PREVIEW_SECONDS", HANG)
     yield tmp_path
+    end_workers(tmp_path)
     sys.modules["__main__"] = MAIN  # Streamlit's test bench puts a page there, which spawned processes would then run
 
 
@@ -124,6 +155,27 @@ def small(task, architecture, dataset, **more):
         patient |= {"optimizer": "adamw", "learning_rate": 0.002, "max_steps": 300, "eval_every": 300}
     settings = {name: value for name, value in (SMALL | patient | more).items() if name in names}
     return RunSpec.check({"task": task, "architecture": architecture, "dataset": dataset, "settings": settings})
+
+
+FEW = {"train": 32, "validation": 8, "test": 8}  # rows, for what is the same however many there are
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Each split is its first rows and one sample is written: the moments between two steps are as many, and measuring
+    the whole of a split takes most of a training. Under a fingerprint of their own, so that nobody else finds them."""
+    from bigmodel.core.contracts import Dataset
+    from bigmodel.data import prepare
+
+    all_rows, whole = Dataset.rows, Dataset.fingerprint
+
+    def first_rows(dataset):
+        splits = all_rows(dataset)
+        return type(splits)({name: rows.select(range(min(len(rows), FEW[name]))) for name, rows in splits.items()})
+
+    monkeypatch.setattr(Dataset, "rows", first_rows)
+    monkeypatch.setattr(Dataset, "fingerprint", lambda dataset: f"{whole(dataset)}, a few of them")
+    monkeypatch.setattr(prepare, "PINNED_ROWS", 1)
 
 
 def learn(folder, cache, spec, stopped=None, end_now=None) -> list:

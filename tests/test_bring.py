@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -182,6 +183,11 @@ def test_every_kind_of_file_leads_by_its_buttons_to_a_training(home, tmp_path):
             ready.append(page.url)
         for address_of_training in ready:
             page.goto(address_of_training)
+            epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
+            epochs.fill("1")
+            epochs.press("Enter")
+            page.get_by_text("The same on the command line").click()
+            page.get_by_text(re.compile(r"epochs=1\b")).wait_for()  # the server has heard of it
             page.get_by_role("button", name="Start training").click()
             page.wait_for_url("**/runs**run=**")
         wait_for(lambda: [run.state for run in Studio(home).runs.all()] == ["finished"] * len(FILES))

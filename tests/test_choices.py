@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import HANG, wait_for
+from conftest import HANG, digits, endless, wait_for
 from test_own_data import reviews
 
 from bigmodel.studio import Studio
@@ -59,22 +59,14 @@ def page(tmp_path):
         browser.close()
 
 
-def train(page, address, task, dataset, architecture, name):
-    page.goto(f"{address}/train?task={task}&dataset={dataset}&architecture={architecture}")
-    page.get_by_label("Name of the run").fill(name)
-    page.get_by_role("button", name="Start training").click()
-    page.wait_for_url("**/runs**run=**")
-
-
 @pytest.mark.skipif(screenshots.chromium() is None, reason="there is no Chromium")
 def test_the_data_set_that_was_asked_for_on_a_slow_line(page):
     page, address, desk = page
     line = Line(page)
     named = [bring(desk, "mine.csv", 60), bring(desk, "mine.csv", 80)]
     assert {one.title for one in list(desk.data.registry.values())} == {"mine"}
-    train(
-        page, address, "text-generation", "poetry_zh", "gpt", "long"
-    )  # while something goes on the sidebar looks often
+    run = desk.runs.launch(endless())  # while something goes on the sidebar looks often
+    wait_for(lambda: desk.runs.get(run).step)
     for name in named:
         page.goto(f"{address}/data?dataset={name}")
         button = page.get_by_role("button", name="Train with this data")
@@ -92,8 +84,7 @@ def test_the_data_set_that_was_asked_for_on_a_slow_line(page):
 @pytest.mark.skipif(screenshots.chromium() is None, reason="there is no Chromium")
 def test_another_language_changes_no_choice(page):
     page, address, desk = page
-    for name in ("first", "second"):
-        train(page, address, "image-classification", "digits", "cnn", name)
+    first, _second = (desk.runs.launch(digits(name)) for name in ("first", "second"))
     page.goto(f"{address}/train?task=text-generation&dataset=poetry_zh&architecture=gpt")
     page.get_by_text("Advanced training settings").click()
     page.get_by_role("combobox", name="Optimizer").click()
@@ -111,7 +102,6 @@ def test_another_language_changes_no_choice(page):
     assert optimizer.input_value().startswith("SGD")
 
     wait_for(lambda: [run.state for run in desk.runs.all()] == ["finished"] * 2)
-    first = next(run.id for run in desk.runs.all() if run.spec.name == "first")
     page.goto(f"{address}/try?model={first}")
     page.get_by_role("radio", name="中文").click()
     for way in ("手绘", "上传", "手绘"):

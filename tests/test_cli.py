@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import HANG, SMALLEST, digits, holder, retold, wait_for
 
+from bigmodel.cli.command import main
 from bigmodel.core import catalog
 from bigmodel.core.events import CANCELLED, FAILED, FINISHED, INTERRUPTED, STARTING, STOPPED, Event
 from bigmodel.core.spec import RunSpec, defaults
@@ -26,7 +27,7 @@ SMALL = tuple(part for name, value in SMALLEST.items() for part in ("--set", f"{
 def begin(*arguments, **environment):
     command = [sys.executable, "-m", "bigmodel", *arguments]
     places = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"LANG": "C.UTF-8"} | environment, text=True, **places)
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, text=True, **places)
 
 
 def bigmodel(*arguments, **environment):
@@ -36,6 +37,25 @@ def bigmodel(*arguments, **environment):
     assert "Traceback" not in out + err
     assert not (Path(os.environ["BIGMODEL_HOME"]) / "cli.log").exists(), "a bug was met"
     return process.returncode, out, err
+
+
+@pytest.fixture
+def call(capsys):
+    """The same in this process, for a command that starts nothing."""
+
+    def call(*arguments):
+        umask = os.umask(0)
+        try:
+            code = main(arguments)
+        except SystemExit as leaving:
+            code = leaving.code
+        finally:
+            os.umask(umask)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return call
 
 
 @pytest.fixture
@@ -203,7 +223,7 @@ def test_a_rollback_is_a_branch_with_half_the_learning_rate(store):
     assert child.spec.settings["learning_rate"] == store.get(parent).spec.settings["learning_rate"] / 2
 
 
-def test_what_cannot_go_on_says_what_would_do(store):
+def test_what_cannot_go_on_says_what_would_do(store, call):
     id = bigmodel(*TRAIN, *SMALL, "--wait")[1].split()[0]
     for arguments, says in (
         (("resume", id), "Branch off a new run"),
@@ -212,7 +232,7 @@ def test_what_cannot_go_on_says_what_would_do(store):
         (("branch", id, "--set", "speed=5"), "Choose one of: accumulation"),
         (("branch", id, "--set", "epochs=0"), "from 1 to 10000"),
     ):
-        code, out, err = bigmodel(*arguments)
+        code, out, err = call(*arguments)
         assert (code, out) == (1, "") and says in err
     assert len(store.all()) == 1 and store.get(id).state == FINISHED
 
@@ -229,21 +249,22 @@ def test_those_who_wait_also_wait_for_a_run_that_died_to_go_on(store):
 
 
 # -- what there is --------------------------------------------------------------------------------
-def test_list_shows_what_fits_with_what():
-    code, out, err = bigmodel("list", "--json")
+def test_list_shows_what_fits_with_what(call):
+    code, out, err = call("list", "--json")
     tasks = json.loads(out)["tasks"]
     assert code == 0 and err == ""
     for name, task in catalog.tasks().items():
         assert list(tasks[name]["architectures"]) == list(catalog.architectures_for(task))
         assert list(tasks[name]["datasets"]) == list(catalog.datasets_for(task))
-    assert all(name in bigmodel("list")[1] for name in catalog.tasks())
+    text = bigmodel("list")[1]
+    assert all(name in text for name in catalog.tasks())
 
 
-def test_list_shows_the_settings_of_two_that_fit():
-    found = bigmodel("list", "--task", "image-classification", "--architecture", "cnn", "--json")[1]
+def test_list_shows_the_settings_of_two_that_fit(call):
+    found = call("list", "--task", "image-classification", "--architecture", "cnn", "--json")[1]
     settings = {setting["name"]: setting for setting in json.loads(found)["settings"]}
     assert settings["epochs"]["minimum"] == 1 and settings["device"]["allowed"] == "auto|cpu|cuda|mps"
-    assert "learning_rate" in bigmodel("list", "--task", "image-classification", "--architecture", "cnn")[1]
+    assert "learning_rate" in call("list", "--task", "image-classification", "--architecture", "cnn")[1]
 
 
 def test_the_defaults_that_are_listed_are_those_of_the_data_set_that_is_named():
@@ -294,8 +315,8 @@ def test_no_runs_are_an_empty_list_and_nothing_on_the_screen():
     ],
     ids=lambda arguments: " ".join(arguments) or "nothing",
 )
-def test_wrong_usage_ends_with_2_and_the_usage(arguments):
-    code, out, err = bigmodel(*arguments)
+def test_wrong_usage_ends_with_2_and_the_usage(call, arguments):
+    code, out, err = call(*arguments)
     assert (code, out) == (2, "") and "usage: " in err
 
 
@@ -326,22 +347,22 @@ def test_wrong_usage_ends_with_2_and_the_usage(arguments):
     ],
     ids=lambda value: " ".join(value[-4:]) if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_done_ends_with_1_and_says_what_would_do(home, arguments, says):
-    code, out, err = bigmodel(*arguments)
+def test_what_cannot_be_done_ends_with_1_and_says_what_would_do(home, call, arguments, says):
+    code, out, err = call(*arguments)
     assert (code, out) == (1, "") and says in err
     assert Store(home).all() == []
 
 
-def test_a_beginning_that_two_ids_share_is_refused_with_both(store):
+def test_a_beginning_that_two_ids_share_is_refused_with_both(store, call):
     ids = [ended(store, CANCELLED) for _ in range(2)]
-    code, _out, err = bigmodel("show", ids[0][:3])
+    code, _out, err = call("show", ids[0][:3])
     assert code == 1 and all(id in err for id in ids)
 
 
-def test_a_run_without_a_model_cannot_be_tried_and_one_that_has_ended_not_stopped(store):
+def test_a_run_without_a_model_cannot_be_tried_and_one_that_has_ended_not_stopped(store, call):
     id = ended(store, CANCELLED)
-    assert "has no model" in bigmodel("try", id)[2]
-    code, _out, err = bigmodel("stop", id)
+    assert "has no model" in call("try", id)[2]
+    code, _out, err = call("stop", id)
     assert code == 1 and "is not running" in err
 
 

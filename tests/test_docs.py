@@ -3,7 +3,6 @@ say the same."""
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,23 +130,3 @@ def test_the_version_is_the_newest_of_the_changelog():
     releases = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d{2}-\d{2})$", TEXTS[ROOT / "CHANGELOG.md"], re.MULTILINE)
     assert releases[0][0] == bigmodel.__version__
     assert releases == sorted(releases, reverse=True)
-
-
-def test_the_task_of_the_guide_is_found_trained_and_tried(tmp_path):
-    without = shutil.ignore_patterns("starters", "__pycache__")
-    shutil.copytree(ROOT / "bigmodel", tmp_path / "bigmodel", ignore=without)
-    code = re.search(r'```python\n("""Verse to order.*?)```', TEXTS[ROOT / "docs" / "adding.md"], re.DOTALL)[1]
-    (tmp_path / "bigmodel" / "tasks" / "verse_to_order.py").write_text(code, "utf-8")
-
-    def run_bigmodel(*arguments):
-        command = [sys.executable, "-m", "bigmodel", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=250)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert "gpt" in run_bigmodel("list", "--task", "verse-to-order")
-    small = ["layers=1", "width=32", "attention_heads=2", "block_size=32", "max_steps=3"]
-    names = ["--task", "verse-to-order", "--architecture", "gpt", "--dataset", "poetry_zh"]
-    settings = (part for setting in small for part in ("--set", setting))
-    run = run_bigmodel("train", *names, *settings, "--wait").splitlines()[0]
-    assert "春望" in run_bigmodel("try", run, "--set", "prompt=春望", "--set", "max_new_tokens=4")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from conftest import HANG, wait_for
@@ -129,3 +130,32 @@ def test_a_socket_that_nobody_listens_to_is_no_server(tmp_path, monkeypatch):
     process = child_process.start("this", preloaded=True)
     assert isinstance(process, subprocess.Popen) and b"Beautiful is better than ugly." in process.stdout.read()
     process.wait(HANG)
+
+
+@pytest.fixture
+def importing(tmp_path, monkeypatch):
+    """A server that imports until a file is there: (its folder, the file)."""
+    go = tmp_path / "go"
+    libraries = (
+        f"import os, time\ndef libraries():\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n"
+    )
+    (tmp_path / "slow.py").write_text(libraries)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv(fork_server.VARIABLE, raising=False)
+    with child_process.preloading("slow:libraries"):
+        yield Path(os.environ[fork_server.VARIABLE]).parent, go
+
+
+def test_a_server_is_waited_for_as_long_as_it_imports(importing):
+    folder, go = importing
+    os.utime(folder, (0, 0))  # for ages
+    threading.Timer(0.2, go.touch).start()
+    process = child_process.start("this", preloaded=True)
+    assert isinstance(process, fork_server.ForkedProcess) and process.wait(HANG) == 0
+
+
+def test_a_server_that_has_died_while_it_imports_is_not_waited_for(importing):
+    folder, _go = importing
+    os.kill(int((folder / fork_server.PID_FILE).read_text()), signal.SIGKILL)
+    process = child_process.start("this", preloaded=True)
+    assert isinstance(process, subprocess.Popen) and process.stdout.read() and process.wait(HANG) == 0

@@ -7,42 +7,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import bigmodel
+from bigmodel.core.fork_server import VARIABLE
 
 PACKAGE = Path(bigmodel.__file__).parent
 SMALL = ["max_steps=5", "eval_every=5", "batch_size=8", "block_size=16", "vocabulary=500", "width=16"]
 
 GUIDE = (PACKAGE.parent / "docs" / "adding.md").read_text("utf-8")
 DATASET = re.search(r'```python\n("""The days of the week.*?)```', GUIDE, re.DOTALL)[1]
+TASK = re.search(r'```python\n("""Verse to order.*?)```', GUIDE, re.DOTALL)[1]
 ARCHITECTURE = re.search(r'```python\n("""Llama, small.*?)```', GUIDE, re.DOTALL)[1]
-
-TASK = '''
-"""Titles: the model learns to name things."""
-from bigmodel.core.words import _
-from bigmodel.tasks.text_generation import TextGeneration
-
-class Titles(TextGeneration):
-    name = "titles"
-    title = _("Titles")
-    about = _("The model learns to write titles.")
-    required_columns = frozenset({"title"})
-
-    def processor(self, rows, settings):
-        return super().processor(_titles(rows), settings)
-
-    def encode(self, rows, processor, settings):
-        return super().encode(_titles(rows), processor, settings)
-
-    def examples(self, rows, settings):
-        return [{"prompt": row["title"][:1]} for row in rows[:3]]
-
-def _titles(rows):
-    return rows.select_columns("title").rename_column("title", "text")
-'''
-
 
 OWN_LOSS = '''
 """Digits by margin: a picture counts as much as its digit and one more."""
@@ -67,92 +45,6 @@ class Margins(ImageClassification):
     def loss_weight(self, batch):
         return float((batch["labels"] + 1).sum())
 '''
-
-
-@pytest.fixture
-def package(tmp_path):
-    """A copy of the package that files can be dropped into, and its command line."""
-    place = tmp_path / "app"
-    shutil.copytree(PACKAGE, place / "bigmodel", ignore=shutil.ignore_patterns("__pycache__", "starters"))
-
-    def command(*words: str) -> dict | list:
-        environment = os.environ | {"PYTHONPATH": str(place), "BIGMODEL_HOME": str(tmp_path / "home")}
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "bigmodel", *words, "--json"],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout)
-
-    command.folder, command.home = place / "bigmodel", tmp_path / "home"
-    return command
-
-
-def train_and_try(command, task: str, architecture: str, dataset: str) -> None:
-    """Listed, trained to the end, and answering."""
-    settings = [word for one in SMALL for word in ("--set", one)]
-    found = json.dumps(command("list"))
-    assert all(f'"{name}"' in found for name in (task, architecture, dataset))
-    run = command("train", "--task", task, "--architecture", architecture, "--dataset", dataset, *settings, "--wait")
-    assert run["state"] == "finished"
-    answer = command("try", run["id"], "--set", "prompt=A", "--set", "max_new_tokens=3")
-    assert answer
-
-
-def test_a_data_set_is_one_new_file(package):
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-    texts = [f"{first} is not {second}, and {third} is neither." for first in days for second in days for third in days]
-    splits = ["train"] * 300 + ["validation"] * 20 + ["test"] * 23
-    parquet.write_table(pyarrow.table({"text": texts, "split": splits}), package.folder / "datasets" / "days.parquet")
-    (package.folder / "datasets" / "days.py").write_text(DATASET, "utf-8")
-    train_and_try(package, "text-generation", "gpt", "days")
-
-
-def test_an_architecture_is_one_new_file(package):
-    (package.folder / "architectures" / "llama.py").write_text(ARCHITECTURE, "utf-8")
-    train_and_try(package, "text-generation", "llama", "prose_zh")
-
-
-def test_a_loss_of_its_own_is_part_of_that_file_and_accumulated_batches_are_one_large_batch(package):
-    (package.folder / "tasks" / "margins.py").write_text(OWN_LOSS, "utf-8")
-    exact = {
-        "max_steps": 3,
-        "optimizer": "sgd",
-        "learning_rate": 0.05,
-        "clip": 0,
-        "augment": "none",
-        "precision": "fp32",
-    }
-    small = {"width": 16, "layers": 1, "attention_heads": 2, "schedule": "constant", "warmup": 0, "weight_decay": 0}
-
-    def steps(**sizes) -> list[dict]:
-        settings = [word for name, value in (exact | small | sizes).items() for word in ("--set", f"{name}={value}")]
-        names = ["--task", "margins", "--architecture", "vit", "--dataset", "digits"]
-        run = package("train", *names, *settings, "--wait")
-        folder = package.home / "runs" / run["id"]
-        known = json.loads((folder / "spec.json").read_text("utf-8"))["settings"].keys()
-        assert run["state"] == "finished" and not {"loss", "label_smoothing"} & known
-        lines = (folder / "events.jsonl").read_text("utf-8").splitlines()
-        return [event for event in map(json.loads, lines) if event["kind"] == "step"]
-
-    large, accumulated = steps(batch_size=16), steps(batch_size=8, accumulation=2)
-    assert len(large) == len(accumulated) == 3
-    for one, other in zip(large, accumulated, strict=True):
-        assert one["loss_parts"].keys() == {"margin", "loudness"}
-        assert sum(one["loss_parts"].values()) == pytest.approx(one["loss"], rel=1e-5)
-        assert other["loss_parts"] == pytest.approx(one["loss_parts"], rel=1e-4)
-        assert (other["loss"], other["gradient_norm"]) == pytest.approx((one["loss"], one["gradient_norm"]), rel=1e-4)
-
-
-def test_a_task_is_one_new_file(package):
-    (package.folder / "tasks" / "titles.py").write_text(TASK, "utf-8")
-    train_and_try(package, "titles", "gpt", "poetry_zh")
 
 
 HEAD = """
@@ -238,25 +130,133 @@ class Punctuation(TextGeneration):
 '''
 
 FORECAST = """
-import json, sys
-from pathlib import Path
-from bigmodel.core.spec import RunSpec
-from bigmodel.training.forecast import forecast
-spec = RunSpec.check({"task": "punctuation", "architecture": "tagger", "dataset": "poetry_zh", "settings": json.loads(sys.argv[1])})
-print(json.dumps(list(forecast(spec, Path(sys.argv[2])))[-1]))
+from bigmodel.studio import Studio
+studio = Studio()
+settings = {"block_size": 16, "vocabulary": 500, "width": 16}
+spec = {"task": "punctuation", "architecture": "tagger", "dataset": "poetry_zh", "settings": settings}
+print(studio.models.forecast(spec).seconds)
+studio.close()
+"""
+
+FILES = {
+    "datasets/days.py": DATASET,
+    "architectures/llama.py": ARCHITECTURE,
+    "architectures/tagger.py": TAGGER,
+    "tasks/verse_to_order.py": TASK,
+    "tasks/margins.py": OWN_LOSS,
+    "tasks/punctuation.py": PUNCTUATION,
+}
+
+SERVER = """
+import os, sys
+from bigmodel import studio
+from bigmodel.core import child_process
+with child_process.preloading(studio.LIBRARIES):
+    print(os.environ["BIGMODEL_FORK_SERVER"], flush=True)
+    sys.stdin.read()
 """
 
 
-def test_a_head_is_one_entry_and_a_task_and_an_architecture_one_new_file_each(package, tmp_path):
-    contracts = package.folder / "core" / "contracts.py"
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package with every new file dropped in, its command line, and a fork server of its own."""
+    place = tmp_path_factory.mktemp("app")
+    shutil.copytree(PACKAGE, place / "bigmodel", ignore=shutil.ignore_patterns("__pycache__", "starters"))
+    for name, text in FILES.items():
+        (place / "bigmodel" / name).write_text(text, "utf-8")
+    _write_days(place / "bigmodel" / "datasets" / "days.parquet")
+    contracts = place / "bigmodel" / "core" / "contracts.py"
     opening = "HEADS: Mapping[str, Head] = {"
     contracts.write_text(contracts.read_text("utf-8").replace(opening, opening + HEAD), "utf-8")
-    (package.folder / "architectures" / "tagger.py").write_text(TAGGER, "utf-8")
-    (package.folder / "tasks" / "punctuation.py").write_text(PUNCTUATION, "utf-8")
+    environment = os.environ | {"PYTHONPATH": str(place), "BIGMODEL_HOME": str(place / "home"), VARIABLE: ""}
+    server = subprocess.Popen(
+        [sys.executable, "-P", "-c", SERVER],
+        cwd=place,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-P", *command], cwd=place, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    environment[VARIABLE] = server.stdout.readline().strip()
+    package = SimpleNamespace(home=place / "home", run=run)
+    package.bigmodel = lambda *words: json.loads(run("-m", "bigmodel", *words, "--json"))
+    package.listed = json.dumps(package.bigmodel("list"))
+    yield package
+    server.communicate()  # its stdin ends, and so does it
+
+
+def _write_days(path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    texts = [f"{first} is not {second}, and {third} is neither." for first in days for second in days for third in days]
+    splits = ["train"] * 300 + ["validation"] * 20 + ["test"] * 23
+    parquet.write_table(pyarrow.table({"text": texts, "split": splits}), path)
+
+
+def train_and_try(package, task: str, architecture: str, dataset: str, prompt: str = "A") -> str:
+    """Listed, trained to the end, and answering: the answer."""
+    settings = [word for one in SMALL for word in ("--set", one)]
+    assert all(f'"{name}"' in package.listed for name in (task, architecture, dataset))
+    names = ("--task", task, "--architecture", architecture, "--dataset", dataset)
+    run = package.bigmodel("train", *names, *settings, "--wait")
+    assert run["state"] == "finished"
+    answer = package.bigmodel("try", run["id"], "--set", f"prompt={prompt}", "--set", "max_new_tokens=3")
+    assert answer
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def test_a_data_set_is_one_new_file(package):
+    train_and_try(package, "text-generation", "gpt", "days")
+
+
+def test_an_architecture_is_one_new_file(package):
+    train_and_try(package, "text-generation", "llama", "prose_zh")
+
+
+def test_a_task_is_one_new_file(package):
+    assert "春望" in train_and_try(package, "verse-to-order", "gpt", "poetry_zh", prompt="春望")
+
+
+def test_a_head_is_one_entry_and_a_task_and_an_architecture_one_new_file_each(package):
     train_and_try(package, "punctuation", "tagger", "poetry_zh")
-    settings = json.dumps({"block_size": 16, "vocabulary": 500, "width": 16})
-    command = [sys.executable, "-P", "-c", FORECAST, settings, str(tmp_path / "cache")]
-    environment = os.environ | {"PYTHONPATH": str(package.folder.parent)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[-1])["seconds"] > 0
+    assert float(package.run("-c", FORECAST)) > 0
+
+
+def test_a_loss_of_its_own_is_part_of_that_file_and_accumulated_batches_are_one_large_batch(package):
+    exact = {
+        "max_steps": 3,
+        "optimizer": "sgd",
+        "learning_rate": 0.05,
+        "clip": 0,
+        "augment": "none",
+        "precision": "fp32",
+    }
+    small = {"width": 16, "layers": 1, "attention_heads": 2, "schedule": "constant", "warmup": 0, "weight_decay": 0}
+
+    def steps(**sizes) -> list[dict]:
+        settings = [word for name, value in (exact | small | sizes).items() for word in ("--set", f"{name}={value}")]
+        names = ["--task", "margins", "--architecture", "vit", "--dataset", "digits"]
+        run = package.bigmodel("train", *names, *settings, "--wait")
+        folder = package.home / "runs" / run["id"]
+        known = json.loads((folder / "spec.json").read_text("utf-8"))["settings"].keys()
+        assert run["state"] == "finished" and not {"loss", "label_smoothing"} & known
+        lines = (folder / "events.jsonl").read_text("utf-8").splitlines()
+        return [event for event in map(json.loads, lines) if event["kind"] == "step"]
+
+    large, accumulated = steps(batch_size=16), steps(batch_size=8, accumulation=2)
+    assert len(large) == len(accumulated) == 3
+    for one, other in zip(large, accumulated, strict=True):
+        assert one["loss_parts"].keys() == {"margin", "loudness"}
+        assert sum(one["loss_parts"].values()) == pytest.approx(one["loss"], rel=1e-5)
+        assert other["loss_parts"] == pytest.approx(one["loss_parts"], rel=1e-4)
+        assert (other["loss"], other["gradient_norm"]) == pytest.approx((one["loss"], one["gradient_norm"]), rel=1e-4)

@@ -129,7 +129,7 @@ def test_a_run_counts_what_each_kind_of_adapter_trains():
 
 
 @pytest.mark.parametrize("kind", adapters.ADAPTER_TYPES)
-def test_a_run_with_each_kind_of_adapter_gets_better_and_leaves_a_plain_model(tmp_path, cache, kind):
+def test_a_run_with_each_kind_of_adapter_gets_better_and_leaves_a_plain_model(tmp_path, cache, few_rows, kind):
     from transformers import AutoModelForCausalLM
 
     happened = learn(tmp_path, cache, spec(adapter=kind, baseline=True, max_steps=30, eval_every=30))
@@ -152,7 +152,7 @@ def test_factors_of_adapters_are_never_decayed():
 
 
 @pytest.mark.parametrize("method", ["lora", "last", "full", "dora", "loha", "lokr", "ia3"])
-def test_a_fine_tuning_that_dies_goes_on_as_if_it_had_not(tmp_path, cache, monkeypatch, method):
+def test_a_fine_tuning_that_dies_goes_on_as_if_it_had_not(tmp_path, cache, few_rows, monkeypatch, method):
     from safetensors.torch import load_file
 
     from bigmodel.training.loop import train
@@ -171,7 +171,7 @@ def test_a_fine_tuning_that_dies_goes_on_as_if_it_had_not(tmp_path, cache, monke
     assert left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-def test_a_checkpoint_of_lora_holds_the_adapters_alone_and_the_base_was_measured_first(tmp_path, cache):
+def test_a_checkpoint_of_lora_holds_the_adapters_alone_and_the_base_was_measured_first(tmp_path, cache, few_rows):
     kinds = [event.kind for event in learn(tmp_path, cache, spec(method="lora", baseline=True))]
     assert kinds.index("plan") < kinds.index("baseline") < kinds.index("step")
     page = json.loads((tmp_path / "model" / "bigmodel.json").read_text())
@@ -182,7 +182,7 @@ def test_a_checkpoint_of_lora_holds_the_adapters_alone_and_the_base_was_measured
     assert (newest / resume_state.TRAINED_WEIGHTS_FILE).stat().st_size < base.parameters * 4 / 5
 
 
-def test_what_was_fine_tuned_becomes_a_base_of_its_own(tmp_path, cache):
+def test_what_was_fine_tuned_becomes_a_base_of_its_own(tmp_path, cache, few_rows):
     studio = Studio(tmp_path / "home")
     folder = studio.home / "runs" / "20260101-000000-tune"
     folder.mkdir(parents=True)

@@ -224,7 +224,7 @@ def _client(home, number, commands):
 
 
 def test_many_clients_at_once_get_each_run_once_in_order_and_alone(store, supervise):
-    clients, commands = 5, 10
+    clients, commands = 4, 5
     supervise(executor=Clerk())
     context = multiprocessing.get_context("spawn")
     started = time.monotonic()

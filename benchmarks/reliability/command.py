@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.options import name_of
 from benchmarks.reliability.report import PACKAGES, REPORT, is_broken, save
-from benchmarks.reliability.row import Outcome, Row
+from benchmarks.reliability.row import FirstFailure, Outcome, Row, outcomes
 from benchmarks.report import progress
 
 MODULES = {
@@ -49,6 +49,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--without", action="store_true",
         help="also switch off, one by one, what keeps the promise, and see that the trials notice",
     )  # fmt: skip
+    parser.add_argument(
+        "--brief", action="store_true",
+        help="as the tests run them: what is switched off is noticed at its first failure, and slowness breaks no promise",
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> tuple[dict, bool]:
@@ -58,7 +62,8 @@ def run(options: argparse.Namespace) -> tuple[dict, bool]:
     os.environ["OMP_NUM_THREADS"] = "1"  # forked processes share no threads
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _load_libraries()
-    entries = {number: _carry_out(number, options) for number in options.row or MODULES}
+    with outcomes(timed=not options.brief):
+        entries = {number: _carry_out(number, options) for number in options.row or MODULES}
     return entries, not any(map(is_broken, entries.values()))
 
 
@@ -105,15 +110,15 @@ def _carry_out(number: int, options: argparse.Namespace) -> dict:
     for failure in outcome.failures[:SHOWN]:
         progress(f"    {failure[:600]}")
     if options.without:
-        entry["without"] = {name: _switched_off(row, name) for name in row.without}
+        entry["without"] = {name: _switched_off(row, name, options.brief) for name in row.without}
     if not options.dry:
         save(number, entry)
     return entry
 
 
-def _switched_off(row: Row, name: str) -> dict:
+def _switched_off(row: Row, name: str, until_failure: bool) -> dict:
     """The trials again without what keeps the promise: they must fail."""
-    with row.without[name]():
+    with row.without[name](), outcomes(until_failure=until_failure):
         outcome, _seconds = run_row(row, row.fewer)
     failures = len(outcome.failures)
     progress(f"  without {name}: {failures} failures in {outcome.trials}: {'noticed' if failures else 'NOT NOTICED'}")
@@ -131,6 +136,8 @@ def run_row(row: Row, trials: int) -> tuple[Outcome, float]:
     with tempfile.TemporaryDirectory(prefix="bigmodel-reliability-") as folder:
         try:
             outcome = row.run(trials, Path(folder))
+        except FirstFailure as failure:
+            outcome = Outcome(trials=trials, failures=[str(failure)])
         except Exception as error:
             traceback.print_exc()
             outcome = Outcome(trials=trials, failures=[f"{type(error).__name__}: {error}"])

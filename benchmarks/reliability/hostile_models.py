@@ -47,7 +47,7 @@ def run(trials: int, place: Path) -> Outcome:
         spent = time.process_time() - begun
         slowest = max(slowest, spent)
         outcome.expect(not wrong, f"{kind}: {wrong}")
-        outcome.expect(spent <= SECONDS, f"{kind}: took {spent:.1f} s")
+        outcome.expect_within(spent, SECONDS, f"{kind}: took {spent:.1f} s")
         outcome.expect(not canary.exists(), f"{kind}: its program has run")
         outcome.expect(not any(store.bases_folder(home).glob("*")), f"{kind}: something of it has been kept")
         shutil.rmtree(folder, ignore_errors=True)
@@ -58,7 +58,7 @@ def run(trials: int, place: Path) -> Outcome:
         spent = time.process_time() - begun
         slowest = max(slowest, spent)
         outcome.expect(not wrong, f"mutation {number}: {wrong}")
-        outcome.expect(spent <= 2 * SECONDS, f"mutation {number}: took {spent:.1f} s")
+        outcome.expect_within(spent, 2 * SECONDS, f"mutation {number}: took {spent:.1f} s")
     outcome.worst = f"judged after at most {slowest:.2f} s of CPU"
     outcome.note = (
         f"{len(kinds)} kinds of folders and {MUTATIONS} mutations of tokenizer, template, config and GGUF, which are refused "

@@ -114,7 +114,7 @@ def _judge(folder: Folder, outcome: Outcome) -> tuple[int, float]:
         lost = [event.time] if event.kind in ("checkpoint", "resume", "plan") else [*lost, event.time]
     gap = max((after - before for before, after in pairwise(lost)), default=0.0)
     seconds = lost[-1] - lost[0] if lost else 0.0
-    outcome.expect(seconds <= INTERVAL + 2 * gap + 0.01, f"{folder.id}: {seconds:.2f} s of work are lost")
+    outcome.expect_within(seconds, INTERVAL + 2 * gap + 0.01, f"{folder.id}: {seconds:.2f} s of work are lost")
     return max(newest(folder) - max(there, default=0), 0), seconds
 
 

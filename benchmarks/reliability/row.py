@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
+
+
+class FirstFailure(Exception):
+    """Ends a row of which nobody wants to know more than that it fails."""
 
 
 @dataclass
 class Outcome:
     """What came out: `worst` is the figure that comes nearest to breaking the promise."""
+
+    until_failure: ClassVar[bool] = False
+    timed: ClassVar[bool] = True  # whether slowness breaks a promise
 
     trials: int = 0
     failures: list[str] = field(default_factory=list)
@@ -19,11 +27,30 @@ class Outcome:
 
     def fail(self, words: str) -> None:
         self.failures.append(words)
+        if self.until_failure:
+            raise FirstFailure(words)
 
     def expect(self, holds: bool, words: str) -> bool:
         if not holds:
             self.fail(words)
         return holds
+
+    def expect_within(self, seconds: float, most: float, words: str) -> bool:
+        """Left open where a machine of any speed must come to the same verdict."""
+        return self.expect(seconds <= most or not self.timed, words)
+
+
+@contextmanager
+def outcomes(**flags: bool) -> Iterator[None]:
+    """Class variables of Outcome for a while."""
+    before = {name: getattr(Outcome, name) for name in flags}
+    for name, value in flags.items():
+        setattr(Outcome, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(Outcome, name, value)
 
 
 @dataclass(frozen=True)

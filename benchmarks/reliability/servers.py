@@ -91,11 +91,11 @@ def killed(trials: int, place: Path) -> Outcome:
             answers = _until(lambda: _answers(port) and is_held(studio.runs.server_lock))
             starts.append(time.monotonic() - begun)
             step = studio.runs.get(run).step
-            seconds = _until(lambda step=step: _indexed(studio.runs, run) > step, 30.0)
+            seconds = _until(lambda step=step: _indexed(studio.runs, run) > step)
             if not outcome.expect(answers is not None and seconds is not None, f"{where}: the run is not shown again"):
                 continue
             shown.append(seconds)
-            outcome.expect(seconds <= SHOWN_SECONDS, f"{where}: shown again after {seconds:.1f} s")
+            outcome.expect_within(seconds, SHOWN_SECONDS, f"{where}: shown again after {seconds:.1f} s")
             for wrong in _doubled(folder):
                 outcome.fail(f"{where}: {wrong}")
     finally:
@@ -200,14 +200,14 @@ def _judge(servers: list[subprocess.Popen], store: Store, where: str, outcome: O
     masters[0].kill(), masters[0].wait()
     begun = time.monotonic()
     left = [server for server in servers if server is not masters[0]]
-    took = _until(lambda: sum(not _ask(server, "read_only")["result"] for server in left) == 1, 10.0)
+    took = _until(lambda: sum(not _ask(server, "read_only")["result"] for server in left) == 1)
     outcome.expect(took is not None, f"{where}: nobody takes over")
     heir = next((server for server in left if not _ask(server, "read_only")["result"]), None)
     if heir is not None:
         again = _ask(heir, "launch", wanted, "one")["result"]
         outcome.expect(again == run and len(store.ids()) == 1, f"{where}: the run is doubled")
         _ask(heir, "stop", run)
-        _until(lambda: store.get(run).has_ended, 30.0)
+        _until(lambda: store.get(run).has_ended)
     _end(Folder(store.runs_folder / run))
     return time.monotonic() - begun if took is None else took
 

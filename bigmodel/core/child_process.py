@@ -128,8 +128,10 @@ def preloading(entry: str) -> Iterator[None]:
         yield
         return
     folder = tempfile.mkdtemp(prefix="bigmodel-")  # of mode 0700
-    os.environ[fork_server.VARIABLE] = path = os.path.join(folder, "fork-server")
+    path = os.path.join(folder, "fork-server")
     server = start(fork_server.__name__, path, entry)
+    Path(folder, fork_server.PID_FILE).write_text(str(server.pid))
+    os.environ[fork_server.VARIABLE] = path
     try:
         yield
     finally:

@@ -44,7 +44,7 @@ READ_AT_IMPORT = (
     "LANG",
     "LC_",
 )
-IMPORT_SECONDS = 90.0  # in which the libraries are imported even on a slow disk
+PID_FILE = "pid"  # beside the socket
 NUMBER = struct.Struct("!i")  # bytes of a request; pid, then exit code
 
 
@@ -133,16 +133,21 @@ def fork(
 
 
 def _is_ready(path: str) -> bool:
-    """Whether a server listens there, or did so a moment ago; its folder is made before it is started."""
+    """Whether a server listens there, or did so a moment ago. One that imports is waited for, however slow the disk."""
     while not os.path.exists(path):
-        try:
-            started = os.stat(os.path.dirname(path)).st_mtime
-        except OSError:
-            return False
-        if time.time() - started > IMPORT_SECONDS:  # it has died
+        if not _is_alive(Path(path).with_name(PID_FILE)):
             return False
         time.sleep(0.02)
     return True
+
+
+def _is_alive(pid_file: Path) -> bool:
+    """Whether the process has not ended yet; one that nobody has waited for is no more than a number."""
+    try:
+        status = Path(f"/proc/{int(pid_file.read_text())}/stat").read_text()
+    except (OSError, ValueError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 # -- the server --------------------------------------------------------------------------------------
