@@ -12,10 +12,10 @@ from bigmodel.evaluation.service import EvaluationProgress
 from bigmodel.ui import navigation
 from bigmodel.ui.error_view import refusals, show_refusal
 from bigmodel.ui.evaluate.class_view import class_view
+from bigmodel.ui.evaluate.evaluation_choice import Selection, select
 from bigmodel.ui.evaluate.figures import headline, metric_table, other_parts, provenance
 from bigmodel.ui.evaluate.loss_view import loss_view
 from bigmodel.ui.evaluate.row_list import row_list
-from bigmodel.ui.evaluate.selection import Selection, select
 from bigmodel.ui.language import _, say
 from bigmodel.ui.models import facts
 from bigmodel.ui.runs.resume_branch import disabled_if_read_only

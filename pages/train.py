@@ -14,8 +14,8 @@ from bigmodel.ui.ask import Form
 from bigmodel.ui.data.batch_view import batch_view
 from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _, current, say
+from bigmodel.ui.length_fields import explain_limit, follow_length, implied_limit
 from bigmodel.ui.state import discard_token, session_token, studio
-from bigmodel.ui.time_limit import explain_limit, follow_length, implied_limit
 from bigmodel.ui.train.base_card import add_base_form, base_facts, remember_base, restore_base
 from bigmodel.ui.train.diagram import diagram
 from bigmodel.ui.train.forecast_card import forecast_card, forecast_line

@@ -15,7 +15,7 @@ from bigmodel.core.contracts import Metric
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import STARTERS, read_model
 from bigmodel.evaluation import evaluation as evaluations
-from bigmodel.evaluation.evaluate import evaluate
+from bigmodel.evaluation.run_evaluation import evaluate
 from bigmodel.metrics.row_metric import mean, measure
 from bigmodel.studio import Studio
 

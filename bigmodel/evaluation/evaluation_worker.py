@@ -16,7 +16,7 @@ from bigmodel.core.errors import Refusal
 from bigmodel.core.model import read_model
 from bigmodel.core.words import Words, _
 from bigmodel.evaluation import evaluation as evaluations
-from bigmodel.evaluation.evaluate import evaluate
+from bigmodel.evaluation.run_evaluation import evaluate
 from bigmodel.importing.store import registry
 
 NICENESS = 5  # steps back from the others: a training beside it is more important

@@ -19,8 +19,8 @@ from bigmodel.core.model import Model
 from bigmodel.core.words import Words, _
 from bigmodel.data.browse import split_rows
 from bigmodel.evaluation import evaluation as evaluations
-from bigmodel.evaluation.evaluate import check_fit
 from bigmodel.evaluation.evaluation import Evaluation
+from bigmodel.evaluation.run_evaluation import check_fit
 from bigmodel.inference.service import ModelService
 
 

@@ -15,9 +15,9 @@ from bigmodel.ui import navigation, number_format
 from bigmodel.ui.ask import Form
 from bigmodel.ui.error_view import refusals, show_refusal
 from bigmodel.ui.language import _, current, escape_markdown, say
+from bigmodel.ui.length_fields import explain_limit, follow_length
 from bigmodel.ui.runs.status import status_style
 from bigmodel.ui.state import session_token, studio
-from bigmodel.ui.time_limit import explain_limit, follow_length
 
 REFRESH_SECONDS = 1.0
 MAX_BRANCHES = 3  # branches that are listed at once; more are folded away
