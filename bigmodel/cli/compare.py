@@ -11,7 +11,7 @@ from bigmodel.cli.terminal import Terminal
 from bigmodel.cli.try_model import resolve_model
 from bigmodel.cli.verbs import Verbs
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Metric
+from bigmodel.core.contracts import SPLITS, Metric
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import Model
 from bigmodel.core.words import Words, _
@@ -20,8 +20,6 @@ from bigmodel.evaluation.comparison import Comparison, Verdict
 from bigmodel.evaluation.evaluation import Evaluation, MetricValue
 from bigmodel.evaluation.service import EvaluationProgress
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
 
 def add_verbs(verbs: Verbs) -> None:
     verb = verbs.add(
@@ -29,7 +27,7 @@ def add_verbs(verbs: Verbs) -> None:
     )
     verb.add_argument("models", metavar="MODEL", nargs="+", help=_("two or more runs, starters or bases"))
     verb.add_argument("--dataset", default="", help=_("whose rows; by default those of the first model"))
-    verb.add_argument("--split", default="test", help=_("which rows of it; test unless said otherwise"))
+    verb.add_argument("--split", choices=SPLITS, default="test", help=_("which part of the data; by default test"))
     verb.add_argument("--metric", action="append", default=[], help=_("by which they are judged, as often as needed"))
 
 
@@ -41,7 +39,7 @@ def _compare(terminal: Terminal) -> None:
         raise Refusal(_("There is only one model to compare."), do=_("Name another one."), field="models")
     comparison.refuse_other_tasks(found)
     groups = comparison.group_by_seed(models)
-    names = [letters(number) for number in range(len(groups))]
+    names = [comparison.letters(number) for number in range(len(groups))]
     evaluations = _evaluate(terminal, models)
     compared = studio.evaluations.compare([[evaluations[id].id for id in group] for group in groups], options.metric)
     sets_apart = comparison.differing_settings([models[group[0]] for group in groups])
@@ -78,7 +76,7 @@ def _evaluate(terminal: Terminal, models: Mapping[str, Model]) -> dict[str, Eval
             finished[id] = service.wait(evaluation, show)
         terminal.print_progress("")
     finally:
-        service.close()
+        terminal.studio.close()
     return finished
 
 
@@ -163,12 +161,6 @@ def _verdict_json(verdict: Verdict, names: Sequence[str]) -> dict:
         "effect_size": test.effect_size,
         "rows_needed": needed if math.isfinite(needed) else None,
     }
-
-
-def letters(number: int) -> str:
-    """A, B ... Z, AA, AB ..."""
-    more, last = divmod(number, len(LETTERS))
-    return (letters(more - 1) if more else "") + LETTERS[last]
 
 
 def _plain(value: object) -> str:

@@ -7,10 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from string import ascii_uppercase
 from typing import Any, Protocol
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import Metric, Task
+from bigmodel.core.contracts import LOSS, Metric, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import Model
 from bigmodel.core.words import Words, _
@@ -55,6 +56,12 @@ def group_by_seed(specs: Mapping[str, Spec]) -> list[list[str]]:
         groups.setdefault((recipe, seen[seed]), []).append(id)
         seen[seed] += 1
     return list(groups.values())
+
+
+def letters(number: int) -> str:
+    """What a group is called by its number: A, B ... Z, AA, AB ..."""
+    more, last = divmod(number, len(ascii_uppercase))
+    return (letters(more - 1) if more else "") + ascii_uppercase[last]
 
 
 def differing_settings(specs: Sequence[Spec]) -> dict[str, list[Any]]:
@@ -110,7 +117,8 @@ class Comparison:
 
 def default_metric(task: Task) -> str:
     """By which models of a task are compared unless a person says otherwise."""
-    return task.comparison_metric or next(iter(task.row_metrics())).metric.name
+    others = (metric.name for metric in task.metrics if metric.name != LOSS.name)
+    return task.comparison_metric or next(others, LOSS.name)
 
 
 def compare(
@@ -207,12 +215,13 @@ def evidence(verdict: Verdict) -> list[Words]:
     test, method = verdict.test, METHODS.get(verdict.test.method, PERMUTATION_TEST)
     if math.isnan(test.p):
         return [_("It is not defined for all of them on these rows.")]
-    interval = test.difference
+    sign = -1 if test.difference.value < 0 else 1  # told of the larger less the smaller
+    low, high = sorted((sign * test.difference.low, sign * test.difference.high))
     told = [
         _(
-            "The difference is {difference}, its 95 % interval {low} to {high}; p = {p} by {method} on the same {rows} rows.",
-            difference=format_difference(verdict.metric, interval.value),
-            low=format_difference(verdict.metric, interval.low), high=format_difference(verdict.metric, interval.high),
+            "The difference is {difference} (95 % interval {low} to {high}; {p} by {method} on the same {rows} rows).",
+            difference=format_difference(verdict.metric, abs(test.difference.value)),
+            low=format_difference(verdict.metric, low), high=format_difference(verdict.metric, high),
             p=format_p(verdict.p), method=method, rows=f"{test.rows:,}",
         )
     ]  # fmt: skip
@@ -263,14 +272,14 @@ def _advice(verdict: Verdict) -> Words | None:
 
 
 def format_difference(metric: Metric, value: float) -> Words | str:
-    """With its sign; shares in points, as '2 % more' could also be of the share itself."""
+    """Of shares in points, as '2 % more' could also be of the share itself."""
     if not math.isfinite(value):
         return "-"
-    return _("{points} points", points=f"{100 * value:+.1f}") if metric.percent else f"{value:+.3g}"
+    return _("{points} points", points=f"{100 * value:.1f}") if metric.percent else f"{value:.3g}"
 
 
 def format_p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1g}"
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def group_value(group: Sequence[Evaluation], name: str) -> MetricValue | None:
