@@ -9,6 +9,7 @@ from bigmodel.ui.compare.curve_view import curve_section
 from bigmodel.ui.compare.sample_view import sample_section
 from bigmodel.ui.compare.selection import MANY, Group, groups_of, select_runs, selectable_runs
 from bigmodel.ui.compare.setting_plots import setting_section
+from bigmodel.ui.compare.swatch import swatch
 from bigmodel.ui.compare.tables import metric_section, settings_section
 from bigmodel.ui.compare.verdict_view import evaluate_missing, find_evaluations, verdict_section
 from bigmodel.ui.language import _, escape_markdown
@@ -39,6 +40,7 @@ def legend(groups: list[Group]) -> None:
     with st.container(gap="xxsmall"):
         for group in groups:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.html(swatch(group.number), width="content")
                 st.markdown(f"**{group.letter}** {escape_markdown(group.name.partition(' · ')[2])}")
                 status_badge(group.runs[0])
                 navigation.link("runs", _("Open"), icon=":material/arrow_forward:", run=group.runs[0].id)

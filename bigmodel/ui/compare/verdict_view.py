@@ -19,6 +19,7 @@ from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.runs.live_plot import live_plot
 from bigmodel.ui.runs.resume_branch import disabled_if_read_only
 from bigmodel.ui.state import studio
+from bigmodel.ui.train.selection import title_of
 
 SPLIT = "test"
 MAX_TESTED = 20  # groups that are tested against the baseline: each takes up to seconds
@@ -124,6 +125,8 @@ def _options(groups: Sequence[Group], evaluation: Evaluation) -> tuple[Metric, i
             _("Baseline"), list(names), format_func=names.__getitem__, key="compare.baseline", width=360,
             persist_state="session", help=_("Everything else is compared with this one. It stays in the address."),
         )  # fmt: skip
+    dataset = escape_markdown(title_of("dataset", evaluation.dataset))
+    st.caption(_("On the {rows} test rows of {dataset}", rows=number_format.count(evaluation.rows), dataset=dataset))
     usual = first == next(iter(names))
     if not usual:
         st.query_params["baseline"] = first
@@ -204,4 +207,4 @@ def _interval_chart(verdicts: Sequence[Verdict], groups: Sequence[Group], metric
         "hovermode": "closest", "showlegend": False,
     }  # fmt: skip
     alt = _("The differences with their 95 % intervals")
-    live_plot(traces, layout, key="compare.intervals", alt=alt, height=64 + 26 * max(len(traces), 1))
+    live_plot(traces, layout, key="compare.intervals", alt=alt, height=80 + 28 * max(len(traces), 1))
