@@ -41,7 +41,7 @@ def legend(groups: list[Group]) -> None:
         for group in groups:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.html(swatch(group.number), width="content")
-                st.markdown(f"**{group.letter}** {escape_markdown(group.name.partition(' · ')[2])}")
+                st.markdown(f"**{group.letter}** {escape_markdown(group.title)}")
                 status_badge(group.runs[0])
                 navigation.link("runs", _("Open"), icon=":material/arrow_forward:", run=group.runs[0].id)
 

@@ -109,7 +109,7 @@ def _verdicts(compared: Comparison, names: Sequence[str]) -> Iterator[Words]:
     cautions = {}
     for verdict in compared.verdicts:
         yield comparison.headline(verdict, names, lambda metric, value: format_metric(value, metric))
-        yield from (_("  {sentence}", sentence=sentence) for sentence in comparison.evidence(verdict))
+        yield from comparison.evidence(verdict)
         cautions |= {words: None for words in [comparison.caution(verdict)] if words}
     for number, refusal in compared.refused.items():
         yield _("{name}: {reason}", name=names[number], reason=refusal.what)

@@ -42,10 +42,11 @@ def sample_section(groups: Sequence[Group]) -> None:
 
 def _answer(group: Group, sample: Event | None, key: str) -> None:
     if sample is None:
-        st.caption(f"**{group.letter}** · {_('not asked')}")
+        not_asked = _("not asked")
+        st.caption(f"**{group.letter}** · {not_asked}")
         return
-    step = number_format.count(sample["step"])
-    st.caption(f"**{group.letter}** · {escape_markdown(_('step {step}', step=step))}")
+    step = _("step {step}", step=number_format.count(sample["step"]))
+    st.caption(f"**{group.letter}** · {escape_markdown(step)}")
     render_blocks([blocks.from_json(block) for block in sample.data.get("blocks", ())], key)
 
 

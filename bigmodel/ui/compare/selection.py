@@ -48,8 +48,12 @@ class Group:
 
     @cached_property
     def name(self) -> str:
-        seeds = _(" ({count} seeds)", count=len(self.runs)) if len(self.runs) > 1 else ""
-        return f"{self.letter} · {self.label}{seeds}"
+        return f"{self.letter} · {self.title}"
+
+    @property
+    def title(self) -> str:
+        count = len(self.runs)
+        return _("{title} ({count} seeds)", title=self.label, count=count) if count > 1 else self.label
 
 
 def selectable_runs() -> list[Run]:
