@@ -27,6 +27,7 @@ SUITES: Mapping[str, tuple[str, str]] = {
         "rows answered by plain transformers, without bigmodel, beside the answers here",
     ),
     "forecasts": ("quality.forecast_trials", "thirty forecasts of time and memory beside what came"),
+    "comparisons": ("quality.comparison_trials", "how often two equally good models are called different"),
     "reliability": ("reliability.command", "kill, damage, fill up and starve; count which promises did not hold"),
 }
 MET, MISSED, USAGE, INTERRUPTED = 0, 1, 2, 130

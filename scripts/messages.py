@@ -32,7 +32,7 @@ TERMS = frozenset(
         "TSV TXT Markdown Lines Parquet ZIP RAR PDF Office SQLite NumPy HDF5 Arrow gzip bzip2 xz zstd tar pickle PO gettext fuzzy "
         "LoRA rsLoRA DoRA LoHa LoKr IA QLoRA alpha NVIDIA bitsandbytes safetensors dropout BIGMODEL DATA ROOTS HF TOKEN HUB OFFLINE GGUF config json run "
         "XLIFF TMX XML UTF Hub Hugging Face SHA 7z TF-IDF n-gram "
-        "TER ROC-AUC AP ECE BCa "
+        "TER ROC-AUC AP ECE BCa McNemar Cohen's Holm "
         "NLLB mBART M2M100 T5 zh en zho Hans auto tokenizer Shift Enter",
     )
 )

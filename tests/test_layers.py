@@ -43,6 +43,7 @@ VALUES = {
     "data_checks.check_jobs",
     "data_checks.finding",
     "data_checks.run_checks",
+    "evaluation.comparison",
     "evaluation.evaluation",
     "evaluation.service",
     "importing.formats.chat_formats",

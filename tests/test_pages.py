@@ -36,6 +36,7 @@ PAGES = {
     "data": "data",
     "train": "train",
     "runs": "runs",
+    "compare": "compare",
     "evaluate": "evaluate",
     "try": "try_it",
     "models": "models",

@@ -348,7 +348,7 @@ def _metric_rows(run: Run) -> list[tuple[str, str]]:
     known = {metric.name: metric for metric in task.metrics} if task else {}
     splits = [("test", run.result), ("validation", run.best or run.validation)]
     return [
-        (f"{split} {name}", _format_metric(value, known.get(name)))
+        (f"{split} {name}", format_metric(value, known.get(name)))
         for split, values in splits
         for name, value in values.items()
     ]
@@ -359,7 +359,7 @@ def _first_metric(run: Run) -> str:
     return " ".join(rows[0]) if rows else ""
 
 
-def _format_metric(value: float, metric: Metric | None) -> str:
+def format_metric(value: float, metric: Metric | None) -> str:
     return f"{100 * value:.2f} %" if metric and metric.percent else format_number(value)
 
 

@@ -19,6 +19,7 @@ from bigmodel.core.model import Model
 from bigmodel.core.words import Words, _
 from bigmodel.data.browse import split_rows
 from bigmodel.evaluation import evaluation as evaluations
+from bigmodel.evaluation.comparison import Comparison, compare
 from bigmodel.evaluation.evaluation import Evaluation
 from bigmodel.evaluation.run_evaluation import check_fit
 from bigmodel.inference.service import ModelService
@@ -94,6 +95,10 @@ class EvaluationService:
         except Exception as error:  # Arrow has errors of many kinds for a damaged file
             what = _("The records of this evaluation cannot be read.")
             raise Refusal(what, do=_("Delete it and evaluate the model again."), field="evaluation") from error
+
+    def compare(self, groups: Sequence[Sequence[str]], metrics: Sequence[str] = (), reference: int = 0) -> Comparison:
+        """Evaluations by their ids, those that differ in the seed alone together, each group against the reference."""
+        return compare([[self.get(id) for id in group] for group in groups], self.records, metrics, reference)
 
     def rows(self, evaluation: Evaluation, numbers: Sequence[int]) -> list[dict]:
         """The rows of the split with these numbers, decoded, in the order in which they are asked for."""

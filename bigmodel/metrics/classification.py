@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bigmodel.core.contracts import HEADS, LOSS, Metric, Task
 from bigmodel.core.words import Words, _
 from bigmodel.metrics.eval_mode import eval_mode
-from bigmodel.metrics.row_metric import Records, RowMetric, additive, mean
+from bigmodel.metrics.row_metric import Records, RowMetric, additive, mean, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,8 +90,8 @@ def class_row_metrics(named: Sequence[Metric]) -> tuple[RowMetric, ...]:
     words = {metric.name: metric for metric in (PRECISION, F1_WEIGHTED, *named)}
     by_class = {name: words[name] for name in ("precision", "recall", "f1", "f1_weighted")}
     return (
-        additive(words["accuracy"], lambda records: _hits(records, 1), _ratio),
-        additive(TOP_ACCURACY, lambda records: _hits(records, TOP), _ratio),
+        share(words["accuracy"], lambda records: _hits(records, 1)),
+        share(TOP_ACCURACY, lambda records: _hits(records, TOP)),
         *(additive(metric, _confusions, _by_class(name)) for name, metric in by_class.items()),
         RowMetric(ROC_AUC, lambda records: partial(_over_classes, records, _roc_auc)),
         RowMetric(AVERAGE_PRECISION, lambda records: partial(_over_classes, records, _average_precision)),
@@ -143,18 +143,14 @@ CALIBRATION_ERROR = Metric(
 )
 
 
-def _ratio(sums: np.ndarray) -> np.ndarray:
-    return sums[:, 0] / sums[:, 1]
-
-
 def _hits(records: Records, top: int) -> np.ndarray:
-    """(rows, 2): whether the class is among the first, and 1. Of classes that are equally likely the first counts first."""
+    """(rows,): whether the class is among the first. Of classes that are equally likely the first counts first."""
     import numpy as np
 
     probabilities, label = np.asarray(records["probabilities"]), np.asarray(records["label"])
     own = probabilities[np.arange(len(label)), label][:, None]
     before = (probabilities > own) | ((probabilities == own) & (np.arange(probabilities.shape[1]) < label[:, None]))
-    return np.stack([before.sum(1) < top, np.ones(len(label))], axis=1).astype(np.float64)
+    return before.sum(1) < top
 
 
 def _confusions(records: Records) -> Any:

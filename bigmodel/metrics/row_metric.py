@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.contracts import Metric
@@ -27,10 +27,15 @@ class RowMetric:
 
     So one definition gives the value (all weights 1), its bootstrap interval, that of any slice (weights 0 and 1), and
     that of two models whose answers are swapped at random. What is counted in each row is counted once, by `bind`.
+
+    hits: of a share of the rows, whether each counts, (rows,) of 0 and 1.  unit: the column that a mean is weighted by,
+    such as the tokens of a row: where two models count different ones, as of other tokenizers, it does not compare them.
     """
 
     metric: Metric
     bind: Callable[[Records], Values]
+    hits: Callable[[Records], np.ndarray] | None = None
+    unit: str = ""
 
     def value(self, records: Records) -> float:
         """Over all rows; nan where it is not defined, as recall is for a class without rows."""
@@ -51,6 +56,7 @@ def additive(
     metric: Metric,
     statistics: Callable[[Records], np.ndarray],
     value: Callable[[np.ndarray], np.ndarray],
+    unit: str = "",
 ) -> RowMetric:
     """A metric of sums over the rows, as nearly all are.
 
@@ -68,7 +74,19 @@ def additive(
 
         return values
 
-    return RowMetric(metric, bind)
+    return RowMetric(metric, bind, unit=unit)
+
+
+def share(metric: Metric, hits: Callable[[Records], np.ndarray]) -> RowMetric:
+    """The share of the rows that count. hits: records -> (rows,) of 0 and 1."""
+
+    def statistics(records: Records) -> np.ndarray:
+        import numpy as np
+
+        counted = np.asarray(hits(records), dtype=np.float64)
+        return np.stack([counted, np.ones_like(counted)], axis=1)
+
+    return replace(additive(metric, statistics, lambda sums: sums[:, 0] / sums[:, 1]), hits=hits)
 
 
 def mean(metric: Metric, column: str, weight: str = "", transform: Callable | None = None) -> RowMetric:
@@ -84,34 +102,52 @@ def mean(metric: Metric, column: str, weight: str = "", transform: Callable | No
         ratio = sums[:, 0] / sums[:, 1]
         return transform(ratio) if transform else ratio
 
-    return additive(metric, statistics, value)
+    return additive(metric, statistics, value, weight)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval at 95 % and its standard error; nan where there is none."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+    error: float = float("nan")
 
 
 def measure(row_metric: RowMetric, records: Records, seed: int = 0) -> tuple[float, float, float]:
-    """(value, low, high): over all rows, and the interval at 95 % by the bias-corrected and accelerated bootstrap over
-    rows (Efron 1987). nan where there is none.
+    """(value, low, high): over all rows, as `bootstrap` has it. nan where there is none.
 
-    Acceleration by a jackknife over at most JACKKNIFE_GROUPS groups of rows. Where all resamples give the same share, as
-    with 177 of 177 right, the bootstrap says nothing: then the interval of Clopper and Pearson (1934).
+    Where all resamples give the same share, as with 177 of 177 right, the bootstrap says nothing: then the interval of
+    Clopper and Pearson (1934).
     """
+    count = row_count(records)
+    found = bootstrap(row_metric.bind(records), count, seed)
+    if row_metric.metric.percent and found.low == found.high:
+        return (found.value, *_exact_share(found.value, count))
+    return found.value, found.low, found.high
+
+
+def bootstrap(values: Values, count: int, seed: int = 0) -> Estimate:
+    """Over `count` rows: the value, its interval by the bias-corrected and accelerated bootstrap (Efron 1987), and the
+    standard deviation of the resamples. Acceleration by a jackknife over at most JACKKNIFE_GROUPS groups of rows."""
     import numpy as np
     from scipy.stats import norm
 
-    count, values = row_count(records), row_metric.bind(records)
     estimate = _over_all(values, count)
     if count < 2 or not np.isfinite(estimate):
-        return estimate, float("nan"), float("nan")
+        return Estimate(estimate)
     draws = _resampled(values, count, seed)
     draws = draws[np.isfinite(draws)]
     if len(draws) == 0 or draws.min() == draws.max():
-        return (estimate, *(_exact_share(estimate, count) if row_metric.metric.percent else (estimate, estimate)))
+        return Estimate(estimate, estimate, estimate, 0.0)
     below = (np.sum(draws < estimate) + 0.5 * np.sum(draws == estimate)) / len(draws)
     bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
     acceleration = _acceleration(_jackknife(values, count))
     z = norm.ppf([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     levels = norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
     low, high = np.quantile(draws, levels)
-    return estimate, float(min(low, estimate)), float(max(high, estimate))
+    return Estimate(estimate, float(min(low, estimate)), float(max(high, estimate)), float(draws.std()))
 
 
 def _resampled(values: Values, count: int, seed: int) -> np.ndarray:

@@ -45,6 +45,12 @@ PAGE_SPECS = {
     "runs": PageSpec(
         "runs.py", words("Runs"), ":material/monitoring:", words("Watch training live and look back at earlier runs.")
     ),
+    "compare": PageSpec(
+        "compare.py",
+        words("Compare"),
+        ":material/balance:",
+        words("Runs beside each other: curves, settings, and who is better by more than chance."),
+    ),
     "evaluate": PageSpec(
         "evaluate.py",
         words("Evaluate"),

@@ -16,8 +16,13 @@ from bigmodel.ui.state import studio
 from bigmodel.ui.train.selection import title_of
 
 
+def plain_title(run: Run) -> str:
+    return run.spec.name or title_of("dataset", run.spec.dataset)
+
+
 def run_title(run: Run) -> str:
-    return escape_markdown(run.spec.name or title_of("dataset", run.spec.dataset))
+    """For a place that obeys Markdown."""
+    return escape_markdown(plain_title(run))
 
 
 def run_row(run: Run) -> None:

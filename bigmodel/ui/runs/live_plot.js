@@ -45,6 +45,7 @@ function coloured(trace, theme) {
   else {
     result.line = { ...trace.line, color: colour }
     result.marker = { ...trace.marker, color: colour }
+    if (trace.fill) result.fillcolor = `${colour.slice(0, 7)}30` // a band under a line of the same colour
   }
   return result
 }
