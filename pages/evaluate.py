@@ -16,6 +16,7 @@ from bigmodel.ui.evaluate.evaluation_choice import Selection, select
 from bigmodel.ui.evaluate.figures import headline, metric_table, other_parts, provenance
 from bigmodel.ui.evaluate.loss_view import loss_view
 from bigmodel.ui.evaluate.row_list import row_list
+from bigmodel.ui.evaluate.slices_view import slices_view
 from bigmodel.ui.language import _, say
 from bigmodel.ui.models import facts
 from bigmodel.ui.runs.resume_branch import disabled_if_read_only
@@ -58,7 +59,11 @@ def results(evaluation: Evaluation, model: Model) -> None:
     key = f"evaluate.{evaluation.id}"
     if "predicted" in records:
         class_view(records, evaluation.classes, key)
-    loss_view(records, key)
+    hardest, weakest = st.columns([6, 5], gap="large")
+    with hardest:
+        loss_view(records, key)
+    with weakest:
+        slices_view(evaluation, key)
     row_list(evaluation, records, key)
     next_steps(evaluation)
     provenance(evaluation)

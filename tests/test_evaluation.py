@@ -17,6 +17,7 @@ from bigmodel.core.model import STARTERS, read_model
 from bigmodel.evaluation import evaluation as evaluations
 from bigmodel.evaluation.run_evaluation import evaluate
 from bigmodel.metrics.row_metric import mean, measure
+from bigmodel.metrics.slices import find_slices, slice_masks
 from bigmodel.studio import Studio
 
 CLASSIFYING, TRANSLATING = catalog.task("text-classification"), catalog.task("translation")
@@ -129,6 +130,36 @@ def test_one_row_has_no_interval():
     assert value == 1 and math.isnan(low) and math.isnan(high)
 
 
+# -- slices ---------------------------------------------------------------------------------------------------
+HIT = mean(Metric("m", "", "", percent=True), "hit")
+
+
+def test_the_group_that_is_worse_is_found_and_no_other():
+    random = np.random.default_rng(0)
+    kinds = [f"kind {number % 8}" for number in range(800)]
+    hit = random.random(800) < np.where([kind == "kind 3" for kind in kinds], 0.5, 0.9)
+    found = find_slices(HIT, {"row": np.arange(800), "hit": hit}, slice_masks({"kind": kinds}))
+    assert (found[0].column, found[0].value, found[0].rows) == ("kind", "kind 3", 100)
+    assert found[0].score == hit[3::8].mean() and found[0].p < 0.001
+    assert all(part.p > 0.05 for part in found[1:] if part.score < hit.mean())
+
+
+def test_where_all_groups_are_alike_hardly_ever_one_is_called_worse():
+    """Of 60 sets of eight groups at most 3 are expected; 9 would be more than three deviations above."""
+    masks, called = slice_masks({"kind": [str(number % 8) for number in range(400)]}), 0
+    for seed in range(60):
+        hit = np.random.default_rng(seed).random(400) < 0.8
+        called += any(part.p < 0.05 for part in find_slices(HIT, {"row": np.arange(400), "hit": hit}, masks, seed))
+    assert called < 9
+
+
+def test_texts_are_grouped_by_length_and_few_rows_by_nothing():
+    texts = ["x" * (number % 97 + 1) + str(number) for number in range(400)]
+    masks = slice_masks({"text": texts, "id": [f"{number // 10}" for number in range(400)]})
+    assert {name[0] for name in masks} == {"text"} and len(masks) == 4
+    assert sum(mask.sum() for mask in masks.values()) == 400
+
+
 # -- of a model -----------------------------------------------------------------------------------------------
 COMBINATIONS = [
     ("text-generation", "gpt", "poetry_zh"),
@@ -171,6 +202,9 @@ def test_an_evaluation_is_repeated_to_the_digit_and_kept(tmp_path):
     assert first.metrics["accuracy"].low > first.baseline["accuracy"]
     evaluations.write(tmp_path, first, records)
     assert evaluations.read(tmp_path) == first
+    worst = first.slices[0]
+    assert records["slices"][:, 0].sum() == worst.rows
+    assert (records["label"] == records["predicted"])[records["slices"][:, 0] == 1].mean() == pytest.approx(worst.score)
     kept = evaluations.read_records(tmp_path)
     assert all(np.array_equal(kept[name], records[name]) for name in records)
 

@@ -46,6 +46,8 @@ VALUES = {
     "evaluation.comparison",
     "evaluation.evaluation",
     "evaluation.service",
+    "metrics.paired_test",
+    "metrics.slices",
     "importing.formats.chat_formats",
     "importing.import_jobs",
     "importing.import_plan",

@@ -11,11 +11,11 @@ from string import ascii_uppercase
 from typing import Any, Protocol
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.contracts import Metric, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import Model
 from bigmodel.core.words import Words, _
-from bigmodel.evaluation.evaluation import Evaluation, MetricValue
+from bigmodel.evaluation.evaluation import Evaluation, MetricValue, default_metric
 from bigmodel.metrics.paired_test import ALPHA, MCNEMAR, SEEDS, PairedTest, holm, paired_test
 from bigmodel.metrics.row_metric import Records, RowMetric
 
@@ -113,12 +113,6 @@ class Comparison:
     reference: int
     verdicts: Sequence[Verdict]
     refused: Mapping[int, Refusal] = field(default_factory=dict)
-
-
-def default_metric(task: Task) -> str:
-    """By which models of a task are compared unless a person says otherwise."""
-    others = (metric.name for metric in task.metrics if metric.name != LOSS.name)
-    return task.comparison_metric or next(others, LOSS.name)
 
 
 def compare(

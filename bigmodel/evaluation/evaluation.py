@@ -20,7 +20,9 @@ from bigmodel.core.checked_json import (
     object_of,
     optional,
 )
+from bigmodel.core.contracts import LOSS, Task
 from bigmodel.core.words import Words
+from bigmodel.metrics.slices import Slice
 
 if TYPE_CHECKING:
     pass
@@ -28,12 +30,19 @@ if TYPE_CHECKING:
 VERSION = 1  # of how is measured: an evaluation of another version is made anew
 ABOUT_FILE, RECORDS_FILE = "evaluation.json", "records.parquet"
 VALUE = fields({"value": optional(is_number), "low": optional(is_number), "high": optional(is_number)})
+IS_SLICE = fields(
+    {
+        "column": is_text, "value": is_text, "low": is_count, "high": is_count, "rows": is_count, "score": is_number,
+        "p": is_number,
+    }
+)  # fmt: skip
 IS_ABOUT = fields(
     {
         "id": is_text, "model": is_text, "model_created": is_time, "title": is_words, "task": is_text,
         "dataset": is_text, "split": is_text, "rows": is_count, "metrics": object_of(VALUE),
         "baseline": object_of(optional(is_number)), "baseline_title": optional(is_words), "classes": list_of(is_text),
         "created": is_time, "seconds": is_number, "version": is_count, "provenance": object_of(is_text),
+        "slices": list_of(IS_SLICE),
     }
 )  # fmt: skip
 
@@ -67,11 +76,15 @@ class Evaluation:
     classes: Sequence[str] = ()
     version: int = VERSION
     provenance: Mapping[str, str] = field(default_factory=dict)
+    slices: Sequence[Slice] = field(
+        default_factory=list
+    )  # by the task's first metric; the column `slices` of the records says which rows
 
     def to_json(self) -> dict:
         plain = {name: getattr(self, name) for name in IS_ABOUT_FIELDS}
         plain["metrics"] = {name: asdict(value) for name, value in self.metrics.items()}
         plain["classes"] = list(self.classes)
+        plain["slices"] = [asdict(part) for part in self.slices]
         for name in ("title", "baseline_title"):
             plain[name] = plain[name].to_json() if isinstance(plain[name], Words) else plain[name]
         return plain
@@ -82,6 +95,7 @@ class Evaluation:
         if not IS_ABOUT(plain):
             raise ValueError("not an evaluation")
         values = {name: plain[name] for name in IS_ABOUT_FIELDS}
+        values["slices"] = [Slice(*(part[name] for name in Slice.__dataclass_fields__)) for part in plain["slices"]]
         values["metrics"] = {
             name: MetricValue(value["value"], value["low"], value["high"]) for name, value in plain["metrics"].items()
         }
@@ -91,6 +105,12 @@ class Evaluation:
 
 
 IS_ABOUT_FIELDS = tuple(Evaluation.__dataclass_fields__)
+
+
+def default_metric(task: Task) -> str:
+    """By which models of a task are compared unless a person says otherwise."""
+    others = (metric.name for metric in task.metrics if metric.name != LOSS.name)
+    return task.comparison_metric or next(others, LOSS.name)
 
 
 def write(folder: Path, evaluation: Evaluation, records: Mapping[str, Any]) -> None:

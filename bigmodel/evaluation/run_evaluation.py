@@ -10,13 +10,14 @@ from typing import Any
 
 import bigmodel
 from bigmodel.core import catalog
-from bigmodel.core.contracts import HEADS, Task
+from bigmodel.core.contracts import HEADS, Dataset, Task
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fingerprints import fingerprint
 from bigmodel.core.model import Model
 from bigmodel.core.words import Words, _
-from bigmodel.evaluation.evaluation import Evaluation, MetricValue, concatenate
+from bigmodel.evaluation.evaluation import Evaluation, MetricValue, concatenate, default_metric
 from bigmodel.metrics.row_metric import measure
+from bigmodel.metrics.slices import Slice, find_slices, slice_masks
 
 SEED = 0  # of the resamples of intervals
 LOADING, ENCODING = _("Loading the model"), _("Encoding the rows")
@@ -45,6 +46,7 @@ def evaluate(
     arrays = task.encode(rows[split], processor, model.settings)
     records = _predict(task, network, processor, arrays, model.settings, report)
     metrics = _measure(task, records, report)
+    slices = _slices(task, data, rows[split], records)
     found = task.baseline(rows["train"], rows[split], records, model.settings)
     evaluation = Evaluation(
         id=id,
@@ -63,6 +65,7 @@ def evaluate(
         classes=[str(network.config.id2label[index]) for index in range(network.config.num_labels)]
         if HEADS[task.head].classifies
         else (),
+        slices=slices,
         provenance=_provenance(model, data, network, task, records),
     )
     return evaluation, records
@@ -136,6 +139,28 @@ def _measure(task: Task, records: Mapping, report: Report) -> dict[str, MetricVa
         report(SCORING, SHARES[SCORING] + (1 - SHARES[SCORING]) * number / len(every))
         measured[row_metric.metric.name] = MetricValue(*map(_finite, measure(row_metric, records, SEED)))
     return measured
+
+
+def _slices(task: Task, data: Dataset, rows: Any, records: dict[str, Any]) -> list[Slice]:
+    """By the values, or the lengths, of the columns. Adds to the records the column `slices`, (rows, slices) of 0 and 1."""
+    import numpy as np
+
+    columns = {
+        name: rows.select(records["row"])[name]
+        for name, column in data.columns.items()
+        if column.kind in ("text", "class") and name in rows.column_names
+    }
+    masks = slice_masks({name: [_cell(cell) for cell in cells] for name, cells in columns.items()})
+    metric = next(one for one in task.row_metrics() if one.metric.name == default_metric(task))
+    found = find_slices(metric, records, masks, SEED)
+    if found:
+        order = [masks[one.column, one.value, one.low, one.high] for one in found]
+        records["slices"] = np.stack(order, axis=1).astype(np.uint8)
+    return found
+
+
+def _cell(value: object) -> object:
+    return "" if value is None else value
 
 
 def _finite(value: float) -> float | None:

@@ -10,7 +10,7 @@ from bigmodel.core.contracts import Metric
 from bigmodel.core.errors import Refusal
 from bigmodel.evaluation import comparison
 from bigmodel.evaluation.comparison import Comparison, Verdict
-from bigmodel.evaluation.evaluation import Evaluation
+from bigmodel.evaluation.evaluation import Evaluation, default_metric
 from bigmodel.evaluation.service import EvaluationProgress
 from bigmodel.ui import number_format
 from bigmodel.ui.compare.selection import Group, task_of
@@ -110,7 +110,7 @@ def _options(groups: Sequence[Group], evaluation: Evaluation) -> tuple[Metric, i
         one.metric.name: one.metric for one in task_of(groups).row_metrics() if one.metric.name in evaluation.metrics
     }
     if st.session_state.get("compare.metric") not in known:
-        st.session_state["compare.metric"] = comparison.default_metric(task_of(groups))
+        st.session_state["compare.metric"] = default_metric(task_of(groups))
     names = {group.runs[0].id: group.name for group in groups}
     asked = st.query_params.get("baseline", "")
     if st.session_state.get("compare.baseline") not in names:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from bigmodel.core import catalog
-from bigmodel.core.contracts import LOSS, SPLITS, Metric
+from bigmodel.core.contracts import SPLITS, Metric
 from bigmodel.core.model import Model
-from bigmodel.evaluation.evaluation import Evaluation, MetricValue
+from bigmodel.evaluation.evaluation import Evaluation, MetricValue, default_metric
 from bigmodel.ui import number_format
 from bigmodel.ui.data.overview import split_titles
 from bigmodel.ui.error_view import refusals
@@ -21,7 +21,7 @@ MISSING = MetricValue(None)
 
 def headline(evaluation: Evaluation) -> None:
     """The figure that people of this task speak of, how sure it is, and what the simplest answer would give."""
-    metric = _first_metric(evaluation)
+    metric = first_metric(evaluation)
     measured = evaluation.metrics.get(metric.name, MISSING)
     if measured.value is None:
         return
@@ -58,12 +58,9 @@ def headline(evaluation: Evaluation) -> None:
         )
 
 
-def _first_metric(evaluation: Evaluation) -> Metric:
+def first_metric(evaluation: Evaluation) -> Metric:
     task = catalog.task(evaluation.task)
-    name = task.comparison_metric or next(
-        (metric.name for metric in task.metrics if metric.name != LOSS.name), LOSS.name
-    )
-    return next(one.metric for one in task.row_metrics() if one.metric.name == name)
+    return next(one.metric for one in task.row_metrics() if one.metric.name == default_metric(task))
 
 
 def _beats(metric: Metric, measured: MetricValue, baseline: float) -> bool:
@@ -100,7 +97,7 @@ def _interval(metric: Metric, measured: MetricValue) -> str | None:
 def other_parts(evaluation: Evaluation, model: Model) -> None:
     """The same measure on the other parts: how much better it does on what it has learnt from. The curves cannot say so, as
     the training loss is measured while the network learns, with dropout, augmentation and smoothing."""
-    metric, measured = _first_metric(evaluation), {}
+    metric, measured = first_metric(evaluation), {}
     for split in SPLITS:
         other = studio().evaluations.find(model, evaluation.dataset, split)
         if other is not None and other.metrics.get(metric.name, MISSING).value is not None:

@@ -36,7 +36,7 @@ def default_filter(records: Mapping[str, Any]) -> str:
 
 
 def chosen_filter(records: Mapping[str, Any]) -> str:
-    """'all', 'wrong', 'cell.3.5' (class 3 taken for 5), 'class.3', 'confidence.7' or 'loss.9'. What is none of these, or
+    """'all', 'wrong', 'cell.3.5' (class 3 taken for 5), 'class.3', 'confidence.7', 'loss.9' or 'slice.2'. What is none of these, or
     picks no row, is taken for the default."""
     name = str(st.query_params.get("rows", "")) or default_filter(records)
     return name if _mask(records, name) is not None else default_filter(records)
@@ -64,6 +64,8 @@ def _mask(records: Mapping[str, Any], name: str) -> np.ndarray | None:
         return np.ones(len(records["row"]), dtype=bool)
     if kind == "loss" and len(values) == 1:
         return loss_bins(records) == values[0]
+    if kind == "slice" and len(values) == 1 and "slices" in records and values[0] < records["slices"].shape[1]:
+        return records["slices"][:, values[0]] == 1
     if not classes:
         return None
     label, predicted = np.asarray(records["label"]), np.asarray(records["predicted"])

@@ -14,6 +14,7 @@ from bigmodel.evaluation.evaluation import Evaluation
 from bigmodel.ui import number_format
 from bigmodel.ui.data.transcript import format_cell
 from bigmodel.ui.evaluate import row_filter
+from bigmodel.ui.evaluate.slices_view import slice_name
 from bigmodel.ui.image_widgets import gallery, thumbnail
 from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.state import studio
@@ -79,6 +80,8 @@ def _sentence(evaluation: Evaluation, wanted: str, count: int) -> str:
         return _("Answered with a probability of {low} to {high} %: {rows} rows", low=low, high=low + 10, rows=rows)
     if kind == "loss":
         return _("Part {number} of ten by loss: {rows} rows", number=int(numbers[0]) + 1, rows=rows)
+    if kind == "slice":
+        return _("{group}: {rows} rows", group=slice_name(evaluation, evaluation.slices[int(numbers[0])]), rows=rows)
     if kind == "wrong":
         return _("Answered wrongly: {rows} rows, the surest mistakes first", rows=rows)
     return _("All {rows} rows, the hardest first", rows=rows)
