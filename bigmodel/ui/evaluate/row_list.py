@@ -109,11 +109,11 @@ def _answer_line(evaluation: Evaluation, records: Mapping, place: int) -> str:
 def _table(
     evaluation: Evaluation, records: Mapping, pairs: Sequence[tuple[int, dict]], _column: str, key: str
 ) -> int | None:
-    loss, columns = row_filter.loss_of_rows(records), _columns(evaluation)
+    loss, learnt = row_filter.loss_of_rows(records), catalog.task(evaluation.task).required_columns
+    texts = {name: column for name, column in _columns(evaluation).items() if column.kind == "text"}
+    cells = {name: [_cut(format_cell(row[name], name)) for _place, row in pairs] for name in texts}
     table: dict[str, list] = {_("Row"): [row["row"] for _place, row in pairs]}
-    for name, column in columns.items():
-        if column.kind == "text":
-            table[say(column.label)] = [_cut(format_cell(row[name], name)) for _place, row in pairs]
+    table |= {say(column.label): cells[name] for name, column in texts.items() if name in learnt}
     if "answer" in records:
         table[_("Answer of the model")] = [_cut(records["answer"][place]) for place, _row in pairs]
     if "predicted" in records:
@@ -121,6 +121,7 @@ def _table(
         table[_("Answer")] = [evaluation.classes[int(records["predicted"][place])] for place, _row in pairs]
         table[_("Probability")] = [100 * float(np.max(records["probabilities"][place])) for place, _row in pairs]
     table[_("Loss")] = [float(loss[place]) for place, _row in pairs]
+    table |= {say(column.label): cells[name] for name, column in texts.items() if name not in learnt}
     config = {
         _("Row"): st.column_config.NumberColumn(width="small"),
         _("Probability"): st.column_config.NumberColumn(format="%.1f %%", width="small"),
