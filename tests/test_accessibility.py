@@ -170,14 +170,17 @@ def test_a_charts_words_are_read_and_its_ticks_are_not(page, address, places):  
     go(page, address, places["run"])
     chart = page.get_by_role("group", name="Loss over the course of training")
     chart.locator(".plot-container").wait_for(timeout=MANY)
-    page.wait_for_timeout(500)
-    assert chart.locator(".main-svg").count() == chart.locator(".main-svg[aria-hidden=true]").count() > 0
+    wait_for(lambda: chart.locator(".main-svg").count() == chart.locator(".main-svg[aria-hidden=true]").count() > 0)
 
 
 # -- Start is at hand ---------------------------------------------------------------------------------
 def box(page, target):
     found = page.locator(target).first.bounding_box()
     return found["y"], found["y"] + found["height"]
+
+
+def inside(found, top, bottom):
+    return top < found[0] and found[1] < bottom
 
 
 def scroll(page, to):
@@ -196,8 +199,7 @@ def test_start_is_seen_at_a_desk_without_scrolling(page, address):  # noqa: F811
     page.set_viewport_size({"width": 1280, "height": 800})
     for task in ("text-generation", "translation", "image-classification"):
         go(page, address, f"/train?task={task}")
-        top, bottom = box(page, ".st-key-train-start button")
-        assert top > 0 and bottom < 800
+        wait_for(lambda: inside(box(page, ".st-key-train-start button"), 0, 800))  # once all is drawn
         assert page.locator(".st-key-train-line").is_hidden()
 
 
@@ -205,8 +207,7 @@ def test_start_stays_at_hand_on_a_phone_and_covers_nothing(phone):
     height = screenshots.PHONE[1]
     for place in (0, 700, 10**6):
         scroll(phone, place)
-        top, bottom = box(phone, ".st-key-train-start button")
-        assert height - 90 < top and bottom <= height
+        wait_for(lambda: inside(box(phone, ".st-key-train-start button"), height - 90, height + 1))
     assert box(phone, "[data-testid=stExpander]:last-of-type")[1] < box(phone, ".st-key-train-bar")[0]
     last = phone.get_by_text("The same on the command line").bounding_box()
     assert last["y"] + last["height"] < box(phone, ".st-key-train-bar")[0], "the last row stands above it"
@@ -219,14 +220,16 @@ def test_the_bar_says_what_the_run_will_take(phone):
     assert time[0].isdigit() and memory.endswith("B") and parameters.endswith("parameters")
 
 
+def _above(bounds, bar):
+    return bounds["y"] + bounds["height"] <= bar[0]
+
+
 def test_a_field_with_the_focus_is_above_the_bar(phone):
     scroll(phone, 0)
     for field in phone.locator("[data-testid=stMain] input[type=number], [data-testid=stMain] input[type=text]").all():
         if field.is_visible():
             field.focus()
-            phone.wait_for_timeout(150)
-            bounds = field.bounding_box()
-            assert bounds["y"] + bounds["height"] <= box(phone, ".st-key-train-bar")[0]
+            wait_for(lambda field=field: _above(field.bounding_box(), box(phone, ".st-key-train-bar")))  # it scrolls
 
 
 def test_the_bar_gives_way_to_a_keyboard_that_takes_from_the_page(phone):
@@ -238,9 +241,8 @@ def test_the_bar_gives_way_to_a_keyboard_that_takes_from_the_page(phone):
 def test_the_menu_stands_above_the_bar(phone):
     phone.get_by_test_id("stExpandSidebarButton").click()
     phone.get_by_role("link", name="Models").wait_for()
-    phone.wait_for_timeout(500)
     at = "document.elementFromPoint(20, innerHeight - 30).closest('[data-testid=stSidebar]') !== null"
-    assert phone.evaluate(at)
+    wait_for(lambda: phone.evaluate(at))  # it slides in
 
 
 def test_an_answer_comes_into_view_on_a_phone(browser, address, writer):  # noqa: F811

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from conftest import HANG, digits, wait_for
-from test_own_data import bring, reviews
 
 from bigmodel.core import events
 from bigmodel.studio import Studio
@@ -394,13 +393,12 @@ def test_a_stopped_run_is_resumed_and_a_double_click_branches_off_once(visit, fo
     page.get_by_role("link", name="Branch at step").wait_for()
 
 
-def test_a_pretrained_model_is_fine_tuned_and_answers_beside_what_it_was(visit, folder):
-    bring(Studio(folder), "few.csv", reviews(60))  # the base is measured on all held-out rows
+def test_a_pretrained_model_is_fine_tuned_and_answers_beside_what_it_was(visit):
     page = visit.go("/models")
     page.locator('[class*="st-key-tune-starter-poet"] button').click()
     page.wait_for_url("**/train?*architecture=pretrained*")
-    page.get_by_text("few", exact=True).click()
-    page.wait_for_url("**dataset=few**")
+    page.get_by_text("Chinese prose", exact=True).click()
+    page.wait_for_url("**dataset=prose_zh**")
     page.get_by_text("Poems of the Tang").wait_for(state="detached")
     visit.idle()
     page.get_by_text("Advanced training settings").click()

@@ -77,7 +77,8 @@ def test_the_data_set_that_was_asked_for_on_a_slow_line(page):
         page.wait_for_url(f"**/train**dataset={name.replace('@', '%40')}**")
         page.get_by_text("Measuring a few steps").first.wait_for(state="detached")  # and the page drawn anew
         slug, _at, _hash = name.partition("@")
-        assert page.get_by_role("radio", name=f"mine · {slug}, version 1").get_attribute("aria-checked") == "true"
+        radio = page.get_by_role("radio", name=f"mine · {slug}, version 1")
+        wait_for(lambda radio=radio: radio.get_attribute("aria-checked") == "true")
         assert name.replace("@", "%40") in page.url
 
 
