@@ -17,7 +17,7 @@ from bigmodel.ui.runs.curves import smooth
 from bigmodel.ui.runs.live_plot import live_plot
 from bigmodel.ui.state import studio
 
-TOTAL_POINTS, MIN_POINTS, MAX_POINTS = 20_000, 200, 1_000  # read of all runs, and of each
+TOTAL_POINTS, MIN_POINTS, MAX_POINTS = 15_000, 150, 1_000  # read of all runs, and of each
 GRID_POINTS = 200  # on which the mean of seeds is taken
 DIRECT_LABELS = 4  # lines that are named at their end; more are named by the pointer and the table
 TRAINING = "training"
