@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.errors import Refusal
 from bigmodel.runs.curve_sample import SampledCurve
 from bigmodel.ui import number_format
 from bigmodel.ui.compare.selection import Group, task_of
@@ -38,7 +39,7 @@ def sampled_curves(groups: Sequence[Group]) -> dict[str, SampledCurve]:
     for run in runs:
         try:
             size = studio().runs.folder(run.id).size()
-        except OSError:  # deleted while the page is drawn
+        except (OSError, Refusal):  # deleted while the page is drawn
             continue
         found[run.id] = _sampled(str(studio().home), run.id, size, points)
     return found
