@@ -8,7 +8,9 @@ from bigmodel.ui import navigation, number_format
 from bigmodel.ui.error_view import contained, refusals
 from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.models.facts import network_of
+from bigmodel.ui.runs.annotate import annotate_button, annotation_line
 from bigmodel.ui.runs.list_row import confirm_delete, confirm_stop, run_row, run_title
+from bigmodel.ui.runs.list_table import LIST, TABLE, run_table, select_view
 from bigmodel.ui.runs.monitor import run_monitor
 from bigmodel.ui.runs.resume_branch import branch_buttons, disabled_if_read_only, lineage, notes, resume_buttons
 from bigmodel.ui.state import studio
@@ -32,6 +34,7 @@ def actions(run: Run) -> None:
         if run.has_model and st.button(_("Evaluate"), icon=":material/rule:", key="run.evaluate"):
             navigation.go("evaluate", model=run.id)
         branch_buttons(run)
+        annotate_button(run)
         if st.button(_("Train again with these settings"), icon=":material/replay:", key="run.again"):
             navigation.go("train", **{"from": run.id})
         over = run.state in events.ENDED
@@ -54,6 +57,7 @@ def run_page(id: str) -> None:
         title_of("dataset", run.spec.dataset),
     ]
     st.caption(" · ".join(escape_markdown(part) for part in (*parts, number_format.ago(run.created))))
+    annotation_line(run)
     lineage(run)
     if run.damage:
         st.warning(escape_markdown(say(run.damage)), icon=":material/heart_broken:")
@@ -70,6 +74,10 @@ def run_list() -> None:
         st.markdown(_("Nothing has been trained here yet. A first run takes about a minute."))
         if st.button(_("Train a model"), type="primary", icon=":material/model_training:"):
             navigation.go("train")
+        return
+    view = select_view() if len(runs) > 1 else LIST
+    if view == TABLE:
+        run_table(runs)
         return
     pages = -(-len(runs) // PAGE_SIZE)
     page = st.session_state.get("runs.page", 1)

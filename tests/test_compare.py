@@ -75,7 +75,7 @@ def test_a_model_does_not_differ_from_itself_by_any_metric(name):
     assert test.p == 1.0 and test.difference.value == 0
 
 
-@pytest.mark.parametrize("name", ["f1", "roc_auc", "loss", "calibration_error"])
+@pytest.mark.parametrize("name", ["f1", "top_accuracy", "loss", "calibration_error"])
 def test_a_plain_difference_is_found_by_every_kind_of_metric(name):
     test = paired_test(METRICS[name], [answers(0.5, 1)], [answers(0.95, 2)])
     assert test.p < 0.01 and not test.difference.low <= 0 <= test.difference.high

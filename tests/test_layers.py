@@ -55,6 +55,8 @@ VALUES = {
     "importing.store.registry",
     "importing.store.repair_rows",
     "importing.store.version_jobs",
+    "runs.annotations",
+    "runs.curve_sample",
     "runs.run",
     "runs.service",
     "training.forecast",

@@ -11,13 +11,14 @@ from bigmodel.core import events
 from bigmodel.core.events import Event
 
 STEP, RARE = b'{"kind":"step"', (b'{"kind":"validation"', b'{"kind":"baseline"')
+MAX_LINE = 64 * 2**10  # bytes of a step event: a longer line is none of ours
 MAX_RARE = 2_000  # validations that are read, the newest of more
 
 
 @dataclass
 class SampledCurve:
     """points: step, seconds of training, units of work (tokens, pictures) and training loss of every n-th step event.
-    validation: name -> (step, value) of each. every: n, 1 where all of them are there."""
+    validation: name -> (step, value) of each. every: how many steps lie between two points, 1 where all events are there."""
 
     points: list[tuple[float, float, float, float]] = field(default_factory=list)
     validation: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -33,7 +34,7 @@ def sample_curve(path: Path, points: int) -> SampledCurve:
             _read_steps(curve, data, points)
             for event in _rare_events(data):
                 _add_validation(curve, event)
-    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+    except (OSError, ValueError):  # not there; an empty file cannot be mapped
         return curve
     return curve
 
@@ -43,22 +44,25 @@ def _read_steps(curve: SampledCurve, data: mmap.mmap, points: int) -> None:
     if first < 0:
         return
     line = data.find(b"\n", first) + 1 - first
-    stride = max((len(data) - first) / points, line if line > 0 else 1)
-    curve.every = max(1, round(stride / line)) if line > 0 else 1
+    stride = (len(data) - first) / points
+    whole = stride <= line  # every event is read
     position, target = first, float(first)
-    while 0 <= position < len(data):
+    while position >= 0:
         end = data.find(b"\n", position)
         if end < 0:
             break  # still being written
-        if data[position : position + len(STEP)] == STEP:
-            _add_step(curve, data[position:end])
-        target = max(target + stride, float(end + 1)) if curve.every > 1 else end + 1
-        position = _line_start(data, int(target), end + 1)
+        _add_step(curve, data[position : min(end, position + MAX_LINE)])
+        target = max(target + stride, float(end + 1))
+        position = _line_start(data, end + 1 if whole else int(target))
+    if not whole and curve.points:
+        last = data.rfind(b"\n" + STEP) + 1
+        _add_step(curve, data[last : last + MAX_LINE].partition(b"\n")[0])
+        curve.every = round((curve.points[-1][0] - curve.points[0][0]) / max(len(curve.points) - 1, 1)) or 1
 
 
-def _line_start(data: mmap.mmap, target: int, lowest: int) -> int:
+def _line_start(data: mmap.mmap, target: int) -> int:
     """Of the first step event that begins at `target` or behind it; -1 for none."""
-    found = data.find(b"\n" + STEP, max(target, lowest) - 1)
+    found = data.find(b"\n" + STEP, target - 1)
     return found + 1 if found >= 0 else -1
 
 
@@ -72,7 +76,7 @@ def _add_step(curve: SampledCurve, line: bytes) -> None:
         step, loss, seconds = event["step"], event["loss"], event.get("seconds", 0.0)
         if not all(isinstance(value, int | float) for value in (step, loss, seconds)):
             return
-    except (ValueError, KeyError, TypeError, AttributeError):  # damaged: passed over, as by every reader
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):  # damaged: passed over, as by every reader
         return
     while curve.points and curve.points[-1][0] >= step:
         curve.points.pop()

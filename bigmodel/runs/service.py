@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from bigmodel.core.events import LIVE, QUEUED
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, fields_for, without_time_limit
 from bigmodel.core.words import Words, _, join_words
-from bigmodel.runs import device
+from bigmodel.runs import annotations, device
+from bigmodel.runs.annotations import Annotations
 from bigmodel.runs.run import Run
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import changes_since_checkpoint, retry_delay
@@ -72,6 +73,14 @@ class RunService(Store):
         """The run with its model; refused while it is trained."""
         self._refuse_read_only()
         super().delete(id)
+
+    def annotations(self, id: str) -> Annotations:
+        """Tags and note of a run; none where there are none that can be read."""
+        return annotations.read(self.runs_folder / Path(id).name)
+
+    def annotate(self, id: str, tags: Sequence[str], note: str) -> None:
+        self._refuse_read_only()
+        annotations.write(self.folder(id).path, tags, note)
 
     def will_retry(self, id: str) -> bool:
         """Whether a run that died will be resumed by itself, within seconds or a minute."""

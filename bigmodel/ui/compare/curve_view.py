@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from bigmodel.core.contracts import LOSS, Metric, Task
+from bigmodel.core.errors import Refusal
 from bigmodel.runs.curve_sample import SampledCurve
 from bigmodel.ui import number_format
 from bigmodel.ui.compare.selection import Group, task_of
@@ -17,7 +18,7 @@ from bigmodel.ui.runs.curves import smooth
 from bigmodel.ui.runs.live_plot import live_plot
 from bigmodel.ui.state import studio
 
-TOTAL_POINTS, MIN_POINTS, MAX_POINTS = 20_000, 200, 1_000  # read of all runs, and of each
+TOTAL_POINTS, MIN_POINTS, MAX_POINTS = 15_000, 150, 1_000  # read of all runs, and of each
 GRID_POINTS = 200  # on which the mean of seeds is taken
 DIRECT_LABELS = 4  # lines that are named at their end; more are named by the pointer and the table
 TRAINING = "training"
@@ -38,7 +39,7 @@ def sampled_curves(groups: Sequence[Group]) -> dict[str, SampledCurve]:
     for run in runs:
         try:
             size = studio().runs.folder(run.id).size()
-        except OSError:  # deleted while the page is drawn
+        except (OSError, Refusal):  # deleted while the page is drawn
             continue
         found[run.id] = _sampled(str(studio().home), run.id, size, points)
     return found

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from bigmodel.core import blocks
+from bigmodel.core.errors import Refusal
 from bigmodel.core.events import Event
 from bigmodel.ui import number_format
 from bigmodel.ui.compare.selection import Group, task_of
@@ -52,8 +53,10 @@ def _answer(group: Group, sample: Event | None, key: str) -> None:
 
 def _last_answers(run: str) -> Mapping[str, Event]:
     """By what was asked."""
-    size = studio().runs.folder(run).size()
-    return _samples(str(studio().home), run, size)
+    try:
+        return _samples(str(studio().home), run, studio().runs.folder(run).size())
+    except (OSError, Refusal):  # deleted while the page is drawn
+        return {}
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

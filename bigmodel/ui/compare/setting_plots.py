@@ -17,6 +17,7 @@ from bigmodel.ui.runs.charts import FULL_WIDTH_HEIGHT
 from bigmodel.ui.runs.live_plot import live_plot
 
 MIN_GROUPS = 3  # fewer points show nothing
+FEW_VALUES = 8  # different ones of a setting, each of which gets a tick
 LOG_RATIO = 20.0  # of the largest value to the smallest, from which on an axis is logarithmic
 
 
@@ -55,7 +56,7 @@ def _scatter(groups: Sequence[Group], frame: pd.DataFrame, setting: str, metric:
         for index, row in known.iterrows()
     ]  # fmt: skip
     layout = {
-        "xaxis": {"title": setting, "type": _axis_type(known[setting])},
+        "xaxis": {"title": setting} | _axis(known[setting]),
         "yaxis": {"title": title},
         "hovermode": "closest",
         "showlegend": False,
@@ -68,11 +69,16 @@ def _plain(value: object) -> object:
     return value.item() if hasattr(value, "item") else value
 
 
-def _axis_type(values: pd.Series) -> str:
+def _axis(values: pd.Series) -> dict:
+    """A tick at each value where there are few."""
     if not pd.api.types.is_numeric_dtype(values):
-        return "category"
+        return {"type": "category"}
     low, high = values.min(), values.max()
-    return "log" if low > 0 and high / low >= LOG_RATIO else "linear"
+    distinct = sorted(values.unique().tolist())
+    axis = {"type": "log" if low > 0 and high / low >= LOG_RATIO else "linear"}
+    if len(distinct) <= FEW_VALUES:
+        axis |= {"tickmode": "array", "tickvals": distinct, "ticktext": [f"{value:.4g}" for value in distinct]}
+    return axis
 
 
 def _parallel(frame: pd.DataFrame, settings: Sequence[str], numeric: Sequence[str], metric: str, title: str) -> None:
@@ -101,7 +107,7 @@ def _parallel(frame: pd.DataFrame, settings: Sequence[str], numeric: Sequence[st
 def _dimension(name: str, values: pd.Series, numeric: bool) -> dict:
     """Few different values, and words, stand at even distances."""
     distinct = sorted(values.dropna().unique().tolist(), key=lambda value: (str(type(value)), value))
-    if numeric and len(distinct) > 8:
+    if numeric and len(distinct) > FEW_VALUES:
         return {"label": name, "values": values.tolist()}
     places = {value: place for place, value in enumerate(distinct)}
     return {

@@ -38,7 +38,8 @@ def run_row(run: Run) -> None:
                 number_format.ago(run.created),
             )
             branched = [f":material/alt_route: {escape_markdown(branch)}"] if run.spec.parent else []
-            st.caption(" · ".join([*(escape_markdown(part) for part in parts), *branched]))
+            tags = [f":blue-badge[{escape_markdown(tag)}]" for tag in studio().runs.annotations(run.id).tags]
+            st.caption(" · ".join([*(escape_markdown(part) for part in parts), *branched, *tags]))
         with standing:
             grid = st.grid(3, min_column_width=80, gap="small", vertical_alignment="center")
             with grid.cell():
