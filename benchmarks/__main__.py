@@ -27,6 +27,7 @@ SUITES: Mapping[str, tuple[str, str]] = {
         "rows answered by plain transformers, without bigmodel, beside the answers here",
     ),
     "forecasts": ("quality.forecast_trials", "thirty forecasts of time and memory beside what came"),
+    "tuning": ("tuning.command", "a pruned search beside the full grid, and a study whose server is killed"),
     "reliability": ("reliability.command", "kill, damage, fill up and starve; count which promises did not hold"),
 }
 MET, MISSED, USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -102,7 +102,7 @@ def settings(run: Run, past: Curves) -> None:
     rows, changed = {}, _("changed")
     for field in fields_for(task, network):
         value = spec.settings.get(field.name)
-        text = escape_markdown(_format_value(field, value))
+        text = escape_markdown(format_setting(field, value))
         rows[say(field.label)] = f"**{text}** :blue-badge[{changed}]" if value != usual.get(field.name) else text
     left, right = st.columns(2, gap="large")
     with left:
@@ -111,7 +111,7 @@ def settings(run: Run, past: Curves) -> None:
         st.table(_plan_facts(run), border="horizontal", alt=_("What this run is about"))
 
 
-def _format_value(field: Field, value: object) -> str:
+def format_setting(field: Field, value: object) -> str:
     if isinstance(field, Choice) and value in field.options:
         return say(field.options[value])
     if isinstance(value, bool):

@@ -33,6 +33,9 @@ def run_row(run: Run) -> None:
                 number_format.ago(run.created),
             )
             branched = [f":material/alt_route: {escape_markdown(branch)}"] if run.spec.parent else []
+            if run.spec.study:
+                trial = _("trial {number}", number=run.spec.study["trial"])
+                branched.append(f":material/tune: {escape_markdown(trial)}")
             st.caption(" · ".join([*(escape_markdown(part) for part in parts), *branched]))
         with standing:
             grid = st.grid(3, min_column_width=80, gap="small", vertical_alignment="center")
