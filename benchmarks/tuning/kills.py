@@ -16,7 +16,7 @@ from bigmodel.core import child_process
 from bigmodel.studio import LIBRARIES, Studio
 
 TRIALS = 12
-LONGEST_LIFE = 20.0  # seconds until a kill, at most
+LONGEST_WORK = 3.0  # seconds until a kill, at most, once the process has begun to work
 POLL_SECONDS = 0.2
 PATIENCE = 900.0  # seconds for what is left after the last kill
 
@@ -33,8 +33,11 @@ def measure(kills: int) -> dict:
         id = studio.tuning.create({"spec": spec, "space": space, "search": {"trials": TRIALS}})
         done = 0
         while done < kills and not studio.tuning.get(id).has_ended:
-            server = _start(studio.home)
-            time.sleep(chance.uniform(0.0, LONGEST_LIFE))
+            journal = studio.tuning.folder(id).journal_file
+            before, server, until = journal.stat().st_size, _start(studio.home), time.monotonic() + PATIENCE
+            while journal.stat().st_size == before and time.monotonic() < until:
+                time.sleep(POLL_SECONDS / 10)
+            time.sleep(chance.uniform(0.0, LONGEST_WORK))
             server.kill()
             server.wait()
             done += 1
