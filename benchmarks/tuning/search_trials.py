@@ -21,7 +21,13 @@ SPACE = {
     "dropout": {"low": 0.0, "high": 0.5},
     "weight_decay": {"low": 0.0, "high": 0.2},
 }
-POINTS = 3  # of each range: 81 combinations
+# what the grid holds of these ranges: 32 combinations
+GRID = {
+    "learning_rate": {"options": [1e-4, 1e-3, 1e-2, 0.1]},
+    "channels": {"options": [4, 16]},
+    "dropout": {"options": [0.0, 0.4]},
+    "weight_decay": {"options": [0.0, 0.2]},
+}
 SETTINGS = {
     "epochs": 6,
     "batch_size": 128,
@@ -36,9 +42,9 @@ SETTINGS = {
 def measure(seed: int, cache: Path) -> dict:
     """The figures of one seed, which training and search share."""
     begun = time.monotonic()
-    grid = _search(seed, cache, {"sampler": "grid", "points": POINTS, "trials": 0, "pruner": "none"})
+    grid = _search(seed, cache, GRID, {"sampler": "grid", "trials": 0, "pruner": "none"})
     limit = int(SHARE * grid["steps"])
-    pruned = _search(seed, cache, {"sampler": "tpe", "pruner": "hyperband", "trials": 0, "steps": limit})
+    pruned = _search(seed, cache, SPACE, {"sampler": "tpe", "pruner": "hyperband", "trials": 0, "steps": limit})
     return {
         "seed": seed,
         "grid": grid,
@@ -49,12 +55,12 @@ def measure(seed: int, cache: Path) -> dict:
     }
 
 
-def _search(seed: int, cache: Path, search: dict) -> dict:
+def _search(seed: int, cache: Path, space: dict, search: dict) -> dict:
     """A study from its first trial to its last, its runs trained in this process one after the other."""
     with tempfile.TemporaryDirectory() as temporary:
         studio = Studio(Path(temporary))
         spec = {"task": "image-classification", "architecture": "cnn", "dataset": "digits", "settings": SETTINGS | {"seed": seed}}  # fmt: skip
-        id = studio.tuning.create({"spec": spec, "space": SPACE, "search": search | {"seed": seed}})
+        id = studio.tuning.create({"spec": spec, "space": space, "search": search | {"seed": seed}})
         folder = StudyFolder(studio.tuning.folder(id).path)
         while Advance(folder, studio.runs).run():
             for run in studio.runs.all(states=(QUEUED,)):

@@ -9,6 +9,7 @@ import streamlit as st
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.fields import Choice, Field, Number
+from bigmodel.core.jobs import Job
 from bigmodel.core.spec import RunSpec, defaults, fields_for
 from bigmodel.training.forecast import Forecast
 from bigmodel.tuning.search_space import Dimension, Options, Range, searchable_fields
@@ -182,7 +183,7 @@ def _wait_for_forecast(spec: RunSpec) -> None:
     st.caption(_(":shimmer[Measuring a few steps on the real data]"))
 
 
-def _forecast(spec: RunSpec):
+def _forecast(spec: RunSpec) -> Job[Forecast]:
     return forecast_queue(studio().models.forecast).submit(replace(spec, name=""), session_token("session"))
 
 
