@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,28 +59,36 @@ REPORT = Report("tuning", report.ROOT / "docs" / "benchmarks" / "tuning.md", ren
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="searches and grids (%(default)s)")
+    parser.add_argument("--seeds", type=_numbers, default=list(range(SEEDS)), metavar="N,N", help="of searches and grids; '' for none")  # fmt: skip
     parser.add_argument("--kills", type=int, default=KILLS, help="of the process that works on a study (%(default)s)")
 
 
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part]
+
+
 def run(options: argparse.Namespace) -> tuple[dict, bool]:
-    figures: dict = dict(REPORT.figures())
+    figures = dict(REPORT.figures())
     with tempfile.TemporaryDirectory() as cache:
-        seeds = []
-        for seed in range(options.seeds):
-            seeds.append(search_trials.measure(seed, Path(cache)))
-            one = seeds[-1]
+        for seed in options.seeds:  # each takes minutes, and is kept as soon as it is measured
+            one = search_trials.measure(seed, Path(cache))
             report.progress(f"seed {seed}: grid {one['grid']}, search {one['pruned']}, lost {one['lost']:.4f}, share {one['share']:.3f}, {one['seconds']:.0f} s")  # fmt: skip
-            figures |= {"seeds": seeds, "environment": report.environment(("torch", "optuna"), "1 thread")}
-            if not options.dry:
-                REPORT.save(figures)  # each seed takes minutes
+            others = [other for other in _newest(figures, options).get("seeds", []) if other["seed"] != seed]
+            figures = _keep(figures, options, seeds=sorted([*others, one], key=lambda entry: entry["seed"]))
     if options.kills:
-        figures["kills"] = kills.measure(options.kills)
-        figures["environment"] = report.environment(("torch", "optuna"), "1 thread")
+        figures = _keep(figures, options, kills=kills.measure(options.kills))
         report.progress(str(figures["kills"]))
-        if not options.dry:
-            REPORT.save(figures)
-    good = [one["lost"] <= search_trials.LOSS and one["share"] <= search_trials.SHARE * 1.02 for one in figures.get("seeds", [])]  # fmt: skip
-    if good:
-        report.progress(f"{sum(good)} of {len(good)} seeds; mean loss {statistics.fmean(one['lost'] for one in figures['seeds']):.4f}")  # fmt: skip
+    good = [one["lost"] <= search_trials.LOSS and one["share"] <= search_trials.SHARE for one in figures.get("seeds", [])]  # fmt: skip
     return figures, all(good) and not figures.get("kills", {}).get("faults")
+
+
+def _newest(figures: dict, options: argparse.Namespace) -> dict:
+    return figures if options.dry else dict(REPORT.figures())
+
+
+def _keep(figures: dict, options: argparse.Namespace, **measured: object) -> dict:
+    environment = report.environment(("torch", "optuna"), "1 thread")
+    figures = _newest(figures, options) | measured | {"environment": environment}
+    if not options.dry:
+        REPORT.save(figures)
+    return figures

@@ -15,7 +15,7 @@ from benchmarks import report
 from bigmodel.core import child_process
 from bigmodel.studio import LIBRARIES, Studio
 
-TRIALS = 12
+TRIALS = 20
 LONGEST_WORK = 3.0  # seconds until a kill, at most, once the process has begun to work
 POLL_SECONDS = 0.2
 PATIENCE = 900.0  # seconds for what is left after the last kill

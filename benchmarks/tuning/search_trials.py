@@ -14,6 +14,7 @@ from bigmodel.tuning.study import StudyFolder
 from bigmodel.tuning.tuner import Advance
 
 SHARE = 0.3  # of the grid's steps that the search may take
+MARGIN = 22  # steps: two epochs, which a trial may go on until it hears that the search is over
 LOSS = 0.01  # of the best accuracy that it may give away
 SPACE = {
     "learning_rate": {"low": 1e-4, "high": 0.1},
@@ -43,7 +44,7 @@ def measure(seed: int, cache: Path) -> dict:
     """The figures of one seed, which training and search share."""
     begun = time.monotonic()
     grid = _search(seed, cache, GRID, {"sampler": "grid", "trials": 0, "pruner": "none"})
-    limit = int(SHARE * grid["steps"])
+    limit = int(SHARE * grid["steps"]) - MARGIN
     pruned = _search(seed, cache, SPACE, {"sampler": "tpe", "pruner": "hyperband", "trials": 0, "steps": limit})
     return {
         "seed": seed,
