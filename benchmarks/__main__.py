@@ -28,6 +28,7 @@ SUITES: Mapping[str, tuple[str, str]] = {
     ),
     "forecasts": ("quality.forecast_trials", "thirty forecasts of time and memory beside what came"),
     "comparisons": ("quality.comparison_trials", "how often two equally good models are called different"),
+    "tuning": ("tuning.command", "a pruned search beside the full grid, and a study whose server is killed"),
     "reliability": ("reliability.command", "kill, damage, fill up and starve; count which promises did not hold"),
 }
 MET, MISSED, USAGE, INTERRUPTED = 0, 1, 2, 130

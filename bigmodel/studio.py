@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from bigmodel.base_models import store as bases
@@ -25,6 +26,8 @@ from bigmodel.runs.lock import Lock
 from bigmodel.runs.service import RunService
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import Supervisor
+from bigmodel.tuning.service import TuningService
+from bigmodel.tuning.tuner import Tuner
 
 LIBRARIES = "bigmodel.training.warm_up:import_libraries"  # by name: nothing here imports torch
 
@@ -47,6 +50,7 @@ class Studio:
         self.checks = CheckJobs(self.runs.cache, self.home, self.home / "lint.log")
         self.data = DataService(self.imports.registry, self.runs.cache, refuse, self.runs.unfinished)
         self.models = ModelService(self.runs)
+        self.tuning = TuningService(self.runs, refuse, self._wake)
         self.base_models = BaseModelService(
             self.home, refuse, self.runs.unfinished, self.models.get, self.imports.roots
         )
@@ -56,6 +60,7 @@ class Studio:
         self._server_lock = Lock(self.runs.server_lock)
         self._serving = False
         self._supervisor: Supervisor | None = None
+        self._tuner: Tuner | None = None
         self._mutex = threading.RLock()
         self._preloaded = ExitStack()  # the process that workers are forked from
 
@@ -69,11 +74,9 @@ class Studio:
         """Leave. What is being trained goes on, and is found again by the next server."""
         with self._mutex:
             self._serving = False
-            for jobs in (self.imports, self.versions, self.checks, self.evaluations):
+            for jobs in (self.imports, self.versions, self.checks, self.evaluations, self.tuning):
                 jobs.close()
-            if self._supervisor is not None:
-                self._supervisor.stop()
-            self._supervisor = None
+            self._stop_working()
             self.models.client.close()
             self._preloaded.close()
             self._server_lock.release()
@@ -98,9 +101,35 @@ class Studio:
                 return True
             if not self._server_lock.acquire(wait):
                 return False
-            self._supervisor = Supervisor(Store(self.home), on_finished=self.evaluations.begin_finished)
-            self._supervisor.start()
+            self._start_working()
             return True
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """The queue and the studies are worked on here for as long as no server does: for the command line."""
+        with child_process.preloading(LIBRARIES):
+            self._start_working()
+            try:
+                yield
+            finally:
+                self._stop_working()
+
+    def _start_working(self) -> None:
+        self._supervisor = Supervisor(Store(self.home), on_finished=self._on_finished_run)
+        self._tuner = Tuner(Store(self.home), self.tuning.root, self._supervisor.wake)
+        self._supervisor.start()
+        self._tuner.start()
+
+    def _stop_working(self) -> None:
+        for thread in (self._tuner, self._supervisor):
+            if thread is not None:
+                thread.stop()
+        self._tuner = self._supervisor = None
+
+    def _on_finished_run(self, id: str) -> None:
+        """It is evaluated, unless it is one of many trials: of these only the best is of interest, in the end."""
+        if self._serving and not self.runs.get(id).spec.study:
+            self.evaluations.begin_finished(id)
 
     def _refuse_read_only(self) -> None:
         if lost := self.home_lost:
@@ -111,8 +140,9 @@ class Studio:
             raise Refusal(what, why=why, do=_("Use the other one, or stop it and try again."))
 
     def _wake(self) -> None:
-        if self._supervisor is not None:
-            self._supervisor.wake()
+        for thread in (self._supervisor, self._tuner):
+            if thread is not None:
+                thread.wake()
 
     def _on_new_dataset(self, name: str) -> None:
         """Its rows are counted, and a server checks them without being asked."""

@@ -19,6 +19,7 @@ from bigmodel.ui.state import discard_token, session_token, studio
 from bigmodel.ui.train.base_card import add_base_form, base_facts, remember_base, restore_base
 from bigmodel.ui.train.diagram import diagram
 from bigmodel.ui.train.forecast_card import forecast_card, forecast_line
+from bigmodel.ui.train.rate_finder import rate_finder
 from bigmodel.ui.train.selection import Combination, select_combination
 
 
@@ -147,8 +148,11 @@ with right:
             diagram(chosen.architecture.diagram(spec.settings), "train.diagram")
         with st.expander(_("What the model sees"), icon=":material/visibility:"):
             batch_view(spec, f"{chosen.key}:seen")
+        with st.expander(_("Find a learning rate"), icon=":material/speed:"):
+            rate_finder(spec, f"{chosen.key}.learning_rate")
         with st.expander(_("The same on the command line"), icon=":material/terminal:"):
             st.code(command_line(spec, chosen), language=None, wrap_lines=True)  # the colours of bash are too faint
+        navigation.link("tune", _("Have the best settings searched"), icon=":material/tune:")
 
 if start and spec is not None:
     try:

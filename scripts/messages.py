@@ -33,7 +33,7 @@ TERMS = frozenset(
         "LoRA rsLoRA DoRA LoHa LoKr IA QLoRA alpha NVIDIA bitsandbytes safetensors dropout BIGMODEL DATA ROOTS HF TOKEN HUB OFFLINE GGUF config json run "
         "XLIFF TMX XML UTF Hub Hugging Face SHA 7z TF-IDF n-gram "
         "TER ROC-AUC AP ECE BCa McNemar Cohen's Holm "
-        "NLLB mBART M2M100 T5 zh en zho Hans auto tokenizer Shift Enter",
+        "NLLB mBART M2M100 T5 zh en zho Hans auto tokenizer Shift Enter TPE Hyperband",
     )
 )
 HIDDEN = re.compile(r"""\bf(["']).*?\{_\(""")  # a sentence inside an f-string, where extraction does not look

@@ -26,6 +26,7 @@ PAGES = {
     "": "Train a model of your own, and see how it learns",
     "data": "Data",
     "train": "Train",
+    "tune": "Tune",
     "runs": "Runs",
     "try": "Try it",
     "models": "Models",

@@ -371,3 +371,44 @@ def test_a_reader_that_leaves_early_is_no_failure_worth_words(store):
     process = begin("runs")
     process.stdout.close()
     assert process.wait(HANG) == 141 and process.stderr.read() == ""
+
+
+# -- tune ---------------------------------------------------------------------------------------------------------
+TUNE = ("tune", "digits", "cnn")
+
+
+def test_tune_trains_its_trials_and_says_how_to_train_with_the_best(store):
+    code, out, err = bigmodel(
+        *TUNE, *SMALL, "--search", "learning_rate=0.001..0.01", "--trials", "2", "--pruner", "none"
+    )
+    runs = store.all()
+    assert code == 0 and [run.state for run in runs] == [FINISHED] * 2, err
+    assert {run.spec.study["trial"] for run in runs} == {1, 2} and "All 2 trials are done." in err
+    command = out.split("command")[1].strip()
+    assert command.startswith("python -m bigmodel train --task image-classification") and "--set max_steps=3" in command
+    listed = json.loads(bigmodel("tune", "--list", "--json")[1])
+    assert len(listed) == 1 and listed[0]["study"] in err and len(listed[0]["trials"]) == 2
+    assert bigmodel("tune", "--go-on", listed[0]["study"][:10])[0] == 0  # has ended: it is only said again
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--search", "epochs"), "Choose among"),
+        (("--search", "learning_rate=1..0.1"), "smaller"),
+        (("--search", "learning_rate=a..b"), "Give a number"),
+        (("--trials", "many"), "Give a whole number"),
+        (("--sampler", "grid", "--search", "dropout", "--points", "1"), "from 2 to 50"),
+        (("--set", "epochs=0"), "Give a whole number"),
+        (("--task", "translation"), "Choose one of"),
+        (("--go-on", "none"), "--list"),
+    ],
+)
+def test_a_search_that_cannot_be_done_is_refused_with_what_would(store, words, said):
+    code, _out, err = bigmodel(*TUNE, *words)
+    assert code == 1 and said in err and not Studio(store.home).tuning.ids()
+
+
+def test_a_search_without_data_and_network_is_wrong_usage():
+    code, _out, err = bigmodel("tune")
+    assert code == 2 and "--list" in err

@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "evaluation": {"core", "base_models", "data", "importing", "inference", "metrics", "training"},
     "doctor": {"core"},
     "runs": {"core", "base_models", "data", "importing", "training"},
-    "studio": {"core", "base_models", "runs", "importing", "data_checks", "evaluation", "inference"},
+    "tuning": {"core", "base_models", "data", "importing", "runs", "training"},
+    "studio": {"core", "base_models", "runs", "importing", "data_checks", "evaluation", "inference", "tuning"},
     "ui": {"core", "doctor", "studio"},
     "pages": {"core", "ui", "studio"},
     "cli": {"core", "runs", "studio"},
@@ -60,6 +61,10 @@ VALUES = {
     "runs.run",
     "runs.service",
     "training.forecast",
+    "tuning.learning_rate_finder",
+    "tuning.search_space",
+    "tuning.study",
+    "tuning.study_spec",
 }
 HEAVY = {
     "torch",
@@ -71,6 +76,7 @@ HEAVY = {
     "evaluate",
     "sacrebleu",
     "safetensors",
+    "optuna",
 }
 
 

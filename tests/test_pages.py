@@ -35,6 +35,7 @@ PAGES = {
     "home": "home",
     "data": "data",
     "train": "train",
+    "tune": "tune",
     "runs": "runs",
     "compare": "compare",
     "evaluate": "evaluate",
@@ -135,6 +136,9 @@ PLACES = [
     ("train", {}),
     ("train", {"task": "translation"}),
     ("train", {"task": "image-classification", "dataset": "digits", "architecture": "vit"}),
+    ("tune", {}),
+    ("tune", {"task": "translation"}),
+    ("tune", {"task": "text-generation", "dataset": "poetry_zh", "architecture": "pretrained"}),
     ("runs", {}),
     ("runs", {"run": "RUN"}),
     ("try", {}),
@@ -213,6 +217,7 @@ def test_the_switch_puts_the_language_into_the_url(empty_home):
         ("try", {"model": "none"}),
         ("data", {"dataset": "none"}),
         ("train", {"task": "none"}),
+        ("tune", {"study": "none"}),
     ],
 )
 def test_a_wrong_address_is_refused_in_words(home_of_runs, page, parameters):

@@ -32,6 +32,7 @@ class Bert(Architecture):
             default=0,
             minimum=0,
             maximum=1000,
+            search=(),
             help=_(
                 "So many times the network first reads all training texts and guesses masked words of them, without looking at the classes. 0: it begins with the classes at once."
             ),
@@ -47,6 +48,7 @@ class Bert(Architecture):
             minimum=1e-7,
             maximum=10,
             advanced=True,
+            logarithmic=True,
             help=_("How far each update goes while masked words are guessed."),
         ),
     )

@@ -33,6 +33,7 @@ class Cnn(Architecture):
             default=32,
             minimum=4,
             maximum=512,
+            logarithmic=True,
             help=_("Filters in the first stage; each further stage has twice as many."),
         ),
         Number(

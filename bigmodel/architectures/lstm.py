@@ -32,6 +32,7 @@ class Lstm(Architecture):
             default=128,
             minimum=4,
             maximum=8192,
+            logarithmic=True,
             help=_("Numbers that describe one token."),
         ),
         Number(
@@ -41,6 +42,7 @@ class Lstm(Architecture):
             default=128,
             minimum=4,
             maximum=8192,
+            logarithmic=True,
             help=_("Size of the memory."),
         ),
         Number(

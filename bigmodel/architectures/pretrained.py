@@ -56,11 +56,12 @@ class Pretrained(Architecture):
     fine_tunes = True
     overrides = frozenset({"tokenizer", "vocabulary"})
     hyperparameters = (
-        Choice(name="base", label=_("Base model"), help=_("What the training begins with.")),
+        Choice(name="base", label=_("Base model"), search=(), help=_("What the training begins with.")),
         Choice(
             name="method",
             label=_("What is trained"),
             default="lora",
+            search=(),
             help=_(
                 "LoRA and its kin train small matrices beside the frozen ones and need little memory; everything learns the most; the last layers or the head alone are quick. LoRA takes a higher learning rate (about 1e-3) than training everything (about 1e-4)."
             ),
@@ -79,6 +80,7 @@ class Pretrained(Architecture):
             minimum=1,
             maximum=200,
             advanced=True,
+            search=(),
             help=_("How many of the last layers are trained, where 'The last layers' is chosen."),
         ),
         Choice(
@@ -86,6 +88,7 @@ class Pretrained(Architecture):
             label=_("Kind of LoRA"),
             default="lora",
             advanced=True,
+            search=(),
             help=_(
                 "What is trained beside the frozen weights. LoRA: two thin matrices. rsLoRA: the same, stronger at high ranks. DoRA: lengths apart from directions, often a little better, slower. LoHa and LoKr: products of matrices that can change more with as few numbers. IA³: one factor for each output, by far the fewest. LoHa, LoKr and IA³ take ten times the learning rate of LoRA (about 1e-2)."
             ),
@@ -99,6 +102,7 @@ class Pretrained(Architecture):
             minimum=1,
             maximum=512,
             advanced=True,
+            logarithmic=True,
             help=_("The width of the small matrices. More can learn more; 8 to 64 is usual. IA³ has none."),
         ),
         Number(
@@ -108,6 +112,7 @@ class Pretrained(Architecture):
             minimum=0.1,
             maximum=2048,
             advanced=True,
+            logarithmic=True,
             help=_(
                 "What the adapters' signal is multiplied by, divided by the rank; for rsLoRA by its square root. Twice the rank is usual. IA³ has none."
             ),
@@ -120,6 +125,7 @@ class Pretrained(Architecture):
             maximum=0.9,
             step=0.05,
             advanced=True,
+            search=(0, 0.3),
             help=_("Part of the adapters' input switched off at random while training. LoHa, LoKr and IA³ have none."),
         ),
         Choice(
@@ -135,6 +141,7 @@ class Pretrained(Architecture):
             label=_("Frozen weights"),
             default="none",
             advanced=True,
+            search=(),
             help=_(
                 "With LoRA the frozen weights can be kept in 8 or 4 bits, which takes a quarter or an eighth of the memory. Needs an NVIDIA graphics card and the package bitsandbytes."
             ),
@@ -145,6 +152,7 @@ class Pretrained(Architecture):
             label=_("Measure the base first"),
             default=True,
             advanced=True,
+            search=(),
             help=_(
                 "Before the first step the base is measured on the validation rows as it is, to be held against what becomes of it. Takes as long as one validation."
             ),

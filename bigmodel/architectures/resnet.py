@@ -46,6 +46,7 @@ class Resnet(Architecture):
             default=32,
             minimum=4,
             maximum=512,
+            logarithmic=True,
             help=_("Feature maps in the first stage."),
         ),
     )

@@ -31,6 +31,7 @@ class Vit(Architecture):
             default=0,
             minimum=0,
             maximum=64,
+            search=(),
             help=_("Side of a patch in pixels. 0: a seventh of the picture, at least 2."),
         ),
         replace(LAYERS, default=4),

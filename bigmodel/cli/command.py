@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-from bigmodel.cli import compare, evaluate, listing, runs, try_model
+from bigmodel.cli import compare, evaluate, listing, runs, try_model, tuning
 from bigmodel.cli.terminal import BROKEN_PIPE, DONE, INTERRUPTED, REFUSED, Terminal, replace_unencodable
 from bigmodel.cli.verbs import Parser, Verbs
 from bigmodel.core import disk_space, files
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 def parser(arguments: Sequence[str], language: str = "en") -> Parser:
     root = Parser("python -m bigmodel", description=_("Train models of your own and try them."), language=language)
     verbs = Verbs(root)
-    for module in (listing, runs, try_model, evaluate, compare):
+    for module in (listing, runs, try_model, evaluate, compare, tuning):
         module.add_verbs(verbs)
     for name, (module, help, about) in GROUPS.items():
         group = verbs.subparsers.add_parser(name, help=say(help, language), description=about, language=language)

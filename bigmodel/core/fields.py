@@ -18,6 +18,8 @@ class Field:
     """One value with a name, a label, a sentence of explanation and a default.
 
     `check` returns the value in its proper type or raises Refusal; `advanced` fields are folded away.
+    search: what tuning tries of it, (low, high) of a Number or some options of a Choice; None: what its kind suggests;
+    (): it is never searched.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Field:
     help: Words
     default: object = None
     advanced: bool = False
+    search: tuple | None = None
 
     def check(self, value: object) -> object:
         return value
@@ -41,13 +44,17 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Number(Field):
-    """A whole number (`integer`) or a real one, within bounds that are part of the field."""
+    """A whole number (`integer`) or a real one, within bounds that are part of the field.
+
+    logarithmic: twice as much is one step, whether from 0.001 or from 0.1: so it is searched.
+    """
 
     default: float = 0
     minimum: float = 0
     maximum: float = 1
     integer: bool = False
     step: float | None = None
+    logarithmic: bool = False
     unit: Words | None = None
 
     def check(self, value: object) -> float:

@@ -24,6 +24,8 @@ WIDTH = Number(
     default=128,
     minimum=8,
     maximum=4096,
+    step=8,
+    logarithmic=True,
     help=_("Numbers that describe one token inside the network."),
 )
 ATTENTION_HEADS = Number(
@@ -34,6 +36,7 @@ ATTENTION_HEADS = Number(
     minimum=1,
     maximum=64,
     advanced=True,
+    search=(),
     help=_("Ways in which a token looks at others at the same time. Divides the width."),
 )
 DROPOUT = Number(
@@ -44,6 +47,7 @@ DROPOUT = Number(
     maximum=0.9,
     step=0.05,
     advanced=True,
+    search=(0, 0.5),
     help=_("Part of the signals switched off at random while training, against learning by heart."),
 )
 
@@ -55,6 +59,7 @@ BLOCK_SIZE = Number(
     default=128,
     minimum=8,
     maximum=4096,
+    search=(),
     help=_("How many tokens the model sees at a time. Longer remembers more and costs more."),
 )
 TOKENIZER = Choice(

@@ -19,50 +19,50 @@ VERSION = 1
 
 # fmt: off
 TRAINING_FIELDS: tuple[Field, ...] = (
-    Number(name="epochs", label=_("Epochs"), integer=True, default=5, minimum=1, maximum=10_000,
+    Number(name="epochs", label=_("Epochs"), search=(), integer=True, default=5, minimum=1, maximum=10_000,
            help=_("How many times the model sees the whole training data, if the time limit allows it.")),
-    Number(name="max_minutes", label=_("Time limit (minutes)"), default=3, minimum=0, maximum=10_080, step=1,
+    Number(name="max_minutes", label=_("Time limit (minutes)"), search=(), default=3, minimum=0, maximum=10_080, step=1,
            help=_("Before the first step the run is cut to as many steps as fit into this time, and the learning rate follows them. 0: no limit. Where epochs or steps are changed there is none, unless you set one as well.")),
-    Number(name="batch_size", label=_("Batch size"), integer=True, default=32, minimum=1, maximum=4096,
+    Number(name="batch_size", label=_("Batch size"), logarithmic=True, integer=True, default=32, minimum=1, maximum=4096,
            help=_("Examples that are looked at together before each update. Larger is smoother and needs more memory.")),
-    Number(name="learning_rate", label=_("Learning rate"), default=1e-3, minimum=1e-7, maximum=10,
+    Number(name="learning_rate", label=_("Learning rate"), logarithmic=True, default=1e-3, minimum=1e-7, maximum=10,
            help=_("How far each update goes. Too high and the loss jumps or grows; too low and it hardly falls.")),
     Choice(name="optimizer", label=_("Optimizer"), default="adamw", advanced=True,
            options={"adamw": _("AdamW"), "adam": _("Adam"), "sgd": _("SGD (gradient descent)")},
            help=_("The rule that turns gradients into updates. Adam adapts the step to each weight; AdamW adds clean weight decay; SGD is plain gradient descent.")),
-    Choice(name="loss", label=_("Loss function"), default="cross-entropy", advanced=True,
+    Choice(name="loss", label=_("Loss function"), search=(), default="cross-entropy", advanced=True,
            options={"cross-entropy": _("Cross-entropy"), "mse": _("Mean squared error (MSE)")},
            help=_("What is made small. Cross-entropy suits classes and tokens; mean squared error compares the probabilities themselves.")),
     Choice(name="schedule", label=_("Learning rate schedule"), default="cosine", advanced=True,
            options={"constant": _("Constant"), "cosine": _("Cosine"), "inverse-sqrt": _("Inverse square root")},
            help=_("How the learning rate changes on the way: the same throughout, falling along a cosine, or rising and then falling with the root of the step as in 'Attention Is All You Need'.")),
-    Number(name="warmup", label=_("Warm-up"), default=0.05, minimum=0, maximum=0.9, step=0.01, advanced=True,
+    Number(name="warmup", label=_("Warm-up"), search=(0, 0.3), default=0.05, minimum=0, maximum=0.9, step=0.01, advanced=True,
            help=_("The part of the run in which the learning rate rises from zero. Keeps the first updates from doing harm.")),
-    Number(name="max_steps", label=_("Stop after steps"), integer=True, default=0, minimum=0, maximum=10_000_000, advanced=True,
+    Number(name="max_steps", label=_("Stop after steps"), search=(), integer=True, default=0, minimum=0, maximum=10_000_000, advanced=True,
            help=_("A run ends after this many updates, even inside an epoch. 0: by epochs only.")),
-    Number(name="weight_decay", label=_("Weight decay"), default=0.01, minimum=0, maximum=1, step=0.01, advanced=True,
+    Number(name="weight_decay", label=_("Weight decay"), search=(0, 0.2), default=0.01, minimum=0, maximum=1, step=0.01, advanced=True,
            help=_("Pulls the weights towards zero, which keeps a model from learning its data by heart. Adam has none; AdamW does.")),
-    Number(name="label_smoothing", label=_("Label smoothing"), default=0.0, minimum=0, maximum=0.5, step=0.01, advanced=True,
+    Number(name="label_smoothing", label=_("Label smoothing"), search=(0, 0.2), default=0.0, minimum=0, maximum=0.5, step=0.01, advanced=True,
            help=_("Gives a little probability to the wrong answers too, so that the model does not become too sure of itself.")),
-    Number(name="accumulation", label=_("Gradient accumulation"), integer=True, default=1, minimum=1, maximum=256, advanced=True,
+    Number(name="accumulation", label=_("Gradient accumulation"), search=(), integer=True, default=1, minimum=1, maximum=256, advanced=True,
            help=_("Batches that are added up before one update: the effect of a larger batch in the memory of a small one.")),
-    Number(name="clip", label=_("Gradient clipping"), default=1.0, minimum=0, maximum=1000, step=0.1, advanced=True,
+    Number(name="clip", label=_("Gradient clipping"), logarithmic=True, default=1.0, minimum=0, maximum=1000, step=0.1, advanced=True,
            help=_("Gradients longer than this are shortened, which tames sudden jumps. 0: no clipping.")),
-    Number(name="eval_every", label=_("Validate every N steps"), integer=True, default=0, minimum=0, maximum=1_000_000, advanced=True,
+    Number(name="eval_every", label=_("Validate every N steps"), search=(), integer=True, default=0, minimum=0, maximum=1_000_000, advanced=True,
            help=_("How often the model is measured on validation data. 0: after each epoch.")),
-    Number(name="patience", label=_("Early stopping"), integer=True, default=0, minimum=0, maximum=1000, advanced=True,
+    Number(name="patience", label=_("Early stopping"), search=(), integer=True, default=0, minimum=0, maximum=1000, advanced=True,
            help=_("Ends the run when the validation result has not become better this many times in a row. 0: never.")),
-    Number(name="seed", label=_("Seed"), integer=True, default=0, minimum=0, maximum=2**31 - 1, advanced=True,
+    Number(name="seed", label=_("Seed"), search=(), integer=True, default=0, minimum=0, maximum=2**31 - 1, advanced=True,
            help=_("The start of all random numbers. On the same machine, with the precision fixed, the same seed gives the same run.")),
-    Choice(name="precision", label=_("Precision"), default="auto", advanced=True,
+    Choice(name="precision", label=_("Precision"), search=(), default="auto", advanced=True,
            options={"auto": _("Automatic"), "fp32": _("fp32"), "bf16": _("bf16")},
            help=_("How numbers are kept while computing. bf16 needs less memory and is often faster; 'auto' measures both on the first batch.")),
-    Number(name="threads", label=_("CPU threads"), integer=True, default=0, minimum=0, maximum=1024, advanced=True,
+    Number(name="threads", label=_("CPU threads"), search=(), integer=True, default=0, minimum=0, maximum=1024, advanced=True,
            help=_("How many cores compute on the CPU, at most those there are. 0: one or all, whichever is faster on the first batch. A run that is trained again takes over what the earlier one decided.")),
-    Choice(name="compile", label=_("Compiling"), default="auto", advanced=True,
+    Choice(name="compile", label=_("Compiling"), search=(), default="auto", advanced=True,
            options={"auto": _("Automatic"), "on": _("Try it"), "off": _("Off")},
            help=_("A compiler joins the operations of the network, which takes up to a minute and makes steps on a GPU faster. 'auto' tries it there where the run is long enough to pay for it.")),
-    Choice(name="device", label=_("Device"), default="auto", advanced=True,
+    Choice(name="device", label=_("Device"), search=(), default="auto", advanced=True,
            options={"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)"), "mps": _("GPU (Apple)")},
            help=_("Where the model is trained. 'auto' takes the best there is.")),
 )
@@ -90,6 +90,7 @@ class RunSpec:
     """What to train on what, and how. `settings` holds a checked value for every field that applies.
 
     parent: {"run", "step"} of the checkpoint that a branch begins with, None for a run from random weights.
+    study: {"study", "trial"} that it is a trial of, None for a run that a person has started.
     """
 
     task: str
@@ -99,11 +100,13 @@ class RunSpec:
     name: str = ""
     version: int = VERSION
     parent: Mapping[str, Any] | None = None
+    study: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
 
     def to_json(self) -> dict:
+        origins = {"parent": self.parent, "study": self.study}
         return {
             "version": self.version,
             "task": self.task,
@@ -111,7 +114,7 @@ class RunSpec:
             "dataset": self.dataset,
             "name": self.name,
             "settings": dict(self.settings),
-        } | ({"parent": dict(self.parent)} if self.parent else {})
+        } | {name: dict(origin) for name, origin in origins.items() if origin}
 
     def resolve(self) -> Session:
         """What the spec names, looked up; Refusal where one of the three is not there (any more)."""
@@ -130,7 +133,7 @@ class RunSpec:
         if not isinstance(data, Mapping):
             do = _("Give task, architecture, dataset and settings.")
             raise Refusal(_("This is not a spec of a run."), do=do, field="spec")
-        known = {"version", "task", "architecture", "dataset", "name", "settings", "parent"}
+        known = {"version", "task", "architecture", "dataset", "name", "settings", "parent", "study"}
         _refuse_unknown(data, known, _("part of a spec"))
         if data.get("version", VERSION) != VERSION:
             what = _("This spec has version {version}.", version=str(data["version"])[:20])
@@ -155,7 +158,8 @@ class RunSpec:
         settings = defaults(task, architecture, dataset)
         settings |= {key: fields[key].check(value) for key, value in without_time_limit(given).items()}
         architecture.check(settings)
-        return RunSpec(task.name, architecture.name, dataset.name, settings, name, parent=_parent(data.get("parent")))
+        parent, study = _parent(data.get("parent")), _study(data.get("study"))
+        return RunSpec(task.name, architecture.name, dataset.name, settings, name, parent=parent, study=study)
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,18 @@ def _parent(given: object) -> Mapping | None:
             return MappingProxyType(dict(given))
     what = _("This is not a checkpoint to begin with.")
     raise Refusal(what, do=_("Name a run and a step of it."), field="parent")
+
+
+def _study(given: object) -> Mapping | None:
+    """Checked for its form alone, as a run outlives its study."""
+    if given is None:
+        return None
+    if isinstance(given, Mapping) and set(given) == {"study", "trial"}:
+        study, trial = given["study"], given["trial"]
+        if isinstance(study, str) and type(trial) is int and trial >= 0:
+            return MappingProxyType(dict(given))
+    what = _("This is not a trial of a study.")
+    raise Refusal(what, do=_("Name a study and the number of a trial."), field="study")
 
 
 def fields_for(task: Task, architecture: Architecture) -> tuple[Field, ...]:

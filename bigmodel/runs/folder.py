@@ -132,7 +132,8 @@ def create_run_folder(path: Path, spec: RunSpec, first: Event, origin: Path | No
 IS_SPEC = fields(
     {"task": is_text, "architecture": is_text, "dataset": is_text, "settings": object_of(is_scalar), "name": is_text,
      "version": is_count},
-    {"parent": optional(fields({"run": is_text, "step": is_count}))},
+    {"parent": optional(fields({"run": is_text, "step": is_count})),
+     "study": optional(fields({"study": is_text, "trial": is_count}))},
 )  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def parse_spec(data: object) -> RunSpec:
     if not isinstance(data, dict) or not IS_SPEC(data) or not _has_usual_settings(data["settings"]):
         raise ValueError("not the spec of a run")
     names = ("task", "architecture", "dataset", "settings", "name", "version")
-    return RunSpec(**{name: data[name] for name in names}, parent=data.get("parent"))
+    return RunSpec(**{name: data[name] for name in names}, parent=data.get("parent"), study=data.get("study"))
 
 
 def _has_usual_settings(settings: Mapping) -> bool:

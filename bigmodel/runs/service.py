@@ -123,7 +123,7 @@ class RunService(Store):
         spec = RunSpec.check(
             parent.spec.to_json()
             | {"settings": {**parent.spec.settings, **without_time_limit(settings or {})}, "name": name}
-            | {"parent": {"run": id, "step": chosen.step}}
+            | {"parent": {"run": id, "step": chosen.step}, "study": None}
         )
         _refuse_another_network(parent.spec, spec)
         try:
@@ -161,7 +161,7 @@ class RunService(Store):
         usable = next((entry for entry in best_first if _has_epochs_left(entry, spec)), None)
         if usable is not None:
             return self.branch(id, usable.step, halved, token=token)
-        return self.launch(spec.to_json() | {"settings": {**spec.settings, **halved}}, token)
+        return self.launch(spec.to_json() | {"settings": {**spec.settings, **halved}, "study": None}, token)
 
 
 def rate_setting(run: Run) -> str:

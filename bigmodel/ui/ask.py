@@ -119,13 +119,13 @@ def _number(field: Number, key: str, value: object, help: str | None, sliders: b
     if sliders and field.step and (field.maximum - field.minimum) / field.step <= SLIDER_STEPS:
         bounds = {"min_value": kind(field.minimum), "max_value": kind(field.maximum), "step": kind(field.step)}
         return st.slider(label, key=key, help=help, persist_state="session", **bounds)
-    step = int(field.step or 1) if field.integer else field.step or _step_for(float(value))
+    step = int(field.step or 1) if field.integer else field.step or step_for(float(value))
     return st.number_input(
         label, step=step, format="%d" if field.integer else "%g", key=key, help=help, persist_state="session"
     )
 
 
-def _step_for(value: float) -> float:
+def step_for(value: float) -> float:
     """A step that changes the first digit's neighbour: 0.0001 for 0.001."""
     return 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 0.01
 

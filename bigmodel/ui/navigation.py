@@ -42,6 +42,9 @@ PAGE_SPECS = {
         ":material/model_training:",
         words("Choose what to learn, from which data, with which network, and start."),
     ),
+    "tune": PageSpec(
+        "tune.py", words("Tune"), ":material/tune:", words("Have the best settings searched for you, and watch it.")
+    ),
     "runs": PageSpec(
         "runs.py", words("Runs"), ":material/monitoring:", words("Watch training live and look back at earlier runs.")
     ),

@@ -38,6 +38,9 @@ def run_row(run: Run) -> None:
                 number_format.ago(run.created),
             )
             branched = [f":material/alt_route: {escape_markdown(branch)}"] if run.spec.parent else []
+            if run.spec.study:
+                trial = _("trial {number}", number=run.spec.study["trial"])
+                branched.append(f":material/tune: {escape_markdown(trial)}")
             tags = [f":blue-badge[{escape_markdown(tag)}]" for tag in studio().runs.annotations(run.id).tags]
             st.caption(" · ".join([*(escape_markdown(part) for part in parts), *branched, *tags]))
         with standing:

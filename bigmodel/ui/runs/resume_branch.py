@@ -264,7 +264,9 @@ def _branch(run: Run, step: int, settings: Mapping[str, object], name: str = "")
 
 # -- kin -------------------------------------------------------------------------------------------------
 def lineage(run: Run) -> None:
-    """The run that this one comes from, and those that have come of it, as links."""
+    """The search and the run that this one comes from, and those that have come of it, as links."""
+    if run.spec.study:
+        _study(str(run.spec.study["study"]), int(run.spec.study["trial"]))
     if run.spec.parent:
         _parent(str(run.spec.parent["run"]), int(run.spec.parent["step"]))
     branches = studio().runs.branches(run.id)
@@ -273,6 +275,14 @@ def lineage(run: Run) -> None:
         return
     with st.expander(_("{count} runs have branched off", count=len(branches)), icon=BRANCH_ICON):
         _children(branches)
+
+
+def _study(id: str, trial: int) -> None:
+    label = _("Trial {number} of a search", number=trial)
+    if id in studio().tuning.ids():
+        navigation.link("tune", label, ":material/tune:", study=id)
+    else:
+        st.caption(f":material/tune: {label}")
 
 
 def _parent(id: str, step: int) -> None:
