@@ -115,7 +115,7 @@ def test_seeds_that_differ_more_than_the_groups_do_are_no_difference():
     random = np.random.default_rng(0)
 
     def group(levels):
-        return [rows_of(level + random.normal(0, 0.1, 500)) for level in levels]
+        return [rows_of(level + random.normal(0, 0.1, 60)) for level in levels]
 
     spread = paired_test(VALUE, group([0.0, 1.0, 2.0]), group([0.5, 1.5, 2.5]))
     close = paired_test(VALUE, group([0.0, 0.01, 0.02]), group([0.5, 0.51, 0.52]))

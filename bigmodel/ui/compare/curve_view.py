@@ -21,6 +21,7 @@ from bigmodel.ui.state import studio
 TOTAL_POINTS, MIN_POINTS, MAX_POINTS = 15_000, 150, 1_000  # read of all runs, and of each
 GRID_POINTS = 200  # on which the mean of seeds is taken
 DIRECT_LABELS = 4  # lines that are named at their end; more are named by the pointer and the table
+DISTINCT = 10  # groups with a colour of their own; of more the bands would hide each other
 TRAINING = "training"
 AXES = ("step", "time", "units")
 Line = tuple[np.ndarray, np.ndarray]  # x, y
@@ -134,19 +135,20 @@ def _line(curve: SampledCurve, shown: str, axis: str) -> Line:
 
 
 def _traces(group: Group, lines: Sequence[Line], count: int) -> list[dict]:
-    """One line; of several seeds the mean, in a band from the lowest to the highest as far as all have come."""
+    """One line; of several seeds the mean, in a band from the lowest to the highest, as far as all have come."""
     if len(lines) == 1:
         return [_trace(group, *lines[0], count)]
     end = min(x[-1] for x, _y in lines)
     begin = max(x[0] for x, _y in lines)
     grid = np.linspace(begin, max(end, begin), GRID_POINTS)
     values = np.stack([np.interp(grid, x, y) for x, y in lines])
-    edges = [
-        _trace(group, grid, edge, count) | {"hoverinfo": "skip", "line": {"width": 0}, "showlegend": False}
-        for edge in (values.min(0), values.max(0))
-    ]
-    edges[1]["fill"] = "tonexty"
-    return [*edges, _trace(group, grid, values.mean(0), count)]
+    mean = _trace(group, grid, values.mean(0), count)
+    if count > DISTINCT:
+        return [mean]
+    band = _trace(
+        group, np.concatenate([grid, grid[::-1]]), np.concatenate([values.max(0), values.min(0)[::-1]]), count
+    )
+    return [band | {"fill": "toself", "line": {"width": 0}, "hoverinfo": "skip", "hovertemplate": None}, mean]
 
 
 def _trace(group: Group, x: np.ndarray, y: np.ndarray, count: int) -> dict:
@@ -157,9 +159,9 @@ def _trace(group: Group, x: np.ndarray, y: np.ndarray, count: int) -> dict:
         "name": group.letter if count <= DIRECT_LABELS else group.name,
         "x": round_significant(x[finite]),
         "y": round_significant(y[finite]),
-        "line": {"width": 2 if count <= 10 else 1},
+        "line": {"width": 2 if count <= DISTINCT else 1},
         "hovertemplate": "%{y:.4~g}<extra>%{fullData.name}</extra>",
-        "meta": {"colour": group.number, "opacity": 1.0 if count <= 10 else 0.6},
+        "meta": {"colour": group.number, "opacity": 1.0 if count <= DISTINCT else 0.6},
     }
 
 

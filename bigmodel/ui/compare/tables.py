@@ -88,7 +88,7 @@ def _many(groups: Sequence[Group], evaluations: Evaluations) -> None:
         for name in frame.columns
         if pd.api.types.is_float_dtype(frame[name])
     }
-    st.dataframe(frame, hide_index=True, column_config=columns, height=min(36 * (len(frame) + 1), 460))
+    st.dataframe(frame, hide_index=True, column_config=columns, height=min(35 * (len(frame) + 1) + 3, 460))
 
 
 def _metrics(groups: Sequence[Group]) -> list[Metric]:

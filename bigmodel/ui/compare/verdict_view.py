@@ -8,6 +8,7 @@ import streamlit as st
 
 from bigmodel.core.contracts import Metric
 from bigmodel.core.errors import Refusal
+from bigmodel.core.words import Words
 from bigmodel.evaluation import comparison
 from bigmodel.evaluation.comparison import Comparison, Verdict
 from bigmodel.evaluation.evaluation import Evaluation, default_metric
@@ -15,7 +16,7 @@ from bigmodel.evaluation.service import EvaluationProgress
 from bigmodel.ui import number_format
 from bigmodel.ui.compare.selection import Group, task_of
 from bigmodel.ui.error_view import refusals, show_refusal
-from bigmodel.ui.language import _, escape_markdown, say
+from bigmodel.ui.language import _, current, escape_markdown, say
 from bigmodel.ui.runs.live_plot import live_plot
 from bigmodel.ui.runs.resume_branch import disabled_if_read_only
 from bigmodel.ui.state import studio
@@ -142,7 +143,7 @@ def _show(groups: Sequence[Group], compared: Comparison, metric: Metric) -> None
         st.subheader(
             escape_markdown(say(comparison.headline(verdicts[0], names, number_format.metric_value))), anchor=False
         )
-        st.markdown(escape_markdown(" ".join(map(say, comparison.evidence(verdicts[0])))))
+        st.markdown(escape_markdown(_paragraph(comparison.evidence(verdicts[0]))))
     elif verdicts:
         st.subheader(escape_markdown(_summary(verdicts, groups, compared.reference)), anchor=False)
     if verdicts:
@@ -151,12 +152,16 @@ def _show(groups: Sequence[Group], compared: Comparison, metric: Metric) -> None
         with st.expander(_("Each comparison in words"), icon=":material/balance:"):
             for verdict in verdicts:
                 parts = [comparison.headline(verdict, names, number_format.metric_value), *comparison.evidence(verdict)]
-                st.markdown(escape_markdown(" ".join(map(say, parts))))
+                st.markdown(escape_markdown(_paragraph(parts)))
     for number, refusal in compared.refused.items():
         st.caption(f":material/block: **{names[number]}** {escape_markdown(say(refusal.what))}")
     cautions = {say(words) for words in map(comparison.caution, verdicts) if words}
     for words in cautions:
         st.caption(escape_markdown(words))
+
+
+def _paragraph(sentences: Sequence[Words]) -> str:
+    return ("" if current() == "zh" else " ").join(map(say, sentences))
 
 
 def _summary(verdicts: Sequence[Verdict], groups: Sequence[Group], reference: int) -> str:
@@ -173,9 +178,10 @@ def _summary(verdicts: Sequence[Verdict], groups: Sequence[Group], reference: in
         "same": _("No difference from {baseline} that these rows can show: {names}."),
     }
     filled = {"baseline": groups[reference].letter}
-    return " ".join(
+    told = [
         sentences[kind].format(**filled, names=number_format.join_list(names)) for kind, names in lists.items() if names
-    )
+    ]
+    return ("" if current() == "zh" else " ").join(told)
 
 
 def _interval_chart(verdicts: Sequence[Verdict], groups: Sequence[Group], metric: Metric) -> None:
@@ -202,7 +208,7 @@ def _interval_chart(verdicts: Sequence[Verdict], groups: Sequence[Group], metric
         "{metric}: difference from {baseline}", metric=say(metric.label), baseline=groups[verdicts[0].first].letter
     )
     layout = {
-        "xaxis": {"title": f"{title} ({unit})" if unit else title, "zeroline": True, "zerolinewidth": 2},
+        "xaxis": {"title": f"{title} ({unit})" if unit else title, "rangemode": "tozero", "zerolinewidth": 2},
         "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False},
         "hovermode": "closest", "showlegend": False,
     }  # fmt: skip

@@ -22,7 +22,7 @@ from bigmodel.ui.state import studio
 from bigmodel.ui.train.selection import title_of
 
 LIST, TABLE = "list", "table"
-HEIGHT, ROW_HEIGHT = 640, 36  # pixels
+HEIGHT, ROW_HEIGHT, BORDER = 640, 35, 3  # pixels
 
 
 def select_view() -> str:
@@ -55,7 +55,7 @@ def run_table(runs: Sequence[Run]) -> None:
     event = st.dataframe(
         frame, hide_index=True, column_config=_columns(frame), on_select="rerun", selection_mode="multi-row",
         key=f"runs.table.{asked}.{shown[0].id}.{len(shown)}",  # rows are chosen by their numbers
-        height=min(ROW_HEIGHT * (len(frame) + 1), HEIGHT),
+        height=min(ROW_HEIGHT * (len(frame) + 1) + BORDER, HEIGHT),
     )  # fmt: skip
     chosen = [shown[number] for number in event.selection.rows if number < len(shown)]
     _actions(chosen)
