@@ -56,7 +56,7 @@ VALUES = {
     "importing.store.registry",
     "importing.store.repair_rows",
     "importing.store.version_jobs",
-    "runs.annotations",
+    "runs.run_annotations",
     "runs.curve_sample",
     "runs.run",
     "runs.service",

@@ -6,7 +6,7 @@ from test_compare import answers, write_run
 from test_pages import leave, said, visit
 
 from bigmodel.core.errors import Refusal
-from bigmodel.runs.annotations import FILE, Annotations
+from bigmodel.runs.run_annotations import FILE, Annotations
 from bigmodel.studio import Studio
 from bigmodel.ui.runs.run_filter import matches
 

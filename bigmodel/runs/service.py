@@ -13,9 +13,9 @@ from bigmodel.core.events import LIVE, QUEUED
 from bigmodel.core.fields import Field
 from bigmodel.core.spec import RunSpec, fields_for, without_time_limit
 from bigmodel.core.words import Words, _, join_words
-from bigmodel.runs import annotations, device
-from bigmodel.runs.annotations import Annotations
+from bigmodel.runs import device, run_annotations
 from bigmodel.runs.run import Run
+from bigmodel.runs.run_annotations import Annotations
 from bigmodel.runs.store import Store
 from bigmodel.runs.supervisor import changes_since_checkpoint, retry_delay
 from bigmodel.training import pretraining, resume_state
@@ -76,11 +76,11 @@ class RunService(Store):
 
     def annotations(self, id: str) -> Annotations:
         """Tags and note of a run; none where there are none that can be read."""
-        return annotations.read(self.runs_folder / Path(id).name)
+        return run_annotations.read(self.runs_folder / Path(id).name)
 
     def annotate(self, id: str, tags: Sequence[str], note: str) -> None:
         self._refuse_read_only()
-        annotations.write(self.folder(id).path, tags, note)
+        run_annotations.write(self.folder(id).path, tags, note)
 
     def will_retry(self, id: str) -> bool:
         """Whether a run that died will be resumed by itself, within seconds or a minute."""

@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from bigmodel.runs.annotations import Annotations
 from bigmodel.runs.run import Run
+from bigmodel.runs.run_annotations import Annotations
 
 CONDITION = re.compile(r"([A-Za-z_][\w-]*)(<=|>=|!=|=|<|>)(\S+)")
 COMPARE: Mapping[str, Callable[[float, float], bool]] = {
