@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 
 from bigmodel.cli.runs import format_metric
 from bigmodel.cli.terminal import Terminal
 from bigmodel.cli.try_model import resolve_model
 from bigmodel.cli.verbs import Verbs
-from bigmodel.core import catalog
+from bigmodel.core import catalog, child_process
 from bigmodel.core.contracts import SPLITS, Metric
 from bigmodel.core.errors import Refusal
 from bigmodel.core.model import Model
@@ -19,6 +21,7 @@ from bigmodel.evaluation import comparison
 from bigmodel.evaluation.comparison import Comparison, Verdict
 from bigmodel.evaluation.evaluation import Evaluation, MetricValue
 from bigmodel.evaluation.service import EvaluationProgress
+from bigmodel.studio import LIBRARIES
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -64,20 +67,22 @@ def _evaluate(terminal: Terminal, models: Mapping[str, Model]) -> dict[str, Eval
     options, service = terminal.options, terminal.studio.evaluations
     first = next(iter(models.values()))
     dataset = options.dataset or first.dataset
-    try:
-        begun = {id: service.begin(id, dataset, options.split, first.task) for id in models}
-        finished = {}
-        for id, evaluation in begun.items():
-
-            def show(progress: EvaluationProgress, id: str = id) -> None:
-                percent = f"{100 * progress.share:.0f} %"
-                terminal.print_progress(f"{id}: {terminal.say(progress.title)} {percent}")
-
-            finished[id] = service.wait(evaluation, show)
-        terminal.print_progress("")
-    finally:
-        terminal.studio.close()
+    missing = [id for id, model in models.items() if service.find(model, dataset, options.split) is None]
+    finished = {}
+    # the libraries are loaded once where several models are to be evaluated
+    with child_process.preloading(LIBRARIES) if len(missing) > 1 else nullcontext():
+        try:
+            begun = {id: service.begin(id, dataset, options.split, first.task) for id in models}
+            for id, evaluation in begun.items():
+                finished[id] = service.wait(evaluation, partial(_show_progress, terminal, id))
+        finally:
+            terminal.studio.close()
+    terminal.print_progress("")
     return finished
+
+
+def _show_progress(terminal: Terminal, id: str, progress: EvaluationProgress) -> None:
+    terminal.print_progress(f"{id}: {terminal.say(progress.title)} {progress.share:.0%}")
 
 
 def _print_metrics(terminal: Terminal, names: Sequence[str], groups: Sequence[Sequence[Evaluation]]) -> None:

@@ -23,7 +23,7 @@ from bigmodel.ui.state import studio
 from bigmodel.ui.train.selection import title_of
 
 SPLIT = "test"
-MAX_TESTED = 20  # groups that are tested against the baseline: each takes up to seconds
+MAX_TESTED = 50  # groups that are tested against the baseline: each takes up to seconds
 REFRESH_SECONDS = 1.0
 Evaluations = Mapping[str, Evaluation]  # by the id of the run
 
@@ -96,11 +96,12 @@ def verdict_section(groups: Sequence[Group], evaluations: Evaluations) -> None:
         return
     ids = tuple(tuple(evaluations[run.id].id for run in group.runs if run.id in evaluations) for group in judged)
     with refusals():
-        compared = _compare(str(studio().home), ids, metric.name, baseline)
+        with st.spinner(_("Comparing the answers row by row")):
+            compared = _compare(str(studio().home), ids, metric.name, baseline)
         _show(judged, compared, metric)
 
 
-@st.cache_resource(max_entries=64, show_spinner=True)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _compare(home: str, ids: Sequence[Sequence[str]], metric: str, baseline: int) -> Comparison:
     """`home` is part of the name; an evaluation's id names all that decides its figures."""
     return studio().evaluations.compare(ids, [metric], baseline)
