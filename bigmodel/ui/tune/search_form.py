@@ -27,9 +27,9 @@ from bigmodel.ui import number_format
 from bigmodel.ui.ask import Form, set_default, step_for
 from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.language import _, say
-from bigmodel.ui.runs.details import format_setting
+from bigmodel.ui.length_fields import explain_limit, follow_length
+from bigmodel.ui.runs.details import format_value
 from bigmodel.ui.state import session_token, studio
-from bigmodel.ui.time_limit import explain_limit, follow_length
 from bigmodel.ui.train.base_card import base_facts, remember_base, restore_base
 from bigmodel.ui.train.forecast_queue import forecast_queue
 from bigmodel.ui.train.selection import Combination
@@ -139,7 +139,7 @@ def _dimension(field: Field, suggested: Dimension, key: str) -> dict:
     values = st.multiselect(
         say(field.label),
         options,
-        format_func=lambda value: format_setting(field, value),
+        format_func=lambda value: format_value(field, value),
         key=f"{key}.options",
         persist_state="session",
     )

@@ -11,7 +11,7 @@ from bigmodel.tuning.study import Study, Trial
 from bigmodel.ui import number_format
 from bigmodel.ui.language import _, say
 from bigmodel.ui.runs.charts import bars
-from bigmodel.ui.runs.details import format_setting
+from bigmodel.ui.runs.details import format_value
 from bigmodel.ui.runs.live_plot import live_plot
 
 HEIGHT = 260  # pixels
@@ -52,7 +52,7 @@ def slice_chart(study: Study, field: Field) -> None:
         if field.logarithmic and tried and min(tried) > 0:
             axis |= {"type": "log", "tickmode": "array", "tickvals": _log_ticks(min(tried), max(tried))}
     else:
-        positions = [None if value is None else format_setting(field, value) for value in positions]
+        positions = [None if value is None else format_value(field, value) for value in positions]
         axis["type"] = "category"
     live_plot(
         _marks(study, positions),
@@ -108,7 +108,7 @@ def _hover(study: Study, trial: Trial) -> str:
     assert trial.value is not None
     lines = [_("Trial {number}: {value}", number=trial.number, value=number_format.metric_value(metric, trial.value))]
     lines += [
-        f"{say(fields[name].label)}: {format_setting(fields[name], value)}"
+        f"{say(fields[name].label)}: {format_value(fields[name], value)}"
         for name, value in trial.settings.items()
         if name in fields
     ]

@@ -13,7 +13,7 @@ from bigmodel.ui import language, navigation, number_format
 from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, escape_markdown, say
 from bigmodel.ui.runs import poll_interval
-from bigmodel.ui.runs.details import format_setting
+from bigmodel.ui.runs.details import format_value
 from bigmodel.ui.runs.resume_branch import disabled_if_read_only
 from bigmodel.ui.runs.status import StatusStyle
 from bigmodel.ui.state import studio
@@ -225,7 +225,7 @@ def _trial_table(study: Study) -> None:
             _("State"): _trial_state(study, trial),
             say(metric.label): number_format.metric_value(metric, trial.value) if trial.value is not None else "–",
             **{
-                say(fields[name].label): format_setting(fields[name], trial.settings[name])
+                say(fields[name].label): format_value(fields[name], trial.settings[name])
                 for name in fields
                 if name in trial.settings
             },
