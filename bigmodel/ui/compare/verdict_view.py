@@ -214,4 +214,4 @@ def _interval_chart(verdicts: Sequence[Verdict], groups: Sequence[Group], metric
         "hovermode": "closest", "showlegend": False,
     }  # fmt: skip
     alt = _("The differences with their 95 % intervals")
-    live_plot(traces, layout, key="compare.intervals", alt=alt, height=80 + 28 * max(len(traces), 1))
+    live_plot(traces, layout, key="compare.intervals", alt=alt, height=112 + 28 * max(len(traces), 1))
