@@ -19,6 +19,7 @@ from bigmodel.evaluation.run_evaluation import evaluate
 from bigmodel.metrics.row_metric import mean, measure
 from bigmodel.metrics.slices import find_slices, slice_masks
 from bigmodel.studio import Studio
+from bigmodel.ui.evaluate import row_filter
 
 CLASSIFYING, TRANSLATING = catalog.task("text-classification"), catalog.task("translation")
 
@@ -158,6 +159,25 @@ def test_texts_are_grouped_by_length_and_few_rows_by_nothing():
     masks = slice_masks({"text": texts, "id": [f"{number // 10}" for number in range(400)]})
     assert {name[0] for name in masks} == {"text"} and len(masks) == 4
     assert sum(mask.sum() for mask in masks.values()) == 400
+
+
+# -- the rows behind a figure -----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "name",
+    ["", "cell.9.9", "cell.1", "cell.1.2.3", "cell.a.b", "class.99999", "loss.-1", "slice.0", "confidence.77", "../x"],
+)
+def test_an_address_that_names_no_rows_shows_those_answered_wrongly(name):
+    assert row_filter.valid_filter(class_records(0), name) == "wrong"
+
+
+def test_a_cell_leads_to_its_rows_the_hardest_first():
+    records = class_records(0)
+    label, predicted = records["label"], records["predicted"]
+    row = next(int(place) for place in np.flatnonzero(label != predicted))
+    name = f"cell.{label[row]}.{predicted[row]}"
+    found = row_filter.rows_of(records, row_filter.valid_filter(records, name))
+    assert row in found and set(zip(label[found], predicted[found], strict=True)) == {(label[row], predicted[row])}
+    assert list(records["loss"][found]) == sorted(records["loss"][found], reverse=True)
 
 
 # -- of a model -----------------------------------------------------------------------------------------------

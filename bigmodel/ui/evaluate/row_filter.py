@@ -36,10 +36,15 @@ def default_filter(records: Mapping[str, Any]) -> str:
 
 
 def chosen_filter(records: Mapping[str, Any]) -> str:
-    """'all', 'wrong', 'cell.3.5' (class 3 taken for 5), 'class.3', 'confidence.7', 'loss.9' or 'slice.2'. What is none of these, or
-    picks no row, is taken for the default."""
-    name = str(st.query_params.get("rows", "")) or default_filter(records)
-    return name if _mask(records, name) is not None else default_filter(records)
+    """The filter that the address names, or else the default."""
+    return valid_filter(records, str(st.query_params.get("rows", "")))
+
+
+def valid_filter(records: Mapping[str, Any], name: str) -> str:
+    """'all', 'wrong', 'cell.3.5' (class 3 taken for 5), 'class.3', 'confidence.7', 'loss.9' or 'slice.2'. What is none of
+    these, or picks no row, is taken for the default."""
+    mask = _mask(records, name)
+    return name if mask is not None and mask.any() else default_filter(records)
 
 
 def choose(name: str) -> None:
