@@ -380,6 +380,7 @@ def _holds_rows(value: object) -> bool:
     return any(isinstance(part, kinds) for part in values)
 
 
+NESTED_TOO_DEEPLY = re.compile(r"(?:\s*\[){200}")
 JSON_BEGINS = re.compile(r'\s*(?:\{\s*"(?:[^"\\]|\\.){0,500}"\s*:\s*(?=[\[{"\dtfn-])|\[\s*(?=[\["]))')
 JSON_GOES_ON = re.compile(r"\s*(?:[,\]}]|$)")
 
@@ -387,7 +388,7 @@ JSON_GOES_ON = re.compile(r"\s*(?:[,\]}]|$)")
 def _detect_json_document(text: str) -> DetectedFormat | None:
     """JSON of another shape than a list of objects, by its first value: prose has braces and brackets, too."""
     begins = JSON_BEGINS.match(text)
-    if begins is None:
+    if begins is None or NESTED_TOO_DEEPLY.match(text):  # whatever Python's own limit is in this process
         return None
     try:
         _value, end = json.JSONDecoder().raw_decode(text, begins.end())
