@@ -12,11 +12,11 @@ from bigmodel.core.model import Model
 from bigmodel.ui import navigation
 from bigmodel.ui.ask import Form, validated
 from bigmodel.ui.css import scroll_into_view
-from bigmodel.ui.error_view import refusals, show_refusal
+from bigmodel.ui.error_view import show_refusal
 from bigmodel.ui.image_widgets import gallery
 from bigmodel.ui.language import _, current, escape_markdown
 from bigmodel.ui.models import facts
-from bigmodel.ui.stable_selectbox import disambiguate, pin_choice
+from bigmodel.ui.models.model_select import select_model
 from bigmodel.ui.state import studio
 from bigmodel.ui.train.base_card import base_facts
 from bigmodel.ui.try_it.answer_card import answer_card
@@ -25,31 +25,6 @@ from bigmodel.ui.try_it.conversation import chat_view, is_chat
 from bigmodel.ui.try_it.history import Exchange, ask_models, ask_other_model, exchanges_of
 
 LABEL_CHARACTERS = 24  # letters of an example on its button
-
-
-def select_model(models: list[Model]) -> Model:
-    """The model of the URL, else the one looked at last, else the first."""
-    ids = {model.id: model for model in models}
-    asked = st.query_params.get("model", "")
-    if asked != st.session_state.get("try.written") and asked:
-        if asked in ids:
-            st.session_state["try.model"] = asked
-        else:
-            with refusals():
-                studio().models.get(asked)
-    lines = disambiguate({id: facts.summary_line(model) for id, model in ids.items()})
-    pin_choice("try.model", lines, models[0].id)
-    id = st.selectbox(
-        _("Model"),
-        list(ids),
-        format_func=lines.__getitem__,
-        key="try.model",
-        persist_state="session",
-    )
-    if asked != id:
-        st.query_params["model"] = id
-    st.session_state["try.written"] = id
-    return ids[id]
 
 
 def ask_example(model: Model, other: Model | None, form: str, fields: tuple[Field, ...], example: Mapping) -> None:
@@ -194,7 +169,7 @@ if not models:
 
 which, whom = st.columns(2, gap="large")
 with which:
-    model = select_model(models)
+    model = select_model(models, "try")
 with whom:
     other = select_comparison(model, models)
 task = facts.task_of(model)

@@ -9,9 +9,8 @@ import streamlit as st
 from bigmodel.core import catalog
 from bigmodel.core.model import Model
 from bigmodel.ui.data.overview import split_titles
-from bigmodel.ui.error_view import refusals
 from bigmodel.ui.language import _, say
-from bigmodel.ui.models import facts
+from bigmodel.ui.models.model_select import select_model
 from bigmodel.ui.stable_selectbox import disambiguate, pin_choice
 from bigmodel.ui.state import studio
 
@@ -33,32 +32,12 @@ def select(models: list[Model]) -> Selection | None:
     """What the address asks for, else the newest model on its own test rows. None where there is no data to measure on."""
     columns = st.columns([4, 3, 3], gap="medium")
     with columns[0]:
-        model = _select_model(models)
+        model = select_model(models, "evaluate")
     with columns[1]:
         dataset = _select_dataset(model)
     with columns[2]:
         split = _select_split()
     return Selection(model, dataset, split) if dataset else None
-
-
-def _select_model(models: list[Model]) -> Model:
-    ids = {model.id: model for model in models}
-    asked = st.query_params.get("model", "")
-    if asked and asked != st.session_state.get("evaluate.written"):
-        if asked in ids:
-            st.session_state["evaluate.model"] = asked
-        else:
-            with refusals():
-                studio().models.get(asked)
-    lines = disambiguate({id: facts.summary_line(model) for id, model in ids.items()})
-    pin_choice("evaluate.model", lines, models[0].id)
-    id = st.selectbox(
-        _("Model"), list(ids), format_func=lines.__getitem__, key="evaluate.model", persist_state="session"
-    )
-    if asked != id:
-        st.query_params["model"] = id
-    st.session_state["evaluate.written"] = id
-    return ids[id]
 
 
 def _select_dataset(model: Model) -> str:
