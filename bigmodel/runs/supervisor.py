@@ -9,7 +9,6 @@ import logging
 import shutil
 import sqlite3
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from bigmodel.base_models import store as bases
 from bigmodel.core import child_process
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import ENDED, FAILED, FINISHED, INTERRUPTED, LIVE, QUEUED, RESUMABLE, STARTING, Event
+from bigmodel.core.polling_thread import PollingThread
 from bigmodel.core.words import Words, _
 from bigmodel.data.cache_eviction import evict
 from bigmodel.data.prepare import run_cache_key
@@ -44,7 +44,7 @@ NEVER_STARTED = _("The server ended before the training had begun.")
 logger = logging.getLogger(__name__)
 
 
-class Supervisor:
+class Supervisor(PollingThread):
     """Works while it holds the home's supervisor lock; tries to take it each round until then. on_finished: is given the
     id of each run that finishes meanwhile."""
 
@@ -54,6 +54,7 @@ class Supervisor:
         executor: Executor | None = None,
         on_finished: Callable[[str], None] = lambda _id: None,
     ):
+        super().__init__("bigmodel-supervisor", TICK_SECONDS)
         self.store, self.on_finished = store, on_finished
         self.executor = executor or LocalExecutor()
         self.index = IndexWriter(store.index_file)
@@ -66,33 +67,6 @@ class Supervisor:
         self._unfinished: set[str] = set()
         self._logged: set[tuple[str, str]] = set()
         self._next_sweep = self._next_clear = 0.0
-        self._wake_event, self._stop_event = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run_loop, name="bigmodel-supervisor", daemon=True)
-
-    # -- as a thread -------------------------------------------------------------------------------
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Leave. What is being trained goes on."""
-        self._stop_event.set()
-        self._wake_event.set()
-        self._thread.join()
-
-    def wake(self) -> None:
-        """There may be something to do at once."""
-        self._wake_event.set()
-
-    def _run_loop(self) -> None:
-        while not self._stop_event.is_set():
-            self._wake_event.clear()
-            try:
-                self.tick()
-            except Exception:  # the thread that all runs depend on must survive a failed round
-                logger.exception("a round of the supervisor failed")
-                self._stop_event.wait(1.0)
-            self._wake_event.wait(TICK_SECONDS)
-        self.close()
 
     def close(self) -> None:
         self.index.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bigmodel.core.errors import Refusal
 from bigmodel.core.events import CANCELLED, DIVERGED, FINISHED, INTERRUPTED, LIVE, QUEUED, STOPPED
+from bigmodel.core.polling_thread import PollingThread
 from bigmodel.core.spec import RunSpec
 from bigmodel.core.words import Words, _
 from bigmodel.runs.lock import Lock
@@ -47,39 +47,17 @@ BY_PERSON = _("It was stopped.")
 logger = logging.getLogger(__name__)
 
 
-class Tuner:
+class Tuner(PollingThread):
     """Works while it holds the home's tuner lock; tries to take it each round until then."""
 
     def __init__(self, store: Store, root: Path, wake: Callable[[], None] = lambda: None):
+        super().__init__("bigmodel-tuner", TICK_SECONDS)
         self.store, self.root, self._wake_supervisor = store, root, wake
         self._lock = Lock(store.home / "tuner.lock")
         self._folders: dict[str, StudyFolder] = {}  # of the studies that go on
         self._logged: set[tuple[str, str]] = set()
-        self._stop_event, self._wake_event = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run_loop, name="bigmodel-tuner", daemon=True)
 
-    # -- as a thread -------------------------------------------------------------------------------
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Leave. What is being trained goes on."""
-        self._stop_event.set()
-        self._wake_event.set()
-        self._thread.join()
-
-    def wake(self) -> None:
-        self._wake_event.set()
-
-    def _run_loop(self) -> None:
-        while not self._stop_event.is_set():
-            self._wake_event.clear()
-            try:
-                self.tick()
-            except Exception:  # the thread that all studies depend on must survive a failed round
-                logger.exception("a round of the tuner failed")
-                self._stop_event.wait(1.0)
-            self._wake_event.wait(TICK_SECONDS)
+    def close(self) -> None:
         self._lock.release()
 
     # -- a round -----------------------------------------------------------------------------------
